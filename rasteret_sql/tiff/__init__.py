@@ -1,0 +1,1 @@
+"""Bytes to header, tile bytes to array: pure code, without I/O."""

@@ -1,0 +1,90 @@
+-- name: asset_index
+-- kind: schema
+-- grain: one row per asset: one TIFF file of one STAC item
+-- reads: nothing
+-- The columns of an index, in order; item properties ("eo:cloud_cover", ...) follow `end_datetime`.
+CREATE TABLE asset_index (
+    collection VARCHAR,                   -- STAC collection id, or NULL
+    item_id VARCHAR NOT NULL,             -- STAC item id, or what a path pattern gave
+    asset VARCHAR NOT NULL,               -- STAC asset key
+    datetime TIMESTAMP WITH TIME ZONE,    -- UTC
+    start_datetime TIMESTAMP WITH TIME ZONE,  -- UTC
+    end_datetime TIMESTAMP WITH TIME ZONE,    -- UTC, inclusive as in STAC
+    geometry GEOMETRY,                    -- footprint in OGC:CRS84 (lon, lat)
+    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- of the footprint; degrees
+    href VARCHAR NOT NULL,                -- as published, never signed
+    mirror VARCHAR,                       -- where the bytes are read instead of from href, or NULL
+    bands STRUCT(
+        name VARCHAR,                     -- "B04", "red"
+        band INTEGER,                     -- 1-based number in the file
+        common_name VARCHAR,              -- of the STAC eo extension
+        description VARCHAR,
+        nodata DOUBLE,                    -- NULL where the band has none
+        scale DOUBLE,                     -- physical = stored * scale + offset
+        "offset" DOUBLE,
+        unit VARCHAR,
+        is_alpha BOOLEAN                  -- the band is the alpha channel
+    )[],
+    dtype VARCHAR,                        -- numpy name, "uint16"
+    crs VARCHAR,                          -- authority code, or WKT2 where there is none
+    transform DOUBLE[],                   -- affine (a, b, c, d, e, f), pixel corner to CRS
+    width INTEGER,                        -- pixels, level 0
+    height INTEGER,                       -- pixels, level 0
+    samples_per_pixel INTEGER,
+    planar BOOLEAN,                       -- one plane of tiles per band
+    compression VARCHAR,                  -- of level 0: "deflate", "lzw", ...
+    predictor INTEGER,                    -- of level 0; TIFF Predictor
+    photometric VARCHAR,                  -- of level 0: "minisblack", "ycbcr", ...
+    byte_order VARCHAR,                   -- "little" or "big"
+    bigtiff BOOLEAN,
+    levels STRUCT(
+        width INTEGER,                    -- pixels
+        height INTEGER,                   -- pixels
+        format STRUCT(
+            byte_order VARCHAR,
+            dtype VARCHAR,
+            bits_per_sample INTEGER,
+            samples_per_pixel INTEGER,
+            planar BOOLEAN,
+            compression INTEGER,          -- TIFF Compression
+            predictor INTEGER,            -- TIFF Predictor
+            photometric INTEGER,          -- TIFF PhotometricInterpretation
+            fill_order INTEGER,           -- TIFF FillOrder
+            tile_width INTEGER,           -- pixels
+            tile_height INTEGER,          -- pixels
+            tiled BOOLEAN,                -- false: strips
+            jpeg_tables BLOB,
+            ycbcr_subsampling INTEGER[],
+            codec_parameters INTEGER[]
+        ),
+        tile_offsets BIGINT[],            -- bytes; plane by plane, row by row
+        tile_byte_counts BIGINT[],        -- 0: sparse
+        mask STRUCT(
+            width INTEGER,
+            height INTEGER,
+            format STRUCT(
+                byte_order VARCHAR,
+                dtype VARCHAR,
+                bits_per_sample INTEGER,
+                samples_per_pixel INTEGER,
+                planar BOOLEAN,
+                compression INTEGER,
+                predictor INTEGER,
+                photometric INTEGER,
+                fill_order INTEGER,
+                tile_width INTEGER,
+                tile_height INTEGER,
+                tiled BOOLEAN,
+                jpeg_tables BLOB,
+                ycbcr_subsampling INTEGER[],
+                codec_parameters INTEGER[]
+            ),
+            tile_offsets BIGINT[],
+            tile_byte_counts BIGINT[]
+        )                                 -- internal mask of this level, or NULL
+    )[],                                  -- level 0 is full resolution, then the overviews
+    file_size BIGINT,                     -- bytes
+    etag VARCHAR,                         -- of the file that was indexed; reads send it as If-Match
+    last_modified TIMESTAMP WITH TIME ZONE,
+    indexed_at TIMESTAMP WITH TIME ZONE
+);
