@@ -1,0 +1,60 @@
+"""A collection of cloud GeoTIFFs is a Parquet table, and its pixels are a SQL table function.
+
+Names are imported when they are first used, so that `import rasteret_sql` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rasteret_sql.adapters.numpy import RasterArray, to_numpy
+    from rasteret_sql.adapters.xarray import to_xarray
+    from rasteret_sql.errors import RasteretError
+    from rasteret_sql.index.build import build_index
+    from rasteret_sql.index.report import BuildReport
+    from rasteret_sql.sql.connection import connect, install
+    from rasteret_sql.sql.readers import explain, read_tiles
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BuildReport",
+    "RasterArray",
+    "RasteretError",
+    "build_index",
+    "connect",
+    "explain",
+    "install",
+    "read_tiles",
+    "to_numpy",
+    "to_xarray",
+]
+
+_HOME = {
+    "BuildReport": "rasteret_sql.index.report",
+    "RasterArray": "rasteret_sql.adapters.numpy",
+    "RasteretError": "rasteret_sql.errors",
+    "build_index": "rasteret_sql.index.build",
+    "connect": "rasteret_sql.sql.connection",
+    "explain": "rasteret_sql.sql.readers",
+    "install": "rasteret_sql.sql.connection",
+    "read_tiles": "rasteret_sql.sql.readers",
+    "to_numpy": "rasteret_sql.adapters.numpy",
+    "to_xarray": "rasteret_sql.adapters.xarray",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'rasteret_sql' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return [*__all__, "__version__"]

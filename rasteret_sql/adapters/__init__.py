@@ -1,0 +1,1 @@
+"""Query results as arrays; optional libraries are imported here and nowhere else."""

@@ -1,0 +1,205 @@
+"""Fetch requests on the event loop and decode their tiles in threads, bounded by bytes in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rasteret_sql.errors import RangeError
+from rasteret_sql.io import fork
+from rasteret_sql.io.asked import Asked
+from rasteret_sql.io.stores import store_for
+from rasteret_sql.io.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rasteret_sql.read.requests import Piece, Request
+
+#: A thread decodes at least so many encoded bytes at a time; shorter jobs cost more to hand over than to do.
+MIN_JOB_BYTES = 262_144
+
+
+def _decode_threads() -> int:
+    # More threads than cores gained nothing; one alone halved the throughput.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """Bounds of a read.
+
+    Attributes:
+        max_requests: requests in flight at a time.
+        max_buffer_bytes: bytes of fetched and of decoded tiles that wait for the next step.
+    """
+
+    max_requests: int = 100
+    max_buffer_bytes: int = 134_217_728
+
+
+@dataclass(slots=True)
+class ByteBudget:
+    """Lets work begin in order while the bytes that it holds stay within a limit.
+
+    What is larger than the limit begins once nothing else holds bytes. All methods run on the event loop.
+    """
+
+    limit_bytes: int
+    used_bytes: int = 0
+    _waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
+
+    async def acquire(self, nbytes: int) -> None:
+        """Wait until `nbytes` more fit."""
+        if not self._waiting and self._fits(nbytes):
+            self.used_bytes += nbytes
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((nbytes, turn))
+        await turn
+
+    def release(self, nbytes: int) -> None:
+        """Give `nbytes` back."""
+        self.used_bytes -= nbytes
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if turn.cancelled():
+                self._waiting.popleft()
+            elif self._fits(wanted):
+                self._waiting.popleft()
+                self.used_bytes += wanted
+                turn.set_result(None)
+            else:
+                return
+
+    def _fits(self, nbytes: int) -> bool:
+        return self.used_bytes == 0 or self.used_bytes + nbytes <= self.limit_bytes
+
+
+class Engine:
+    """Fetches requests and hands each of their tiles, still encoded, to a function that runs in a thread.
+
+    Args:
+        handle: called in a thread with each piece and its bytes.
+        options: bounds of the read.
+    """
+
+    def __init__(self, handle: Callable[[Piece, memoryview], None], options: ReadOptions) -> None:
+        self._handle = handle
+        self._slots = asyncio.Semaphore(options.max_requests)
+
+    async def run(self, request: Request) -> None:
+        """Fetch a request and decode its tiles.
+
+        Raises:
+            RasteretError: the bytes could not be fetched, or a tile could not be decoded.
+        """
+        async with self._slots:
+            response = await store_for(request.address).fetch(
+                request.address, request.start, request.end, if_match=request.etag
+            )
+        got = len(response.data)
+        if got < request.nbytes:
+            raise RangeError(
+                f"{Asked(request.address, request.start, request.end)}: got {got} bytes, for the file ends at "
+                f"byte {request.start + got}; expected {request.nbytes}. The file is truncated: replace it and "
+                f"build its index row again."
+            )
+        data = memoryview(response.data)
+        jobs = [self._decode(request, job, data) for job in _jobs(request)]
+        if len(jobs) == 1:
+            await jobs[0]
+            return
+        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _decode(self, request: Request, pieces: Sequence[Piece], data: memoryview) -> None:
+        handle = self._handle
+
+        def work() -> None:
+            for piece in pieces:
+                first = piece.offset - request.start
+                handle(piece, data[first : first + piece.nbytes])
+
+        await _pool().run(work)
+
+
+async def run_all(
+    requests: Sequence[Request], handle: Callable[[Piece, memoryview], None], options: ReadOptions
+) -> None:
+    """Fetch and decode all requests, in any order; the first error cancels the rest.
+
+    Raises:
+        RasteretError: some bytes could not be fetched, or some tile could not be decoded.
+    """
+    engine = Engine(handle, options)
+    budget = ByteBudget(options.max_buffer_bytes)
+
+    async def one(request: Request) -> None:
+        try:
+            await engine.run(request)
+        finally:
+            budget.release(request.nbytes)
+
+    tasks: set[asyncio.Task[None]] = set()
+    failed: list[BaseException] = []
+
+    def ended(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            failed.append(error)
+
+    try:
+        for request in requests:
+            await budget.acquire(request.nbytes)
+            if failed:
+                break
+            task = asyncio.create_task(one(request))
+            tasks.add(task)
+            task.add_done_callback(ended)
+        while tasks and not failed:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.sleep(0)
+    finally:
+        left = list(tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+    if failed:
+        raise failed[0]
+
+
+def warm_up() -> None:
+    """Start the threads' pool and import the decoders, so that both are there when the first bytes arrive."""
+    import imagecodecs  # noqa: F401
+
+    _pool()
+
+
+def _jobs(request: Request) -> list[list[Piece]]:
+    jobs: list[list[Piece]] = [[]]
+    size = 0
+    for piece in request.pieces:
+        if size >= MIN_JOB_BYTES:
+            jobs.append([])
+            size = 0
+        jobs[-1].append(piece)
+        size += piece.nbytes
+    return jobs
+
+
+_pools: list[ThreadPool] = []
+
+
+def _pool() -> ThreadPool:
+    if not _pools:
+        _pools.append(ThreadPool(_decode_threads(), "rasteret-decode"))
+    return _pools[0]
+
+
+fork.on_fork(_pools.clear)

@@ -1,0 +1,145 @@
+"""The plan of a read as plain values: what `sql/macros/_rst_asset_plan.sql` and `_rst_asset_tiles.sql` give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.tiff.model import TileFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBand:
+    """One band that is read of an asset; `band` is 1-based, `position` is its place in what was asked for."""
+
+    band: int
+    name: str
+    position: int
+    nodata: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAsset:
+    """One file, the level that is read of it, and the window of that level; ends are exclusive.
+
+    Attributes:
+        collection, item_id, asset: the key of the index row.
+        datetime_us: microseconds since 1970-01-01 UTC, or None.
+        href: address as published; for messages and results.
+        address: where the bytes are read.
+        etag: ETag that the file had when it was indexed, or None.
+        level: 0 is full resolution.
+        width, height: of the level, in pixels.
+        crs: authority code or WKT2, or None.
+        transform: affine (a, b, c, d, e, f) of the level, pixel corner to CRS, or None.
+        format: how its tiles are decoded.
+        mask_format: how the tiles of its internal mask are decoded, or None.
+        alpha_band: number of the alpha band, or None.
+        bands: what is read of it.
+        row_off, col_off, row_end, col_end: the window in pixels of the level.
+    """
+
+    collection: str | None
+    item_id: str
+    asset: str
+    datetime_us: int | None
+    href: str
+    address: str
+    etag: str | None
+    level: int
+    width: int
+    height: int
+    crs: str | None
+    transform: tuple[float, float, float, float, float, float] | None
+    format: TileFormat
+    mask_format: TileFormat | None
+    alpha_band: int | None
+    bands: tuple[PlannedBand, ...]
+    row_off: int
+    col_off: int
+    row_end: int
+    col_end: int
+
+    def describe_tile(self, tile_row: int, tile_col: int) -> str:
+        """Name one of its tiles in a message."""
+        return f'tile (row {tile_row}, col {tile_col}), level {self.level}, asset "{self.asset}" of item {self.item_id}'
+
+
+@dataclass(frozen=True, slots=True)
+class MaskTile:
+    """A tile that says which pixels of an image tile are valid."""
+
+    tile_row: int
+    tile_col: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """The tiles that a read takes, one row per tile and band; all columns have the same length.
+
+    Attributes:
+        assets: the files; `asset_no` counts in them.
+        asset_no, band, tile_row, tile_col: what the row is.
+        width, height: pixels of the tile that lie in the image.
+        tile_offset, tile_byte_count: bytes in the file; 0 and 0 for a sparse tile.
+        nodata: of the band; NaN also where it has none.
+        has_nodata: whether the band has a nodata value.
+        mask_kind: "mask" (internal mask), "nodata", "alpha", or None where all pixels are valid.
+        mask_tiles: the tiles of the internal mask, or of the plane of the alpha band, under the tile; or None.
+    """
+
+    assets: tuple[PlannedAsset, ...]
+    asset_no: npt.NDArray[np.int64]
+    band: npt.NDArray[np.int32]
+    tile_row: npt.NDArray[np.int32]
+    tile_col: npt.NDArray[np.int32]
+    width: npt.NDArray[np.int32]
+    height: npt.NDArray[np.int32]
+    tile_offset: npt.NDArray[np.int64]
+    tile_byte_count: npt.NDArray[np.int64]
+    nodata: npt.NDArray[np.float64]
+    has_nodata: npt.NDArray[np.bool_]
+    mask_kind: list[str | None]
+    mask_tiles: list[tuple[MaskTile, ...] | None]
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.asset_no)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> TilePlan:
+        """Give the plan of some of the rows, in the order of `rows`."""
+        picked = rows.tolist()
+        return TilePlan(
+            assets=self.assets,
+            asset_no=self.asset_no[rows],
+            band=self.band[rows],
+            tile_row=self.tile_row[rows],
+            tile_col=self.tile_col[rows],
+            width=self.width[rows],
+            height=self.height[rows],
+            tile_offset=self.tile_offset[rows],
+            tile_byte_count=self.tile_byte_count[rows],
+            nodata=self.nodata[rows],
+            has_nodata=self.has_nodata[rows],
+            mask_kind=[self.mask_kind[row] for row in picked],
+            mask_tiles=[self.mask_tiles[row] for row in picked],
+        )
+
+
+def tile_format(struct: Mapping[str, Any]) -> TileFormat:
+    """Make a `TileFormat` of the `format` struct of an index."""
+    values = dict(struct)
+    horizontal, vertical = values.pop("ycbcr_subsampling") or (2, 2)
+    return TileFormat(
+        ycbcr_subsampling=(horizontal, vertical),
+        codec_parameters=tuple(values.pop("codec_parameters") or ()),
+        **values,
+    )

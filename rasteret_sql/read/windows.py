@@ -1,0 +1,165 @@
+"""Tiles of a plan straight into arrays: windows of levels, each tile fetched and decoded once for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.io import loop
+from rasteret_sql.read.engine import ReadOptions, run_all
+from rasteret_sql.read.requests import plan_requests
+from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.read.plan import TilePlan
+    from rasteret_sql.read.requests import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the pixels of plan rows go.
+
+    Attributes:
+        pixels: array (height, width) of the dtype of the asset; any strides.
+        mask: booleans of the same shape, True means valid.
+        row_off, col_off: pixel of the asset's level that lies at `pixels[0, 0]`; may be negative.
+    """
+
+    pixels: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]
+    row_off: int
+    col_off: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlap:
+    """The part of a tile that lies in a target, in pixels of the tile and of the target."""
+
+    tile: tuple[slice, slice]
+    target: tuple[slice, slice]
+
+
+class WindowReader:
+    """Reads the tiles of a plan into targets.
+
+    Pixels of a target that no tile covers keep what they hold. Each tile is fetched and decoded once,
+    however many rows of the plan need it.
+
+    Args:
+        plan: the tiles.
+        targets: where the pixels of each plan row go.
+    """
+
+    def __init__(self, plan: TilePlan, targets: Sequence[Target]) -> None:
+        self._plan = plan
+        self._targets = targets
+        self._tiles = TileReader(plan)
+
+    def read(self, options: ReadOptions | None = None) -> None:
+        """Fetch and decode everything.
+
+        Raises:
+            RasteretError: a tile could not be fetched or decoded.
+        """
+        requests = plan_requests(self._plan, pixels=True, mask=True)
+        for row in np.flatnonzero(self._plan.tile_byte_count == 0).tolist():
+            self._fill_sparse(row)
+        loop.run(run_all(requests, self._handle, options or ReadOptions()))
+
+    def _handle(self, piece: Piece, data: memoryview) -> None:
+        if piece.kind == "mask":
+            assert piece.mask_tile is not None
+            valid = self._tiles.mask_tile(self._plan.assets[piece.asset_no], piece.mask_tile, data)
+            for row in piece.rows:
+                self._place_mask(row, piece, valid)
+        elif len(piece.rows) == 1:
+            self._place_one(piece.rows[0], data)
+        else:
+            self._place_many(piece.rows, data)
+
+    def _place_one(self, row: int, data: memoryview) -> None:
+        asset = self._plan.assets[self._plan.asset_no[row]]
+        overlap = self._overlap(row)
+        if overlap is None:
+            return
+        rows, cols = overlap.tile
+        if rows.start == cols.start == 0 and (asset.format.planar or asset.format.samples_per_pixel == 1):
+            out = self._targets[row].pixels[overlap.target]
+            self._tiles.image(row, data, out[..., np.newaxis], out.shape)
+            self._mark_valid(row, overlap, out, out)
+            return
+        decoded = self._tiles.image(row, data, size=(rows.stop, cols.stop))
+        self._place(row, overlap, decoded)
+
+    def _place_many(self, rows: Sequence[int], data: memoryview) -> None:
+        decoded = self._tiles.image(rows[0], data)
+        for row in rows:
+            overlap = self._overlap(row)
+            if overlap is not None:
+                self._place(row, overlap, decoded)
+
+    def _place(self, row: int, overlap: _Overlap, decoded: npt.NDArray[Any]) -> None:
+        asset = self._plan.assets[self._plan.asset_no[row]]
+        part = decoded[overlap.tile]
+        band = part[..., 0 if part.shape[2] == 1 else int(self._plan.band[row]) - 1]
+        alpha = part[..., asset.alpha_band - 1] if asset.alpha_band and not asset.format.planar else band
+        self._targets[row].pixels[overlap.target] = band
+        self._mark_valid(row, overlap, band, alpha)
+
+    def _mark_valid(
+        self, row: int, overlap: _Overlap, band: npt.NDArray[Any], alpha: npt.NDArray[Any]
+    ) -> None:
+        if self._plan.mask_tiles[row] is not None:
+            return
+        kind = self._plan.mask_kind[row]
+        mask = self._targets[row].mask[overlap.target]
+        if kind is None:
+            mask[...] = True
+        elif kind == "nodata":
+            mask[...] = valid_pixels(band, float(self._plan.nodata[row]))
+        else:
+            mask[...] = alpha != 0
+
+    def _place_mask(self, row: int, piece: Piece, valid: npt.NDArray[np.bool_]) -> None:
+        overlap = self._overlap(row)
+        if overlap is None:
+            return
+        assert piece.mask_tile is not None
+        rows, cols = overlap.tile
+        mask = self._targets[row].mask[overlap.target]
+        self._tiles.place_mask(row, piece.mask_tile, valid, mask, rows.start, cols.start)
+
+    def _fill_sparse(self, row: int) -> None:
+        overlap = self._overlap(row)
+        if overlap is None:
+            return
+        target = self._targets[row]
+        has_nodata = bool(self._plan.has_nodata[row])
+        nodata = float(self._plan.nodata[row]) if has_nodata else None
+        pixels = target.pixels[overlap.target]
+        pixels[...] = fill_value(target.pixels.dtype, nodata)
+        if self._plan.mask_kind[row] != "alpha":
+            self._mark_valid(row, overlap, pixels, pixels)
+
+    def _overlap(self, row: int) -> _Overlap | None:
+        plan, target = self._plan, self._targets[row]
+        asset = plan.assets[plan.asset_no[row]]
+        row_off = int(plan.tile_row[row]) * asset.format.tile_height - target.row_off
+        col_off = int(plan.tile_col[row]) * asset.format.tile_width - target.col_off
+        rows = slice(max(row_off, 0), min(row_off + int(plan.height[row]), target.pixels.shape[0]))
+        cols = slice(max(col_off, 0), min(col_off + int(plan.width[row]), target.pixels.shape[1]))
+        if rows.start >= rows.stop or cols.start >= cols.stop:
+            return None
+        return _Overlap(
+            (
+                slice(rows.start - row_off, rows.stop - row_off),
+                slice(cols.start - col_off, cols.stop - col_off),
+            ),
+            (rows, cols),
+        )

@@ -1,0 +1,97 @@
+"""Decoded tiles and the rows that they belong to, as Arrow record batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_sql.read.stream import OnError, TileBatch, TileStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.plan import TilePlan
+
+#: The columns of `read_tiles` that need bytes of a file.
+READ_COLUMNS = ("pixels", "mask", "error")
+#: Rows in a batch that needs no pixels.
+PLAIN_BATCH_ROWS = 65_536
+
+
+def tile_batches(
+    plan: TilePlan,
+    rows: pa.Table,
+    schema: pa.Schema,
+    *,
+    on_error: OnError = "raise",
+    options: ReadOptions | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Give rows of `read_tiles` in record batches; fetches only what the columns asked for need.
+
+    Args:
+        plan: the tiles.
+        rows: as many rows with the columns of `schema` that need no reading.
+        schema: the columns wanted.
+        on_error: "raise", or "null" for rows with an error instead of pixels.
+        options: bounds of the read.
+    """
+    wanted = set(schema.names)
+    if not wanted.intersection(READ_COLUMNS):
+        for batch in rows.select(schema.names).cast(schema).to_batches(max_chunksize=PLAIN_BATCH_ROWS):
+            yield batch
+        return
+    stream = TileStream(
+        plan,
+        pixels="pixels" in wanted or "error" in wanted,
+        mask="mask" in wanted,
+        on_error=on_error,
+        options=options,
+    )
+    for tiles in stream:
+        part = rows.slice(tiles.rows.start, len(tiles.rows))
+        yield _record_batch(tiles, part, schema, plan)
+
+
+def _record_batch(tiles: TileBatch, rows: pa.Table, schema: pa.Schema, plan: TilePlan) -> pa.RecordBatch:
+    failed = np.array([row in tiles.errors for row in tiles.rows], bool)
+    columns: list[Any] = []
+    for field in schema:
+        if field.name == "pixels":
+            assert tiles.pixels is not None
+            columns.append(_blobs(tiles.pixels, tiles.pixel_ends, ~failed))
+        elif field.name == "mask":
+            assert tiles.mask is not None
+            has_mask = np.array([plan.mask_kind[row] is not None for row in tiles.rows], bool)
+            columns.append(_blobs(tiles.mask, tiles.mask_ends, has_mask & ~failed))
+        elif field.name == "error":
+            columns.append(pa.array([_said(tiles, row) for row in tiles.rows], pa.string()))
+        else:
+            columns.append(rows.column(field.name).combine_chunks().cast(field.type))
+    return pa.record_batch([_one_chunk(column) for column in columns], schema=schema)
+
+
+def _blobs(buffer: Any, ends: Any, valid: Any) -> pa.Array:
+    """Make a binary array over a buffer without copying it."""
+    validity = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    offsets = pa.py_buffer(ends.astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(valid), [validity, offsets, pa.py_buffer(buffer)])
+
+
+def _said(tiles: TileBatch, row: int) -> str | None:
+    error = tiles.errors.get(row)
+    return None if error is None else str(error)
+
+
+def _one_chunk(column: Any) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return column
+
+
+def rows_kept(rows: pa.Table, condition: Any) -> Any:
+    """Give the numbers of the rows that meet a `pyarrow.compute.Expression`, ascending."""
+    numbered = rows.append_column("_row", pa.array(np.arange(rows.num_rows)))
+    return np.sort(numbered.filter(condition).column("_row").to_numpy())

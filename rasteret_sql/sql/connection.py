@@ -1,0 +1,203 @@
+"""Puts the functions into a DuckDB connection, and leaves nothing in its file.
+
+Everything lives in an in-memory catalog, `rasteret_sql`, that is attached to the database, where every connection of
+the process finds it. What users call must also be found under its bare name: a connection gets the public
+macros as temporary ones, and an in-memory database gets them for all its connections. Cursors of a connection to a
+file have a temporary catalog of their own, so `cursor()` of connections that we know installs there as well.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.sql import functions
+from rasteret_sql.sql.catalog import CATALOG, sql_objects
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from rasteret_sql.sql.virtual import Connections
+
+_FOLDERS = ("macros", "functions")
+#: Tells databases apart: a macro in the catalog gives the key of its connections here.
+_IDENTITY = "_rst_identity"
+
+_lock = threading.RLock()
+_databases: weakref.WeakValueDictionary[str, Connections] = weakref.WeakValueDictionary()
+_followed: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Connections] = weakref.WeakKeyDictionary()
+_original_cursor: list[Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection]] = []
+
+
+def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB connection in which `read_tiles` and its siblings are there.
+
+    Args:
+        database: path of a database file, or ":memory:".
+        **options: passed to `duckdb.connect`.
+
+    Returns:
+        An ordinary DuckDB connection.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> con = rs.connect()
+        >>> con.sql("SELECT count(*) FROM duckdb_functions() WHERE function_name = 'read_tiles'").fetchone()[0] > 0
+        True
+    """
+    return install(duckdb.connect(str(database), **options))
+
+
+def install(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Make `read_tiles`, `tile_plan` and `explain_read` in a DuckDB connection and in its cursors.
+
+    It can be called again, and works for `:memory:`, for a file and for a file opened read-only; a database
+    file holds nothing of it afterwards. Each process installs for itself.
+
+    Args:
+        con: an open DuckDB connection.
+
+    Returns:
+        The same connection.
+
+    Raises:
+        InvalidArgumentError: `con` is no open DuckDB connection, or a database of the name `rasteret_sql` is attached.
+    """
+    if not isinstance(con, duckdb.DuckDBPyConnection):
+        raise InvalidArgumentError(
+            f"con: got {type(con).__name__}, expected a DuckDB connection such as duckdb.connect() gives"
+        )
+    try:
+        with _lock:
+            _install(con)
+    except duckdb.ConnectionException as error:
+        raise InvalidArgumentError(f"con: the connection is closed; open one with duckdb.connect() ({error})") from error
+    return con
+
+
+def plain_connection() -> duckdb.DuckDBPyConnection:
+    """Open an in-memory connection that can plan, without the SQL functions that stream (and without pyarrow)."""
+    con = duckdb.connect()
+    con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
+    functions.register(con)
+    _make_helpers(con)
+    return con
+
+
+def bare_cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Open a cursor without installing in it."""
+    return _original_cursor[0](con) if _original_cursor else con.cursor()
+
+
+def _install(con: duckdb.DuckDBPyConnection) -> None:
+    rows = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+    connections = _connections(con) if (CATALOG,) in rows else _attach(con)
+    row = con.execute(
+        "SELECT database_name, path IS NULL AND NOT readonly FROM duckdb_databases() "
+        "WHERE database_name = current_database()"
+    ).fetchone()
+    assert row is not None
+    database, is_in_memory = row
+    if is_in_memory and database != CATALOG:
+        _make_public(con, f"{quote_identifier(database)}.main.")
+    _follow(con, connections)
+
+
+def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
+    """Attach the catalog and fill it; gives what the virtual table needs to know of connections."""
+    from rasteret_sql.sql.virtual import CallRegister, Connections, TileSource
+
+    identity = uuid.uuid4().hex
+    calls, connections = CallRegister(), Connections()
+    con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
+    functions.register(con)
+    con.create_function("_rstpy_call", calls.add, ["VARCHAR"], "VARCHAR", side_effects=False)
+    # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
+    row = con.execute("SELECT current_setting('search_path')").fetchone()
+    assert row is not None
+    con.execute(f"USE {CATALOG}")
+    try:
+        con.execute(f"CREATE MACRO {_IDENTITY}() AS '{identity}'")
+        con.execute(sql_file("schema/tiles.sql"))
+        source = TileSource(_tile_schema(con), calls, connections)
+        con.from_arrow(source).create_view("_rst_tile_source")
+    finally:
+        con.execute(f"SET search_path = {quote_literal(row[0])}")
+    _make_helpers(con)
+    _make_public(con, f"{CATALOG}.main.")
+    _databases[identity] = connections
+    return connections
+
+
+def _connections(con: duckdb.DuckDBPyConnection) -> Connections:
+    """Find what an earlier `install` in the same database made.
+
+    Raises:
+        InvalidArgumentError: the attached database of our name is not ours.
+    """
+    try:
+        row = con.execute(f"SELECT {CATALOG}.main.{_IDENTITY}()").fetchone()
+    except duckdb.CatalogException:
+        row = None
+    connections = _databases.get(row[0]) if row is not None else None
+    if connections is None:
+        raise InvalidArgumentError(
+            f"con: a database of the name {CATALOG!r} is attached, expected that name to be free for the functions; "
+            f"attach it under another name, for example ATTACH '…' AS mine"
+        )
+    return connections
+
+
+def _tile_schema(con: duckdb.DuckDBPyConnection) -> Any:
+    """Give the columns of `sql/schema/tiles.sql` as an Arrow schema, with times in UTC whatever the session's zone."""
+    import pyarrow as pa
+
+    fields = [
+        field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
+        for field in con.sql("FROM tiles LIMIT 0").to_arrow_table().schema
+    ]
+    return pa.schema(fields)
+
+
+def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
+    for found in sql_objects(*_FOLDERS):
+        if not found.is_public:
+            for statement in found.statements():
+                con.execute(statement)
+
+
+def _make_public(con: duckdb.DuckDBPyConnection, qualifier: str) -> None:
+    for found in sql_objects(*_FOLDERS):
+        if found.is_public:
+            for statement in found.statements(qualifier=qualifier):
+                con.execute(statement)
+
+
+def _follow(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
+    """Make the public macros in a connection, and see to it that its cursors get them too."""
+    for found in sql_objects(*_FOLDERS):
+        if found.is_public:
+            for statement in found.statements(temporary=True):
+                con.execute(statement)
+    connections.add(con)
+    _followed[con] = connections
+    if not _original_cursor:
+        _original_cursor.append(duckdb.DuckDBPyConnection.cursor)
+        duckdb.DuckDBPyConnection.cursor = _cursor  # type: ignore[method-assign]
+
+
+def _cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Create a duplicate of the current connection."""
+    child = _original_cursor[0](con)
+    connections = _followed.get(con)
+    if connections is not None:
+        with _lock:
+            _follow(child, connections)
+    return child

@@ -1,0 +1,200 @@
+"""The functions of a connection that are written in Python: projection and geometry, by pyproj and Shapely.
+
+They give small values only: bounds and tile numbers. What is imported here is imported when it is first called.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence  # noqa: TC003 - duckdb evaluates the annotations of functions it is given
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import duckdb
+
+Bounds = dict[str, float]
+
+_BOUNDS = "STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE)[]"
+_GRID = (
+    "STRUCT(width INTEGER, height INTEGER, tile_width INTEGER, tile_height INTEGER, "
+    "first_row INTEGER, last_row INTEGER, first_col INTEGER, last_col INTEGER)"
+)
+#: Degrees or metres are cut into so many steps along the longest side of a geometry before it is reprojected.
+_STEPS = 100
+_HEX_WKB = re.compile(r"(?:[0-9A-Fa-f]{2}){5,}")
+_BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
+
+
+def register(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the functions in the database of a connection."""
+    text = "VARCHAR"
+    con.create_function("_rstpy_project", project, [_BOUNDS, text, text], _BOUNDS, side_effects=False)
+    con.create_function("_rstpy_geometry_parts", geometry_parts, [text, text], _BOUNDS, side_effects=False)
+    con.create_function(
+        "_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]", side_effects=False
+    )
+
+
+def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]:
+    """Give bounds in one CRS as bounds in another, with curved edges held.
+
+    Args:
+        parts: bounds in `from_crs`, x before y.
+        from_crs, to_crs: authority codes or WKT2.
+
+    Returns:
+        Bounds in `to_crs`, x before y; a part that has no place there is left out.
+
+    Raises:
+        InvalidArgumentError: a CRS is not known.
+    """
+    transformer = _transformer(from_crs, to_crs)
+    projected = []
+    for part in parts:
+        xmin, ymin, xmax, ymax = transformer.transform_bounds(
+            part["xmin"], part["ymin"], part["xmax"], part["ymax"], densify_pts=21, errcheck=False
+        )
+        if all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
+            if xmin > xmax:
+                projected.append({"xmin": xmin, "ymin": ymin, "xmax": 180.0, "ymax": ymax})
+                xmin = -180.0
+            projected.append({"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax})
+    return projected
+
+
+def geometry_parts(text: str, crs: str) -> list[Bounds]:
+    """Give the bounds of the parts of a geometry, in the geometry's own CRS.
+
+    Args:
+        text: GeoJSON, WKT, or WKB as hexadecimal digits or as DuckDB prints a BLOB.
+        crs: its CRS; names it in messages.
+
+    Raises:
+        InvalidArgumentError: the text is no geometry, or an empty one.
+    """
+    geometry = _geometry(text)
+    _crs(crs)
+    parts = getattr(geometry, "geoms", [geometry])
+    return [dict(zip(("xmin", "ymin", "xmax", "ymax"), part.bounds, strict=True)) for part in parts]
+
+
+def tiles_touched(
+    text: str, crs: str, raster_crs: str, transform: Sequence[float], grid: Mapping[str, int]
+) -> list[int]:
+    """Give the numbers of the tiles that a geometry touches; sharing no more than an edge is not touching.
+
+    Args:
+        text: the geometry.
+        crs: its CRS.
+        raster_crs: CRS of the raster.
+        transform: affine (a, b, c, d, e, f) of the level.
+        grid: size of the level and of its tiles, and the tile rows and columns to look at, last ones included.
+
+    Returns:
+        `tile_row * tiles_across + tile_col` of each, ascending.
+    """
+    import numpy as np
+    import shapely
+
+    geometry = _projected(text, crs, raster_crs)
+    across = -(-grid["width"] // grid["tile_width"])
+    rows, cols = np.meshgrid(
+        np.arange(grid["first_row"], grid["last_row"] + 1),
+        np.arange(grid["first_col"], grid["last_col"] + 1),
+        indexing="ij",
+    )
+    rows, cols = rows.ravel(), cols.ravel()
+    x_start = transform[2] + transform[0] * cols * grid["tile_width"]
+    x_end = transform[2] + transform[0] * np.minimum((cols + 1) * grid["tile_width"], grid["width"])
+    y_start = transform[5] + transform[4] * rows * grid["tile_height"]
+    y_end = transform[5] + transform[4] * np.minimum((rows + 1) * grid["tile_height"], grid["height"])
+    boxes = shapely.box(
+        np.minimum(x_start, x_end), np.minimum(y_start, y_end), np.maximum(x_start, x_end), np.maximum(y_start, y_end)
+    )
+    touched = shapely.intersects(geometry, boxes)
+    if geometry.area > 0:
+        touched &= ~shapely.touches(geometry, boxes)
+    numbers: list[int] = (rows * across + cols)[touched].tolist()
+    return numbers
+
+
+@lru_cache(maxsize=64)
+def _geometry(text: str) -> Any:
+    import shapely
+
+    stripped = text.strip()
+    try:
+        if stripped.startswith("{"):
+            geojson = json.loads(stripped)
+            if geojson.get("type") == "Feature":
+                geojson = geojson["geometry"]
+            if geojson.get("type") == "FeatureCollection":
+                geojson = {"type": "GeometryCollection", "geometries": [f["geometry"] for f in geojson["features"]]}
+            geometry = shapely.from_geojson(json.dumps(geojson))
+        elif stripped.startswith("\\x"):
+            geometry = shapely.from_wkb(_unescaped(stripped))
+        elif _HEX_WKB.fullmatch(stripped):
+            geometry = shapely.from_wkb(bytes.fromhex(stripped))
+        else:
+            geometry = shapely.from_wkt(stripped)
+    except (shapely.errors.ShapelyError, ValueError, KeyError, AttributeError) as error:
+        raise InvalidArgumentError(
+            f"geometry: got {_shortened(text)}, expected GeoJSON, WKT or WKB in longitude and latitude, or in the CRS "
+            f"that crs := names ({error})"
+        ) from error
+    if geometry is None or geometry.is_empty:
+        raise InvalidArgumentError(f"geometry: got {_shortened(text)}, which is empty; expected one with an extent")
+    return geometry
+
+
+@lru_cache(maxsize=64)
+def _projected(text: str, crs: str, raster_crs: str) -> Any:
+    import shapely
+
+    geometry = _geometry(text)
+    transformer = _transformer(crs, raster_crs)
+    if crs != raster_crs:
+        xmin, ymin, xmax, ymax = geometry.bounds
+        step = max(xmax - xmin, ymax - ymin) / _STEPS
+        if step > 0:
+            geometry = shapely.segmentize(geometry, step)
+        geometry = shapely.transform(
+            geometry, lambda x, y: transformer.transform(x, y), interleaved=False
+        )
+        if not geometry.is_valid:
+            geometry = shapely.make_valid(geometry)
+    shapely.prepare(geometry)
+    return geometry
+
+
+@lru_cache(maxsize=256)
+def _transformer(from_crs: str, to_crs: str) -> Any:
+    from pyproj import Transformer
+
+    return Transformer.from_crs(_crs(from_crs), _crs(to_crs), always_xy=True)
+
+
+@lru_cache(maxsize=256)
+def _crs(text: str) -> Any:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise InvalidArgumentError(
+            f"crs: got {_shortened(text)}, expected an authority code such as 'EPSG:32643', or WKT"
+        ) from error
+
+
+def _unescaped(text: str) -> bytes:
+    return _BLOB_ESCAPE.sub(lambda match: chr(int(match[1], 16)), text).encode("latin-1")
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -1,0 +1,346 @@
+"""Runs the planner's SQL on a connection and gives its result as plain values."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
+from rasteret_sql.sql.catalog import CATALOG
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+_QUERY = re.compile(r"\s*(FROM|SELECT|WITH|\()\b", re.IGNORECASE)
+_PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:[A-Z][A-Za-z ]+ Error: )+")
+_PASSED = (
+    "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], crs := $crs::VARCHAR, "
+    "datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
+)
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
+#: What _rst_asset_plan reads of an index.
+INDEX_COLUMNS = (
+    "collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime", "bbox", "href", "mirror", "etag",
+    "file_size", "crs", "transform", "dtype", "bands", "levels",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ReadArguments:
+    """What was asked of a read; each field is the argument of `read_tiles` of that name.
+
+    Attributes:
+        index: name of a table or view, Parquet path, glob or URL, or the text of a query.
+        bands: assets, or bands inside them ("visual:red"); None for all.
+        geometry: GeoJSON, WKT or WKB in `crs`, or None.
+        bbox: (xmin, ymin, xmax, ymax) in `crs`, or None.
+        crs: CRS of `geometry` and `bbox`.
+        datetime: STAC's forms, or None.
+        level: 0 is full resolution; None leaves it to `resolution`.
+        resolution: largest pixel size, in units of the raster's CRS, or None.
+    """
+
+    index: str
+    bands: Sequence[str] | None = None
+    geometry: str | None = None
+    bbox: Sequence[float] | None = None
+    crs: str = "OGC:CRS84"
+    datetime: str | None = None
+    level: int | None = None
+    resolution: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTiles:
+    """A plan, and the rows of `read_tiles` without their pixels where those were asked for.
+
+    Attributes:
+        plan: the tiles.
+        rows: a `pyarrow.Table` with as many rows, or None.
+    """
+
+    plan: TilePlan
+    rows: Any
+
+
+def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, with_rows: bool = False) -> PlannedTiles:
+    """Plan a read with the SQL of `sql/macros`.
+
+    Args:
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: what was asked.
+        with_rows: whether the rows of `read_tiles` are wanted too.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: the index is not one.
+        EmptyReadError: the area touches none of the assets that the other arguments leave.
+    """
+    import duckdb
+
+    name = _named_index(cursor, arguments.index)
+    try:
+        cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE planned_assets AS FROM {CATALOG}.main._rst_asset_plan{_PASSED}",
+            _parameters(arguments, name),
+        )
+        cursor.execute(
+            "CREATE OR REPLACE TEMP TABLE planned_tiles AS "
+            f"FROM {CATALOG}.main._rst_asset_tiles('planned_assets', geometry := $geometry::VARCHAR, crs := $crs::VARCHAR)",
+            {"geometry": arguments.geometry, "crs": arguments.crs},
+        )
+        assets = _assets(cursor, _base_of(arguments.index))
+        plan = _tile_plan(cursor, assets)
+        rows = None
+        if with_rows:
+            rows = cursor.sql(f"FROM {CATALOG}.main._rst_tile_rows('planned_assets', 'planned_tiles')").to_arrow_table()
+        if not assets and _is_outside(cursor, arguments, name):
+            raise _outside(arguments)
+    except duckdb.Error as error:
+        raise _explained(cursor, arguments.index, name, error) from error
+    return PlannedTiles(plan, rows)
+
+
+def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> Any:
+    """Give the rows of `explain_read` for the arguments as a `pyarrow.Table`.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: the index is not one.
+    """
+    import duckdb
+
+    name = _named_index(cursor, arguments.index)
+    try:
+        cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE explained AS FROM {CATALOG}.main.explain_read{_PASSED}",
+            _parameters(arguments, name),
+        )
+        return cursor.sql("FROM explained").to_arrow_table()
+    except duckdb.Error as error:
+        raise _explained(cursor, arguments.index, name, error) from error
+
+
+def is_query(text: str) -> bool:
+    """Whether a text is a query rather than the name of a table or a path."""
+    return _QUERY.match(text) is not None
+
+
+def message_of(error: Exception) -> str:
+    """What a DuckDB error says, without the names of its kind before it."""
+    text = _PREFIX.sub("", str(error).strip())
+    return " ".join(text.partition("\n\nLINE ")[0].split())
+
+
+def _parameters(arguments: ReadArguments, name: str) -> dict[str, Any]:
+    return {
+        "index": name,
+        "bands": None if arguments.bands is None else list(arguments.bands),
+        "geometry": arguments.geometry,
+        "bbox": None if arguments.bbox is None else list(arguments.bbox),
+        "crs": arguments.crs,
+        "datetime": arguments.datetime,
+        "level": arguments.level,
+        "resolution": arguments.resolution,
+    }
+
+
+def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, name: str) -> bool:
+    """Whether it is the area that leaves nothing."""
+    if arguments.bbox is None and arguments.geometry is None:
+        return False
+    anywhere = replace(arguments, bbox=None, geometry=None)
+    row = cursor.execute(
+        f"SELECT count(*) > 0 FROM {CATALOG}.main._rst_asset_plan{_PASSED}", _parameters(anywhere, name)
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _outside(arguments: ReadArguments) -> EmptyReadError:
+    area = f"bbox {list(arguments.bbox)}" if arguments.bbox is not None else "geometry"
+    return EmptyReadError(
+        f"{area} ({arguments.crs}): touches none of the assets of index {_shortened(arguments.index)}; expected an area "
+        "inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and crs"
+    )
+
+
+def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+    """Give a name for an index that query_table takes: a query gets a temporary view."""
+    if not is_query(index):
+        return index
+    import duckdb
+
+    try:
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {index.strip().rstrip(';')}")
+    except duckdb.Error as error:
+        raise InvalidIndexError(f"index: the query {_shortened(index)} does not run: {message_of(error)}") from error
+    return "planned_index"
+
+
+def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: duckdb.Error) -> RasteretError:
+    """Say what is wrong with an index, or else what the planner says."""
+    import duckdb
+
+    shown = _shortened(index)
+    try:
+        columns = {row[0] for row in cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()}
+    except duckdb.Error as reason:
+        if _PATH.search(index):
+            return InvalidIndexError(
+                f"index: {shown} cannot be read as Parquet: {message_of(reason)}; expected an index made by "
+                "rasteret_sql.build_index or `rasteret-sql build`"
+            )
+        return InvalidIndexError(
+            f"index: got {shown}, which is no table or view that a read can see ({message_of(reason)}). A read runs "
+            "beside the query that it is part of, so it sees no CTE, temporary table or uncommitted row; give a table, "
+            "a view, a Parquet path or the text of a query, or pass the rows from Python: read_tiles(con.sql(...))"
+        )
+    missing = [column for column in INDEX_COLUMNS if column not in columns]
+    if missing:
+        return InvalidIndexError(
+            f"index: {shown} is not an index: it has no column {', '.join(missing)}; expected one made by "
+            "rasteret_sql.build_index or `rasteret-sql build`"
+        )
+    return InvalidArgumentError(message_of(error))
+
+
+def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[PlannedAsset, ...]:
+    columns = cursor.execute(
+        "SELECT collection, item_id, asset, epoch_us(datetime) AS datetime_us, href, coalesce(mirror, href) AS address, "
+        "etag, level, image.width AS width, image.height AS height, crs, transform, image.format AS format, "
+        "image.mask.format AS mask_format, alpha_band, bands, row_off, col_off, row_end, col_end "
+        "FROM planned_assets ORDER BY asset_no"
+    ).fetchall()
+    formats: dict[str, Any] = {}
+    return tuple(_asset(values, base, formats) for values in columns)
+
+
+def _asset(values: Sequence[Any], base: str | None, formats: dict[str, Any]) -> PlannedAsset:
+    (
+        collection, item_id, asset, datetime_us, href, address, etag, level, width, height, crs, transform, form,
+        mask_form, alpha_band, bands, row_off, col_off, row_end, col_end,
+    ) = values  # fmt: skip
+
+    def shared(struct: dict[str, Any] | None) -> Any:
+        # One object per format: most files of a collection have the same.
+        if struct is None or struct["dtype"] is None:
+            return None
+        return formats.setdefault(repr(struct), tile_format(struct))
+
+    return PlannedAsset(
+        collection=collection,
+        item_id=item_id,
+        asset=asset,
+        datetime_us=datetime_us,
+        href=href,
+        address=_resolved(address, base, item_id, asset),
+        etag=etag,
+        level=level,
+        width=width,
+        height=height,
+        crs=crs,
+        transform=None if transform is None or transform[0] is None else tuple(transform),
+        format=shared(form),
+        mask_format=shared(mask_form),
+        alpha_band=alpha_band,
+        bands=tuple(PlannedBand(**band) for band in bands),
+        row_off=row_off,
+        col_off=col_off,
+        row_end=row_end,
+        col_end=col_end,
+    )
+
+
+def _tile_plan(cursor: duckdb.DuckDBPyConnection, assets: tuple[PlannedAsset, ...]) -> TilePlan:
+    columns = cursor.execute(
+        "SELECT asset_no, band, tile_row, tile_col, width, height, tile_offset, tile_byte_count, nodata, mask_kind, mask_tiles "
+        "FROM planned_tiles ORDER BY asset_no, tile_offset, tile_row, tile_col, band_position, band"
+    ).fetchnumpy()
+    nodata = np.ma.masked_array(columns["nodata"])
+    return TilePlan(
+        assets=assets,
+        asset_no=_plain(columns["asset_no"], np.int64),
+        band=_plain(columns["band"], np.int32),
+        tile_row=_plain(columns["tile_row"], np.int32),
+        tile_col=_plain(columns["tile_col"], np.int32),
+        width=_plain(columns["width"], np.int32),
+        height=_plain(columns["height"], np.int32),
+        tile_offset=_plain(columns["tile_offset"], np.int64),
+        tile_byte_count=_plain(columns["tile_byte_count"], np.int64),
+        nodata=nodata.filled(np.nan).astype(np.float64),
+        has_nodata=~np.ma.getmaskarray(nodata),
+        mask_kind=_objects(columns["mask_kind"]),
+        mask_tiles=[
+            None if tiles is None
+            else tuple(
+                MaskTile(tile["tile_row"], tile["tile_col"], tile["tile_offset"], tile["tile_byte_count"])
+                for tile in tiles
+            )
+            for tiles in _objects(columns["mask_tiles"])
+        ],
+    )  # fmt: skip
+
+
+def _plain(column: Any, dtype: Any) -> Any:
+    return np.ma.getdata(column).astype(dtype, copy=False)
+
+
+def _objects(column: Any) -> list[Any]:
+    missing = np.ma.getmaskarray(column).tolist()
+    return [None if absent else value for absent, value in zip(missing, np.ma.getdata(column), strict=True)]
+
+
+def _base_of(index: str) -> str | None:
+    """The folder that relative hrefs of an index resolve against, where the index is a path or URL."""
+    if is_query(index) or not _PATH.search(index):
+        return None
+    return os.path.dirname(index)  # noqa: PTH120 - URLs too
+
+
+def _resolved(address: str, base: str | None, item_id: str, asset: str) -> str:
+    if _ABSOLUTE.match(address):
+        return address
+    if base is None:
+        raise InvalidIndexError(
+            f'asset "{asset}" of item {item_id}: its href {address!r} is relative to the index file, which this query '
+            "does not show; pass the path of the index, or make hrefs absolute in the query"
+        )
+    return f"{base}/{address}" if base else address
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 120 else f"{text[:117]}...")
+
+
+def parse_arguments(text: str) -> tuple[ReadArguments, str]:
+    """Read the arguments that the macro `read_tiles` passes as JSON; also gives `on_error`."""
+    values = json.loads(text)
+    on_error = values.pop("on_error")
+    if on_error not in {"raise", "null"}:
+        raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
+    if values["index"] is None:
+        raise InvalidArgumentError(
+            "index: got NULL, expected the name of a table or view, a Parquet path or the text of a query"
+        )
+    bbox, resolution = values.pop("bbox"), values.pop("resolution")
+    return (
+        ReadArguments(
+            **values,
+            bbox=None if bbox is None else [_number(part) for part in bbox.strip("[]").split(",")],
+            resolution=None if resolution is None else float(resolution),
+        ),
+        on_error,
+    )
+
+
+def _number(text: str) -> float:
+    return float("nan") if text.strip() == "NULL" else float(text)

@@ -1,0 +1,246 @@
+"""What Python callers read with: any query result as an index, and its tiles as Arrow batches."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.io import fork
+from rasteret_sql.sql.planning import INDEX_COLUMNS, PlannedTiles, ReadArguments, explain_read, is_query, plan_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from rasteret_sql.read.stream import OnError
+
+#: Name under which rows that are no file are shown to the planner.
+_ROWS = "given_index"
+
+_planner: list[duckdb.DuckDBPyConnection] = []
+_lock = threading.Lock()
+
+
+def read_tiles(
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    on_error: OnError = "raise",
+) -> pa.RecordBatchReader:
+    """Stream the tiles of an index, in the order in which their bytes lie in each file.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table or reader, a pandas frame, a Parquet path,
+            glob or URL, or the text of a query.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
+        geometry: GeoJSON (mapping or text), WKT, WKB or anything with `__geo_interface__`, in `crs`, or None.
+        bbox: (xmin, ymin, xmax, ymax) in `crs`, or None.
+        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.
+        level: 0 is full resolution, n the nth overview.
+        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        on_error: "raise", or "null" for rows without pixels whose `error` says why.
+
+    Returns:
+        A reader of record batches with the columns of `read_tiles` in SQL; `pixels` are (height, width) in C order,
+        little-endian. Nothing is fetched before the first batch is asked for.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: the area touches no asset.
+        RasteretError: while reading: bytes could not be fetched or decoded.
+    """
+    import pyarrow as pa
+
+    from rasteret_sql.index.sqlfiles import sql_file
+    from rasteret_sql.sql.batches import tile_batches
+
+    if on_error not in {"raise", "null"}:
+        raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
+    arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
+    planned = plan_index(index, arguments, with_rows=True)
+    with planning_cursor() as cursor:
+        cursor.execute(sql_file("schema/tiles.sql").replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+        fields = [
+            field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
+            for field in cursor.sql("SELECT * EXCLUDE (_call) FROM tiles LIMIT 0").to_arrow_table().schema
+        ]
+    schema = pa.schema(fields)
+    return pa.RecordBatchReader.from_batches(schema, tile_batches(planned.plan, planned.rows, schema, on_error=on_error))
+
+
+def explain(
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+) -> pa.Table:
+    """Say what a read would cost, without fetching anything.
+
+    The arguments are those of `read_tiles`.
+
+    Returns:
+        The rows of `explain_read` in SQL: one per collection and band, and a total.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: `index` holds no rows of an index.
+    """
+    arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
+    with planning_cursor() as cursor:
+        return explain_read(cursor, _shown(cursor, index, arguments))
+
+
+def plan_index(index: Any, arguments: ReadArguments, *, with_rows: bool = False) -> PlannedTiles:
+    """Plan a read of any rows of an index.
+
+    Args:
+        index: as for `read_tiles`.
+        arguments: what is asked; its `index` is not looked at.
+        with_rows: whether the rows of `read_tiles` are wanted too.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: the area touches no asset.
+    """
+    with planning_cursor() as cursor:
+        return plan_tiles(cursor, _shown(cursor, index, arguments), with_rows=with_rows)
+
+
+def read_arguments(
+    bands: Any, geometry: Any, bbox: Any, crs: str, datetime: str | None, level: int | None, resolution: float | None
+) -> ReadArguments:
+    """Make the planner's arguments of what a caller gave.
+
+    Raises:
+        InvalidArgumentError: one of them is of a type that it cannot be.
+    """
+    if isinstance(bands, str):
+        bands = [bands]
+    if bands is not None and (not bands or not all(isinstance(band, (str, int)) for band in bands)):
+        raise InvalidArgumentError(
+            f"bands: got {bands!r}, expected names such as ['red', 'visual:red'], or None for all bands"
+        )
+    if bbox is not None:
+        try:
+            bbox = [float(part) for part in bbox]
+        except (TypeError, ValueError) as error:
+            raise InvalidArgumentError(f"bbox: got {bbox!r}, expected four numbers (xmin, ymin, xmax, ymax)") from error
+    return ReadArguments(
+        index="",
+        bands=None if bands is None else [str(band) for band in bands],
+        geometry=_geometry_text(geometry),
+        bbox=bbox,
+        crs=str(crs),
+        datetime=None if datetime is None else str(datetime),
+        level=level,
+        resolution=resolution,
+    )
+
+
+def _geometry_text(geometry: Any) -> str | None:
+    """Give a geometry as text that the planner takes: GeoJSON, WKT or hexadecimal WKB."""
+    import json
+
+    if geometry is None or isinstance(geometry, str):
+        return geometry
+    if isinstance(geometry, (bytes, bytearray, memoryview)):
+        return bytes(geometry).hex()
+    interface = getattr(geometry, "__geo_interface__", geometry)
+    try:
+        return json.dumps(interface)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"geometry: got {type(geometry).__name__}, expected GeoJSON, WKT, WKB or an object with __geo_interface__"
+        ) from error
+
+
+@contextmanager
+def planning_cursor() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a cursor of this process's own connection for planning."""
+    from rasteret_sql.sql.connection import bare_cursor, plain_connection
+
+    with _lock:
+        if not _planner:
+            _planner.append(plain_connection())
+    cursor = bare_cursor(_planner[0])
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments) -> ReadArguments:
+    """Show the rows of an index to the planner and give the arguments that name them."""
+    from dataclasses import replace
+
+    if isinstance(index, os.PathLike):
+        index = os.fspath(index)
+    if isinstance(index, str):
+        _check_local(index)
+        return replace(arguments, index=index)
+    rows = _arrow(index)
+    missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
+    if "pixels" in rows.schema.names and missing:
+        raise InvalidIndexError(
+            f"index: got {type(index).__name__} with rows of tiles, expected rows of an index; pass the index itself"
+        )
+    if missing:
+        raise InvalidIndexError(
+            f"index: got {type(index).__name__} without the column {', '.join(missing)}; expected rows of an index made by "
+            "rasteret_sql.build_index or `rasteret-sql build`, with all their columns"
+        )
+    cursor.register(_ROWS, rows)
+    return replace(arguments, index=_ROWS)
+
+
+def _check_local(index: str) -> None:
+    if is_query(index) or "://" in index or any(sign in index for sign in "*?["):
+        return
+    if os.path.isdir(index):  # noqa: PTH112
+        raise InvalidIndexError(f"index: {index!r} is a folder, expected a Parquet file; for a folder of them give {index!r} + '/*.parquet'")
+    if not os.path.exists(index):  # noqa: PTH110
+        raise InvalidIndexError(
+            f"index: {index!r} does not exist; expected the path, glob or URL of an index, or a query. Build one with "
+            f"rasteret_sql.build_index(source, {index!r})"
+        )
+
+
+def _arrow(index: Any) -> pa.Table:
+    import duckdb
+    import pyarrow as pa
+
+    if isinstance(index, duckdb.DuckDBPyRelation):
+        known = [column for column in INDEX_COLUMNS if column in index.columns]
+        try:
+            return index.project(", ".join(f'"{column}"' for column in known) or "*").to_arrow_table()
+        except duckdb.Error as error:
+            raise InvalidIndexError(f"index: the query does not run: {error}") from error
+    if isinstance(index, pa.Table):
+        return index
+    if isinstance(index, (pa.RecordBatch, pa.RecordBatchReader)) or hasattr(index, "__arrow_c_stream__"):
+        return pa.table(index) if not isinstance(index, pa.RecordBatch) else pa.Table.from_batches([index])
+    raise InvalidIndexError(
+        f"index: got {type(index).__name__}, expected a DuckDB relation, an Arrow table, a path or the text of a query"
+    )
+
+
+fork.on_fork(_planner.clear)

@@ -1,0 +1,17 @@
+-- name: levels_are_there
+-- kind: check
+-- grain: one row per asset
+-- reads: asset_index
+-- Level 0 is the image itself, and overviews get smaller.
+SELECT
+    collection,
+    item_id,
+    asset,
+    'the sizes of its levels are ' || coalesce(list_transform(levels, lambda l: l.width || ' x ' || l.height)::VARCHAR, 'missing') AS problem
+FROM asset_index
+WHERE levels IS NULL
+    OR len(levels) = 0
+    OR levels[1].width <> width
+    OR levels[1].height <> height
+    OR len(list_filter(levels, lambda l: l.width < 1 OR l.height < 1 OR l.width > width OR l.height > height)) > 0
+ORDER BY collection, item_id, asset

@@ -1,0 +1,234 @@
+-- name: _rst_asset_plan
+-- kind: table macro
+-- grain: one row per asset that the arguments leave, with the level, bands and window that they choose
+-- reads: an index
+-- What a read needs to know of each file; tile_plan makes tiles of it.
+CREATE OR REPLACE MACRO _rst_asset_plan(
+    index,
+    bands := NULL,
+    geometry := NULL,
+    bbox := NULL,
+    crs := 'OGC:CRS84',
+    datetime := NULL,
+    level := NULL,
+    resolution := NULL
+) AS TABLE
+WITH
+arguments AS MATERIALIZED (
+    SELECT
+        CASE
+            WHEN bbox IS NOT NULL AND geometry IS NOT NULL
+                THEN error('area: got both bbox and geometry, expected one of them; leave one out')
+            WHEN bbox IS NOT NULL THEN _rst_bbox_parts(bbox::DOUBLE[], crs)
+            WHEN geometry IS NOT NULL THEN _rstpy_geometry_parts(geometry::VARCHAR, crs)
+        END AS area,
+        CASE WHEN datetime IS NOT NULL THEN _rst_datetime_range(datetime::VARCHAR) END AS period,
+        CASE
+            WHEN level IS NOT NULL AND resolution IS NOT NULL
+                THEN error('level: got both level and resolution, expected one of them; leave one out')
+            WHEN level < 0 THEN error('level: got ' || level || ', expected 0 (full resolution) or more')
+            WHEN NOT resolution > 0 THEN error('resolution: got ' || resolution || ', expected a pixel size above 0')
+            ELSE true
+        END AS is_valid
+),
+candidates AS (
+    SELECT
+        i.collection,
+        i.item_id,
+        i.asset,
+        i.datetime,
+        i.href,
+        i.mirror,
+        i.etag,
+        i.file_size,
+        i.crs,
+        i.transform,
+        i.dtype,
+        i.bands,
+        i.levels
+    FROM query_table(index) AS i, arguments AS a
+    WHERE a.is_valid
+        AND (
+            a.period IS NULL
+            OR (
+                epoch_us(coalesce(i.start_datetime, i.datetime)) < a.period.end_us
+                AND epoch_us(coalesce(i.end_datetime, i.datetime)) >= a.period.start_us
+            )
+        )
+        AND (
+            a.area IS NULL
+            OR NOT _rst_is_lonlat(crs)
+            OR i.bbox IS NULL
+            OR len(list_filter(a.area, lambda part:
+                part.xmin <= i.bbox.xmax AND part.xmax >= i.bbox.xmin
+                AND part.ymin <= i.bbox.ymax AND part.ymax >= i.bbox.ymin
+            )) > 0
+        )
+),
+known_bands AS (
+    SELECT DISTINCT
+        c.collection,
+        c.asset,
+        b.b.name AS name,
+        b.b.common_name AS common_name,
+        b.b.band AS band,
+        len(c.bands) AS band_count
+    FROM candidates AS c, unnest(c.bands) AS b(b)
+),
+asked AS (
+    SELECT unnest(bands::VARCHAR[]) AS label, generate_subscripts(bands::VARCHAR[], 1) AS position
+),
+matches AS (
+    SELECT
+        k.*,
+        q.label,
+        q.position,
+        CASE
+            WHEN k.asset = q.label THEN 1
+            WHEN contains(q.label, ':') AND k.asset = split_part(q.label, ':', 1)
+                AND split_part(q.label, ':', 2) IN (k.name, k.band::VARCHAR) THEN 2
+            WHEN k.name = q.label THEN 3
+            WHEN k.common_name = q.label THEN 4
+            WHEN k.band::VARCHAR = q.label THEN 5
+        END AS tier
+    FROM known_bands AS k, asked AS q
+),
+best AS (
+    SELECT DISTINCT m.*
+    FROM matches AS m
+    WHERE m.tier IS NOT NULL
+    QUALIFY m.tier = min(m.tier) OVER (PARTITION BY m.collection, m.label)
+),
+doubts AS (
+    SELECT error(
+        'bands: got ''' || label || ''', which fits ' || string_agg(DISTINCT '''' || asset || ':' || coalesce(name, band::VARCHAR) || '''', ', '
+            ORDER BY '''' || asset || ':' || coalesce(name, band::VARCHAR) || '''') || '; expected one of them: name it in full'
+    ) AS doubt
+    FROM best
+    WHERE tier > 2
+    GROUP BY collection, label
+    HAVING count(DISTINCT (asset, band)) > 1
+),
+unknowns AS (
+    SELECT error(
+        'bands: got ''' || q.label || ''', expected one of the assets ' || coalesce(k.assets, '(none)')
+            || CASE WHEN k.names != '' THEN ' or of the bands ' || k.names ELSE '' END
+    ) AS unknown
+    FROM asked AS q, (
+        SELECT
+            string_agg(DISTINCT '''' || asset || '''', ', ' ORDER BY '''' || asset || '''') AS assets,
+            coalesce(string_agg(DISTINCT '''' || asset || ':' || name || '''', ', ' ORDER BY '''' || asset || ':' || name || '''')
+                FILTER (WHERE band_count > 1), '') AS names
+        FROM known_bands
+    ) AS k
+    WHERE q.label NOT IN (SELECT label FROM best) AND EXISTS (FROM candidates)
+),
+chosen_bands AS (
+    SELECT
+        collection,
+        asset,
+        list({'band': band, 'name': band_name, 'position': position} ORDER BY position, band) AS chosen
+    FROM (
+        SELECT
+            collection,
+            asset,
+            band,
+            CASE WHEN tier = 1 AND band_count > 1 THEN asset || ':' || coalesce(name, band::VARCHAR) ELSE label END AS band_name,
+            position
+        FROM best
+        QUALIFY row_number() OVER (PARTITION BY collection, asset, band ORDER BY position) = 1
+        UNION ALL
+        SELECT
+            collection,
+            asset,
+            band,
+            CASE WHEN band_count > 1 THEN asset || ':' || coalesce(name, band::VARCHAR) ELSE asset END,
+            1
+        FROM (
+            FROM known_bands QUALIFY row_number() OVER (PARTITION BY collection, asset, band ORDER BY name) = 1
+        )
+        WHERE bands IS NULL
+    )
+    GROUP BY collection, asset
+),
+projected AS (
+    SELECT
+        code,
+        CASE WHEN code IS NOT NULL AND a.area IS NOT NULL THEN _rst_project(a.area, crs, code) END AS area
+    FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), arguments AS a
+),
+levelled AS (
+    SELECT
+        c.* EXCLUDE (levels, bands),
+        list_transform(b.chosen, lambda band: {
+            'band': band.band,
+            'name': band.name,
+            'position': band.position,
+            'nodata': list_filter(c.bands, lambda known: known.band = band.band)[1].nodata
+        }) AS bands,
+        list_filter(c.bands, lambda known: known.is_alpha)[1].band AS alpha_band,
+        p.area,
+        CASE
+            WHEN level IS NULL AND resolution IS NULL THEN 0
+            WHEN level < len(c.levels) THEN level
+            WHEN level IS NOT NULL
+                THEN error('level: got ' || level || ', expected 0 to ' || (len(c.levels) - 1) || ', the levels of asset '''
+                    || c.asset || ''' of item ''' || c.item_id || '''; choose one of them, or give resolution :=')
+            WHEN c.transform IS NULL
+                THEN error('resolution: asset ''' || c.asset || ''' of item ''' || c.item_id || ''' has no transform, so '
+                    || 'its pixel size is not known; give level := instead')
+            ELSE coalesce(list_max(list_filter(range(len(c.levels)), lambda n:
+                abs(c.transform[1]) * c.levels[1].width / c.levels[n + 1].width <= resolution * 1.000001
+            )), 0)
+        END AS level,
+        c.levels
+    FROM candidates AS c
+    JOIN chosen_bands AS b ON b.collection IS NOT DISTINCT FROM c.collection AND b.asset = c.asset
+    LEFT JOIN projected AS p ON p.code IS NOT DISTINCT FROM c.crs
+    WHERE NOT EXISTS (FROM doubts WHERE doubt IS NOT NULL) AND NOT EXISTS (FROM unknowns WHERE unknown IS NOT NULL)
+),
+sized AS (
+    SELECT
+        s.* EXCLUDE (levels, transform),
+        s.levels[s.level + 1] AS image,
+        list_transform([{
+            'x_size': s.transform[1] * s.levels[1].width / s.levels[s.level + 1].width,
+            'y_size': s.transform[5] * s.levels[1].height / s.levels[s.level + 1].height
+        }], lambda pixel: [pixel.x_size, 0::DOUBLE, s.transform[3], 0::DOUBLE, pixel.y_size, s.transform[6]])[1] AS transform
+    FROM levelled AS s
+),
+windowed AS (
+    SELECT
+        s.*,
+        CASE
+            WHEN (FROM (SELECT a.area IS NULL FROM arguments AS a))
+                THEN {'xmin': 0::DOUBLE, 'ymin': 0::DOUBLE, 'xmax': s.image.width::DOUBLE, 'ymax': s.image.height::DOUBLE}
+            WHEN s.transform[1] IS NULL OR s.crs IS NULL
+                THEN error('area: asset ''' || s.asset || ''' of item ''' || s.item_id || ''' has no CRS or no transform, so '
+                    || 'no place in it can be found; leave the area out, or the asset: WHERE crs IS NOT NULL')
+            WHEN len(s.area) > 0
+                THEN _rst_bounds_of(flatten(list_transform(
+                    list_filter(
+                        list_transform(s.area, lambda part: {
+                            'xmin': least((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
+                            'xmax': greatest((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
+                            'ymin': least((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5]),
+                            'ymax': greatest((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5])
+                        }),
+                        lambda part: part.xmax > 0 AND part.xmin < s.image.width AND part.ymax > 0 AND part.ymin < s.image.height
+                    ),
+                    lambda part: [{'x': part.xmin, 'y': part.ymin}, {'x': part.xmax, 'y': part.ymax}]
+                )))
+        END AS pixels
+    FROM sized AS s
+)
+SELECT
+    row_number() OVER (ORDER BY w.collection, w.datetime, w.item_id, w.asset, w.href) - 1 AS asset_no,
+    w.* EXCLUDE (pixels, area),
+    greatest(floor(w.pixels.ymin + 1e-6), 0)::INTEGER AS row_off,
+    greatest(floor(w.pixels.xmin + 1e-6), 0)::INTEGER AS col_off,
+    least(greatest(ceil(w.pixels.ymax - 1e-6), floor(w.pixels.ymin + 1e-6) + 1), w.image.height)::INTEGER AS row_end,
+    least(greatest(ceil(w.pixels.xmax - 1e-6), floor(w.pixels.xmin + 1e-6) + 1), w.image.width)::INTEGER AS col_end
+FROM windowed AS w
+WHERE w.pixels.xmin IS NOT NULL
+ORDER BY asset_no;

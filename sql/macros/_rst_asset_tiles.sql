@@ -1,0 +1,134 @@
+-- name: _rst_asset_tiles
+-- kind: table macro
+-- grain: one row per tile and band of the assets planned
+-- reads: rows of _rst_asset_plan
+-- The tiles that the window of each asset touches, where their bytes lie, and which mask tiles belong to them.
+CREATE OR REPLACE MACRO _rst_asset_tiles(plan, geometry := NULL, crs := 'OGC:CRS84') AS TABLE
+WITH
+grid AS (
+    SELECT
+        p.asset_no,
+        p.crs AS raster_crs,
+        p.transform,
+        p.alpha_band,
+        p.bands,
+        p.image.width AS width,
+        p.image.height AS height,
+        p.image.format.planar AS planar,
+        p.image.format.tile_width AS tile_width,
+        p.image.format.tile_height AS tile_height,
+        (p.image.width + p.image.format.tile_width - 1) // p.image.format.tile_width AS tiles_across,
+        (p.image.height + p.image.format.tile_height - 1) // p.image.format.tile_height AS tiles_down,
+        p.image.tile_offsets AS tile_offsets,
+        p.image.tile_byte_counts AS tile_byte_counts,
+        p.image.mask AS mask,
+        {
+            'width': p.image.width,
+            'height': p.image.height,
+            'tile_width': p.image.format.tile_width,
+            'tile_height': p.image.format.tile_height,
+            'first_row': p.row_off // p.image.format.tile_height,
+            'last_row': (p.row_end - 1) // p.image.format.tile_height,
+            'first_col': p.col_off // p.image.format.tile_width,
+            'last_col': (p.col_end - 1) // p.image.format.tile_width
+        } AS tile_grid
+    FROM query_table(plan) AS p
+),
+cells AS (
+    SELECT
+        g.* EXCLUDE (tile_grid),
+        unnest(
+            CASE
+                WHEN geometry IS NOT NULL
+                    THEN _rstpy_tiles_touched(geometry::VARCHAR, crs, g.raster_crs, g.transform, g.tile_grid)
+                ELSE flatten(list_transform(
+                    range(g.tile_grid.first_row, g.tile_grid.last_row + 1),
+                    lambda r: range(
+                        r * g.tiles_across + g.tile_grid.first_col, r * g.tiles_across + g.tile_grid.last_col + 1
+                    )
+                ))
+            END
+        ) AS cell
+    FROM grid AS g
+),
+touched AS (
+    SELECT
+        c.* EXCLUDE (cell),
+        c.cell // c.tiles_across AS tile_row,
+        c.cell % c.tiles_across AS tile_col,
+        least(c.tile_width, c.width - (c.cell % c.tiles_across) * c.tile_width)::INTEGER AS tile_pixel_width,
+        least(c.tile_height, c.height - (c.cell // c.tiles_across) * c.tile_height)::INTEGER AS tile_pixel_height
+    FROM cells AS c
+),
+masked AS (
+    SELECT
+        t.*,
+        CASE
+            WHEN t.mask IS NOT NULL
+                THEN flatten(list_transform(
+                    range(
+                        t.tile_row * t.tile_height // t.mask.format.tile_height,
+                        (t.tile_row * t.tile_height + t.tile_pixel_height - 1) // t.mask.format.tile_height + 1
+                    ),
+                    lambda mask_row: list_transform(
+                        range(
+                            t.tile_col * t.tile_width // t.mask.format.tile_width,
+                            (t.tile_col * t.tile_width + t.tile_pixel_width - 1) // t.mask.format.tile_width + 1
+                        ),
+                        lambda mask_col: list_transform(
+                            [mask_row * ((t.width + t.mask.format.tile_width - 1) // t.mask.format.tile_width) + mask_col + 1],
+                            lambda n: {
+                                'tile_row': mask_row::INTEGER,
+                                'tile_col': mask_col::INTEGER,
+                                'tile_offset': t.mask.tile_offsets[n],
+                                'tile_byte_count': t.mask.tile_byte_counts[n]
+                            }
+                        )[1]
+                    )
+                ))
+            WHEN t.alpha_band IS NOT NULL AND t.planar
+                THEN list_transform(
+                    [(t.alpha_band - 1) * t.tiles_across * t.tiles_down + t.tile_row * t.tiles_across + t.tile_col + 1],
+                    lambda n: {
+                        'tile_row': t.tile_row::INTEGER,
+                        'tile_col': t.tile_col::INTEGER,
+                        'tile_offset': t.tile_offsets[n],
+                        'tile_byte_count': t.tile_byte_counts[n]
+                    }
+                )
+        END AS mask_tiles
+    FROM touched AS t
+),
+banded AS (
+    SELECT m.* EXCLUDE (bands), unnest(m.bands) AS chosen
+    FROM masked AS m
+),
+placed AS (
+    SELECT
+        b.*,
+        CASE
+            WHEN b.mask IS NOT NULL THEN 'mask'
+            WHEN b.chosen.nodata IS NOT NULL THEN 'nodata'
+            WHEN b.alpha_band IS NOT NULL AND b.alpha_band != b.chosen.band THEN 'alpha'
+        END AS mask_kind,
+        (CASE WHEN b.planar THEN (b.chosen.band - 1) * b.tiles_across * b.tiles_down ELSE 0 END)
+            + b.tile_row * b.tiles_across + b.tile_col + 1 AS n
+    FROM banded AS b
+)
+SELECT
+    p.asset_no,
+    p.chosen.band AS band,
+    p.chosen.name AS band_name,
+    p.chosen.position AS band_position,
+    p.chosen.nodata AS nodata,
+    p.tile_row::INTEGER AS tile_row,
+    p.tile_col::INTEGER AS tile_col,
+    p.tile_pixel_width AS width,
+    p.tile_pixel_height AS height,
+    p.tile_width,
+    p.tile_height,
+    CASE WHEN p.tile_byte_counts[p.n] > 0 THEN p.tile_offsets[p.n] ELSE 0 END AS tile_offset,
+    CASE WHEN p.tile_offsets[p.n] > 0 THEN p.tile_byte_counts[p.n] ELSE 0 END AS tile_byte_count,
+    p.mask_kind,
+    CASE WHEN p.mask_kind = 'mask' OR p.mask_kind = 'alpha' THEN p.mask_tiles END AS mask_tiles
+FROM placed AS p;

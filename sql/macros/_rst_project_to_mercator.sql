@@ -1,0 +1,12 @@
+-- name: _rst_project_to_mercator
+-- kind: scalar macro
+-- grain: one value
+-- reads: nothing
+-- Lon/lat bounds as bounds in EPSG:3857; latitudes are cut off at 89.9 degrees.
+CREATE OR REPLACE MACRO _rst_project_to_mercator(parts) AS
+    list_transform(parts, lambda part: {
+        'xmin': 6378137 * radians(part.xmin),
+        'ymin': 6378137 * asinh(tan(radians(greatest(part.ymin, -89.9)))),
+        'xmax': 6378137 * radians(part.xmax),
+        'ymax': 6378137 * asinh(tan(radians(least(part.ymax, 89.9))))
+    });

@@ -1,0 +1,47 @@
+-- name: _rst_tile_rows
+-- kind: table macro
+-- grain: one row per tile and band, in the order in which tiles are read: by asset, then as the bytes lie
+-- reads: rows of _rst_asset_plan, rows of _rst_asset_tiles
+-- What a reader of tiles sees of each tile but its pixels.
+CREATE OR REPLACE MACRO _rst_tile_rows(plan, tiles) AS TABLE
+SELECT
+    a.collection,
+    a.item_id,
+    a.asset,
+    t.band,
+    t.band_name,
+    a.datetime,
+    a.level,
+    t.tile_row,
+    t.tile_col,
+    list_transform([{
+        'x': a.transform[3] + a.transform[1] * t.tile_col * t.tile_width,
+        'y': a.transform[6] + a.transform[5] * t.tile_row * t.tile_height,
+        'x_end': a.transform[3] + a.transform[1] * (t.tile_col * t.tile_width + t.width),
+        'y_end': a.transform[6] + a.transform[5] * (t.tile_row * t.tile_height + t.height)
+    }], lambda corner: {
+        'xmin': least(corner.x, corner.x_end),
+        'ymin': least(corner.y, corner.y_end),
+        'xmax': greatest(corner.x, corner.x_end),
+        'ymax': greatest(corner.y, corner.y_end)
+    })[1] AS bounds,
+    a.crs,
+    [
+        a.transform[1], 0::DOUBLE, a.transform[3] + a.transform[1] * t.tile_col * t.tile_width,
+        0::DOUBLE, a.transform[5], a.transform[6] + a.transform[5] * t.tile_row * t.tile_height
+    ] AS transform,
+    a.image.format.dtype AS dtype,
+    t.width,
+    t.height,
+    t.nodata,
+    a.href,
+    a.mirror,
+    t.tile_offset,
+    t.tile_byte_count,
+    t.mask_kind,
+    t.mask_tiles,
+    coalesce(a.mirror, a.href) AS address,
+    t.asset_no
+FROM query_table(tiles) AS t
+JOIN query_table(plan) AS a USING (asset_no)
+ORDER BY t.asset_no, t.tile_offset, t.tile_row, t.tile_col, t.band_position, t.band;

@@ -1,0 +1,41 @@
+-- name: tile_plan
+-- kind: table macro
+-- grain: one row per tile and band that a read with the same arguments would give
+-- reads: an index: a table, view or CTE, or a Parquet path, glob or URL
+-- The tiles that touch an area and period, their byte ranges, and the requests that would fetch them; fetches nothing.
+CREATE OR REPLACE MACRO tile_plan(
+    index,
+    bands := NULL,
+    geometry := NULL,
+    bbox := NULL,
+    crs := 'OGC:CRS84',
+    datetime := NULL,
+    level := NULL,
+    resolution := NULL
+) AS TABLE
+WITH
+planned_assets AS MATERIALIZED (
+    FROM _rst_asset_plan(
+        index, bands := bands, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime,
+        level := level, resolution := resolution
+    )
+),
+planned_tiles AS MATERIALIZED (
+    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := crs)
+),
+planned_rows AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS position
+    FROM _rst_tile_rows('planned_assets', 'planned_tiles')
+),
+planned_requests AS (
+    FROM _rst_requests('planned_rows')
+)
+SELECT
+    t.* EXCLUDE (address, asset_no, position),
+    r.request
+FROM planned_rows AS t
+LEFT JOIN planned_requests AS r
+    ON r.address = t.address
+    AND r.range_start = t.tile_offset
+    AND r.range_end = t.tile_offset + t.tile_byte_count
+ORDER BY t.position;

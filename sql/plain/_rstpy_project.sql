@@ -1,0 +1,12 @@
+-- name: _rstpy_project
+-- kind: scalar macro
+-- grain: one value
+-- reads: nothing
+-- Where there is no Python: an error that says which projections plain SQL has.
+CREATE OR REPLACE MACRO _rstpy_project(parts, from_code, to_code) AS
+    CASE
+        WHEN parts IS NULL THEN parts
+        ELSE error('crs: got ' || coalesce(from_code, 'none') || ' for the area and ' || coalesce(to_code, 'none')
+            || ' for the raster; plain SQL projects longitude and latitude to UTM and EPSG:3857 only; give bbox := in '
+            || 'the raster''s CRS with crs :=, or run this in Python after rasteret_sql.install(con)')
+    END;
