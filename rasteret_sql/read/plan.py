@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlannedBand:
-    """One band that is read of an asset; `band` is 1-based, `position` is its place in what was asked for."""
+    """One band that is read of an asset; `band` is 1-based, `position` is its place in what was asked for.
+
+    Physical values are stored ones times `scale` plus `offset`, in `unit`; each is None where it is unknown.
+    """
 
     band: int
     name: str
     position: int
     nodata: float | None
+    scale: float | None = None
+    offset: float | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,10 @@ levelled AS (
             'band': band.band,
             'name': band.name,
             'position': band.position,
-            'nodata': list_filter(c.bands, lambda known: known.band = band.band)[1].nodata
+            'nodata': list_filter(c.bands, lambda known: known.band = band.band)[1].nodata,
+            'scale': list_filter(c.bands, lambda known: known.band = band.band)[1].scale,
+            'offset': list_filter(c.bands, lambda known: known.band = band.band)[1]."offset",
+            'unit': list_filter(c.bands, lambda known: known.band = band.band)[1].unit
         }) AS bands,
         list_filter(c.bands, lambda known: known.is_alpha)[1].band AS alpha_band,
         p.area,

@@ -1,0 +1,152 @@
+"""Query results as one NumPy array (item, band, y, x) on the native grid of the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.read.grid import GridLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.read.plan import TilePlan
+    from rasteret_sql.sql.planning import ReadArguments
+
+Transform = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RasterArray:
+    """Pixels of some items and bands on one grid.
+
+    Attributes:
+        data: shape (item, band, y, x), the dtype of the files; y runs down the rows of the files.
+        mask: booleans of the same shape, True means valid: inside the file, and not nodata.
+        item_ids: STAC item ids, shape (item,).
+        collections: their STAC collections, None where unknown.
+        times: `datetime64[us]` in UTC, NaT where unknown, shape (item,).
+        bands: names of the bands, as they were asked for.
+        transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to CRS.
+        crs: authority code such as "EPSG:32643", or WKT2; None where the files have none.
+        nodata: the nodata value of each band, None where it has none.
+        level: the level that was read, 0 is full resolution.
+    """
+
+    data: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]
+    item_ids: tuple[str, ...]
+    collections: tuple[str | None, ...]
+    times: npt.NDArray[np.datetime64]
+    bands: tuple[str, ...]
+    transform: Transform | None
+    crs: str | None
+    nodata: tuple[float | None, ...]
+    level: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of (item, band, y, x)."""
+        return self.data.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Give `data`, so that NumPy functions take the object as it is."""
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """Say what it holds in one line."""
+        sizes = ", ".join(f"{name}: {size}" for name, size in zip(("item", "band", "y", "x"), self.shape, strict=True))
+        return f"<RasterArray ({sizes}) {self.data.dtype} {self.crs} bands={list(self.bands)}>"
+
+
+def to_numpy(
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+) -> RasterArray:
+    """Read an area of some items and bands into one array, pixel for pixel as the files have it.
+
+    All files must share one CRS and one pixel grid. The window is that of the pixels that the area's bounds in that CRS
+    touch, cut off where no file has any.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
+        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `crs`; only tiles that it touches are
+            read, and what lies outside them is masked.
+        bbox: (xmin, ymin, xmax, ymax) in `crs`.
+        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
+        level: 0 is full resolution, n the nth overview.
+        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+
+    Returns:
+        Array (item, band, y, x) with mask, ids, times, transform and CRS. Pixels without data hold nodata, or 0
+        where the band has none, and are False in the mask.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or the files do not share one grid.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left to read.
+        RasteretError: bytes could not be fetched or decoded.
+    """
+    from rasteret_sql.sql.readers import read_arguments
+
+    plan = plan_arrays(index, read_arguments(bands, geometry, bbox, crs, datetime, level, resolution))
+    layout = GridLayout(plan)
+    dtypes = dict(zip(layout.dtypes, layout.bands, strict=True))
+    if len(dtypes) > 1:
+        described = " and ".join(f"{band.name} is {dtype}" for dtype, band in dtypes.items())
+        raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands, or use to_xarray")
+    data = np.empty((len(layout.items), len(layout.bands), layout.height, layout.width), layout.dtypes[0])
+    mask = np.empty(data.shape, bool)
+    layout.read(np.moveaxis(data, 1, 0), np.moveaxis(mask, 1, 0))
+    return RasterArray(
+        data=data,
+        mask=mask,
+        item_ids=tuple(item_id for _, item_id, _ in layout.items),
+        collections=tuple(collection for collection, _, _ in layout.items),
+        times=item_times(layout),
+        bands=tuple(band.name for band in layout.bands),
+        transform=layout.transform,
+        crs=layout.crs,
+        nodata=tuple(band.nodata for band in layout.bands),
+        level=layout.level,
+    )
+
+
+def plan_arrays(
+    index: Any, arguments: ReadArguments
+) -> TilePlan:
+    """Plan a read that must give something.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left to read.
+    """
+    from rasteret_sql.sql.readers import plan_index
+
+    plan = plan_index(index, arguments).plan
+    if not len(plan):
+        raise EmptyReadError(
+            f"nothing to read: no asset of the index is left by bands {arguments.bands}, datetime "
+            f"{arguments.datetime!r} and the area; widen one of them, or look at the index with SQL"
+        )
+    return plan
+
+
+def item_times(layout: GridLayout) -> npt.NDArray[np.datetime64]:
+    """Give the time of each item of a layout as `datetime64[us]`, NaT where it is unknown."""
+    return np.array([np.datetime64("NaT") if us is None else np.datetime64(us, "us") for *_, us in layout.items], "M8[us]")

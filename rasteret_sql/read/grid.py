@@ -1,0 +1,219 @@
+"""Which place of an array each file of a plan fills, where all files share one CRS and one pixel grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.read.tiles import fill_value
+from rasteret_sql.read.windows import Target, WindowReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.plan import PlannedAsset, PlannedBand, TilePlan
+
+#: Part of a pixel by which two grids may differ and still be one.
+GRID_TOLERANCE = 1e-4
+
+Transform = tuple[float, float, float, float, float, float]
+ItemKey = tuple[str | None, str, int | None]
+
+
+class GridLayout:
+    """The array that the windows of a plan's files make up together.
+
+    Args:
+        plan: the tiles; at least one.
+
+    Attributes:
+        items: collection, item id and time (microseconds) of each item, in the order of the plan.
+        bands: what is known of each band, in the order in which they were asked for.
+        dtypes: dtype of each band.
+        height, width: size of the array in pixels.
+        transform: affine of the array, or None.
+        crs: of all files, or None.
+        level: the level of the first file.
+
+    Raises:
+        InvalidArgumentError: the files do not share one grid, or two of them claim one place.
+    """
+
+    def __init__(self, plan: TilePlan) -> None:
+        self._plan = plan
+        self._assets = plan.assets
+        self._check_grid()
+        self.crs = self._assets[0].crs
+        self.level = self._assets[0].level
+        self.items: list[ItemKey] = list(dict.fromkeys(map(_key, self._assets)))
+        self.bands = self._find_bands()
+        self.dtypes = self._find_dtypes()
+        self._offsets = [self._offset(asset) for asset in self._assets]
+        placed = list(zip(self._assets, self._offsets, strict=True))
+        self._row_off = min(asset.row_off + rows for asset, (rows, _) in placed)
+        self._col_off = min(asset.col_off + cols for asset, (_, cols) in placed)
+        self.height = max(asset.row_end + rows for asset, (rows, _) in placed) - self._row_off
+        self.width = max(asset.col_end + cols for asset, (_, cols) in placed) - self._col_off
+        self.transform = self._transform()
+        self._places = self._find_places()
+
+    def read(
+        self, pixels: Sequence[npt.NDArray[Any]], masks: Sequence[npt.NDArray[np.bool_]], options: ReadOptions | None = None
+    ) -> None:
+        """Read the windows into arrays.
+
+        Args:
+            pixels: one array (item, y, x) per band, of the band's dtype. Where no file has pixels it gets nodata, or 0
+                for a band without.
+            masks: one array of booleans per band, of the same shape; True means valid.
+            options: bounds of the read.
+
+        Raises:
+            RasteretError: bytes could not be fetched or decoded.
+        """
+        for band, array, mask in zip(self.bands, pixels, masks, strict=True):
+            array[...] = fill_value(array.dtype, band.nodata)
+            mask[...] = False
+        keys = zip(self._plan.asset_no.tolist(), self._plan.band.tolist(), strict=True)
+        targets = {
+            key: Target(pixels[band][item], masks[band][item], row_off, col_off)
+            for key, (item, band, row_off, col_off) in self._places.items()
+        }
+        WindowReader(self._plan, [targets[key] for key in keys]).read(options)
+
+    def _find_bands(self) -> list[PlannedBand]:
+        found = sorted(
+            (((band.position, asset.asset, band.band), band) for asset in self._assets for band in asset.bands),
+            key=lambda pair: pair[0],
+        )
+        bands: dict[str, PlannedBand] = {}
+        for _, band in found:
+            bands.setdefault(band.name, band)
+        return list(bands.values())
+
+    def _find_dtypes(self) -> list[np.dtype[Any]]:
+        """Give the dtype of each band.
+
+        Raises:
+            InvalidArgumentError: files of one band have two.
+        """
+        owners: dict[str, PlannedAsset] = {}
+        for asset in self._assets:
+            for band in asset.bands:
+                owner = owners.setdefault(band.name, asset)
+                if owner.format.dtype != asset.format.dtype:
+                    raise InvalidArgumentError(
+                        f'band "{band.name}": {named(owner)} is {owner.format.dtype} and {named(asset)} is '
+                        f"{asset.format.dtype}, expected one dtype; read them apart"
+                    )
+        return [np.dtype(owners[band.name].format.dtype) for band in self.bands]
+
+    def _find_places(self) -> dict[tuple[int, int], tuple[int, int, int, int]]:
+        """Give item, band, row_off and col_off for each asset number and band number.
+
+        Raises:
+            InvalidArgumentError: two files claim one place.
+        """
+        items = {key: number for number, key in enumerate(self.items)}
+        bands = {band.name: number for number, band in enumerate(self.bands)}
+        places: dict[tuple[int, int], tuple[int, int, int, int]] = {}
+        owners: dict[tuple[int, int], PlannedAsset] = {}
+        for number, asset in enumerate(self._assets):
+            for band in asset.bands:
+                place = items[_key(asset)], bands[band.name]
+                owner = owners.setdefault(place, asset)
+                if owner is not asset:
+                    raise InvalidArgumentError(
+                        f'band "{band.name}" of item {asset.item_id}: got two files, {owner.href} and {asset.href}, '
+                        "expected one; tell them apart in the query, for example by their href"
+                    )
+                rows, cols = self._offsets[number]
+                places[number, band.band] = (*place, self._row_off - rows, self._col_off - cols)
+        return places
+
+    def _check_grid(self) -> None:
+        first = self._assets[0]
+        for asset in self._assets[1:]:
+            if asset.crs != first.crs:
+                raise InvalidArgumentError(
+                    f"grid: {named(first)} is in {_crs(first)} and {named(asset)} in {_crs(asset)}, expected one CRS; "
+                    "read them apart, for example with WHERE crs = '…', or stream them with read_tiles"
+                )
+            if first.transform is None or asset.transform is None:
+                if (asset.transform, asset.width, asset.height) != (first.transform, first.width, first.height):
+                    raise InvalidArgumentError(
+                        f"grid: {named(first)} and {named(asset)} have no common grid, for one has no transform; "
+                        "read them apart"
+                    )
+                continue
+            if not _same(asset.transform[0], first.transform[0], asset.width) or not _same(
+                asset.transform[4], first.transform[4], asset.height
+            ):
+                raise InvalidArgumentError(
+                    f"grid: {named(first)} has pixels of {_size(first)} and {named(asset)} of {_size(asset)}, expected "
+                    f"one size; choose bands of one resolution, or give resolution={max(_width(first), _width(asset)):g} "
+                    "to read overviews of the finer one"
+                )
+            rows, cols = _shift(asset, first)
+            if abs(rows - round(rows)) > GRID_TOLERANCE or abs(cols - round(cols)) > GRID_TOLERANCE:
+                raise InvalidArgumentError(
+                    f"grid: the pixels of {named(asset)} lie {cols % 1:.4f} columns and {rows % 1:.4f} rows beside those "
+                    f"of {named(first)}, expected one grid; read them apart"
+                )
+
+    def _offset(self, asset: PlannedAsset) -> tuple[int, int]:
+        """Rows and columns of the first file's grid at which a file begins."""
+        if asset.transform is None:
+            return 0, 0
+        rows, cols = _shift(asset, self._assets[0])
+        return round(rows), round(cols)
+
+    def _transform(self) -> Transform | None:
+        first = self._assets[0].transform
+        if first is None:
+            return None
+        x_size, _, x_off, _, y_size, y_off = first
+        return x_size, 0.0, x_off + x_size * self._col_off, 0.0, y_size, y_off + y_size * self._row_off
+
+
+def _key(asset: PlannedAsset) -> ItemKey:
+    return asset.collection, asset.item_id, asset.datetime_us
+
+
+def _shift(asset: PlannedAsset, first: PlannedAsset) -> tuple[float, float]:
+    assert asset.transform is not None
+    assert first.transform is not None
+    rows = (asset.transform[5] - first.transform[5]) / first.transform[4]
+    cols = (asset.transform[2] - first.transform[2]) / first.transform[0]
+    return rows, cols
+
+
+def _same(size: float, other: float, pixels: int) -> bool:
+    """Whether two pixel sizes differ by less than the tolerance over a whole file."""
+    return abs(size - other) * pixels <= GRID_TOLERANCE * abs(other)
+
+
+def named(asset: PlannedAsset) -> str:
+    """Name a file of a plan in a message."""
+    return f'asset "{asset.asset}" of item {asset.item_id}'
+
+
+def _crs(asset: PlannedAsset) -> str:
+    return "no CRS" if asset.crs is None else asset.crs[:60]
+
+
+def _width(asset: PlannedAsset) -> float:
+    assert asset.transform is not None
+    return abs(asset.transform[0])
+
+
+def _size(asset: PlannedAsset) -> str:
+    assert asset.transform is not None
+    return f"{abs(asset.transform[0]):g} x {abs(asset.transform[4]):g}"
+
+
