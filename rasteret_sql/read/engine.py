@@ -12,7 +12,7 @@ from rasteret_sql.errors import RangeError
 from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
-from rasteret_sql.io.threads import ThreadPool
+from rasteret_sql.io.threads import ThreadPool, import_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,6 +146,7 @@ async def run_all(
         finally:
             budget.release(request.nbytes)
 
+    decoders = asyncio.create_task(import_decoders())
     tasks: set[asyncio.Task[None]] = set()
     failed: list[BaseException] = []
 
@@ -169,16 +170,14 @@ async def run_all(
         left = list(tasks)
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(decoders, *left, return_exceptions=True)
     if failed:
         raise failed[0]
 
 
-def warm_up() -> None:
-    """Start the threads' pool and import the decoders, so that both are there when the first bytes arrive."""
-    import imagecodecs  # noqa: F401
-
-    _pool()
+async def import_decoders() -> None:
+    """Import what decodes tiles, in a thread, while the first bytes are on their way."""
+    await import_in_thread("imagecodecs")
 
 
 def _jobs(request: Request) -> list[list[Piece]]:

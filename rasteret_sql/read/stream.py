@@ -11,7 +11,7 @@ import numpy as np
 
 from rasteret_sql.errors import RasteretError
 from rasteret_sql.io import loop
-from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions
+from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions, import_decoders
 from rasteret_sql.read.requests import needs_image, plan_requests
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
 
@@ -149,6 +149,8 @@ class TileStream:
         for request in self._requests:
             by_batch.setdefault(int(self._batch_of[request.first_row]), []).append(request)
         async with asyncio.TaskGroup() as tasks:
+            if self._requests:
+                tasks.create_task(import_decoders())
             for number in range(len(self._bounds) - 1):
                 first, end = self._bounds[number], self._bounds[number + 1]
                 requests = by_batch.get(number, [])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import TiffError
+from rasteret_sql.io import fork
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
@@ -109,9 +110,11 @@ class TileReader:
     def _decoder(self, layout: TileFormat) -> TileDecoder:
         decoder = self._decoders.get(layout)
         if decoder is None:
-            from rasteret_sql.tiff.decode import TileDecoder
+            # The first decoder of a codec imports it; a fork in the middle of that would lock the import in the child.
+            with fork.no_fork:
+                from rasteret_sql.tiff.decode import TileDecoder
 
-            decoder = self._decoders.setdefault(layout, TileDecoder(layout))
+                decoder = self._decoders.setdefault(layout, TileDecoder(layout))
         return decoder
 
 

@@ -49,8 +49,8 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
     Example:
         >>> import rasteret_sql as rs
         >>> con = rs.connect()
-        >>> con.sql("SELECT count(*) FROM duckdb_functions() WHERE function_name = 'read_tiles'").fetchone()[0] > 0
-        True
+        >>> con.execute("SELECT DISTINCT function_type FROM duckdb_functions() WHERE function_name = 'read_tiles'").fetchall()
+        [('table_macro',)]
     """
     return install(duckdb.connect(str(database), **options))
 
@@ -99,12 +99,11 @@ def bare_cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 def _install(con: duckdb.DuckDBPyConnection) -> None:
     rows = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
     connections = _connections(con) if (CATALOG,) in rows else _attach(con)
-    row = con.execute(
+    # Results are always fetched to their end: duckdb 2 refuses other work on a connection before that.
+    ((database, is_in_memory),) = con.execute(
         "SELECT database_name, path IS NULL AND NOT readonly FROM duckdb_databases() "
         "WHERE database_name = current_database()"
-    ).fetchone()
-    assert row is not None
-    database, is_in_memory = row
+    ).fetchall()
     if is_in_memory and database != CATALOG:
         _make_public(con, f"{quote_identifier(database)}.main.")
     _follow(con, connections)
@@ -120,8 +119,7 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     functions.register(con)
     con.create_function("_rstpy_call", calls.add, ["VARCHAR"], "VARCHAR", side_effects=False)
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
-    row = con.execute("SELECT current_setting('search_path')").fetchone()
-    assert row is not None
+    ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
     con.execute(f"USE {CATALOG}")
     try:
         con.execute(f"CREATE MACRO {_IDENTITY}() AS '{identity}'")
@@ -129,7 +127,7 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
         source = TileSource(_tile_schema(con), calls, connections)
         con.from_arrow(source).create_view("_rst_tile_source")
     finally:
-        con.execute(f"SET search_path = {quote_literal(row[0])}")
+        con.execute(f"SET search_path = {quote_literal(search_path)}")
     _make_helpers(con)
     _make_public(con, f"{CATALOG}.main.")
     _databases[identity] = connections
@@ -143,10 +141,10 @@ def _connections(con: duckdb.DuckDBPyConnection) -> Connections:
         InvalidArgumentError: the attached database of our name is not ours.
     """
     try:
-        row = con.execute(f"SELECT {CATALOG}.main.{_IDENTITY}()").fetchone()
+        ((identity,),) = con.execute(f"SELECT {CATALOG}.main.{_IDENTITY}()").fetchall()
     except duckdb.CatalogException:
-        row = None
-    connections = _databases.get(row[0]) if row is not None else None
+        identity = ""
+    connections = _databases.get(identity)
     if connections is None:
         raise InvalidArgumentError(
             f"con: a database of the name {CATALOG!r} is attached, expected that name to be free for the functions; "

@@ -159,10 +159,10 @@ def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, nam
     if arguments.bbox is None and arguments.geometry is None:
         return False
     anywhere = replace(arguments, bbox=None, geometry=None)
-    row = cursor.execute(
+    ((is_any,),) = cursor.execute(
         f"SELECT count(*) > 0 FROM {CATALOG}.main._rst_asset_plan{_PASSED}", _parameters(anywhere, name)
-    ).fetchone()
-    return row is not None and bool(row[0])
+    ).fetchall()
+    return bool(is_any)
 
 
 def _outside(arguments: ReadArguments) -> EmptyReadError:

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.io import fork
 from rasteret_sql.sql.planning import INDEX_COLUMNS, PlannedTiles, ReadArguments, explain_read, is_query, plan_tiles
 
@@ -122,7 +122,9 @@ def plan_index(index: Any, arguments: ReadArguments, *, with_rows: bool = False)
         EmptyReadError: the area touches no asset.
     """
     with planning_cursor() as cursor:
-        return plan_tiles(cursor, _shown(cursor, index, arguments), with_rows=with_rows)
+        shown = _shown(cursor, index, arguments)
+        _warm_up(cursor, shown.index)
+        return plan_tiles(cursor, shown, with_rows=with_rows)
 
 
 def read_arguments(
@@ -210,6 +212,23 @@ def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArgumen
         )
     cursor.register(_ROWS, rows)
     return replace(arguments, index=_ROWS)
+
+
+def _warm_up(cursor: duckdb.DuckDBPyConnection, index: str) -> None:
+    """Start what the first fetch needs, by the address of the first row, while DuckDB plans."""
+    import duckdb
+
+    from rasteret_sql.io.stores import warm_up
+
+    if is_query(index):
+        return
+    try:
+        rows = cursor.execute("SELECT coalesce(mirror, href) FROM query_table($1) LIMIT 1", [index]).fetchall()
+        for (address,) in rows:
+            warm_up(address)
+    except (duckdb.Error, RasteretError):
+        # Whatever is wrong here is said by the plan or by the read, which know more.
+        return
 
 
 def _check_local(index: str) -> None:

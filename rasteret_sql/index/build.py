@@ -1,0 +1,383 @@
+"""Building an index: sources, headers, one SELECT, checks, and a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import BuildError, InvalidArgumentError
+from rasteret_sql.index.report import BuildReport, Failure, list_failures
+from rasteret_sql.index.sources.pattern import PathPattern
+from rasteret_sql.index.sources.resolve import resolve_source
+from rasteret_sql.index.sources.stac import StacOptions
+from rasteret_sql.index.sqlfiles import quote_literal, sql_file, sql_folder
+from rasteret_sql.io.stores import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
+    from rasteret_sql.index.model import Found, Source
+    from rasteret_sql.index.rows import HeaderCounts
+    from rasteret_sql.index.staging import Inventory
+
+#: Called with the files that are done, and with all that there are.
+Progress = Callable[[int, int], None]
+
+#: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
+#: holds row groups of its own, so two of them keep it there.
+MEMORY_LIMIT = "1GB"
+THREADS = 2
+#: How many examples a message gives.
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What `build_index` was asked for, checked.
+
+    Attributes:
+        sources: what gives the assets.
+        path: where the index is to be.
+        options: which assets are wanted, and their mirrors.
+        definition: the request as the index keeps it, without secrets.
+    """
+
+    sources: tuple[Source, ...]
+    path: Path
+    options: StacOptions
+    definition: Mapping[str, Any]
+
+
+def build_index(
+    source: Any,
+    path: str | os.PathLike[str],
+    *,
+    href_map: Mapping[str, str] | None = None,
+    pattern: str | None = None,
+    collection: str | None = None,
+    assets: Sequence[str] | None = None,
+    progress: Progress | bool = False,
+) -> BuildReport:
+    """Build an index: read the headers of TIFF files and write one Parquet row per asset.
+
+    Files that cannot be read are in the report, and the others in the index.
+
+    Args:
+        source: path, glob (with `**`) or http(s) URL, or a list of these: TIFF files; STAC Items,
+            ItemCollections, Collections and Catalogs as JSON, which are crawled; NDJSON; stac-geoparquet or
+            other Parquet with an `href` column. Or a table: Arrow, a DuckDB relation, a data frame. Or STAC
+            items as dictionaries or pystac objects.
+        path: where the index is written; a file that is there is replaced once the new one is complete.
+        href_map: mirrors for reading: prefix of an href -> prefix of what is read instead; the longest fits.
+            The index keeps both.
+        pattern: what the end of a path says of a file, for example `"{item_id}/{asset}.tif"`. Fields are
+            item_id, asset, collection, datetime, date and, as `{date:%Y%m%d}`, times in a format; any other
+            name becomes a column. A file that does not fit is a failure. Without a pattern `item_id` is the
+            file name, led by as many folders as make it unique, and `asset` is "data".
+        collection: collection of the items that name none.
+        assets: keys of the assets that are wanted; all TIFF assets without it.
+        progress: True for a progress bar, or a callable that takes (files done, files in all).
+
+    Returns:
+        What was built, and what was not.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong; nothing was read.
+        BuildError: nothing was found, no file could be read, or files share one key; nothing was written.
+
+    Example:
+        >>> build_index("scenes/*/*.tif", "s.parquet", pattern="{item_id}/{asset}.tif").rows  # doctest: +SKIP
+        16
+    """
+    request = _checked(source, path, href_map, pattern, collection, assets)
+    began_s = time.monotonic()
+    with _staging_folder(request.path) as folder, _connection(folder) as con:
+        inventory = _stage_sources(con, request, folder)
+        counts = _stage_headers(con, request, folder, inventory, progress)
+        failures = (*inventory.failures, *counts.failures)
+        written = folder / "index.parquet"
+        _write(con, written, request.definition, failures, began_s)
+        _check(con, written)
+        rows, items, by_asset = _count(con)
+        index_bytes = written.stat().st_size
+        os.replace(written, request.path)  # noqa: PTH105 - the one atomic step
+    return BuildReport(
+        path=request.path,
+        rows=rows,
+        items=items,
+        assets=by_asset,
+        failures=failures,
+        left_out=dict(inventory.left_out.most_common()),
+        proj_mismatches=counts.proj_mismatches,
+        requests=counts.requests,
+        seconds=time.monotonic() - began_s,
+        index_bytes=index_bytes,
+    )
+
+
+async def build_index_async(source: Any, path: str | os.PathLike[str], **options: Any) -> BuildReport:
+    """Build an index without blocking the caller's event loop; see `build_index`."""
+    return await asyncio.to_thread(build_index, source, path, **options)
+
+
+def read_assets(
+    source: Any,
+    *,
+    href_map: Mapping[str, str] | None = None,
+    pattern: str | None = None,
+    collection: str | None = None,
+    assets: Sequence[str] | None = None,
+) -> Iterator[Found]:
+    """Go through a source of assets without reading any header; arguments as for `build_index`.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+    """
+    options, compiled = _options(href_map, pattern, collection, assets)
+    sources, _ = resolve_source(source, compiled, options)
+    for one in sources:
+        yield from one.find()
+
+
+def _options(
+    href_map: Mapping[str, str] | None,
+    pattern: str | None,
+    collection: str | None,
+    assets: Sequence[str] | None,
+) -> tuple[StacOptions, PathPattern | None]:
+    if href_map is not None and not (
+        isinstance(href_map, Mapping)
+        and all(isinstance(key, str) and key and isinstance(value, str) for key, value in href_map.items())
+    ):
+        raise InvalidArgumentError(
+            f"href_map: got {href_map!r}, expected a mapping of href prefixes to prefixes of their mirrors, "
+            f"such as {{'https://example.com/': '/data/'}}"
+        )
+    if assets is not None and (
+        isinstance(assets, str) or not assets or not all(isinstance(asset, str) for asset in assets)
+    ):
+        raise InvalidArgumentError(
+            f"assets: got {assets!r}, expected a list of asset keys, such as ['red', 'nir']"
+        )
+    for name, value in (("pattern", pattern), ("collection", collection)):
+        if value is not None and (not isinstance(value, str) or not value):
+            raise InvalidArgumentError(f"{name}: got {value!r}, expected a text")
+    compiled = PathPattern.compile(pattern) if pattern is not None else None
+    return StacOptions(
+        frozenset(assets) if assets is not None else None, collection, dict(href_map or {})
+    ), compiled
+
+
+def _checked(
+    source: Any,
+    path: str | os.PathLike[str],
+    href_map: Mapping[str, str] | None,
+    pattern: str | None,
+    collection: str | None,
+    assets: Sequence[str] | None,
+) -> BuildRequest:
+    options, compiled = _options(href_map, pattern, collection, assets)
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidArgumentError(
+            f"path: got {path!r}, expected the path of the index that is to be written"
+        )
+    target = Path(path).expanduser()
+    if target.is_dir():
+        raise InvalidArgumentError(
+            f"path: got the directory {target}, expected a file; give {target / 'index.parquet'}"
+        )
+    if not target.parent.is_dir():
+        raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise InvalidArgumentError(
+            f"path: the folder {target.parent} cannot be written to; choose another one"
+        )
+    sources, described = resolve_source(source, compiled, options)
+    definition = {
+        "source": described,
+        "pattern": pattern,
+        "collection": collection,
+        "assets": sorted(assets) if assets is not None else None,
+        "href_map": {redact(key): redact(value) for key, value in options.href_map.items()},
+    }
+    return BuildRequest(tuple(sources), target, options, definition)
+
+
+@contextlib.contextmanager
+def _staging_folder(path: Path) -> Iterator[Path]:
+    """A folder beside the index, so that a rename ends the build; it goes in any case."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".building", dir=path.parent) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": THREADS,
+        "temp_directory": str(folder / "spill"),
+    }
+    try:
+        with duckdb.connect(":memory:", config=config) as con:
+            # Times in properties that name no offset are UTC, wherever the build runs.
+            con.execute("SET TimeZone = 'UTC'")
+            yield con
+    except duckdb.Error as error:
+        raise BuildError(
+            f"{folder.parent}: DuckDB could not build the index ({error}); nothing was written."
+        ) from error
+
+
+def _stage_sources(con: duckdb.DuckDBPyConnection, request: BuildRequest, folder: Path) -> Inventory:
+    from rasteret_sql.index.properties import create_properties_view
+    from rasteret_sql.index.staging import ASSETS, stage_sources
+
+    inventory = stage_sources(request.sources, folder)
+    _require_assets(request, inventory)
+    create_properties_view(con, folder, inventory.column_files)
+    con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
+    con.execute(sql_file("index/assets.sql"))
+    row = con.execute("SELECT (SELECT count(*) FROM found_assets) - (SELECT count(*) FROM assets)").fetchone()
+    if row is not None and row[0]:
+        inventory.left_out["files named twice"] += row[0]
+    con.execute(
+        "CREATE OR REPLACE VIEW asset_index AS "
+        "SELECT i.collection, i.item_id, a.asset, a.href FROM assets AS a JOIN items AS i USING (item_no)"
+    )
+    shared = con.execute(f"{sql_file('checks/unique_key.sql')} LIMIT {EXAMPLES}").fetchall()
+    if shared:
+        lines = [
+            f"    {item_id} {asset} (collection {collection}): {problem}"
+            for collection, item_id, asset, _, problem in shared
+        ]
+        raise BuildError(
+            "\n".join(
+                [
+                    f"{request.path}: different files share one collection, item_id and asset, for example:",
+                    *lines,
+                    "  Tell them apart: with collection=, with a pattern, or with columns item_id and asset.",
+                ]
+            )
+        )
+    return inventory
+
+
+def _require_assets(request: BuildRequest, inventory: Inventory) -> None:
+    wanted = request.options.assets or frozenset()
+    unknown = sorted(wanted - inventory.asset_keys)
+    if unknown and inventory.asset_keys:
+        raise BuildError(
+            f"{request.path}: got assets {', '.join(unknown)}, which no item has as a TIFF; "
+            f"expected some of {', '.join(sorted(inventory.asset_keys))}"
+        )
+    if inventory.assets:
+        return
+    left_out = ", ".join(f"{count} {kind}" for kind, count in inventory.left_out.most_common())
+    raise BuildError(
+        "\n".join(
+            [
+                f"{request.path}: no TIFF asset in {request.definition['source']}; nothing was written."
+                + (f" Left out: {left_out}." if left_out else ""),
+                *list_failures(inventory.failures),
+            ]
+        )
+    )
+
+
+def _stage_headers(
+    con: duckdb.DuckDBPyConnection,
+    request: BuildRequest,
+    folder: Path,
+    inventory: Inventory,
+    progress: Progress | bool,  # noqa: FBT001
+) -> HeaderCounts:
+    from rasteret_sql.index.rows import stage_headers
+    from rasteret_sql.index.staging import HEADERS
+
+    row = con.execute("SELECT count(*) FROM assets").fetchone()
+    assert row is not None
+    with _progress(progress, int(row[0])) as advance:
+        counts = stage_headers(con, folder, advance)
+    if not counts.rows:
+        failures = [*inventory.failures, *counts.failures]
+        raise BuildError(
+            "\n".join(
+                [
+                    f"{request.path}: none of {len(failures)} files could be read; nothing was written.",
+                    *list_failures(failures),
+                ]
+            )
+        )
+    con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_literal(str(folder / HEADERS))})")
+    con.execute(f"CREATE OR REPLACE VIEW asset_index AS {sql_file('index/build_index.sql')}")
+    return counts
+
+
+@contextlib.contextmanager
+def _progress(progress: Progress | bool, total: int) -> Iterator[Callable[[int], None]]:  # noqa: FBT001
+    if progress is True:
+        from tqdm.auto import tqdm
+
+        with tqdm(total=total, unit="file", desc="headers") as bar:
+            yield lambda files: bar.update(files) and None
+        return
+    done = 0
+
+    def advance(files: int) -> None:
+        nonlocal done
+        done += files
+        if callable(progress):
+            progress(done, total)
+
+    yield advance
+
+
+def _write(
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    definition: Mapping[str, Any],
+    failures: Sequence[Failure],
+    began_s: float,
+) -> None:
+    from rasteret_sql.index.writing import provenance, write_index
+
+    text = json.dumps(definition, sort_keys=True) + sql_file("index/build_index.sql")
+    metadata = provenance(
+        definition, hashlib.sha256(text.encode()).hexdigest(), failures, seconds=time.monotonic() - began_s
+    )
+    write_index(con, path, metadata)
+
+
+def _check(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Run every check on the file that was written."""
+    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(path))})")
+    for file in sorted((sql_folder() / "checks").glob("*.sql")):
+        result = con.execute(f"{sql_file(f'checks/{file.name}')} LIMIT {EXAMPLES}")
+        names = [column[0] for column in result.description]
+        rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        if rows:
+            examples = "; ".join(f"{row['item_id']} {row['asset']}: {row['problem']}" for row in rows)
+            raise BuildError(
+                f"check {file.stem}: {examples}. Nothing was written; correct the source or leave them out."
+            )
+
+
+def _count(con: duckdb.DuckDBPyConnection) -> tuple[int, int, dict[str, int]]:
+    row = con.execute("SELECT count(*), count(DISTINCT (collection, item_id)) FROM asset_index").fetchone()
+    assert row is not None
+    by_asset = con.execute("SELECT asset, count(*) FROM asset_index GROUP BY asset ORDER BY asset").fetchall()
+    return row[0], row[1], dict(by_asset)

@@ -1,0 +1,152 @@
+"""Headers of many files, read concurrently: one range request per file in the usual case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rasteret_sql.errors import CorruptTiffError, RasteretError, TiffError
+from rasteret_sql.io import loop
+from rasteret_sql.io.stores import redact, store_for
+from rasteret_sql.tiff.buffer import NeedBytes, SparseBytes, merge_ranges
+from rasteret_sql.tiff.header import parse_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from rasteret_sql.tiff.model import Header
+
+#: The first read of a file; the IFDs of nearly every COG lie in it.
+FIRST_READ_BYTES = 32_768
+#: Missing ranges closer than this are fetched in one request.
+MAX_GAP_BYTES = 65_536
+#: Headers that ask for more than this are refused: no real file needs it.
+MAX_HEADER_BYTES = 1 << 28
+#: Rounds of "these bytes are missing" that a file may take; one per IFD at worst.
+MAX_ROUNDS = 512
+#: Files whose headers are being read at the same time.
+FILES_IN_FLIGHT = 96
+#: Batches that are read ahead of the one that is waited for.
+BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """The header of a file, and what the store said of the file.
+
+    Attributes:
+        header: the parsed header.
+        file_size: bytes, or None.
+        etag: or None.
+        last_modified: seconds since 1970-01-01 UTC, or None.
+        requests: range requests that it took.
+    """
+
+    header: Header
+    file_size: int | None
+    etag: str | None
+    last_modified: float | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file whose header could not be read.
+
+    Attributes:
+        error: name of the exception's class.
+        message: what is wrong.
+    """
+
+    error: str
+    message: str
+
+
+async def read_header(href: str) -> FileHeader:
+    """Read the header of one TIFF.
+
+    Args:
+        href: path or URL.
+
+    Raises:
+        FetchError: its bytes cannot be fetched.
+        TiffError: its bytes are no TIFF that can be read.
+    """
+    store = store_for(href)
+    first = await store.fetch(href, 0, FIRST_READ_BYTES)
+    file_size = first.file_size
+    if file_size is None and len(first.data) < FIRST_READ_BYTES:
+        file_size = len(first.data)
+    buffer = SparseBytes((0, first.data), file_size=file_size)
+    requests = 1
+    fetched_bytes = len(first.data)
+    for _ in range(MAX_ROUNDS):
+        try:
+            header = parse_header(buffer, href=redact(href))
+        except NeedBytes as need:
+            ranges = merge_ranges(need.ranges, max_gap_bytes=MAX_GAP_BYTES)
+        else:
+            return FileHeader(header, buffer.file_size, first.etag, first.last_modified, requests)
+        fetched_bytes += sum(end - start for start, end in ranges)
+        if fetched_bytes > MAX_HEADER_BYTES:
+            break
+        parts = await asyncio.gather(
+            *(store.fetch(href, start, end, if_match=first.etag) for start, end in ranges)
+        )
+        requests += len(ranges)
+        for (_, end), part in zip(ranges, parts, strict=True):
+            buffer.add(part.start, part.data)
+            if part.start + len(part.data) < end and buffer.file_size is None:
+                buffer.file_size = part.start + len(part.data)
+    raise CorruptTiffError(
+        f"{redact(href)}: the header asks for more than {MAX_HEADER_BYTES:,} bytes or {MAX_ROUNDS} reads; "
+        f"expected IFDs of a plausible size. Leave the file out or write it anew."
+    )
+
+
+def read_headers(batches: Iterable[Sequence[str]]) -> Iterator[list[FileHeader | UnreadFile]]:
+    """Read the headers of many files on the background event loop, some batches ahead of the caller.
+
+    Args:
+        batches: paths and URLs.
+
+    Yields:
+        For each batch, what became of each of its files, in order.
+    """
+    gate = asyncio.Semaphore(FILES_IN_FLIGHT)
+    reading: deque[Future[list[FileHeader | UnreadFile]]] = deque()
+    try:
+        for hrefs in batches:
+            reading.append(loop.submit(_read_batch(hrefs, gate)))
+            if len(reading) > BATCHES_AHEAD:
+                yield reading.popleft().result()
+        while reading:
+            yield reading.popleft().result()
+    finally:
+        for future in reading:
+            future.cancel()
+
+
+async def _read_batch(hrefs: Sequence[str], gate: asyncio.Semaphore) -> list[FileHeader | UnreadFile]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_read_one(href, gate)) for href in hrefs]
+    return [task.result() for task in tasks]
+
+
+async def _read_one(href: str, gate: asyncio.Semaphore) -> FileHeader | UnreadFile:
+    async with gate:
+        try:
+            return await read_header(href)
+        except TiffError as error:
+            message = str(error)
+            name = redact(href)
+            return UnreadFile(type(error).__name__, message if name in message else f"{name}: {message}")
+        except RasteretError as error:
+            return UnreadFile(type(error).__name__, str(error))
+        except Exception as error:  # noqa: BLE001 - one file never ends a build of thousands
+            return UnreadFile(
+                type(error).__name__, f"{redact(href)}: {error}; this is an error of rasteret_sql itself."
+            )

@@ -1,0 +1,91 @@
+"""Paths and URLs: made absolute, mapped to mirrors, freed of signatures."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
+
+#: Query parameters of S3, Google, Azure and CloudFront signatures, in lower case.
+_SIGNING = re.compile(
+    r"^(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy|"
+    r"s[vertpk]|ss|sig|srt|spr|sip|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid|token|access_token)$"
+)
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+
+
+def is_url(href: str) -> bool:
+    """Whether a scheme stands before the path; `file://` counts as a path."""
+    return bool(_SCHEME.match(href)) and not href.startswith("file://")
+
+
+def absolute(href: str, base: str | None = None) -> str:
+    """Resolve an href.
+
+    Args:
+        href: path or URL, absolute or relative.
+        base: the document that it stands in, or None for the working directory.
+
+    >>> absolute("../a/B04.tif", "https://example.com/items/a.json?x=1")
+    'https://example.com/a/B04.tif'
+    >>> absolute("./B04.tif", "/data/items/a.json")
+    '/data/items/B04.tif'
+    """
+    if href.startswith("file://"):
+        return unquote(urlsplit(href).path)
+    if is_url(href):
+        return href
+    if base is not None and is_url(base):
+        split = urlsplit(base)
+        if split.scheme in {"http", "https"}:
+            return urljoin(base, href)
+        joined = urljoin(f"https://{split.netloc}{split.path}", href)
+        return split.scheme + joined.removeprefix("https")
+    folder = os.path.dirname(base) if base is not None else ""  # noqa: PTH120 - hrefs are text
+    return os.path.abspath(os.path.join(folder, href))  # noqa: PTH100, PTH118 - hrefs are text
+
+
+def path_of(href: str) -> str:
+    """The path part of an href, percent-encoding undone, without query string."""
+    return unquote(urlsplit(href).path) if is_url(href) else href
+
+
+def suffix_of(href: str) -> str:
+    """The extension of the file in lower case, with its dot; "" where there is none."""
+    name = path_of(href).rstrip("/").rpartition("/")[2]
+    stem, dot, extension = name.rpartition(".")
+    return f".{extension.lower()}" if dot and stem else ""
+
+
+def unsigned(href: str) -> str:
+    """Drop what signs a URL from its query string; other parameters stay.
+
+    >>> unsigned("https://example.com/a.tif?version=2&sig=abc&se=2024-01-01")
+    'https://example.com/a.tif?version=2'
+    """
+    if "?" not in href or not is_url(href):
+        return href
+    start, _, query = href.partition("?")
+    kept = [part for part in query.split("&") if not _SIGNING.match(part.partition("=")[0].lower())]
+    return f"{start}?{'&'.join(kept)}" if kept else start
+
+
+def mirror_of(href: str, href_map: Mapping[str, str]) -> str | None:
+    """Where the bytes of `href` are read instead: its longest prefix in `href_map` replaced, or None.
+
+    What signed the href is left out, and so is the whole query string where the mirror is a folder.
+    """
+    prefix = max((prefix for prefix in href_map if href.startswith(prefix)), key=len, default=None)
+    if prefix is None:
+        return None
+    rest = unsigned(href)[len(prefix) :]
+    mirror = href_map[prefix]
+    if is_url(href) and not is_url(mirror):
+        rest = unquote(rest.partition("?")[0])
+    return absolute(mirror + rest)

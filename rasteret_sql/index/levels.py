@@ -1,0 +1,80 @@
+"""Levels of TIFF headers to the nested columns of the index, and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.index.schema import index_schema
+from rasteret_sql.tiff.model import TileFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+    from rasteret_sql.tiff.model import Level
+
+_TUPLES = ("ycbcr_subsampling", "codec_parameters")
+_FORMAT_FIELDS = tuple(field.name for field in fields(TileFormat))
+
+
+def levels_to_arrow(rows: Sequence[Sequence[Level]]) -> pa.ListArray:
+    """Write the levels of many files as the `levels` column of the index.
+
+    Args:
+        rows: `Header.levels` of each file.
+
+    Returns:
+        One list of structs per file, of the type that the schema gives `levels`.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    kind = index_schema().field("levels").type
+    flat = [level for row in rows for level in row]
+    ends = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), _structs(flat, kind.value_type), type=kind)
+
+
+def format_from_struct(struct: Mapping[str, Any]) -> TileFormat:
+    """Make a `TileFormat` of one `levels[n].format` of the index, as DuckDB and Arrow give it."""
+    values = {name: struct[name] for name in _FORMAT_FIELDS}
+    for name in _TUPLES:
+        values[name] = tuple(values[name] or ())
+    return TileFormat(**values)
+
+
+def _structs(levels: Sequence[Level | None], kind: pa.StructType) -> pa.StructArray:
+    """One struct per level; null where there is none."""
+    import numpy as np
+    import pyarrow as pa
+
+    there = [level for level in levels if level is not None]
+    arrays = []
+    for field in kind:
+        if field.name == "format":
+            values = pa.array([_format_struct(level.format) for level in there], field.type)
+        elif field.name == "mask":
+            values = _structs([level.mask for level in there], field.type)
+        elif pa.types.is_list(field.type):
+            parts = [np.asarray(getattr(level, field.name), dtype=np.int64) for level in there]
+            ends = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int32)
+            numbers = np.concatenate(parts) if parts else np.empty(0, np.int64)
+            values = pa.ListArray.from_arrays(pa.array(ends), pa.array(numbers), type=field.type)
+        else:
+            values = pa.array([getattr(level, field.name) for level in there], field.type)
+        arrays.append(values)
+    structs = pa.StructArray.from_arrays(arrays, fields=list(kind))
+    if len(there) == len(levels):
+        return structs
+    position = np.cumsum([level is not None for level in levels]) - 1
+    indices = pa.array(
+        [int(at) if level is not None else None for at, level in zip(position, levels, strict=True)],
+        pa.int64(),
+    )
+    return structs.take(indices)
+
+
+def _format_struct(value: TileFormat) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in _FORMAT_FIELDS}

@@ -1,0 +1,118 @@
+"""Item properties as columns: one each, of a type that holds every value of the build."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.index.schema import index_columns
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+from rasteret_sql.index.staging import ITEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+#: STAC properties that are times.
+_TIMES = frozenset({"created", "updated", "published", "expires", "unpublished"})
+#: What a property is called whose name is empty or that of an index column.
+_RENAMED = "properties:{}"
+
+
+def create_properties_view(
+    con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path]
+) -> None:
+    """Make the view `properties`: `item_no`, and one column per property.
+
+    A number stays a number, objects become structs, and where values of different kinds share a name the
+    column is their JSON text. A property that an item lacks is NULL. Properties named like an index column
+    are called `properties:name`.
+
+    Args:
+        con: connection of the build; its time zone is UTC.
+        folder: where items were staged.
+        column_files: typed columns of tables.
+    """
+    con.execute(
+        f"CREATE VIEW items AS SELECT * EXCLUDE (properties), properties::JSON AS properties "  # noqa: S608 - quoted
+        f"FROM read_parquet({quote_literal(str(folder / ITEMS))})"
+    )
+    parts = ["SELECT " + ", ".join(["item_no", *_from_json(con)]) + " FROM items"]  # noqa: S608 - quoted
+    for path in column_files:
+        reader = f"read_parquet({quote_literal(str(path))})"
+        names = [row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()]  # noqa: S608 - quoted
+        renamed = column_names(name for name in names if name != "item_no")
+        columns = [f"{quote_identifier(name)} AS {quote_identifier(new)}" for name, new in renamed.items()]
+        parts.append(f"SELECT {', '.join(['item_no', *columns])} FROM {reader}")  # noqa: S608 - quoted
+    if column_files:
+        # Items of tables have a row in both; the one without properties goes.
+        typed = " UNION ALL ".join(
+            f"SELECT item_no FROM read_parquet({quote_literal(str(path))})"  # noqa: S608 - quoted
+            for path in column_files
+        )
+        parts[0] += f" WHERE item_no NOT IN ({typed})"
+    con.execute(f"CREATE VIEW properties AS {' UNION ALL BY NAME '.join(parts)}")
+
+
+def column_names(names: Iterable[str]) -> dict[str, str]:
+    """Give each property a column name that no index column and no other property has, whatever its case."""
+    taken = set(index_columns()) | {"item_no", "asset_no"}
+    columns: dict[str, str] = {}
+    for name in names:
+        column = name if name and name.lower() not in taken else _RENAMED.format(name)
+        number = 1
+        while column.lower() in taken:
+            number += 1
+            column = f"{_RENAMED.format(name)}_{number}"
+        taken.add(column.lower())
+        columns[name] = column
+    return columns
+
+
+def _from_json(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """One SELECT expression per property of the staged JSON."""
+    row = con.execute("SELECT json_group_structure(properties)::VARCHAR FROM items").fetchone()
+    structure = json.loads(row[0]) if row is not None and row[0] is not None else {}
+    if not isinstance(structure, dict):
+        return []
+    names = column_names(structure)
+    typed = {name: _expression(name, kind) for name, kind in structure.items()}
+    lossy = _lossy(con, typed)
+    expressions = []
+    for name, expression in typed.items():
+        text = f"properties ->> {_pointer(name)}"
+        expressions.append(f"{text if name in lossy else expression} AS {quote_identifier(names[name])}")
+    return expressions
+
+
+def _expression(name: str, kind: Any) -> str:
+    value = f"properties -> {_pointer(name)}"
+    text = f"properties ->> {_pointer(name)}"
+    if not isinstance(kind, str):
+        return f"json_transform({value}, {quote_literal(json.dumps(kind))})"
+    if kind == "VARCHAR" and name in _TIMES:
+        return f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    if kind in {"VARCHAR", "NULL", "JSON"}:
+        return f"({text})"
+    # Non-negative integers are inferred as unsigned, which few readers of Parquet like.
+    return f"TRY_CAST({text} AS {'BIGINT' if kind == 'UBIGINT' else kind})"
+
+
+def _lossy(con: duckdb.DuckDBPyConnection, typed: dict[str, str]) -> set[str]:
+    """Names of the properties whose inferred type cannot hold all their values."""
+    if not typed:
+        return set()
+    tests = [
+        f"count_if(json_type(properties -> {_pointer(name)}) <> 'NULL' AND ({expression}) IS NULL)"
+        for name, expression in typed.items()
+    ]
+    counts = con.execute(f"SELECT {', '.join(tests)} FROM items").fetchone()  # noqa: S608 - quoted
+    assert counts is not None
+    return {name for name, count in zip(typed, counts, strict=True) if count}
+
+
+def _pointer(name: str) -> str:
+    """The JSON pointer (RFC 6901) of a property, as an SQL string."""
+    return quote_literal("/" + name.replace("~", "~0").replace("/", "~1"))

@@ -1,0 +1,205 @@
+"""Headers to rows: each file's header, together with what the source said, staged for the final SELECT."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import CorruptTiffError, RasteretError
+from rasteret_sql.index.bands import merge_bands
+from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint
+from rasteret_sql.index.headers import FileHeader, read_headers
+from rasteret_sql.index.levels import levels_to_arrow
+from rasteret_sql.index.report import Failure
+from rasteret_sql.index.schema import index_schema
+from rasteret_sql.index.staging import HEADERS, ParquetFile
+from rasteret_sql.io.stores import redact
+from rasteret_sql.tiff.names import compression_name, photometric_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+
+    from rasteret_sql.tiff.model import Header
+
+    _Read = tuple[dict[str, Any], FileHeader]
+
+#: Files whose headers are read, and rows that are staged, together.
+FILES_PER_BATCH = 256
+
+_ASSETS = """
+    SELECT a.asset_no, a.asset, a.read_href, a.band_lists, a.proj, i.item_id, i.geometry
+    FROM assets AS a
+    JOIN items AS i USING (item_no)
+    ORDER BY a.asset_no
+"""
+
+
+@dataclass(slots=True)
+class HeaderCounts:
+    """What header reading came to.
+
+    Attributes:
+        rows: files that were read.
+        requests: range requests that they took.
+        proj_mismatches: assets whose STAC `proj:` fields contradict the header.
+        failures: files that were not read.
+    """
+
+    rows: int = 0
+    requests: int = 0
+    proj_mismatches: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+def header_schema() -> pa.Schema:
+    """Columns of the staged headers: `asset_no`, and everything of the index that a header tells."""
+    import pyarrow as pa
+
+    of_headers = [
+        column
+        for column in index_schema()
+        if column.name not in {"collection", "item_id", "asset", "href", "mirror"}
+        and not column.name.endswith("datetime")
+    ]
+    return pa.schema([pa.field("asset_no", pa.int64()), *of_headers])
+
+
+def stage_headers(
+    con: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[int], None]
+) -> HeaderCounts:
+    """Read the headers of all staged assets and stage their rows.
+
+    Args:
+        con: connection of the build, with the views `assets` and `items`.
+        folder: where rows are staged.
+        progress: called with the number of files of each batch that is done.
+    """
+    counts = HeaderCounts()
+    schema = header_schema()
+    waiting: deque[list[dict[str, Any]]] = deque()
+
+    def batches() -> Iterator[list[str]]:
+        with con.cursor() as cursor:
+            cursor.execute(_ASSETS)
+            names = [column[0] for column in cursor.description]
+            while rows := cursor.fetchmany(FILES_PER_BATCH):
+                waiting.append([dict(zip(names, row, strict=True)) for row in rows])
+                yield [row["read_href"] for row in waiting[-1]]
+
+    with ParquetFile(folder / HEADERS, schema) as file:
+        for outcomes in read_headers(batches()):
+            assets = waiting.popleft()
+            read: list[_Read] = []
+            for asset, outcome in zip(assets, outcomes, strict=True):
+                if isinstance(outcome, FileHeader):
+                    read.append((asset, outcome))
+                else:
+                    counts.failures.append(_failure(asset, outcome.error, outcome.message))
+            _stage(file, read, schema, counts)
+            progress(len(assets))
+    return counts
+
+
+def _stage(file: ParquetFile, read: Sequence[_Read], schema: pa.Schema, counts: HeaderCounts) -> None:
+    """Write the rows of some files; one that cannot be a row is a failure, and the others are written."""
+    if not read:
+        return
+    try:
+        batch = _to_batch(read, schema)
+    except Exception as error:  # noqa: BLE001 - one file never ends a build of thousands
+        if len(read) > 1:
+            middle = len(read) // 2
+            _stage(file, read[:middle], schema, counts)
+            _stage(file, read[middle:], schema, counts)
+            return
+        asset, _ = read[0]
+        message = str(error)
+        if not isinstance(error, RasteretError):
+            message = (
+                f"{redact(asset['read_href'])}: its header does not fit the index ({message}); leave it out."
+            )
+        counts.failures.append(_failure(asset, type(error).__name__, message))
+        return
+    file.write(batch)
+    for asset, one in read:
+        counts.rows += 1
+        counts.requests += one.requests
+        counts.proj_mismatches += contradicts(one.header, json.loads(asset["proj"] or "{}"))
+
+
+def _failure(asset: Mapping[str, Any], error: str, message: str) -> Failure:
+    return Failure(redact(asset["read_href"]), asset["item_id"], asset["asset"], error, message)
+
+
+def _to_batch(read: Sequence[_Read], schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    now = datetime.now(UTC)
+    rows = [_to_row(asset, file, now) for asset, file in read]
+    arrays = []
+    for column in schema:
+        if column.name == "levels":
+            arrays.append(levels_to_arrow([file.header.levels for _, file in read]))
+        else:
+            arrays.append(pa.array([row[column.name] for row in rows], column.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[str, Any]:
+    header = file.header
+    _require_consistent(header, asset["read_href"])
+    level = header.levels[0]
+    geometry = asset["geometry"]
+    bounds = bounds_of(geometry)
+    if bounds is None:
+        geometry = header_footprint(header)
+        bounds = bounds_of(geometry)
+    band_lists = json.loads(asset["band_lists"] or "[]")
+    modified = file.last_modified
+    return {
+        "asset_no": asset["asset_no"],
+        "geometry": geometry,
+        "bbox": bounds,
+        "bands": merge_bands(header.bands, band_lists, asset["asset"]),
+        "dtype": level.format.dtype,
+        "crs": header.crs,
+        "transform": header.transform,
+        "width": level.width,
+        "height": level.height,
+        "samples_per_pixel": level.format.samples_per_pixel,
+        "planar": level.format.planar,
+        "compression": compression_name(level.format.compression),
+        "predictor": level.format.predictor,
+        "photometric": photometric_name(level.format.photometric),
+        "byte_order": header.byte_order,
+        "bigtiff": header.bigtiff,
+        "file_size": file.file_size,
+        "etag": file.etag,
+        "last_modified": datetime.fromtimestamp(modified, UTC) if modified is not None else None,
+        "indexed_at": now,
+    }
+
+
+def _require_consistent(header: Header, href: str) -> None:
+    """Refuse a header that the checks of the index would refuse: it costs one row, not the build."""
+    first = header.levels[0]
+    for number, level in enumerate(header.levels):
+        planes = level.format.samples_per_pixel if level.format.planar else 1
+        tiles = level.tiles_across * level.tiles_down * planes
+        if not tiles == len(level.tile_offsets) == len(level.tile_byte_counts):
+            raise CorruptTiffError(
+                f"{redact(href)}: level {number} has {len(level.tile_offsets)} tile offsets and "
+                f"{len(level.tile_byte_counts)} byte counts; expected {tiles} of each. Write the file anew."
+            )
+        if level.width > first.width or level.height > first.height:
+            raise CorruptTiffError(
+                f"{redact(href)}: level {number} has {level.width} x {level.height} pixels; "
+                f"expected at most {first.width} x {first.height}, as level 0 has. Write the file anew."
+            )

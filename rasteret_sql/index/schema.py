@@ -1,0 +1,72 @@
+"""The columns of an index, as `sql/schema/asset_index.sql` says them, and the keys of its metadata."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.index.sqlfiles import sql_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+#: Changes when an older reader would misread the index.
+SCHEMA_VERSION = 1
+#: Every key that we write into the Parquet metadata begins with this; `geo` is the other one.
+METADATA_PREFIX = "rasteret_sql."
+
+#: Index columns that a source may give; all others come from headers.
+SOURCE_COLUMNS = frozenset(
+    {
+        "collection",
+        "item_id",
+        "asset",
+        "datetime",
+        "start_datetime",
+        "end_datetime",
+        "geometry",
+        "href",
+        "mirror",
+        "bands",
+    }
+)
+
+
+@cache
+def index_schema() -> pa.Schema:
+    """The Arrow schema of an index without property columns; `geometry` is WKB."""
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as con:
+        con.execute(sql_file("schema/asset_index.sql"))
+        table = con.sql("SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index").to_arrow_table()
+    utc = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [field.with_type(utc) if pa.types.is_timestamp(field.type) else field for field in table.schema]
+    )
+
+
+@cache
+def index_columns() -> frozenset[str]:
+    """Names of the columns that every index has."""
+    return frozenset(index_schema().names)
+
+
+def geo_metadata(bounds: Sequence[float] | None) -> str:
+    """The `geo` key of a GeoParquet 1.1 file whose `geometry` is WKB in OGC:CRS84, with `bbox` covering it.
+
+    Args:
+        bounds: (xmin, ymin, xmax, ymax) of all geometries, or None without any.
+    """
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": [],
+        "covering": {"bbox": {name: ["bbox", name] for name in ("xmin", "ymin", "xmax", "ymax")}},
+    }
+    if bounds is not None:
+        column["bbox"] = list(bounds)
+    return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})

@@ -1,0 +1,1 @@
+"""Sources of assets: STAC documents, files, tables. Each knows nothing of headers."""

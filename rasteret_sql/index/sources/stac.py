@@ -1,0 +1,225 @@
+"""STAC items, versions 0.7 to 1.1, to items and TIFF assets. Pure: no I/O."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.index.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
+from rasteret_sql.index.model import AssetRef, BandList, Found, FoundItem, ItemRef
+from rasteret_sql.index.report import Failure
+from rasteret_sql.index.times import TIME_NAMES, parse_times
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIFF_TYPES = frozenset(
+    {"image/tiff", "image/vnd.stac.geotiff", "image/geotiff", "image/x.geotiff", "image/tif"}
+)
+_UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+
+
+@dataclass(frozen=True, slots=True)
+class StacOptions:
+    """What is taken of STAC items.
+
+    Attributes:
+        assets: keys of the assets that are wanted; None for all.
+        collection: collection of the items that name none.
+        href_map: prefix of an href -> prefix of its mirror.
+    """
+
+    assets: frozenset[str] | None
+    collection: str | None
+    href_map: Mapping[str, str]
+
+
+def take_item(found: Found, document: Mapping[str, Any], base: str | None, options: StacOptions) -> None:
+    """Add one STAC item to `found`: its TIFF assets, or why there are none.
+
+    Args:
+        found: what is added to.
+        document: the item.
+        base: path or URL that its relative hrefs are resolved against, or None for the working directory.
+        options: what is taken.
+    """
+    item_id = document.get("id")
+    try:
+        item, assets = _parse_item(found, document, base, options)
+    except RasteretError as error:
+        name = item_id if isinstance(item_id, str) else None
+        found.failures.append(Failure(None, name, None, type(error).__name__, str(error)))
+        return
+    if assets:
+        found.items.append(FoundItem(item, tuple(assets)))
+
+
+def link_of(document: Mapping[str, Any], rel: str) -> str | None:
+    """The href of the first link with this relation, or None."""
+    for link in document.get("links") or ():
+        if isinstance(link, dict) and link.get("rel") == rel and isinstance(link.get("href"), str):
+            href: str = link["href"]
+            return href
+    return None
+
+
+def own_base(document: Mapping[str, Any], base: str | None) -> str | None:
+    """What relative hrefs of an item inside another document refer to: its self link, or that document."""
+    own = link_of(document, "self")
+    return own if own is not None and is_url(own) else base
+
+
+def _parse_item(
+    found: Found, document: Mapping[str, Any], base: str | None, options: StacOptions
+) -> tuple[ItemRef, list[AssetRef]]:
+    item_id = document.get("id")
+    if not isinstance(item_id, str) or not item_id:
+        raise InvalidArgumentError(
+            f"item {item_id!r}: got no text as its id, expected one; correct the STAC document."
+        )
+    properties = document.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    raw_assets = document.get("assets")
+    if not isinstance(raw_assets, dict):
+        raise InvalidArgumentError(
+            f"item {item_id!r}: got {type(raw_assets).__name__} as its assets, expected an object; "
+            f"correct the STAC document."
+        )
+    times = parse_times(properties, f"item {item_id!r}")
+    item = ItemRef(
+        item_id=item_id,
+        collection=_collection(document, properties) or options.collection,
+        geometry=_wkb(document.get("geometry")),
+        properties={name: value for name, value in properties.items() if name not in TIME_NAMES},
+        **times,
+    )
+    assets = []
+    for key, raw in raw_assets.items():
+        if not isinstance(raw, dict) or not isinstance(raw.get("href"), str):
+            found.failures.append(
+                Failure(
+                    None,
+                    item_id,
+                    key,
+                    "InvalidArgumentError",
+                    "the asset has no href; correct the STAC document.",
+                )
+            )
+            continue
+        href = raw["href"]
+        kind = _other_kind(raw.get("type"), href)
+        if kind is not None:
+            found.left_out[kind] += 1
+            continue
+        found.asset_keys.add(key)
+        if options.assets is not None and key not in options.assets:
+            continue
+        href = absolute(href, base)
+        assets.append(
+            AssetRef(
+                asset=key,
+                href=href,
+                band_lists=_band_lists(raw, properties),
+                proj=_proj(raw, properties),
+                mirror=mirror_of(href, options.href_map),
+            )
+        )
+    return item, assets
+
+
+def _collection(document: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
+    collection = document.get("collection")
+    # Until 0.8 it was one of the properties.
+    if collection is None and str(document.get("stac_version", "")).startswith("0."):
+        collection = properties.get("collection")
+    return str(collection) if collection is not None else None
+
+
+def _other_kind(media_type: object, href: str) -> str | None:
+    """What an asset is that is not a TIFF, for the count; None for a TIFF."""
+    name = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
+    if name in _UNTYPED:
+        suffix = suffix_of(href)
+        return None if suffix in TIFF_SUFFIXES else suffix or "unknown"
+    return None if name in _TIFF_TYPES else name
+
+
+def _wkb(geometry: object) -> bytes | None:
+    """GeoJSON to two-dimensional WKB; None where there is none that can be read."""
+    if not isinstance(geometry, dict):
+        return None
+    import shapely
+
+    try:
+        shape = shapely.from_geojson(json.dumps(geometry))
+    except (shapely.errors.ShapelyError, ValueError):
+        return None
+    if shape is None or shape.is_empty:
+        return None
+    data: bytes = shapely.to_wkb(shape, output_dimension=2, include_srid=False)
+    return data
+
+
+def _band_lists(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[BandList, ...]:
+    lists: list[BandList] = []
+    for key in ("bands", "eo:bands", "raster:bands"):
+        bands = raw.get(key)
+        if not isinstance(bands, list) or not bands:
+            continue
+        described = tuple(_band(band, properties.get(key)) for band in bands)
+        if all(band is not None for band in described):
+            lists.append(tuple(band for band in described if band is not None))
+    common = _band_fields(raw, asset_level=True)
+    if common:
+        # Fields of the asset hold for each of its bands; how many these are, the header says.
+        lists.append((common | {"every": True},))
+    return tuple(lists)
+
+
+def _band(band: object, all_bands: object) -> dict[str, Any] | None:
+    if isinstance(band, int) and isinstance(all_bands, list) and 0 <= band < len(all_bands):
+        # Until 0.8, eo:bands of an asset are positions in those of the item.
+        band = all_bands[band]
+    return _band_fields(band, asset_level=False) if isinstance(band, dict) else None
+
+
+def _band_fields(raw: Mapping[str, Any], *, asset_level: bool) -> dict[str, Any]:
+    # "description" of an asset is about the file, not about a band.
+    sources = {
+        "common_name": ("eo:common_name",),
+        "nodata": ("nodata", "raster:nodata"),
+        "scale": ("raster:scale",),
+        "offset": ("raster:offset",),
+        "unit": ("unit", "raster:unit"),
+    }
+    if not asset_level:
+        sources |= {"name": ("name",), "description": ("description",)}
+        sources |= {
+            name: (name, f"eo:{name}", f"raster:{name}") for name in ("common_name", "scale", "offset")
+        }
+    fields = {}
+    for name, keys in sources.items():
+        value = next((raw[key] for key in keys if raw.get(key) is not None), None)
+        if value is not None:
+            fields[name] = value
+    return fields
+
+
+def _proj(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What STAC says of the grid: CRS of the asset or item, shape and transform only of the asset."""
+    proj: dict[str, Any] = {}
+    for source in (properties, raw):
+        epsg = source.get("proj:epsg", source.get("eo:epsg"))
+        code = source.get("proj:code") or (f"EPSG:{epsg}" if isinstance(epsg, int) else None)
+        code = code or source.get("proj:wkt2")
+        if code is None and isinstance(source.get("proj:projjson"), dict):
+            code = json.dumps(source["proj:projjson"])
+        if isinstance(code, str):
+            proj["code"] = code
+    for name in ("shape", "transform"):
+        value = raw.get(f"proj:{name}")
+        if isinstance(value, list) and value:
+            proj[name] = value
+    return proj

@@ -1,0 +1,255 @@
+"""Tables with an `href` column, and stac-geoparquet: Arrow, DuckDB relations, data frames, Parquet files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.index.hrefs import absolute, mirror_of, path_of
+from rasteret_sql.index.model import AssetRef, Found, FoundItem
+from rasteret_sql.index.report import Failure
+from rasteret_sql.index.schema import SOURCE_COLUMNS, index_columns
+from rasteret_sql.index.sources.files import file_item
+from rasteret_sql.index.sources.stac import own_base, take_item
+from rasteret_sql.index.times import TIME_NAMES, parse_times
+from rasteret_sql.io.stores import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import pyarrow as pa
+
+    from rasteret_sql.index.model import BandList
+    from rasteret_sql.index.sources.pattern import PathPattern
+    from rasteret_sql.index.sources.stac import StacOptions
+
+ROWS_PER_STEP = 512
+
+#: Columns of stac-geoparquet that are no item properties.
+_STAC_COLUMNS = frozenset(
+    {
+        "type",
+        "stac_version",
+        "stac_extensions",
+        "id",
+        "collection",
+        "geometry",
+        "bbox",
+        "links",
+        "assets",
+        *TIME_NAMES,
+    }
+)
+
+
+class TableSource:
+    """Rows with an `href`, one asset each, or stac-geoparquet rows with `assets`, one item each.
+
+    `item_id` (or `id`), `asset`, `collection`, the three STAC times, `geometry` (WKB, lon/lat), `mirror` and
+    `bands` are taken where they are there; columns that the header tells again are ignored; all others
+    become property columns of their own type.
+
+    Args:
+        batches: opens the table anew.
+        what: what to call it in a message.
+        pattern: tells `item_id` and `asset` from `href` where there are no such columns.
+        options: as for STAC.
+        base: what relative hrefs are resolved against.
+    """
+
+    def __init__(
+        self,
+        batches: Callable[[], Iterable[pa.RecordBatch]],
+        what: str,
+        pattern: PathPattern | None,
+        options: StacOptions,
+        base: str | None = None,
+    ) -> None:
+        self._batches = batches
+        self._what = what
+        self._pattern = pattern
+        self._options = options
+        self._base = base
+
+    def find(self) -> Iterator[Found]:
+        """Read the table, some hundred rows at a time.
+
+        Raises:
+            InvalidArgumentError: it has neither `href` nor `assets`.
+        """
+        row = 0
+        for batch in self._batches():
+            for start in range(0, batch.num_rows, ROWS_PER_STEP):
+                part = batch.slice(start, ROWS_PER_STEP)
+                names = {name.lower() for name in part.schema.names}
+                if "href" in names:
+                    yield self._take_rows(part, row)
+                elif "assets" in names:
+                    yield self._take_items(part)
+                else:
+                    raise InvalidArgumentError(
+                        f"{self._what}: got the columns {', '.join(part.schema.names)}, "
+                        f"expected href (or assets, as in stac-geoparquet); "
+                        f"name the column of paths or URLs href"
+                    )
+                row += part.num_rows
+
+    def _take_rows(self, batch: pa.RecordBatch, first_row: int) -> Found:
+        found = Found()
+        known = {name.lower(): _plain(batch.column(name)) for name in batch.schema.names}
+        known = {
+            name: column.to_pylist()
+            for name, column in known.items()
+            if name in SOURCE_COLUMNS or (name == "id" and "item_id" not in known)
+        }
+        kept = []
+        for row in range(batch.num_rows):
+            values = {name: column[row] for name, column in known.items()}
+            try:
+                entry = self._row(values, first_row + row)
+            except RasteretError as error:
+                href = values.get("href")
+                name = redact(href) if isinstance(href, str) else None
+                found.failures.append(Failure(name, None, None, type(error).__name__, str(error)))
+                continue
+            found.asset_keys.add(entry.assets[0].asset)
+            if self._options.assets is None or entry.assets[0].asset in self._options.assets:
+                found.items.append(entry)
+                kept.append(row)
+        taken = {*index_columns(), *SOURCE_COLUMNS} | ({"id"} if "item_id" not in known else set())
+        found.columns = _properties(batch, kept, taken)
+        return found
+
+    def _row(self, values: Mapping[str, Any], row: int) -> FoundItem:
+        href = values.get("href")
+        if not isinstance(href, str) or not href:
+            raise InvalidArgumentError(
+                f"{self._what}, row {row}: got {href!r} as href, expected a path or URL"
+            )
+        href = absolute(href, self._base)
+        fields = self._pattern.match(href) if self._pattern is not None else {}
+        entry = file_item(href, fields, None, self._options)
+        item_id = values.get("item_id", values.get("id"))
+        collection = values.get("collection")
+        times = parse_times(values, f"{self._what}, row {row}")
+        changes: dict[str, Any] = {name: time for name, time in times.items() if time is not None}
+        changes["geometry"] = _wkb(values.get("geometry"))
+        if item_id is not None:
+            changes["item_id"] = str(item_id)
+        if collection is not None:
+            changes["collection"] = str(collection)
+        item = replace(entry.item, **changes)
+        bands = _structs(values.get("bands"))
+        mirror = values.get("mirror")
+        asset = AssetRef(
+            asset=str(values["asset"]) if values.get("asset") is not None else entry.assets[0].asset,
+            href=href,
+            band_lists=(bands,) if bands else (),
+            mirror=mirror_of(href, self._options.href_map)
+            or (absolute(mirror) if isinstance(mirror, str) else None),
+        )
+        return FoundItem(item, (asset,))
+
+    def _take_items(self, batch: pa.RecordBatch) -> Found:
+        found = Found()
+        names = {name.lower(): name for name in batch.schema.names}
+        wanted = [
+            name for name in batch.schema.names if name.lower() in _STAC_COLUMNS or name.startswith("proj:")
+        ]
+        rows = [_plain(batch.column(name)).to_pylist() for name in wanted]
+        kept = []
+        for row in range(batch.num_rows):
+            values = {name: column[row] for name, column in zip(wanted, rows, strict=True)}
+            values |= {lower: values.get(name) for lower, name in names.items() if lower in _STAC_COLUMNS}
+            before = len(found.items)
+            take_item(found, _document(values), own_base(values, self._base), self._options)
+            if len(found.items) > before:
+                entry = found.items[-1]
+                item = replace(entry.item, geometry=_wkb(values.get("geometry")), properties={})
+                found.items[-1] = FoundItem(item, entry.assets)
+                kept.append(row)
+        found.columns = _properties(batch, kept, _STAC_COLUMNS)
+        return found
+
+
+def parquet_batches(path: str) -> Iterator[pa.RecordBatch]:
+    """Read a local Parquet file some rows at a time, without the columns that only headers can tell.
+
+    Raises:
+        InvalidArgumentError: it is not a Parquet file that can be read.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            skipped = index_columns() - SOURCE_COLUMNS if "levels" in file.schema_arrow.names else frozenset()
+            columns = [name for name in file.schema_arrow.names if name not in skipped]
+            yield from file.iter_batches(ROWS_PER_STEP, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidArgumentError(
+            f"{path_of(path)}: not a Parquet file that can be read ({error}); "
+            f"expected a table with href, or stac-geoparquet"
+        ) from error
+
+
+def _document(values: Mapping[str, Any]) -> dict[str, Any]:
+    assets = values.get("assets")
+    if isinstance(assets, list):
+        assets = dict(assets)
+    if isinstance(assets, dict):
+        assets = {
+            key: asset for key, asset in assets.items() if isinstance(asset, dict) and asset.get("href")
+        }
+    properties = {
+        name: value for name, value in values.items() if name in TIME_NAMES or name.startswith("proj:")
+    }
+    return {
+        "id": values.get("id"),
+        "collection": values.get("collection"),
+        "properties": properties,
+        "assets": {key: _without_nulls(asset) for key, asset in assets.items()}
+        if assets is not None
+        else None,
+    }
+
+
+def _properties(batch: pa.RecordBatch, rows: list[int], taken: Iterable[str]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    taken = frozenset(taken)
+    names = [name for name in batch.schema.names if name.lower() not in taken]
+    arrays = [_plain(batch.column(name)).take(pa.array(rows, pa.int64())) for name in names]
+    if not names:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """The storage of an extension array, such as WKB."""
+    import pyarrow as pa
+
+    return array.storage if isinstance(array, pa.ExtensionArray) else array
+
+
+def _wkb(value: object) -> bytes | None:
+    if not isinstance(value, bytes):
+        return None
+    import shapely
+
+    shape = shapely.from_wkb(value, on_invalid="ignore")
+    if shape is None or shape.is_empty:
+        return None
+    data: bytes = shapely.to_wkb(shape, output_dimension=2, include_srid=False)
+    return data
+
+
+def _structs(value: object) -> BandList:
+    if not isinstance(value, list) or not all(isinstance(band, dict) for band in value):
+        return ()
+    return tuple(_without_nulls(band) for band in value)
+
+
+def _without_nulls(struct: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in struct.items() if value is not None}

@@ -1,0 +1,56 @@
+"""Where the SQL lies: inside the package once installed, at the repository root in a checkout."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from rasteret_sql.errors import InvalidArgumentError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@cache
+def sql_folder() -> Path:
+    """The folder that holds `schema/`, `macros/`, `index/` and `checks/`."""
+    installed = _PACKAGE / "sql" / "files"
+    if installed.is_dir():
+        return installed
+    return _PACKAGE.parent / "sql"
+
+
+@cache
+def sql_file(name: str) -> str:
+    """The text of one SQL file.
+
+    Args:
+        name: its path inside the folder, for example `"schema/asset_index.sql"`.
+
+    Raises:
+        InvalidArgumentError: there is no such file.
+    """
+    path = sql_folder() / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"{name!r}: no such SQL file in {sql_folder()}; is the package complete?"
+        ) from error
+
+
+def quote_identifier(name: str) -> str:
+    """Write a name as an SQL identifier, whatever characters are in it.
+
+    >>> quote_identifier("eo:cloud_cover")
+    '"eo:cloud_cover"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(text: str) -> str:
+    """Write a text as an SQL string, for the places where DuckDB takes no bound parameter.
+
+    >>> quote_literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,198 @@
+"""A build in progress: what was found and read so far, in Parquet files of a folder that ends with it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from rasteret_sql.index.hrefs import unsigned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from rasteret_sql.index.model import Found, Source
+    from rasteret_sql.index.report import Failure
+
+ITEMS = "items.parquet"
+ASSETS = "assets.parquet"
+HEADERS = "headers.parquet"
+#: One file per source and schema: tables have property columns of their own types.
+COLUMNS = "columns_{}.parquet"
+
+#: Rows are collected up to this number before they are written.
+ROWS_PER_WRITE = 4096
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What the sources gave, counted.
+
+    Attributes:
+        items, assets: how many.
+        asset_keys: every TIFF asset key that was seen, wanted or not.
+        failures: what could not be used.
+        left_out: what is not TIFF, by media type or extension.
+        column_files: typed property columns that were staged.
+    """
+
+    items: int = 0
+    assets: int = 0
+    asset_keys: set[str] = field(default_factory=set)
+    failures: list[Failure] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    column_files: list[Path] = field(default_factory=list)
+
+
+class ParquetFile:
+    """A Parquet file that grows by rows; it is there, if empty, once the block ends."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        from pyarrow import parquet
+
+        self._schema = schema
+        self._writer: parquet.ParquetWriter = parquet.ParquetWriter(path, schema, compression="zstd")
+        self._rows: list[Mapping[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._rows and exception[0] is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add one row."""
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_PER_WRITE:
+            self._flush()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add a batch of the file's schema as it is."""
+        self._writer.write_batch(batch)
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
+        self._rows.clear()
+
+
+def stage_sources(sources: Iterable[Source], folder: Path) -> Inventory:
+    """Go through the sources and write what they give: items and assets, numbered in order."""
+    inventory = Inventory()
+    with (
+        ParquetFile(folder / ITEMS, _items_schema()) as items,
+        ParquetFile(folder / ASSETS, _assets_schema()) as assets,
+    ):
+        for source in sources:
+            columns: ParquetFile | None = None
+            schema: pa.Schema | None = None
+            try:
+                for found in source.find():
+                    if found.columns is not None and found.items:
+                        batch = _numbered(found.columns, inventory.items)
+                        if columns is None or batch.schema != schema:
+                            if columns is not None:
+                                columns.__exit__(None, None, None)
+                            path = folder / COLUMNS.format(len(inventory.column_files))
+                            inventory.column_files.append(path)
+                            columns, schema = ParquetFile(path, batch.schema), batch.schema
+                        columns.write(batch)
+                    _stage(found, inventory, items, assets)
+            finally:
+                if columns is not None:
+                    columns.__exit__(None, None, None)
+    return inventory
+
+
+def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: ParquetFile) -> None:
+    for entry in found.items:
+        item = entry.item
+        items.add(
+            {
+                "item_no": inventory.items,
+                "collection": item.collection,
+                "item_id": item.item_id,
+                "datetime": item.datetime,
+                "start_datetime": item.start_datetime,
+                "end_datetime": item.end_datetime,
+                "geometry": item.geometry,
+                "properties": _to_json(item.properties) if item.properties else None,
+            }
+        )
+        for asset in entry.assets:
+            assets.add(
+                {
+                    "asset_no": inventory.assets,
+                    "item_no": inventory.items,
+                    "asset": asset.asset,
+                    "href": unsigned(asset.href),
+                    "mirror": unsigned(asset.mirror) if asset.mirror is not None else None,
+                    "read_href": asset.mirror or asset.href,
+                    "band_lists": _to_json(asset.band_lists) if asset.band_lists else None,
+                    "proj": _to_json(asset.proj) if asset.proj else None,
+                }
+            )
+            inventory.assets += 1
+        inventory.items += 1
+    inventory.failures += found.failures
+    inventory.left_out += found.left_out
+    inventory.asset_keys |= found.asset_keys
+
+
+def _items_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    utc = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        {
+            "item_no": pa.int64(),
+            "collection": pa.string(),
+            "item_id": pa.string(),
+            "datetime": utc,
+            "start_datetime": utc,
+            "end_datetime": utc,
+            "geometry": pa.binary(),
+            "properties": pa.string(),
+        }
+    )
+
+
+def _assets_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    texts = ("asset", "href", "mirror", "read_href", "band_lists", "proj")
+    return pa.schema({"asset_no": pa.int64(), "item_no": pa.int64()} | dict.fromkeys(texts, pa.string()))
+
+
+def _numbered(columns: pa.RecordBatch, first_item_no: int) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    numbers = pa.array(range(first_item_no, first_item_no + columns.num_rows), pa.int64())
+    return pa.RecordBatch.from_arrays([numbers, *columns.columns], names=["item_no", *columns.schema.names])
+
+
+def _to_json(value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(_finite(value), default=str)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for NaN and infinity, which JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return value

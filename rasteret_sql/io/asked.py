@@ -1,0 +1,75 @@
+"""What was asked for, and how it is named in messages: never with what may be a secret."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rasteret_sql.errors import InvalidArgumentError
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)")
+
+#: Here the part before "@" is the container: abfss://container@account.dfs.core.windows.net/path.
+_CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
+
+
+def redact(href: str) -> str:
+    """Strip the query string, the fragment and user and password of a URL; paths stay as they are.
+
+    >>> redact("https://user:password@example.com/a.tif?X-Amz-Signature=secret")
+    'https://example.com/a.tif'
+    """
+    match = _URL.match(href)
+    if match is None:
+        return href
+    scheme, authority, path = match.groups()
+    if scheme.lower() == "file":
+        return href
+    if scheme.lower() not in _CONTAINER_BEFORE_AT:
+        authority = authority.rpartition("@")[2]
+    return f"{scheme}://{authority}{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller of `fetch` asked for.
+
+    Attributes:
+        href: path or URL of the file.
+        start: offset of the first byte, at least 0.
+        end: offset after the last byte, more than `start`.
+        if_match: ETag that the file must still have, or None.
+
+    Raises:
+        InvalidArgumentError: no file can have such a range.
+    """
+
+    href: str
+    start: int
+    end: int
+    if_match: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise InvalidArgumentError(
+                f"{redact(self.href)}: a range from byte {self.start} to byte {self.end} (exclusive) was "
+                f"asked for; expected 0 <= start < end."
+            )
+
+    def __str__(self) -> str:
+        """Name the range for a message; its last number is inclusive, as in HTTP.
+
+        >>> str(Asked("https://example.com/a.tif?token=secret", 0, 16384))
+        'bytes 0-16383 of https://example.com/a.tif'
+        """
+        return f"bytes {self.start}-{self.end - 1} of {redact(self.href)}"
+
+    @property
+    def strong_etag(self) -> str | None:
+        """`if_match` unless it is weak; a weak ETag never holds in the header If-Match (RFC 9110, 13.1.1)."""
+        return None if self.if_match is None or self.if_match.startswith("W/") else self.if_match
+
+
+def safe_cause(error: BaseException) -> BaseException | None:
+    """Give the error for `raise ... from`, or None where its text may hold the query string of a URL."""
+    return None if "?" in f"{error} {error!r}" else error

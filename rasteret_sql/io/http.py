@@ -1,0 +1,313 @@
+"""Byte ranges of files over HTTP, with aiohttp: range requests alone, checked and retried."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rasteret_sql.errors import FetchError, InvalidArgumentError, RangeError, RasteretError, TransportError
+from rasteret_sql.io import fork
+from rasteret_sql.io.asked import Asked, safe_cause
+from rasteret_sql.io.http_answer import check_answer
+from rasteret_sql.io.retry import RETRIED_STATUSES, RetryPolicy, parse_http_date, parse_retry_after
+from rasteret_sql.io.store import RangeResponse
+from rasteret_sql.io.threads import import_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+    from yarl import URL
+
+#: Also what aiohttp, its host look-up and this module import only when they come to it.
+_LIBRARIES = ("aiohttp", "email.utils", "encodings.idna", "urllib.request", "yarl")
+
+#: Error answers up to this size are read, so that their connection can be used again.
+_DRAIN_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """Limits of the connections of an `HttpStore`.
+
+    There is no limit on the total time of a request: a large range over a slow line may take long.
+
+    Attributes:
+        connect_s: seconds until a connection must stand.
+        read_s: seconds that the server may be silent while its answer is awaited or read.
+        connections_per_host: connections, so also requests in flight, to one host and port.
+        redirects: how many redirects are followed.
+        buffer_bytes: bytes of one answer that may wait in memory before its connection is paused.
+    """
+
+    connect_s: float = 15.0
+    read_s: float = 30.0
+    connections_per_host: int = 128
+    redirects: int = 5
+    buffer_bytes: int = 1 << 20
+
+
+class _Failed(Exception):  # noqa: N818 - a signal between attempt and retry loop, never raised to callers
+    """One attempt failed in a way that another one may not."""
+
+    def __init__(self, error: FetchError, retry_after: str | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.retry_after = retry_after
+
+
+class HttpStore:
+    """Fetches ranges with GET requests, many at a time over kept-alive connections.
+
+    Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, ...). A store serves one event loop:
+    the one of its first fetch, until it is closed.
+
+    Args:
+        retry: when a request is tried again.
+        options: timeouts and limits.
+        clock: monotonic seconds; replaced in tests.
+        sleep: waits between attempts; replaced in tests.
+        jitter: random number, 0 <= jitter < 1; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        retry: RetryPolicy | None = None,
+        options: HttpOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._retry = retry or RetryPolicy()
+        self._options = options or HttpOptions()
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+        self._session: aiohttp.ClientSession | None = None
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._proxies: dict[tuple[str, str | None], URL | None] = {}
+
+    async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
+        """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
+        asked = Asked(href, start, end, if_match)
+        began_s = self._clock()
+        failures = 0
+        while True:
+            try:
+                # Anew each time, since the store may have been closed meanwhile.
+                return await self._attempt(await self._session_here(), asked)
+            except _Failed as failed:
+                failures += 1
+                delay_s = self._retry.delay_s(
+                    failures,
+                    self._clock() - began_s,
+                    jitter=self._jitter(),
+                    retry_after_s=parse_retry_after(failed.retry_after, time.time()),
+                )
+                if delay_s is None:
+                    raise _final(failed.error, failures, self._clock() - began_s) from failed.__cause__
+            await self._sleep(delay_s)
+
+    async def warm_up(self) -> None:
+        """Import aiohttp and make the session, so that the first fetch need not."""
+        await self._session_here()
+
+    async def aclose(self) -> None:
+        """Close the connections; the store can be used again afterwards, also on another event loop."""
+        session, self._session = self._session, None
+        if session is not None and self._owner is not None and self._owner[0] == os.getpid():
+            await session.close()
+
+    async def _attempt(self, session: aiohttp.ClientSession, asked: Asked) -> RangeResponse:
+        import aiohttp
+
+        headers = {"Range": f"bytes={asked.start}-{asked.end - 1}"}
+        if asked.strong_etag is not None:
+            headers["If-Match"] = asked.strong_etag
+        url = _as_url(asked)
+        try:
+            async with session.get(
+                url,
+                headers=headers,
+                max_redirects=self._options.redirects,
+                proxy=self._proxy_for(url),
+            ) as response:
+                if response.status in RETRIED_STATUSES:
+                    await _drain(response)
+                    raise _Failed(
+                        TransportError(f"{asked}: the server answered {response.status}; expected 206."),
+                        response.headers.get("Retry-After"),
+                    )
+                body = check_answer(asked, response.status, response.headers)
+                data = await _read_body(response, body.end - body.start, asked)
+                return RangeResponse(
+                    data=data,
+                    start=body.start,
+                    file_size=body.file_size,
+                    etag=response.headers.get("ETag"),
+                    last_modified=parse_http_date(response.headers.get("Last-Modified")),
+                )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error, RasteretError):
+                raise
+            raise _mapped(error, asked) from safe_cause(error)
+
+    async def _session_here(self) -> aiohttp.ClientSession:
+        here = (os.getpid(), asyncio.get_running_loop())
+        if self._session is not None and self._owner == here:
+            return self._session
+        if self._session is not None and self._owner is not None and self._owner[0] == here[0]:
+            raise RasteretError(
+                "HttpStore: it was first used on another event loop; its connections belong to that one. "
+                "Fetch through rasteret_sql.io.loop.run or submit, or close the store first."
+            )
+        await import_in_thread(*_LIBRARIES)
+        if self._session is None or self._owner != here:
+            self._session, self._owner = self._new_session(), here
+            self._proxies = {}
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        options = self._options
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=options.connections_per_host,
+            ttl_dns_cache=300,
+            resolver=aiohttp.ThreadedResolver(),
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(sock_connect=options.connect_s, sock_read=options.read_s),
+            headers={"User-Agent": "rasteret-sql", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=options.buffer_bytes,
+            # A redirect to a signed URL must be followed as it is, or its signature no longer fits.
+            requote_redirect_url=False,
+        )
+        fork.pin_in_child(connector)
+        fork.pin_in_child(session)
+        return session
+
+    def _proxy_for(self, url: URL) -> URL | None:
+        # aiohttp's own `trust_env` asks a thread for every request; the answer is the same for all of a host.
+        key = (url.scheme, url.host)
+        if key not in self._proxies:
+            self._proxies[key] = _proxy_from_environment(url)
+        return self._proxies[key]
+
+
+def _proxy_from_environment(url: URL) -> URL | None:
+    from urllib.request import getproxies, proxy_bypass
+
+    from yarl import URL
+
+    address = getproxies().get(url.scheme)
+    if not address or (url.host is not None and proxy_bypass(url.host)):
+        return None
+    # User and password of a proxy stand in its address; aiohttp sends them to it alone.
+    return URL(address if "://" in address else f"http://{address}")
+
+
+def _as_url(asked: Asked) -> URL:
+    from yarl import URL
+
+    try:
+        # As it is where that is possible: quoting it anew would break the signatures of some object stores.
+        href = asked.href
+        is_quoted = href.isascii() and href.isprintable() and " " not in href
+        url = URL(href, encoded=is_quoted)
+        if url.host:
+            return url
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"{asked}: this is not a valid URL. Check host, port and escapes."
+        ) from error
+    raise InvalidArgumentError(f"{asked}: this URL has no host; expected http(s)://host/path.")
+
+
+async def _read_body(response: aiohttp.ClientResponse, expected: int, asked: Asked) -> bytes:
+    """Read a body that must have `expected` bytes, and never more than these."""
+    length = response.content_length
+    if length is not None and length != expected:
+        raise _Failed(
+            RangeError(
+                f"{asked}: the server sent {length} bytes; expected {expected}, as its Content-Range says. "
+                f"Use another mirror or a local copy."
+            )
+        )
+    try:
+        data = await response.content.readexactly(expected)
+    except asyncio.IncompleteReadError as error:
+        raise _Failed(
+            RangeError(
+                f"{asked}: the server sent {len(error.partial)} bytes; expected {expected}, as its "
+                f"Content-Range says. Use another mirror or a local copy."
+            )
+        ) from error
+    return data
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read a small error body; otherwise leaving the response closes its connection."""
+    length = response.content_length
+    if length is not None and length <= _DRAIN_BYTES:
+        await response.read()
+
+
+def _mapped(error: Exception, asked: Asked) -> Exception:
+    """Give an error of ours for one of aiohttp, inside `_Failed` where another attempt may succeed."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return RangeError(
+            f"{asked}: the server redirected {len(error.history)} times; expected the file. Check the URL."
+        )
+    if isinstance(error, ValueError):
+        return InvalidArgumentError(
+            f"{asked}: this URL, the one that it redirects to, or the ETag is not valid in HTTP. Check them."
+        )
+    if isinstance(error, aiohttp.ClientSSLError):
+        return TransportError(
+            f"{asked}: no secure connection: {_reason(error)}. Check the certificate of the server and of "
+            f"any proxy (SSL_CERT_FILE names further authorities)."
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return TransportError(
+            f"{asked}: the proxy answered {error.status}. Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
+        )
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and not _is_temporary(error):
+        return TransportError(f"{asked}: there is no host of this name. Check the URL and the network.")
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+        return TransportError(f"{asked}: the connection was refused. Check the host and port, and any proxy.")
+    if isinstance(error, TimeoutError):
+        return _Failed(TransportError(f"{asked}: the server was silent for too long."))
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return _Failed(TransportError(f"{asked}: the connection ended before all bytes had come."))
+    return _Failed(TransportError(f"{asked}: the connection failed: {_reason(error)}."))
+
+
+def _is_temporary(error: aiohttp.ClientConnectorDNSError) -> bool:
+    import socket
+
+    return error.os_error.errno in {socket.EAI_AGAIN, None}
+
+
+def _reason(error: Exception) -> str:
+    """Say what happened without aiohttp's own text, which may hold the whole URL."""
+    inner = getattr(error, "os_error", error)
+    return getattr(inner, "strerror", None) or type(inner).__name__
+
+
+def _final(error: FetchError, attempts: int, elapsed_s: float) -> FetchError:
+    times = "once" if attempts == 1 else f"{attempts} times in {elapsed_s:.1f} s"
+    text = str(error)
+    remedy = "" if isinstance(error, RangeError) else " Try again later, or with fewer requests at a time."
+    return type(error)(f"{text} Tried {times}.{remedy}")

@@ -1,0 +1,186 @@
+"""Whether an HTTP answer holds the bytes that were asked for. Pure: status and headers in, a verdict out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rasteret_sql.errors import (
+    AccessDeniedError,
+    AssetChangedError,
+    AssetNotFoundError,
+    FetchError,
+    RangeError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rasteret_sql.io.asked import Asked
+
+_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What the body of a good answer holds; `end` is exclusive, `file_size` None where it is not said."""
+
+    start: int
+    end: int
+    file_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """A Content-Range header; `end` is exclusive, and both bounds are None in an answer 416."""
+
+    start: int | None
+    end: int | None
+    file_size: int | None
+
+
+def parse_content_range(value: str | None) -> ContentRange | None:
+    """Read a Content-Range header (RFC 9110, section 14.4), or give None where it is missing or unreadable.
+
+    >>> parse_content_range("bytes 0-99/1000")
+    ContentRange(start=0, end=100, file_size=1000)
+    """
+    match = _CONTENT_RANGE.fullmatch(value.strip()) if value is not None else None
+    if match is None:
+        return None
+    first, last, size = match.groups()
+    return ContentRange(
+        start=None if first is None else int(first),
+        end=None if last is None else int(last) + 1,
+        file_size=None if size == "*" else int(size),
+    )
+
+
+def same_etag(one: str, other: str) -> bool:
+    """Compare two ETags weakly (RFC 9110, section 8.8.3.2): W/"a" is the same as "a", quoted or not."""
+    return one.removeprefix("W/").strip('"') == other.removeprefix("W/").strip('"')
+
+
+def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> Body:
+    """Decide from status and headers whether the body may be read, and what it will hold.
+
+    The one answer but 206 that is accepted is 200 with a whole file that is no longer than the range asked
+    for, and a range that starts at 0: then the body is what was asked for. Any other 200 is refused unread,
+    since it may be a file of many gigabytes.
+
+    Args:
+        asked: range and file, and the ETag that it must have.
+        status: of the HTTP answer.
+        headers: of the HTTP answer; looked up by their usual spelling, so the mapping must ignore case.
+
+    Raises:
+        FetchError: one of its subclasses says what is wrong.
+    """
+    if status in {200, 206, 416}:
+        _check_etag(asked, headers.get("ETag"), required=status != 416)
+    if status not in {200, 206}:
+        raise _refusal(asked, status, headers)
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise RangeError(
+            f"{asked}: the server sent the bytes with Content-Encoding {encoding}; expected the file as it "
+            f"is "
+            f"stored. Turn off compression of these files on the server, or use another mirror or a local "
+            f"copy."
+        )
+    if status == 200:
+        return _whole_file(asked, headers)
+    return _partial(asked, headers.get("Content-Range"))
+
+
+def _check_etag(asked: Asked, etag: str | None, *, required: bool) -> None:
+    if asked.if_match is None or (etag is None and not required):
+        return
+    if etag is None:
+        raise AssetChangedError(
+            f"{asked}: the server gave no ETag; expected {asked.if_match}, which the file had when it was "
+            f"indexed, so it is "
+            f"unknown whether it was rewritten since. Refresh or rebuild the index from this server."
+        )
+    if not same_etag(etag, asked.if_match):
+        raise AssetChangedError(
+            f"{asked}: the file now has the ETag {etag}; expected {asked.if_match}, which it had when it was "
+            f"indexed. It was rewritten since: refresh or rebuild the index."
+        )
+
+
+def _whole_file(asked: Asked, headers: Mapping[str, str]) -> Body:
+    length = headers.get("Content-Length", "")
+    if asked.start == 0 and length.isdigit() and int(length) <= asked.end:
+        if int(length) == 0:
+            raise _empty_file(asked)
+        return Body(0, int(length), int(length))
+    raise RangeError(
+        f"{asked}: the server answered 200 with the whole file; expected 206 with these bytes alone. "
+        f"Range requests are required: use another mirror or a local copy."
+    )
+
+
+def _partial(asked: Asked, header: str | None) -> Body:
+    got = parse_content_range(header)
+    if got is None or got.start is None or got.end is None:
+        shown = "no Content-Range" if header is None else f"the unreadable Content-Range {header!r}"
+        raise RangeError(
+            f"{asked}: the server answered 206 with {shown}; expected bytes {asked.start}-{asked.end - 1}. "
+            f"Use another mirror or a local copy."
+        )
+    at_end_of_file = got.file_size is not None and asked.start < got.end == got.file_size < asked.end
+    if got.start != asked.start or not (got.end == asked.end or at_end_of_file):
+        raise RangeError(
+            f"{asked}: the server answered 206 with Content-Range {header!r}; expected bytes "
+            f"{asked.start}-{asked.end - 1}. Use another mirror or a local copy."
+        )
+    if got.file_size is not None and got.end > got.file_size:
+        raise RangeError(
+            f"{asked}: the server answered 206 with Content-Range {header!r}, which reaches beyond the end "
+            f"of the file that it states. Use another mirror or a local copy."
+        )
+    return Body(asked.start, got.end, got.file_size)
+
+
+def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchError:
+    answered = f"{asked}: the server answered {status}"
+    if status in {401, 403, 407}:
+        return AccessDeniedError(
+            f"{answered}; expected 206. It wants credentials or a signed URL, the signature has expired, or "
+            f"(some object stores) there is no such file: check the URL and the access rights."
+        )
+    if status in {404, 410}:
+        return AssetNotFoundError(
+            f"{answered}; expected 206. There is no such file: check the URL, or refresh or rebuild the "
+            f"index."
+        )
+    if status == 412:
+        etag = headers.get("ETag")
+        got = f" (its ETag is now {etag})" if etag else ""
+        return AssetChangedError(
+            f"{answered}, precondition failed{got}; expected the ETag {asked.if_match}, which the file had "
+            f"when it was indexed. It was rewritten since: refresh or rebuild the index."
+        )
+    if status == 416:
+        got_range = parse_content_range(headers.get("Content-Range"))
+        size = None if got_range is None else got_range.file_size
+        if size == 0:
+            return _empty_file(asked)
+        has = "range not satisfiable" if size is None else f"the file has only {size} bytes"
+        return RangeError(
+            f"{answered}: {has}; expected bytes from {asked.start} on. It was truncated or rewritten: "
+            f"replace it, then refresh or rebuild the index."
+        )
+    if status >= 500 or status in {408, 429}:
+        return TransportError(f"{answered}; expected 206. Try again later, or with fewer requests at a time.")
+    return RangeError(f"{answered}; expected 206. Check the URL, or use another mirror or a local copy.")
+
+
+def _empty_file(asked: Asked) -> RangeError:
+    return RangeError(
+        f"{asked}: the file is empty (0 bytes); expected a file with content. It was never written "
+        f"completely: replace it, then refresh or rebuild the index."
+    )

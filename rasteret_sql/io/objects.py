@@ -1,0 +1,262 @@
+"""Byte ranges of files in object stores, with obstore: `s3://`, `gs://`, `az://` and `abfs(s)://`.
+
+Credentials, regions and endpoints come from the environment variables that obstore reads (`AWS_*`,
+`GOOGLE_*`, `AZURE_*`); two customary ones of other tools are understood too: `AWS_NO_SIGN_REQUEST=YES` for
+public buckets and `AWS_REQUEST_PAYER=requester` for buckets whose readers pay.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import (
+    AccessDeniedError,
+    AssetChangedError,
+    AssetNotFoundError,
+    InvalidArgumentError,
+    RangeError,
+    RasteretError,
+    TransportError,
+)
+from rasteret_sql.io import fork
+from rasteret_sql.io.asked import Asked, redact, safe_cause
+from rasteret_sql.io.http_answer import same_etag
+from rasteret_sql.io.store import RangeResponse
+from rasteret_sql.io.threads import import_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from obstore import GetOptions
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)/*(.*)", re.DOTALL)
+
+#: Where obstore looks for credentials when there are none in the environment.
+_METADATA_SERVICE = re.compile(r"https?://(?:169\.254\.|metadata\.google\.internal)")
+
+#: As obstore's stores say it: S3, local and memory.
+_OBJECT_SIZE = re.compile(r"<ActualObjectSize>(\d+)<|length: (\d+)|only (\d+) bytes")
+
+_TRUE = frozenset({"1", "on", "true", "yes"})
+
+#: Bounds of one request and of obstore's own retries; its defaults are 30 s for a whole answer, too short for
+#: large ranges over slow lines, and 180 s for the retries.
+CONNECT_TIMEOUT_S = 15
+REQUEST_TIMEOUT_S = 300
+RETRIES = 5
+RETRY_TIMEOUT_S = 90
+
+_SPAWN = (
+    'Start the processes by "spawn" or "forkserver" instead: multiprocessing.get_context("spawn"), or '
+    'DataLoader(..., multiprocessing_context="spawn").'
+)
+
+#: True in a process whose obstore threads run; in a child that it forks, these threads are gone, and obstore
+#: waits for them for ever, even in a store that is made anew.
+_used_here = False
+_used_before_fork = False
+
+
+class ObjectStore:
+    """Fetches ranges from object stores; one obstore store per bucket or container.
+
+    Args:
+        open_store: makes the obstore store of a URL such as `s3://bucket`; replaced in tests.
+    """
+
+    def __init__(self, *, open_store: Callable[[str], Any] | None = None) -> None:
+        self._open_store = open_store or open_bucket
+        self._stores: dict[str, Any] = {}
+
+    async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
+        """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
+        global _used_here  # noqa: PLW0603 - it says something of the process, not of a store
+        asked = Asked(href, start, end, if_match)
+        if _used_before_fork:
+            raise RasteretError(
+                f"{asked}: this process was forked from one that had read from object stores, and obstore "
+                f"cannot work in such a process: it would wait for ever. {_SPAWN}"
+            )
+        bucket, key = _split(href)
+        await self.warm_up()
+        _used_here = True
+        try:
+            return await self._get(asked, bucket, key)
+        except RasteretError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever obstore raises is turned into one of ours
+            raise _mapped(error, asked) from safe_cause(error)
+
+    async def warm_up(self) -> None:
+        """Import obstore, so that the first fetch need not."""
+        await import_in_thread("obstore", "obstore.exceptions", "obstore.store")
+
+    async def aclose(self) -> None:
+        """Forget the stores of the buckets; their connections end with them."""
+        self._stores.clear()
+
+    async def _get(self, asked: Asked, bucket: str, key: str) -> RangeResponse:
+        from obstore import get_async
+
+        options: GetOptions = {"range": (asked.start, asked.end)}
+        if asked.strong_etag is not None:
+            options["if_match"] = asked.strong_etag
+        result = await get_async(self._store_of(bucket), key, options=options)
+        meta = result.meta
+        size, etag = meta["size"], meta.get("e_tag")
+        if asked.if_match is not None and (etag is None or not same_etag(etag, asked.if_match)):
+            raise _changed(asked, etag)
+        start, end = result.range
+        if start != asked.start or end != min(asked.end, size):
+            raise RangeError(
+                f"{asked}: the store gave bytes {start}-{end - 1} of {size}; expected those asked for. "
+                f"Use another mirror or a local copy."
+            )
+        data = bytes(await result.bytes_async())
+        if len(data) != end - start:
+            raise RangeError(
+                f"{asked}: the store sent {len(data)} bytes; expected {end - start}. "
+                f"Use another mirror or a local copy."
+            )
+        return RangeResponse(
+            data=data, start=start, file_size=size, etag=etag, last_modified=meta["last_modified"].timestamp()
+        )
+
+    def _store_of(self, bucket: str) -> Any:
+        store = self._stores.get(bucket)
+        if store is None:
+            store = self._stores[bucket] = self._open_store(bucket)
+        return store
+
+
+def open_bucket(url: str) -> Any:
+    """Make the obstore store of a bucket or container, for example `s3://sentinel-cogs`."""
+    from datetime import timedelta
+
+    from obstore.store import from_url
+
+    client_options: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+        "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+    }
+    if _is_plain_http_endpoint():
+        client_options["allow_http"] = True
+    config: dict[str, Any] = {}
+    if url.lower().startswith(("s3:", "s3a:")):
+        if os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in _TRUE:
+            config["skip_signature"] = True
+        if os.environ.get("AWS_REQUEST_PAYER", "").lower() == "requester":
+            config["request_payer"] = True
+    # Its overloads do not admit a configuration that is put together.
+    make: Callable[..., Any] = from_url
+    return make(
+        url,
+        config=config or None,
+        client_options=client_options,
+        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S)},
+    )
+
+
+def _is_plain_http_endpoint() -> bool:
+    """True where the environment names an endpoint without TLS, such as a local MinIO."""
+    names = (
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT",
+        "AWS_ENDPOINT_URL_S3",
+        "AZURE_STORAGE_ENDPOINT",
+        "AZURE_ENDPOINT",
+    )
+    return any(os.environ.get(name, "").lower().startswith("http://") for name in names)
+
+
+def _split(href: str) -> tuple[str, str]:
+    """Split a URL into the URL of its bucket and the key in it."""
+    match = _URL.fullmatch(href)
+    if match is None or not match[2] or not match[3]:
+        raise InvalidArgumentError(
+            f"{redact(href)}: this URL has no bucket or no key; expected scheme://bucket/key, for example "
+            f"s3://sentinel-cogs/folder/file.tif."
+        )
+    scheme, bucket, key = match.groups()
+    scheme = {"s3a": "s3", "azure": "az"}.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{bucket}", key
+
+
+def _changed(asked: Asked, etag: str | None) -> AssetChangedError:
+    got = "another ETag now" if etag is None else f"the ETag {etag} now"
+    return AssetChangedError(
+        f"{asked}: the file has {got}; expected {asked.if_match}, which it had when it was indexed. It was "
+        f"rewritten since: refresh or rebuild the index."
+    )
+
+
+def _mapped(error: Exception, asked: Asked) -> Exception:
+    from obstore import exceptions
+
+    text = str(error).partition("\n")[0]
+    if isinstance(error, exceptions.PreconditionError):
+        return _changed(asked, None)
+    if isinstance(error, FileNotFoundError | exceptions.NotFoundError):
+        return AssetNotFoundError(
+            f"{asked}: there is no such object. Check bucket and key, or refresh or rebuild the index."
+        )
+    if isinstance(
+        error, PermissionError | exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
+    ):
+        return _denied(asked, "the store refused")
+    if isinstance(error, exceptions.InvalidPathError | ValueError):
+        return InvalidArgumentError(f"{asked}: the key is not valid. Check it for empty or '..' parts.")
+    if isinstance(error, exceptions.UnknownConfigurationKeyError):
+        return InvalidArgumentError(f"{asked}: {text}. Check the environment variables.")
+    return _mapped_text(asked, text, str(error))
+
+
+def _mapped_text(asked: Asked, text: str, debug: str) -> Exception:
+    """Sort out errors for which obstore has no class of their own, by what they say."""
+    # Without addresses, whose paths may hold any word.
+    said = re.sub(r"https?://\S+", "", text)
+    if "StartTooLarge" in debug or "Invalid range" in said or "status code: 416" in said:
+        return _beyond_end(asked, debug)
+    if _METADATA_SERVICE.search(text) or "credentials" in said:
+        return _denied(asked, "no credentials were found")
+    if "Account must be specified" in said:
+        return InvalidArgumentError(
+            f"{asked}: the storage account is not known; expected it in the URL "
+            f"(abfss://container@account.dfs.core.windows.net/path) or in AZURE_STORAGE_ACCOUNT_NAME."
+        )
+    if "redirect" in said.lower():
+        return TransportError(
+            f"{asked}: the bucket is in another region. Set AWS_REGION to the one of the bucket."
+        )
+    shown = re.sub(r"\?\S*", "", text).rstrip(". ")
+    return TransportError(f"{asked}: {shown}. Check the network, the endpoint and the region.")
+
+
+def _beyond_end(asked: Asked, debug: str) -> RangeError:
+    match = _OBJECT_SIZE.search(debug)
+    size = None if match is None else next(group for group in match.groups() if group)
+    has = {None: "ends before this range", "0": "is empty (0 bytes)"}.get(size, f"has only {size} bytes")
+    return RangeError(
+        f"{asked}: the object {has}; expected bytes there. It was truncated or never written completely: "
+        f"replace it, then refresh or rebuild the index."
+    )
+
+
+def _denied(asked: Asked, reason: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"{asked}: {reason}. Give credentials (for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), "
+        f"read public "
+        f"buckets unsigned (AWS_SKIP_SIGNATURE=true, GOOGLE_SKIP_SIGNATURE=true, AZURE_SKIP_SIGNATURE=true), "
+        f"or accept the cost where readers pay (AWS_REQUEST_PAYER=requester)."
+    )
+
+
+def _reset_in_child() -> None:
+    global _used_here, _used_before_fork  # noqa: PLW0603 - they say something of the process
+    _used_before_fork = _used_before_fork or _used_here
+    _used_here = False
+
+
+fork.on_fork(_reset_in_child)

@@ -1,0 +1,51 @@
+"""Levels to the nested columns of the index and back."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from rasteret_sql.index.levels import format_from_struct, levels_to_arrow
+from rasteret_sql.index.schema import index_schema
+from rasteret_sql.tiff.model import Level, TileFormat
+
+PLAIN = TileFormat("little", "uint16", 16, 1, False, 8, 2, 1, 1, 512, 512, tiled=True)
+JPEG = TileFormat(
+    "big", "uint8", 8, 3, False, 7, 1, 6, 1, 256, 16, tiled=False,
+    jpeg_tables=b"\xff\xd8\xff\xd9", ycbcr_subsampling=(1, 1), codec_parameters=(4, 1),
+)  # fmt: skip
+
+
+def level(fmt, tiles, mask=None):
+    return Level(
+        100, 90, fmt, np.arange(tiles, dtype=np.int64) + 2**40, np.arange(tiles, dtype=np.int64), mask
+    )
+
+
+def test_levels_have_the_type_of_the_schema_and_come_back_as_they_were():
+    rows = [(level(PLAIN, 3, level(JPEG, 1)), level(PLAIN, 1)), (), (level(JPEG, 2),)]
+    array = levels_to_arrow(rows)
+    assert array.type == index_schema().field("levels").type
+    array.validate(full=True)
+    for row, structs in zip(rows, array.to_pylist(), strict=True):
+        assert len(row) == len(structs)
+        for one, struct in zip(row, structs, strict=True):
+            assert format_from_struct(struct["format"]) == one.format
+            assert (struct["width"], struct["height"]) == (100, 90)
+            assert struct["tile_offsets"] == one.tile_offsets.tolist()
+            assert struct["tile_byte_counts"] == one.tile_byte_counts.tolist()
+            assert (struct["mask"] is None) == (one.mask is None)
+    assert format_from_struct(array.to_pylist()[0][0]["mask"]["format"]) == JPEG
+
+
+def test_formats_come_back_through_duckdb():
+    table = pa.table({"levels": levels_to_arrow([(level(JPEG, 2),)])})
+    with duckdb.connect() as con:
+        con.register("t", table)
+        ((struct,),) = con.execute("SELECT levels[1].format FROM t").fetchall()
+    assert format_from_struct(struct) == JPEG
+
+
+def test_no_rows_are_an_empty_column():
+    assert levels_to_arrow([]).to_pylist() == []

@@ -1,0 +1,201 @@
+"""`read_tiles` in SQL: pixels, pruning, streaming, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pytest
+
+import rasteret_sql as rs
+
+if TYPE_CHECKING:
+    from rasteret_sql.testing.server import RangeServer
+    from tests.sql.conftest import Collection
+
+
+def test_pixels_and_masks_are_those_of_the_file(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    rows = con.sql(f"FROM read_tiles('{collection.index}', bands := ['nir']) WHERE item_id = 'B'").to_arrow_table()
+    whole = np.zeros((192, 192), np.uint16)
+    mask = np.zeros((192, 192), bool)
+    for row in rows.to_pylist():
+        place = np.s_[row["tile_row"] * 64 :, row["tile_col"] * 64 :]
+        whole[place][: row["height"], : row["width"]] = np.frombuffer(row["pixels"], "<u2").reshape(64, 64)
+        mask[place][: row["height"], : row["width"]] = np.frombuffer(row["mask"], bool).reshape(64, 64)
+    np.testing.assert_array_equal(whole, collection.pixels["B", "nir"])
+    np.testing.assert_array_equal(mask, collection.pixels["B", "nir"] != 0)
+
+
+def test_bounds_and_transform_of_a_tile_say_where_it_lies(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
+    (row,) = con.execute(
+        f"SELECT bounds, transform, crs FROM read_tiles('{collection.index}', bands := ['red']) "
+        "WHERE item_id = 'A' AND tile_row = 1 AND tile_col = 2"
+    ).fetchall()
+    assert row[0] == {"xmin": 601280.0, "ymin": 1398720.0, "xmax": 601920.0, "ymax": 1399360.0}
+    assert row[1] == [10.0, 0.0, 601280.0, 0.0, -10.0, 1399360.0]
+    assert row[2] == "EPSG:32643"
+
+
+def test_a_query_without_pixels_fetches_nothing(
+    con: duckdb.DuckDBPyConnection, collection: Collection, server: RangeServer
+) -> None:
+    counted = con.execute(f"SELECT item_id, count(*) FROM read_tiles('{collection.index}') GROUP BY ALL").fetchall()
+    assert sorted(counted) == [("A", 18), ("B", 18), ("C", 18)]
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "tiles"),
+    [
+        ("item_id = 'B' AND asset = 'red' AND tile_row = 1 AND tile_col = 2", 1),
+        ("datetime >= '2024-01-03'", 18),
+        ("datetime = TIMESTAMPTZ '2024-01-02 10:00:00+00'", 18),
+        ("tile_row IN (0, 2) AND item_id IN ('A', 'C') AND band_name = 'nir'", 12),
+        ("collection = 'other'", 0),
+        ("item_id = 'A' OR item_id = 'B'", 36),
+    ],
+)
+def test_conditions_on_tile_and_index_columns_prune_before_fetching(
+    con: duckdb.DuckDBPyConnection, collection: Collection, server: RangeServer, condition: str, tiles: int
+) -> None:
+    rows = con.execute(f"SELECT count(pixels) FROM read_tiles('{collection.index}') WHERE {condition}").fetchall()
+    assert rows == [(tiles,)]
+    ((planned,),) = con.execute(
+        f"SELECT coalesce(sum(tile_byte_count), 0) FROM tile_plan('{collection.index}') WHERE {condition}"
+    ).fetchall()
+    fetched = sum(request.nbytes_sent for request in server.requests)
+    assert fetched >= planned
+    # No tile outside the condition is fetched, but for what lies between two that are.
+    assert fetched <= planned * 3 + 1024
+    assert all(request.status == 206 for request in server.requests)
+
+
+def test_an_or_across_columns_is_answered_rightly(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    rows = con.execute(
+        f"SELECT count(*), count(pixels) FROM read_tiles('{collection.index}') WHERE item_id = 'A' OR tile_row = 0"
+    ).fetchall()
+    assert rows == [(18 + 12, 18 + 12)]
+
+
+def test_a_condition_on_pixels_is_answered_rightly(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    query = f"SELECT count(*) FROM read_tiles('{collection.index}')"
+    assert con.execute(f"{query} WHERE pixels IS NOT NULL").fetchall() == [(54,)]
+    assert con.execute(f"{query} WHERE pixels IS NULL").fetchall() == [(0,)]
+    assert con.execute(f"{query} WHERE error IS NULL AND tile_row = 0").fetchall() == [(18,)]
+
+
+def test_limit_stops_reading(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> None:
+    from rasteret_sql.testing.cog import write_cog
+    from rasteret_sql.testing.server import RangeServer
+
+    folder = tmp_path_factory.mktemp("large")
+    data = np.random.default_rng(7).integers(0, 60_000, (4096, 4096), np.uint16)
+    with RangeServer(folder) as server:
+        for number in range(4):
+            write_cog(folder / f"{number}.tif", data + number, tile=512, overviews=(), compression="none", predictor=1)
+        rs.build_index([server.url(f"{number}.tif") for number in range(4)], folder / "i.parquet")
+        server.reset()
+        con = rs.connect()
+        assert len(con.execute(f"SELECT pixels FROM read_tiles('{folder}/i.parquet') LIMIT 1").fetchall()) == 1
+        con.close()
+        fetched = sum(request.nbytes_sent for request in server.requests)
+    assert fetched < 4 * data.nbytes
+
+
+def test_each_byte_is_fetched_once(
+    con: duckdb.DuckDBPyConnection, collection: Collection, server: RangeServer
+) -> None:
+    con.execute(f"SELECT sum(octet_length(pixels) + octet_length(mask)) FROM read_tiles('{collection.index}')").fetchall()
+    planned = con.execute(f"SELECT requests, request_bytes FROM explain_read('{collection.index}') WHERE band = 'total'")
+    assert planned.fetchall() == [(len(server.requests), sum(request.nbytes_sent for request in server.requests))]
+    assert len(server.requests) == 6
+
+
+def test_prepared_parameters_and_named_sources_work(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
+    con.execute(f"CREATE TABLE t AS FROM '{collection.index}'")
+    con.execute("CREATE VIEW v AS FROM t WHERE cloud < 15")
+    assert con.execute("SELECT count(*) FROM read_tiles(?, bands := ?)", ["v", ["red"]]).fetchall() == [(18,)]
+    query = f"FROM '{collection.index}' WHERE cloud = 20"
+    assert con.execute("SELECT count(DISTINCT item_id) FROM read_tiles($1)", [query]).fetchall() == [(1,)]
+    glob = f"{collection.folder}/ind*.parquet"
+    assert con.execute("SELECT count(*) FROM read_tiles($1)", [glob]).fetchall() == [(54,)]
+
+
+def test_two_reads_in_one_query_do_not_mix(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    rows = con.execute(
+        f"SELECT r.item_id, count(*), bool_and(r.pixels != n.pixels) FROM read_tiles('{collection.index}', bands := ['red']) r "
+        f"JOIN read_tiles('{collection.index}', bands := ['nir']) n USING (item_id, tile_row, tile_col) GROUP BY ALL ORDER BY 1"
+    ).fetchall()
+    assert rows == [("A", 9, True), ("B", 9, True), ("C", 9, True)]
+
+
+def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    query = f"SELECT item_id, asset, tile_row, tile_col, md5(pixels) FROM read_tiles('{collection.index}')"
+    first = con.execute(query).fetchall()
+    assert first == con.execute(query).fetchall()
+    planned = con.execute(f"SELECT item_id, asset, tile_row, tile_col FROM tile_plan('{collection.index}')").fetchall()
+    assert [row[:4] for row in first] == planned
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("read_tiles('nothing.parquet')", r"'nothing.parquet' cannot be read as Parquet: .*build_index"),
+        ("read_tiles('nobody')", r"'nobody', which is no table or view that a read can see .*no CTE, temporary table"),
+        ("read_tiles('{index}', bands := ['rde'])", r"bands: got 'rde', expected one of the assets 'nir', 'red'"),
+        ("read_tiles('{index}', bbox := [100, 0, 101, 1])", r"touches none of the assets .*longitude first"),
+        ("read_tiles('{index}', bbox := [77.1, 12.9, 77.0, 12.8])", r"ymin 12.9 is above its ymax 12.8"),
+        ("read_tiles('{index}', bbox := [77.1, 12.8, 77.0, 12.9])", r"xmin 77.1 is above its xmax 77.0; .*359.9"),
+        ("read_tiles('{index}', bbox := [600000, 1390000, 601000, 1400000])", r"expected degrees.*crs := 'EPSG:32643'"),
+        ("read_tiles('{index}', bbox := [1, 2, 3])", r"expected four finite numbers"),
+        ("read_tiles('{index}', bbox := [1, 2, 3, 'nan'::DOUBLE])", r"expected four finite numbers"),
+        ("read_tiles('{index}', level := 5)", r"level: got 5, expected 0 to 1, the levels of asset"),
+        ("read_tiles('{index}', level := 1, resolution := 20)", r"got both level and resolution"),
+        ("read_tiles('{index}', datetime := 'yesterday')", r"datetime: got 'yesterday', expected a year"),
+        ("read_tiles('{index}', on_error := 'ignore')", r"on_error: got 'ignore', expected 'raise' or 'null'"),
+        ("read_tiles('{index}', geometry := 'POLYGON')", r"geometry: got 'POLYGON', expected GeoJSON, WKT or WKB"),
+        ("read_tiles('{index}', bbox := [77, 12, 78, 13], crs := 'EPSG:0')", r"crs: got 'EPSG:0', expected an authority code"),
+        ("read_tiles(NULL)", r"index: got NULL"),
+        ("read_tiles('FROM nobody')", r"the query 'FROM nobody' does not run"),
+        ("(VALUES ('{index}')) v(i), read_tiles(v.i)", r"arguments that change from row to row.*constants"),
+        ("read_tiles('{folder}/text.parquet')", r"cannot be read as Parquet"),
+        ("read_tiles('{folder}/other.parquet')", r"is not an index: it has no column collection, item_id.*build_index"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_with_a_message_that_stands_alone(
+    con: duckdb.DuckDBPyConnection, collection: Collection, server: RangeServer, call: str, message: str
+) -> None:
+    (collection.folder / "text.parquet").write_text("not a table")
+    con.execute(f"COPY (SELECT 1 AS a) TO '{collection.folder}/other.parquet'")
+    server.reset()
+    with pytest.raises(duckdb.Error, match=message):
+        con.execute(f"FROM {call.format(index=collection.index, folder=collection.folder)}").fetchall()
+    assert server.requests == []
+
+
+def test_temporary_tables_and_ctes_are_refused_with_the_remedy(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
+    con.execute(f"CREATE TEMP TABLE mine AS FROM '{collection.index}'")
+    with pytest.raises(duckdb.Error, match="no CTE, temporary table or uncommitted row; give a table, a view"):
+        con.execute("FROM read_tiles('mine')").fetchall()
+    with pytest.raises(duckdb.Error, match="pass the rows from Python"):
+        con.execute(f"WITH c AS (FROM '{collection.index}') FROM read_tiles('c')").fetchall()
+    # The plan runs in the query itself, and sees both.
+    assert con.execute("SELECT count(*) FROM tile_plan('mine')").fetchall() == [(54,)]
+    rows = con.execute(f"WITH c AS (FROM '{collection.index}' WHERE item_id = 'A') SELECT count(*) FROM tile_plan('c')")
+    assert rows.fetchall() == [(18,)]
+    assert rs.read_tiles(con.sql("FROM mine WHERE item_id = 'A'")).read_all().num_rows == 18
+
+
+def test_uncommitted_rows_are_not_read(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    con.execute(f"CREATE TABLE t AS FROM '{collection.index}' WHERE item_id = 'A'")
+    con.execute("BEGIN")
+    con.execute(f"INSERT INTO t FROM '{collection.index}' WHERE item_id = 'B'")
+    assert con.execute("SELECT count(*) FROM read_tiles('t')").fetchall() == [(18,)]
+    con.execute("ROLLBACK")
