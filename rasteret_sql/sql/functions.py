@@ -9,15 +9,21 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence  # noqa: TC003 - duckdb evaluates the annotations of functions it is given
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io import fork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
 
 Bounds = dict[str, float]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _BOUNDS = "STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE)[]"
 _GRID = (
@@ -26,6 +32,7 @@ _GRID = (
 )
 #: Degrees or metres are cut into so many steps along the longest side of a geometry before it is reprojected.
 _STEPS = 100
+_proj_thread: list[ThreadPoolExecutor] = []
 _HEX_WKB = re.compile(r"(?:[0-9A-Fa-f]{2}){5,}")
 _BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 
@@ -33,11 +40,28 @@ _BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 def register(con: duckdb.DuckDBPyConnection) -> None:
     """Make the functions in the database of a connection."""
     text = "VARCHAR"
-    con.create_function("_rstpy_project", project, [_BOUNDS, text, text], _BOUNDS, side_effects=False)
-    con.create_function("_rstpy_geometry_parts", geometry_parts, [text, text], _BOUNDS, side_effects=False)
-    con.create_function(
-        "_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]", side_effects=False
-    )
+    for name, function, arguments, result in (
+        ("_rstpy_project", project, [_BOUNDS, text, text], _BOUNDS),
+        ("_rstpy_geometry_parts", geometry_parts, [text, text], _BOUNDS),
+        ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
+    ):
+        con.create_function(name, _in_proj_thread(function), arguments, result, side_effects=False)
+
+
+def _in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Run a function in the one thread that uses pyproj here.
+
+    DuckDB calls functions from threads that it made, where Python's thread-local data end with each call. pyproj keeps
+    PROJ's context there, and an object that outlives its context crashes the process.
+    """
+
+    @wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> T:
+        if not _proj_thread:
+            _proj_thread.append(ThreadPoolExecutor(1, thread_name_prefix="rasteret-proj"))
+        return _proj_thread[0].submit(function, *arguments, **options).result()
+
+    return call
 
 
 def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]:
@@ -198,3 +222,11 @@ def _unescaped(text: str) -> bytes:
 
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+@fork.on_fork
+def _forget() -> None:
+    """Drop what belongs to a thread of the parent."""
+    _proj_thread.clear()
+    for cache in (_projected, _transformer, _crs):
+        cache.cache_clear()

@@ -1,4 +1,4 @@
-"""Writes cloud optimised GeoTIFFs of any codec, predictor, layout, mask and byte order, for tests and demos."""
+"""Writes cloud optimised GeoTIFFs of any codec, predictor, layout, mask and byte order."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class CogOptions:
         overview_tile: tile size of the overviews; None is as `tile`.
         rows_per_strip: write strips of that many rows instead of tiles.
         compression: codec; `"lerc_deflate"` and `"lerc_zstd"` compress LERC's bytes once more.
-        level: effort of the codec, quality (1-100) for JPEG and WebP, maximum error for LERC. None is the codec's
-            default; WebP and LERC are lossless then.
+        level: effort of the codec, quality (1-100) for JPEG and WebP, maximum error for LERC. None is the
+            codec's default; WebP and LERC are lossless then.
         predictor: True is 2 for integers and 3 for floats where the codec takes one, False is 1.
         overviews: factors by which the overviews are smaller, in rising order.
         overview_resampling: `"nearest"` takes the top left pixel, `"average"` the mean of the valid ones.
@@ -69,8 +69,8 @@ class CogOptions:
         byte_order: of the file.
         bigtiff: 64-bit offsets.
         ifds: `"first"` as COGs do, or `"last"`, behind the pixels.
-        block_leaders: write GDAL's COG ghost area and tile frames; None does where it is allowed (tiles, chunky,
-            IFDs first).
+        block_leaders: write GDAL's COG ghost area and tile frames; None does where it is allowed (tiles,
+            chunky, IFDs first).
         band_names: descriptions, one per band.
         scales: factors to physical values, one per band.
         offsets: offsets to physical values, one per band.
@@ -114,21 +114,25 @@ class CogOptions:
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSION_TAGS:
-            raise InvalidArgumentError(f"compression {self.compression!r}; use one of {sorted(COMPRESSION_TAGS)}")
+            names = sorted(COMPRESSION_TAGS)
+            raise InvalidArgumentError(f"compression {self.compression!r}; use one of {names}")
         if self.photometric not in _PHOTOMETRIC_TAGS:
-            raise InvalidArgumentError(f"photometric {self.photometric!r}; use one of {sorted(_PHOTOMETRIC_TAGS)}")
+            names = sorted(_PHOTOMETRIC_TAGS)
+            raise InvalidArgumentError(f"photometric {self.photometric!r}; use one of {names}")
         for name in ("tile", "overview_tile"):
             size = getattr(self, name)
             if size is not None and any(side < 16 or side % 16 for side in _pair(size)):
                 raise InvalidArgumentError(f"{name}={size!r}; sides of tiles are multiples of 16 (TIFF 6.0)")
         if self.rows_per_strip is not None and self.rows_per_strip < 1:
             raise InvalidArgumentError(f"rows_per_strip={self.rows_per_strip}; a strip has one row or more")
-        if list(self.overviews) != sorted(set(self.overviews)) or any(factor < 2 for factor in self.overviews):
+        if list(self.overviews) != sorted({factor for factor in self.overviews if factor > 1}):
             raise InvalidArgumentError(f"overviews={self.overviews!r}; give rising factors of 2 or more")
         if self.transform is not None and len(self.transform) not in (6, 9):
-            raise InvalidArgumentError(f"transform={self.transform!r}; give the six numbers (a, b, c, d, e, f)")
+            raise InvalidArgumentError(f"transform={self.transform!r}; give the numbers (a, b, c, d, e, f)")
         if self.block_leaders and not self._may_frame:
-            raise InvalidArgumentError("block_leaders with strips, planes or IFDs behind the pixels; leave it out")
+            raise InvalidArgumentError(
+                "block_leaders with strips, planes or IFDs behind the pixels; leave it out"
+            )
 
     @property
     def _may_frame(self) -> bool:
@@ -275,7 +279,7 @@ def overview(
     if pixels.dtype.kind in "ui":
         mean = np.rint(mean)
     result = np.where(count == 0, fill, mean).astype(pixels.dtype)
-    return result, None if valid is None else count.any(axis=0)
+    return result, None if valid is None else (count > 0).any(axis=0)
 
 
 class _ImageWriter:
@@ -285,9 +289,10 @@ class _ImageWriter:
         self._options = options
         self._dtype = pixels.dtype
         self._bands = len(pixels)
-        predictor = options.predictor
-        if isinstance(predictor, bool):
-            usable = predictor and options.compression in PREDICTING and options.bits_per_sample is None
+        predictor = int(options.predictor)
+        if isinstance(options.predictor, bool):
+            packed = options.bits_per_sample is not None
+            usable = options.predictor and options.compression in PREDICTING and not packed
             predictor = {"f": 3, "u": 2, "i": 2}.get(self._dtype.kind, 1) if usable else 1
         self._form = SegmentFormat(
             compression=options.compression,
@@ -346,7 +351,7 @@ class _ImageWriter:
         return _pair(options.overview_tile if level and options.overview_tile else options.tile)
 
     def _parts(self, plane: npt.NDArray[Any], tile_height: int, tile_width: int) -> list[npt.NDArray[Any]]:
-        """Cut (samples, height, width) into tiles (height, width, samples); edges are repeated to fill tiles."""
+        """Cut (samples, height, width) into tiles (height, width, samples), filled by repeating edges."""
         _, height, width = plane.shape
         parts = []
         for row in range(0, height, tile_height):
@@ -392,7 +397,7 @@ class _ImageWriter:
                 Tag(532, FieldType.RATIONAL, (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)),
             ]
         if options.compression.startswith("lerc"):
-            tags.append(Tag(50674, FieldType.LONG, (4, {"lerc_deflate": 1, "lerc_zstd": 2}.get(options.compression, 0))))
+            tags.append(_long(50674, 4, {"lerc_deflate": 1, "lerc_zstd": 2}.get(options.compression, 0)))
         if options.nodata is not None:
             tags.append(_ascii(42113, _number(options.nodata)))
         return tags if level else [*tags, *_geo_tags(options), *_metadata_tags(options)]
@@ -422,7 +427,7 @@ def _geo_tags(options: CogOptions) -> list[Tag]:
 
 
 def _crs_code(crs: str) -> tuple[bool, int]:
-    """Give (projected, EPSG code); the UTM zones and WGS 84 are known without pyproj, whose import is slow."""
+    """Give (projected, EPSG code); UTM zones and WGS 84 are known without pyproj, whose import is slow."""
     authority, _, digits = crs.partition(":")
     if authority.upper() == "EPSG" and digits.isdigit():
         code = int(digits)
@@ -442,7 +447,8 @@ def _crs_code(crs: str) -> tuple[bool, int]:
 def _metadata_tags(options: CogOptions) -> list[Tag]:
     """Give the GDAL_METADATA tag, where there is anything to say."""
     items = [
-        f"  <Item name={quoteattr(name)}>{escape(value)}</Item>" for name, value in (options.metadata or {}).items()
+        f"  <Item name={quoteattr(name)}>{escape(value)}</Item>"
+        for name, value in (options.metadata or {}).items()
     ]
     per_band: list[tuple[str, str, Sequence[str | float] | None]] = [
         ("DESCRIPTION", "description", options.band_names),
@@ -461,11 +467,12 @@ def _metadata_tags(options: CogOptions) -> list[Tag]:
 
 def _colormap(options: CogOptions, bits: int) -> list[int]:
     """Give the ColorMap: all reds, all greens, all blues, as 16-bit values."""
-    if options.colormap is None or np.shape(options.colormap) != (2**bits, 3):
+    table = np.zeros((0, 3), np.uint8) if options.colormap is None else np.asarray(options.colormap)
+    if table.shape != (2**bits, 3):
         raise InvalidArgumentError(
-            f'photometric="palette" with a colormap of shape {np.shape(options.colormap)}; give ({2**bits}, 3)'
+            f'photometric="palette" with a colormap of shape {table.shape}; give ({2**bits}, 3)'
         )
-    colours: list[int] = (np.asarray(options.colormap, np.uint16).T.ravel() * 257).tolist()
+    colours: list[int] = (table.astype(np.uint16).T.ravel() * 257).tolist()
     return colours
 
 

@@ -1,14 +1,15 @@
 """Makes pictures of a landscape that does not exist, as Sentinel-2 would see it: no data, only numpy.
 
-Hills, a river, reservoirs, parcels whose crops follow a calendar, forest, towns and roads; over them clouds and
-their shadows. Values are surface reflectance x 10000 as uint16, 0 is nodata and the offset is 0, like products
-whose BOA_ADD_OFFSET has been applied. Everything follows from the seed.
+Hills, a river, reservoirs, parcels whose crops follow a calendar, forest, towns and roads; over them clouds
+and their shadows. Values are surface reflectance x 10000 as uint16, 0 is nodata and the offset is 0, like
+products whose BOA_ADD_OFFSET has been applied. Everything follows from the seed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +32,8 @@ _DAYS = 365.25
 # Reflectance in blue, green, red, near infrared.
 _GROUNDS = np.array(
     [
-        (0.066, 0.098, 0.152, 0.232),  # red soil
-        (0.056, 0.076, 0.096, 0.150),  # dark soil
+        (0.062, 0.092, 0.136, 0.220),  # red soil
+        (0.060, 0.082, 0.108, 0.172),  # dark soil
         (0.092, 0.116, 0.142, 0.196),  # rock
         (0.165, 0.205, 0.245, 0.300),  # sand
         (0.048, 0.062, 0.044, 0.020),  # water
@@ -77,7 +78,7 @@ class SceneOptions:
 
     Attributes:
         cloud_cover: wanted share of the image under clouds, 0 to 1.
-        swath_edge: share of the width at which the swath ends, in the middle of the image; None covers it all.
+        swath_edge: share of the width at which the swath ends, at mid-height; None covers it all.
         noise: standard deviation of the sensor's noise, in reflectance.
     """
 
@@ -110,8 +111,15 @@ class Landscape:
 
     def at(self, rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> Landscape:
         """Take the pixels (rows, cols) of this landscape, for a grid that lies askew on it."""
-        names = ("calendar", "ground", "plant", "brightness", "canopy", "light")
-        return Landscape(*(getattr(self, name)[rows, cols] for name in names), seed=self.seed)
+        return Landscape(
+            calendar=self.calendar[rows, cols],
+            ground=self.ground[rows, cols],
+            plant=self.plant[rows, cols],
+            brightness=self.brightness[rows, cols],
+            canopy=self.canopy[rows, cols],
+            light=self.light[rows, cols],
+            seed=self.seed,
+        )
 
     def scene(self, when: datetime, options: SceneOptions | None = None) -> Scene:
         """Look at the landscape from above on a date.
@@ -167,49 +175,68 @@ def make_landscape(height: int, width: int, seed: int = 0) -> Landscape:
     detail = _noise(rng, shape, 2.2, longest=60)
     lows = _noise(rng, shape, 3.6, longest=220)
     speckle = rng.standard_normal(shape, dtype=np.float32)
-    relief = hills + 0.22 * detail
+    relief = hills + 0.10 * detail
     wild = relief > 0.95 + 0.25 * lows
 
-    river, bank = _river(rng, shape, hills)
+    river, bank = _river(rng, shape)
     block, border = _voronoi(rng, shape, 58.0, lows)
     calendar, edge = _parcels(rng, block, river < 90 + 30 * lows)
-    ground = np.where(hills + 0.8 * lows > 0.2, _RED_SOIL, _DARK_SOIL).astype(np.uint8)
-    parcel_tone = np.random.default_rng((seed, 1)).normal(1.0, 0.13, _PARCELS).astype(np.float32)
-    brightness = parcel_tone[calendar] * (1 + 0.05 * lows + 0.06 * detail)
-    canopy = (1 + 0.05 * speckle + 0.05 * detail) * np.where(edge < 0.7, np.float32(0.72), np.float32(1))
-    plant = np.full(shape, _CROPS, np.uint8)
-
-    def cover(where: npt.NDArray[np.bool_], **values: Any) -> None:
-        for name, value in values.items():
-            target = layers[name]
-            target[where] = value[where] if isinstance(value, np.ndarray) else value
-
-    layers: dict[str, npt.NDArray[Any]] = {
-        "calendar": calendar, "ground": ground, "plant": plant, "brightness": brightness, "canopy": canopy,
-    }  # fmt: skip
-    rough = 1 + 0.13 * speckle + 0.16 * detail
-    cover(wild, calendar=_SCRUB, plant=_SHRUBS, ground=_ROCK, canopy=rough, brightness=1 + 0.12 * detail)
-    trees = wild & (relief > 1.25 + 0.5 * detail) | (lows > 1.75) & (hills > 0.1)
-    cover(trees, calendar=_FOREST, plant=_TREES, canopy=rough)
-    cover(wild & (detail > 1.7), calendar=_BARREN, brightness=1.1 + 0.1 * speckle)
-    cover((border < 1.1) & ~wild, calendar=_BARREN, ground=_ROAD, brightness=1 + 0.1 * detail)
-    cover((border < 2.6) & (detail > 0.9) & ~wild, calendar=_EVERGREEN, plant=_TREES, canopy=rough)
-    stream = np.abs(lows + 0.15 * detail) / np.maximum(_slope(lows), 1e-3)
-    cover((stream < 1.6) & (hills < 0.9), calendar=_EVERGREEN, plant=_TREES, canopy=rough)
-    _build_towns(rng, cover, shape, speckle)
-    cover((river < bank + 3.5 + 2 * detail) & (detail > -1.1), calendar=_EVERGREEN, plant=_TREES, canopy=rough)
-    cover(river < bank, calendar=_BARREN, ground=_SAND, brightness=0.92 + 0.06 * detail + 0.03 * speckle)
+    red = hills + 0.5 * np.roll(lows, 200, axis=1) > -0.1 + 0.1 * detail
+    tone = np.random.default_rng((seed, 1)).normal(1.0, 0.17, _PARCELS).astype(np.float32)
+    canvas = _Canvas(
+        calendar=calendar,
+        ground=np.where(red, _RED_SOIL, _DARK_SOIL).astype(np.uint8),
+        plant=np.full(shape, _CROPS, np.uint8),
+        brightness=tone[calendar] * (1 + 0.05 * lows + 0.02 * detail),
+        canopy=(1 + 0.03 * speckle + 0.02 * detail) * np.where(edge < 0.8, np.float32(0.7), np.float32(1)),
+    )
+    paint = canvas.paint
+    rough = 1 + 0.09 * speckle + 0.10 * detail
+    paint(wild, calendar=_SCRUB, plant=_SHRUBS, ground=_ROCK, canopy=rough, brightness=1 + 0.12 * detail)
+    forest = wild & (relief > 1.25 + 0.5 * detail) | (lows > 1.75) & (hills > 0.1)
+    paint(forest, calendar=_FOREST, plant=_TREES, canopy=rough)
+    paint(wild & (detail > 1.7), calendar=_BARREN, brightness=1.1 + 0.1 * speckle)
+    paint((border < 1.1) & ~wild, calendar=_BARREN, ground=_ROAD, brightness=1 + 0.1 * detail)
+    paint((border < 2.6) & (detail > 0.9) & ~wild, calendar=_EVERGREEN, plant=_TREES, canopy=rough)
+    stream = np.abs(lows + 0.06 * detail) / np.maximum(_slope(lows), 1e-3)
+    paint((stream < 1.6) & (hills < 0.9), calendar=_EVERGREEN, plant=_TREES, canopy=rough)
+    _build_towns(rng, canvas, speckle)
+    fringe = (river < bank + 3.5 + 2 * detail) & (detail > -1.1)
+    paint(fringe, calendar=_EVERGREEN, plant=_TREES, canopy=rough)
+    paint(river < bank, calendar=_BARREN, ground=_SAND, brightness=0.92 + 0.06 * detail + 0.03 * speckle)
     lake = (hills < -0.35) & (lows < -1.55 + 0.12 * detail)
     depth = np.clip((-1.5 - lows) * 1.6, 0, 1)
-    cover(lake, calendar=_BARREN, ground=_WATER, brightness=1.5 - 0.75 * depth + 0.02 * speckle)
+    paint(lake, calendar=_BARREN, ground=_WATER, brightness=1.5 - 0.75 * depth + 0.02 * speckle)
     stage = bank * (0.62 + 0.2 * np.tanh(detail))
-    cover(river < stage, calendar=_BARREN, ground=_WATER, brightness=1.35 + 0.1 * lows + 0.02 * speckle)
+    paint(river < stage, calendar=_BARREN, ground=_WATER, brightness=1.35 + 0.1 * lows + 0.02 * speckle)
 
-    light = _light(relief * np.where(hills > 0.4, np.float32(1.0), np.float32(0.35)))
-    light[ground == _WATER] = 1.0
+    light = _light(0.2 * hills + np.clip(relief - 0.7, 0, None))
+    light[canvas.ground == _WATER] = 1.0
     return Landscape(
-        calendar, ground, plant, brightness.astype(np.float32), np.clip(canopy, 0, 1.25).astype(np.float32), light, seed
+        calendar=canvas.calendar,
+        ground=canvas.ground,
+        plant=canvas.plant,
+        brightness=canvas.brightness.astype(np.float32),
+        canopy=np.clip(canvas.canopy, 0, 1.25).astype(np.float32),
+        light=light,
+        seed=seed,
     )
+
+
+@dataclass(slots=True)
+class _Canvas:
+    """The layers of a landscape that is being made; later strokes cover earlier ones."""
+
+    calendar: npt.NDArray[np.uint16]
+    ground: npt.NDArray[np.uint8]
+    plant: npt.NDArray[np.uint8]
+    brightness: Floats
+    canopy: Floats
+
+    def paint(self, where: npt.NDArray[np.bool_], **layers: float | Floats) -> None:
+        """Set layers, given by name, where a mask is True."""
+        for name, value in layers.items():
+            getattr(self, name)[where] = value[where] if isinstance(value, np.ndarray) else value
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], beta: float, *, longest: float) -> Floats:
@@ -233,13 +260,15 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], beta: float, *, lon
 
 def _slope(field: Floats) -> Floats:
     down, right = np.gradient(field)
-    return np.hypot(down, right)
+    slope: Floats = np.hypot(down, right)
+    return slope
 
 
 def _light(height: Floats) -> Floats:
     """Shade hills as a sun in the south-east would."""
     down, right = np.gradient(_blurred(height))
-    return np.clip(1 - 5.5 * (0.72 * right + 0.69 * down), 0.55, 1.35).astype(np.float32)
+    light: Floats = np.clip(1 - 7.0 * (0.72 * right + 0.69 * down), 0.55, 1.35).astype(np.float32)
+    return light
 
 
 def _blurred(field: Floats) -> Floats:
@@ -258,13 +287,13 @@ def _blurred(field: Floats) -> Floats:
     return across
 
 
-def _river(rng: np.random.Generator, shape: tuple[int, int], hills: Floats) -> tuple[Floats, Floats]:
+def _river(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Floats, Floats]:
     """Give the distance to a meandering river and half the width of its bed, both in pixels."""
     rows, cols = np.ogrid[: shape[0], : shape[1]]
-    bends = _noise(rng, shape, 4.0, longest=240)
+    bends = _noise(rng, shape, 5.6, longest=190)
     course = (rows + 0.35 * cols).astype(np.float32) - np.float32(0.55 * shape[0] + 0.15 * shape[1])
-    course = course + 62 * bends + 50 * hills
-    distance = np.abs(course) / np.maximum(_slope(course), 0.35)
+    course = course + 50 * bends
+    distance = np.abs(course) / np.maximum(_slope(course), 0.45)
     half_width = np.clip(6.5 + 2.2 * np.roll(bends, 97, axis=1), 3.5, 11)
     return distance.astype(np.float32), half_width.astype(np.float32)
 
@@ -282,10 +311,13 @@ def _voronoi(
     nearest = np.full(shape, np.inf, np.float32)
     second = nearest.copy()
     owner = np.zeros(shape, np.int32)
+    home = cell_y * across + cell_x
+    y, x = y - cell_y, x - cell_x
     for step in range(9):
-        index = (cell_y + (step // 3 - 1)) * across + cell_x + (step % 3 - 1)
-        away_y = y - (seeds[0].ravel()[index] + (index // across + np.float32(0.5)))
-        away_x = x - (seeds[1].ravel()[index] + (index % across + np.float32(0.5)))
+        down_by, right_by = step // 3 - 1, step % 3 - 1
+        index = home + (down_by * across + right_by)
+        away_y = y - seeds[0].ravel()[index] - np.float32(down_by + 0.5)
+        away_x = x - seeds[1].ravel()[index] - np.float32(right_by + 0.5)
         distance = away_y * away_y + away_x * away_x
         closer = distance < nearest
         second = np.where(closer, nearest, np.minimum(second, distance))
@@ -301,7 +333,7 @@ def _parcels(
     """Cut each block into rectangles along its own direction; give calendar rows and distance to the edge."""
     blocks = int(block.max()) + 1
     angle = rng.uniform(-0.5, 0.5, blocks) + rng.choice([0.0, 0.4], blocks)
-    short = rng.uniform(4.5, 11.0, blocks).astype(np.float32)
+    short = rng.uniform(6.0, 14.0, blocks).astype(np.float32)
     long = (short * rng.uniform(1.4, 3.2, blocks)).astype(np.float32)
     rows, cols = (axis.astype(np.float32) for axis in np.ogrid[: block.shape[0], : block.shape[1]])
     sin, cos = np.sin(angle).astype(np.float32)[block], np.cos(angle).astype(np.float32)[block]
@@ -322,19 +354,20 @@ def _parcels(
     return calendar.astype(np.uint16), edge
 
 
-def _build_towns(rng: np.random.Generator, cover: Any, shape: tuple[int, int], speckle: Floats) -> None:
+def _build_towns(rng: np.random.Generator, canvas: _Canvas, speckle: Floats) -> None:
     """Put a town, villages and the roads between them on the map."""
+    shape, paint = speckle.shape, canvas.paint
     count = 3 + shape[0] * shape[1] // 150_000
     centres = rng.uniform(0.04, 0.96, (count, 2)) * shape
     radii = np.concatenate([[52.0], rng.uniform(7, 22, count - 1)])
     rows, cols = (axis.astype(np.float32) for axis in np.ogrid[: shape[0], : shape[1]])
-    for start, end in zip(centres, centres[1:], strict=False):
+    for start, end in pairwise(centres):
         along = end - start
         length = float(np.hypot(*along))
         y, x = rows - np.float32(start[0]), cols - np.float32(start[1])
         off = np.abs(y * np.float32(along[1] / length) - x * np.float32(along[0] / length))
         share = (y * np.float32(along[0]) + x * np.float32(along[1])) / np.float32(length**2)
-        cover((off < 0.8) & (share > 0) & (share < 1), calendar=_BARREN, ground=_ROAD, brightness=0.95)
+        paint((off < 0.8) & (share > 0) & (share < 1), calendar=_BARREN, ground=_ROAD, brightness=0.95)
     lots = np.repeat(np.repeat(speckle[::2, ::2], 2, axis=0), 2, axis=1)[: shape[0], : shape[1]]
     density = np.full(shape, -9.0, np.float32)
     for (row, col), radius in zip(centres, radii, strict=True):
@@ -342,21 +375,21 @@ def _build_towns(rng: np.random.Generator, cover: Any, shape: tuple[int, int], s
     town = density + 0.45 * lots > 0
     tone = np.clip(1 + 0.30 * lots + 0.12 * speckle, 0.5, 2.2)
     streets = ((rows + 0.25 * cols) % 9 < 1.2) | ((cols - 0.25 * rows) % 13 < 1.2)
-    cover(town, calendar=_BARREN, ground=_BUILT, brightness=np.where(streets, np.float32(0.72), tone))
-    cover(town & (lots < -1.1), calendar=_EVERGREEN, plant=_TREES)
+    paint(town, calendar=_BARREN, ground=_BUILT, brightness=np.where(streets, np.float32(0.72), tone))
+    paint(town & (lots < -1.1), calendar=_EVERGREEN, plant=_TREES)
 
 
-def _bump(day: float | npt.NDArray[Any], peak: float | npt.NDArray[Any], width: float | npt.NDArray[Any]) -> Any:
-    """Rise to 1 at the `peak` day of the year and fall off within about `width` days, around the new year too."""
-    away = (np.asarray(day) - peak + _DAYS / 2) % _DAYS - _DAYS / 2
+def _bump(day: int, peak: float | npt.NDArray[np.float64], width: float) -> Any:
+    """Rise to 1 at the `peak` day of the year, fall off within about `width` days, across the new year too."""
+    away = (day - peak + _DAYS / 2) % _DAYS - _DAYS / 2
     return np.exp(-((away / width) ** 2))
 
 
 def _plant_cover(day: int, seed: int) -> Floats:
     """Give the share of the ground that plants cover on a day of the year, per row of the calendar.
 
-    Rain-fed fields follow the monsoon (kharif, greenest in September), irrigated ones bear a second crop in winter
-    (rabi, January) or in spring; orchards are green all year and fallows after rain.
+    Rain-fed fields follow the monsoon (kharif, greenest in September), irrigated ones bear a second crop in
+    winter (rabi, January) or in spring; orchards are green all year and fallows after rain.
     """
     rng = np.random.default_rng((seed, 2))
     irrigated = np.arange(_PARCELS) >= _PARCELS // 2
@@ -365,11 +398,11 @@ def _plant_cover(day: int, seed: int) -> Floats:
     rabi = np.where(irrigated, kind < 0.55, kind < 0.10)
     spring = np.where(irrigated, (kind > 0.45) & (kind < 0.80), np.zeros(_PARCELS, bool))
     orchard = kind > 0.90
-    jitter = rng.normal(0, 11, (3, _PARCELS))
+    jitter = rng.normal(0, 16, (3, _PARCELS))
     vigour = rng.uniform(0.55, 0.95, (3, _PARCELS))
     rest = rng.uniform(0.04, 0.16, _PARCELS) + 0.22 * _bump(day, 250, 55)
     crops = (
-        kharif * vigour[0] * _bump(day, 258 + jitter[0], 40),
+        kharif * vigour[0] * _bump(day, 262 + jitter[0], 44),
         rabi * vigour[1] * _bump(day, 18 + jitter[1], 36),
         spring * vigour[2] * _bump(day, 112 + jitter[2], 30),
         orchard * (0.55 + 0.25 * vigour[0]) * (0.85 + 0.15 * _bump(day, 270, 90)),
@@ -391,7 +424,7 @@ def _clouds(rng: np.random.Generator, shape: tuple[int, int], share: float) -> t
     field = _noise(rng, shape, 3.1, longest=150 + 500 * share)
     threshold = float(np.quantile(field[::8, ::8], 1 - min(share, 0.999)))
     opacity = np.clip((field - np.float32(threshold - 0.16)) * np.float32(2.2), 0, 1)
-    # Clouds 1.2 km up, a sun 50 degrees high in the south-east: shadows fall 1 km to the north-west. The field is
-    # periodic, so clouds beyond the edge throw theirs too.
+    # Clouds 1.2 km up, a sun 50 degrees high in the south-east: shadows fall 1 km to the north-west. The
+    # field is periodic, so clouds beyond the edge throw theirs too.
     shadow = np.roll(opacity, (-70, -72), axis=(0, 1)) * (1 - opacity)
     return opacity, shadow

@@ -62,7 +62,7 @@ _FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One entry of an IFD; `values` are bytes for BYTE, ASCII (with its NUL) and UNDEFINED, numbers otherwise."""
+    """One entry of an IFD; `values` are bytes for BYTE, ASCII (with its NUL) and UNDEFINED, else numbers."""
 
     code: int
     type: FieldType
@@ -130,15 +130,15 @@ class _Placed:
 
 def assemble_tiff(
     ifds: Sequence[Ifd],
-    options: LayoutOptions = LayoutOptions(),  # noqa: B008 (frozen)
+    options: LayoutOptions = LayoutOptions(),
     *,
     masks: Sequence[Ifd] = (),
 ) -> list[bytes]:
     """Lay out a TIFF file.
 
-    IFDs are chained as GDAL's COG driver does: the image, its mask, the overviews, the masks of the overviews.
-    Pixels are written from the last (smallest) IFD to the first. Where an image has a mask with as many tiles,
-    each tile is followed by its mask tile.
+    IFDs are chained as GDAL's COG driver does: the image, its mask, the overviews, the masks of the
+    overviews. Pixels are written from the last (smallest) IFD to the first. Where an image has a mask with as
+    many tiles, each tile is followed by its mask tile.
 
     Args:
         ifds: the image, then its overviews.
@@ -149,10 +149,12 @@ def assemble_tiff(
         The parts of the file in order, for `writelines` or `b"".join`.
 
     Raises:
-        InvalidArgumentError: the file would not fit into a classic TIFF, or the options contradict each other.
+        InvalidArgumentError: the file would not fit into a classic TIFF, or options contradict each other.
     """
     if not ifds or len(masks) > len(ifds):
-        raise InvalidArgumentError(f"a TIFF of {len(ifds)} images and {len(masks)} masks; give one image or more")
+        raise InvalidArgumentError(
+            f"a TIFF of {len(ifds)} images and {len(masks)} masks; give one image or more, and no more masks"
+        )
     if options.block_leaders and options.ifds != "first":
         raise InvalidArgumentError(
             'block_leaders with ifds="last": the ghost area promises IFDS_BEFORE_DATA; leave one of them out'
@@ -221,7 +223,7 @@ class _Layout:
 
     @staticmethod
     def _interleaved(pair: tuple[_Placed, _Placed | None]) -> bool:
-        """Say whether a mask tile follows each tile. GDAL finds it by the image tile, which then must be there."""
+        """Say whether a mask tile follows each tile; GDAL finds it by the image tile, so all must be there."""
         image, mask = pair
         if mask is None:
             return False
@@ -331,9 +333,8 @@ class _Layout:
             entries += head + value.ljust(self._offset_size, b"\0")
         count = struct.pack(self._endian + ("Q" if big else "H"), len(tags))
         next_offset = placed.next_ifd.offset if placed.next_ifd else 0
-        return (
-            count + bytes(entries) + struct.pack(self._endian + self._offset_format, next_offset) + bytes(overflow)
-        )
+        following = struct.pack(self._endian + self._offset_format, next_offset)
+        return b"".join((count, entries, following, overflow))
 
 
 def _aligned(offset: int) -> int:

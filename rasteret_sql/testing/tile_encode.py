@@ -120,7 +120,7 @@ def _encoded(pixels: npt.NDArray[Any], form: SegmentFormat) -> bytes:
             lossless = {"lossless": True} if level is None else {"level": level, "lossless": False}
             return bytes(imagecodecs.webp_encode(pixels, **lossless))
         case "lerc" | "lerc_deflate" | "lerc_zstd":
-            extra = form.compression.partition("_")[2] or None
+            extra: Any = form.compression.partition("_")[2] or None
             image = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
             if form.byte_order == "big":
                 image = image.byteswap()  # libtiff swaps samples behind every codec, also behind this one
@@ -132,7 +132,7 @@ def _encoded(pixels: npt.NDArray[Any], form: SegmentFormat) -> bytes:
         case "none":
             return _sample_rows(pixels, form).tobytes()
         case generic:
-            codecs: dict[str, Callable[..., bytes]] = {
+            codecs: dict[str, Callable[..., Any]] = {
                 "lzw": imagecodecs.lzw_encode,
                 "lzma": imagecodecs.lzma_encode,
                 "zstd": imagecodecs.zstd_encode,

@@ -23,7 +23,7 @@ class TileFormat:
     Attributes:
         byte_order: byte order of the file.
         dtype: numpy dtype name of decoded samples in native order, for example `"uint16"`.
-        bits_per_sample: bits that one sample takes in the file (1 to 64; may be fewer than the dtype's).
+        bits_per_sample: bits that one sample takes in the file (1 to 128; may be fewer than the dtype's).
         samples_per_pixel: samples of the whole image, over all planes.
         planar: True for PlanarConfiguration 2, one plane of tiles per sample.
         compression: TIFF Compression tag (1 none, 5 LZW, 8 deflate, 50000 ZSTD, ...).
@@ -35,7 +35,8 @@ class TileFormat:
         tiled: False for strips, whose last one may be shorter than `tile_height`.
         jpeg_tables: the JPEGTables tag, or None.
         ycbcr_subsampling: YCbCrSubSampling (horizontal, vertical).
-        codec_parameters: further tags that a codec needs, for example LercParameters or T4Options.
+        codec_parameters: further tags that a codec needs: LercParameters, T4Options, or YCbCrCoefficients in
+            billionths.
     """
 
     byte_order: ByteOrder

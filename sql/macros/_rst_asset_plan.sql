@@ -127,29 +127,35 @@ chosen_bands AS (
     SELECT
         collection,
         asset,
-        list({'band': band, 'name': band_name, 'position': position} ORDER BY position, band) AS chosen
+        band_count,
+        list({'band': band, 'known_name': name, 'name': band_name, 'position': position} ORDER BY position, band) AS chosen
     FROM (
         SELECT
             collection,
             asset,
+            band_count,
             band,
+            name,
             CASE WHEN tier = 1 AND band_count > 1 THEN asset || ':' || coalesce(name, band::VARCHAR) ELSE label END AS band_name,
             position
         FROM best
-        QUALIFY row_number() OVER (PARTITION BY collection, asset, band ORDER BY position) = 1
+        QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY position) = 1
         UNION ALL
         SELECT
             collection,
             asset,
+            band_count,
             band,
+            name,
             CASE WHEN band_count > 1 THEN asset || ':' || coalesce(name, band::VARCHAR) ELSE asset END,
             1
         FROM (
-            FROM known_bands QUALIFY row_number() OVER (PARTITION BY collection, asset, band ORDER BY name) = 1
+            FROM known_bands
+            QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY common_name) = 1
         )
         WHERE bands IS NULL
     )
-    GROUP BY collection, asset
+    GROUP BY collection, asset, band_count
 ),
 projected AS (
     SELECT
@@ -160,7 +166,10 @@ projected AS (
 levelled AS (
     SELECT
         c.* EXCLUDE (levels, bands),
-        list_transform(b.chosen, lambda band: {
+        -- Files of one asset key may have other bands, or the same in another order.
+        list_transform(list_filter(b.chosen, lambda band:
+            len(list_filter(c.bands, lambda known: known.band = band.band AND known.name IS NOT DISTINCT FROM band.known_name)) > 0
+        ), lambda band: {
             'band': band.band,
             'name': band.name,
             'position': band.position,
@@ -186,7 +195,8 @@ levelled AS (
         END AS level,
         c.levels
     FROM candidates AS c
-    JOIN chosen_bands AS b ON b.collection IS NOT DISTINCT FROM c.collection AND b.asset = c.asset
+    JOIN chosen_bands AS b
+        ON b.collection IS NOT DISTINCT FROM c.collection AND b.asset = c.asset AND b.band_count = len(c.bands)
     LEFT JOIN projected AS p ON p.code IS NOT DISTINCT FROM c.crs
     WHERE NOT EXISTS (FROM doubts WHERE doubt IS NOT NULL) AND NOT EXISTS (FROM unknowns WHERE unknown IS NOT NULL)
 ),
@@ -233,5 +243,5 @@ SELECT
     least(greatest(ceil(w.pixels.ymax - 1e-6), floor(w.pixels.ymin + 1e-6) + 1), w.image.height)::INTEGER AS row_end,
     least(greatest(ceil(w.pixels.xmax - 1e-6), floor(w.pixels.xmin + 1e-6) + 1), w.image.width)::INTEGER AS col_end
 FROM windowed AS w
-WHERE w.pixels.xmin IS NOT NULL
+WHERE w.pixels.xmin IS NOT NULL AND len(w.bands) > 0
 ORDER BY asset_no;

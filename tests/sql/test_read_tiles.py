@@ -162,7 +162,7 @@ def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection:
         ("read_tiles('{index}', bbox := [77, 12, 78, 13], crs := 'EPSG:0')", r"crs: got 'EPSG:0', expected an authority code"),
         ("read_tiles(NULL)", r"index: got NULL"),
         ("read_tiles('FROM nobody')", r"the query 'FROM nobody' does not run"),
-        ("(VALUES ('{index}')) v(i), read_tiles(v.i)", r"arguments that change from row to row.*constants"),
+        ("(VALUES ('{index}'), ('other')) v(i), read_tiles(v.i)", r"arguments that change from row to row.*constants"),
         ("read_tiles('{folder}/text.parquet')", r"cannot be read as Parquet"),
         ("read_tiles('{folder}/other.parquet')", r"is not an index: it has no column collection, item_id.*build_index"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,17 @@ def index(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _manifest(shared_data: Path) -> list[dict[str, str]]:
     with (shared_data / "MANIFEST.tsv").open() as lines:
         return [row for row in csv.DictReader(lines, delimiter="\t") if row["group"] == "scenes"]
+
+
+#: JPEGs with chroma at half resolution: rasterio's wheels have the IJG's libjpeg 9, which enlarges chroma in another
+#: way than libjpeg-turbo does, by at most so much. A GDAL built with libjpeg-turbo gives our pixels: see the last test.
+LIBJPEG_9 = {"masked.tif": 16, "cogeo.tif": 18}
+
+
+def _equal(pixels: np.ndarray, expected: np.ndarray, tolerance: int) -> bool:
+    if tolerance:
+        return int(np.abs(pixels.astype(int) - expected).max()) <= tolerance
+    return np.array_equal(pixels, expected, equal_nan=expected.dtype.kind == "f")
 
 
 class Mosaic:
@@ -82,7 +95,7 @@ def test_every_level_and_mask_of_every_scene_equals_rasterio(index: Path) -> Non
             where = f"{href} level {level} band {band}"
             assert (mosaic.covered == 1).all(), where
             assert mosaic.pixels.dtype == expected.dtype, where
-            if not np.array_equal(mosaic.pixels, expected, equal_nan=expected.dtype.kind == "f"):
+            if not _equal(mosaic.pixels, expected, LIBJPEG_9.get(href.rpartition("/")[2], 0)):
                 differing.append(where)
             if not np.array_equal(mosaic.mask, expected_mask):
                 differing.append(f"{where}: mask")
@@ -98,3 +111,16 @@ def _bands_and_levels(con: duckdb.DuckDBPyConnection, index: Path) -> int:
         with rasterio.open(href) as source:
             total += source.count * (1 + len(source.overviews(1)))
     return total
+
+
+@pytest.mark.parametrize("name", LIBJPEG_9)
+def test_jpeg_pixels_are_those_of_a_gdal_with_libjpeg_turbo(shared_data: Path, tmp_path: Path, name: str) -> None:
+    command = shutil.which("gdal_translate")
+    if command is None:
+        pytest.skip("gdal_translate is not installed; it is the oracle here, for rasterio's wheels have another libjpeg")
+    (path,) = shared_data.glob(f"scenes/**/{name}")
+    decoded = tmp_path / "decoded.tif"
+    subprocess.run([command, "-q", "-co", "COMPRESS=NONE", "-b", "1", "-b", "2", "-b", "3", path, decoded], check=True)
+    rs.build_index([str(path)], tmp_path / "index.parquet")
+    with rasterio.open(decoded) as source:
+        np.testing.assert_array_equal(rs.to_numpy(tmp_path / "index.parquet").data[0], source.read())

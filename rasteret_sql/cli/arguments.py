@@ -1,0 +1,42 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+#: What `add_subparsers` gives; argparse has no public name for its type.
+Commands = Any
+
+
+def new_command(commands: Commands, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
+    """Add a command whose help ends with examples, laid out as they are written."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return command
+
+
+def mapping(text: str) -> tuple[str, str]:
+    """Read FROM=TO."""
+    source, sign, target = text.partition("=")
+    if not (sign and source and target):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected FROM=TO, such as https://example.com/=/data/")
+    return source, target
+
+
+def numbers(text: str) -> list[float]:
+    """Read numbers with commas or spaces between them."""
+    try:
+        return [float(part) for part in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected xmin,ymin,xmax,ymax") from error
+
+
+def names(text: str) -> list[str]:
+    """Read names with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,214 @@
+"""Query results as a table, CSV, JSON, Arrow or Parquet, streamed: never more than some batches in memory.
+
+BLOBs are base64 in CSV and JSON (`from_base64()` gives them back in DuckDB), bytes in Arrow and Parquet, and cut
+off in tables. CSV and JSON have other values as DuckDB prints them; in JSON NaN and infinity are null.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
+
+from rasteret_sql.cli.console import columns_of_terminal
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import duckdb
+    import pyarrow as pa
+
+Format = Literal["table", "csv", "json", "arrow", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+#: Formats that make a mess of a terminal.
+BINARY_FORMATS = frozenset({"arrow", "parquet"})
+#: What the suffix of a file says of its format.
+SUFFIXES: dict[str, Format] = {
+    ".txt": "table",
+    ".csv": "csv",
+    ".json": "json",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".parquet": "parquet",
+}
+
+#: Rows that are taken from DuckDB at a time; pixels of a tile are half a megabyte and more.
+_BATCH_ROWS = 2048
+_BLOB_BATCH_ROWS = 16
+#: A row group of Parquet ends at so many rows or bytes, whichever comes first.
+_ROW_GROUP_ROWS = 122_880
+_ROW_GROUP_BYTES = 64 << 20
+#: Of a BLOB in a table.
+_SHOWN_BYTES = 32
+
+_VIEW = "_rst_result"
+_NOT_JSON = re.compile(r'("(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b')
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A table for people.
+
+    Attributes:
+        text: the table, ending with a line break.
+        is_cut: whether there are more rows than it shows.
+    """
+
+    text: str
+    is_cut: bool
+
+
+def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
+    """Draw the first rows of a result as DuckDB draws tables; the query stops after them."""
+    head = _projected(result, lambda name, type_: f"{name}[:{_SHOWN_BYTES}]" if type_ == "BLOB" else name)
+    head.query(_VIEW, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_VIEW} LIMIT {max_rows + 1}")
+    row = con.execute("SELECT count(*) FROM temp._rst_shown").fetchone()
+    assert row is not None
+    text = io.StringIO()
+    with redirect_stdout(text):
+        shown = con.sql(f"FROM temp._rst_shown LIMIT {max_rows}")
+        shown.show(max_rows=max_rows, max_width=columns_of_terminal())
+    con.execute("DROP TABLE temp._rst_shown")
+    lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
+    return Box("\n".join(lines) + "\n", row[0] > max_rows)
+
+
+def write_csv(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write CSV with a header; NULL is an empty cell, an empty text is `""`."""
+    sink.write((",".join(map(_cell, _unique(result.columns))) + "\n").encode())
+    texts = _projected(
+        result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else f"CAST({name} AS VARCHAR)"
+    )
+    for batch in _batches(texts, _batch_rows(result)):
+        columns = (map(_cell, column.to_pylist()) for column in batch.columns)
+        sink.write("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True)).encode())
+
+
+def write_json(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write an array of objects, one a line."""
+    values = _projected(result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else name)
+    fields = ", ".join(f"{quote_literal(name)}: {quote_identifier(name)}" for name in values.columns)
+    objects = values.query(_VIEW, f"SELECT to_json({{{fields}}})::VARCHAR FROM {_VIEW}")  # noqa: S608 - quoted
+    separator = "["
+    for batch in _batches(objects, _batch_rows(result)):
+        lines = map(_strict_json, batch.column(0).to_pylist())
+        sink.write((separator + ",\n".join(lines)).encode())
+        separator = ",\n"
+    sink.write(b"[]\n" if separator == "[" else b"]\n")
+
+
+def write_arrow(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write a stream of Arrow IPC."""
+    import pyarrow as pa
+
+    reader = _renamed(result).to_arrow_reader(_batch_rows(result))
+    with pa.ipc.new_stream(sink, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def write_parquet(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write Parquet with zstd; geometries as GeoParquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    reader = _renamed(result).to_arrow_reader(_batch_rows(result))
+    schema = _geoparquet_schema(reader.schema)
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for group in _row_groups(reader):
+            writer.write_table(pa.Table.from_batches(group).cast(schema), row_group_size=_ROW_GROUP_ROWS)
+
+
+#: What writes each format that is a stream of bytes.
+WRITERS: dict[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
+    "csv": write_csv,
+    "json": write_json,
+    "arrow": write_arrow,
+    "parquet": write_parquet,
+}
+
+
+def _projected(
+    result: duckdb.DuckDBPyRelation, expression: Callable[[str, str], str]
+) -> duckdb.DuckDBPyRelation:
+    """Change the columns of a result: `expression` gives the SQL for a quoted name and a type."""
+    names = [quote_identifier(name) for name in _unique(result.columns)]
+    types = [str(type_) for type_ in result.types]
+    selected = ", ".join(f"{expression(*pair)} AS {pair[0]}" for pair in zip(names, types, strict=True))
+    return result.query(_VIEW, f"SELECT {selected} FROM {_VIEW} AS result({', '.join(names)})")  # noqa: S608 - quoted
+
+
+def _renamed(result: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    return _projected(result, lambda name, _: name)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Make names differ as DuckDB does: a, a_1, a_2; it does not tell upper from lower case."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        taken.add(candidate.lower())
+        unique.append(candidate)
+    return unique
+
+
+def _batch_rows(result: duckdb.DuckDBPyRelation) -> int:
+    return _BLOB_BATCH_ROWS if any("BLOB" in str(type_) for type_ in result.types) else _BATCH_ROWS
+
+
+def _batches(result: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatch]:
+    yield from result.to_arrow_reader(rows)
+
+
+def _cell(value: str | None) -> str:
+    if value is None:
+        return ""
+    if not value or _NEEDS_QUOTES.search(value):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def _strict_json(line: str) -> str:
+    """Put null where DuckDB wrote NaN or Infinity, which JSON does not have; texts stay as they are."""
+    if "NaN" not in line and "Infinity" not in line:
+        return line
+    return _NOT_JSON.sub(lambda match: match[1] or "null", line)
+
+
+def _row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    rows = held_bytes = 0
+    for batch in reader:
+        group.append(batch)
+        rows += batch.num_rows
+        held_bytes += batch.nbytes
+        if rows >= _ROW_GROUP_ROWS or held_bytes >= _ROW_GROUP_BYTES:
+            yield group
+            group, rows, held_bytes = [], 0, 0
+    if group:
+        yield group
+
+
+def _geoparquet_schema(schema: pa.Schema) -> pa.Schema:
+    """Say in the schema's metadata which columns are geometries, so that DuckDB and GeoPandas read them as such."""
+    columns: dict[str, Any] = {}
+    for field in schema:
+        metadata = field.metadata or {}
+        if metadata.get(b"ARROW:extension:name") == b"geoarrow.wkb":
+            crs = json.loads(metadata.get(b"ARROW:extension:metadata") or b"{}").get("crs")
+            # GeoParquet takes PROJJSON; a column without `crs` is longitude and latitude, null is unknown.
+            known = {} if crs == "OGC:CRS84" else {"crs": crs if isinstance(crs, dict) else None}
+            columns[field.name] = {"encoding": "WKB", "geometry_types": [], **known}
+    if not columns:
+        return schema
+    geo = {"version": "1.1.0", "primary_column": next(iter(columns)), "columns": columns}
+    return schema.with_metadata({**(schema.metadata or {}), b"geo": json.dumps(geo).encode()})

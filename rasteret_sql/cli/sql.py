@@ -1,0 +1,147 @@
+"""`rasteret-sql sql`: SQL in a connection where `read_tiles` and its siblings are there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from rasteret_sql.cli.arguments import Commands, new_command
+from rasteret_sql.cli.console import note, written_aside
+from rasteret_sql.cli.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Format, box
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    import duckdb
+
+#: Rows that a table shows where --rows says nothing; DuckDB's own limit.
+SHOWN_ROWS = 40
+
+_EPILOG = f"""\
+Statements are separated by `;`, and the result of the last one is shown. Times are in UTC.
+
+A table shows the first {SHOWN_ROWS} rows, and the query stops there; the other formats stream every row.
+In CSV and JSON a BLOB is base64: from_base64() in DuckDB, base64.b64decode() in Python.
+JSON is an array with one object a line; arrow is a stream of Arrow IPC.
+
+examples:
+  rasteret-sql sql "FROM read_tiles('s2.parquet') LIMIT 3"
+  rasteret-sql sql "SELECT item_id, \\"eo:cloud_cover\\" FROM 's2.parquet'" --format csv | head
+  rasteret-sql sql "FROM read_tiles('s2.parquet', bands := ['red'])" -o red.parquet
+  rasteret-sql sql -f report.sql --db study.duckdb
+  echo "FROM explain_read('s2.parquet')" | rasteret-sql sql -"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG)
+    command.add_argument("sql", nargs="?", metavar="SQL", help="the statements; - reads them from stdin")
+    command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
+    command.add_argument(
+        "--format", choices=FORMATS, help="table by default, or what the suffix of the output file says"
+    )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole")
+    command.add_argument("--db", default=":memory:", metavar="FILE", help="a DuckDB database (in memory)")
+    command.add_argument(
+        "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"rows that a table shows ({SHOWN_ROWS})"
+    )
+    command.set_defaults(run=run, usage_error=command.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the statements and show the last result."""
+    text = _text(arguments)
+    output_format = _format(arguments)
+    from rasteret_sql.sql.connection import connect
+
+    with connect(arguments.db) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        statements = con.extract_statements(text)
+        if not statements:
+            arguments.usage_error("there is no statement in SQL")
+        for statement in statements[:-1]:
+            _run_through(con, statement)
+        result = last_result(con, statements[-1])
+        if result is None:
+            if arguments.output is not None:
+                arguments.usage_error("-o: the last statement has no result to write")
+            return 0
+        if output_format == "table":
+            _write_table(con, result, arguments)
+        else:
+            with _sink(arguments) as sink:
+                WRITERS[output_format](result, sink)
+    return 0
+
+
+def last_result(
+    con: duckdb.DuckDBPyConnection, statement: duckdb.Statement
+) -> duckdb.DuckDBPyRelation | None:
+    """Give what a statement selects without running it yet; run others, and give what they say, if anything."""
+    kind = statement.type.name
+    if kind in {"SELECT", "MULTI"}:
+        return con.sql(statement)  # type: ignore[arg-type]
+    con.execute(statement)
+    names = [column[0] for column in con.description or ()]
+    rows = con.fetchall()
+    if not names or (kind not in _TELLING and names in _COUNTS):
+        return None
+    markers = ", ".join("?" * len(names))
+    columns = ", ".join(map(quote_identifier, names))
+    # An Arrow table would be simpler; duckdb 2.0 warns of it.
+    con.execute("CREATE OR REPLACE TEMP TABLE _rst_answer AS ")
+
+
+def _text(arguments: argparse.Namespace) -> str:
+    if (arguments.sql is None) == (arguments.file is None):
+        arguments.usage_error("give the statements as SQL, as - for stdin, or with -f FILE")
+    if arguments.file is not None:
+        return Path(arguments.file).expanduser().read_text(encoding="utf-8")
+    return sys.stdin.read() if arguments.sql == "-" else cast("str", arguments.sql)
+
+
+def _format(arguments: argparse.Namespace) -> Format:
+    """Choose the format, and refuse what cannot be before anything runs."""
+    chosen: Format | None = arguments.format
+    if arguments.rows < 0:
+        arguments.usage_error(f"--rows: got {arguments.rows}, expected 0 or more")
+    if arguments.output is None:
+        chosen = chosen or "table"
+        if chosen in BINARY_FORMATS and sys.stdout.isatty():
+            arguments.usage_error(f"--format {chosen} is binary: give a file with -o, or send stdout to one")
+        return chosen
+    chosen = chosen or SUFFIXES.get(arguments.output.suffix.lower())
+    if chosen is None:
+        arguments.usage_error(
+            f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; name the format with --format"
+        )
+    return cast("Format", chosen)
+
+
+def _write_table(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, arguments: argparse.Namespace) -> None:
+    if result.columns == ["explain_key", "explain_value"]:
+        # A plan is a picture of many lines, which no cell holds.
+        text, is_cut = "".join(str(row[1]).rstrip() + "\n" for row in result.fetchall()), False
+    else:
+        drawn = box(con, result, max_rows=arguments.rows)
+        text, is_cut = drawn.text, drawn.is_cut
+    with _sink(arguments) as sink:
+        sink.write(text.encode())
+    if is_cut:
+        note(f"There are more than {arguments.rows} rows; --rows N shows more, --format csv or -o FILE gives all.")
+
+
+@contextlib.contextmanager
+def _sink(arguments: argparse.Namespace) -> Iterator[BinaryIO]:
+    """Give what the result is written to."""
+    if arguments.output is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with written_aside(arguments.output) as file:
+            yield file

@@ -1,0 +1,162 @@
+"""GDAL's own tags: metadata items and per-band facts in XML, nodata as text, and the COG ghost area."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from rasteret_sql.errors import CorruptTiffError
+
+if TYPE_CHECKING:
+    from rasteret_sql.tiff.buffer import SparseBytes
+    from rasteret_sql.tiff.ifd import Container
+
+MAX_XML_BYTES: Final = 4 << 20
+MAX_GHOST_BYTES: Final = 4096
+
+_GHOST: Final = re.compile(rb"GDAL_STRUCTURAL_METADATA_SIZE=(\d{6}) bytes\n")
+
+
+@dataclass(slots=True)
+class BandFacts:
+    """What GDAL_METADATA says of one band."""
+
+    scale: float | None = None
+    offset: float | None = None
+    unit: str | None = None
+    description: str | None = None
+    color_interpretation: str | None = None
+
+
+@dataclass(slots=True)
+class Metadata:
+    """What GDAL_METADATA says of a file: items of the dataset, and facts by 0-based sample."""
+
+    items: list[tuple[str, str]] = field(default_factory=list)
+    bands: dict[int, BandFacts] = field(default_factory=dict)
+    note: str | None = None
+
+
+def parse_metadata(text: str | None, where: str) -> Metadata:
+    """Parse the XML of the GDAL_METADATA tag; broken XML gives a note and nothing else, as in GDAL.
+
+    Raises:
+        CorruptTiffError: the XML is absurdly long or declares a document type, which GDAL never writes.
+    """
+    metadata = Metadata()
+    if not text or not text.strip():
+        return metadata
+    if len(text) > MAX_XML_BYTES or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise CorruptTiffError(
+            f"{where}: GDAL_METADATA: got {len(text)} characters of XML, expected at most {MAX_XML_BYTES} "
+            "without a document type. Remove the tag, for example with gdal_edit.py -unsetmd."
+        )
+    from xml.etree import ElementTree as ET
+
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - size limited, and without a document type there are no entities
+    except ET.ParseError as error:
+        metadata.note = f"GDAL_METADATA is not XML ({error}) and was left out"
+        return metadata
+    for item in root.iter("Item"):
+        _add_item(metadata, item.attrib, item.text or "")
+    return metadata
+
+
+def _add_item(metadata: Metadata, attributes: dict[str, str], value: str) -> None:
+    name = attributes.get("name")
+    if name is None:
+        return
+    sample = attributes.get("sample")
+    if sample is None:
+        if "domain" not in attributes and "role" not in attributes:
+            metadata.items.append((name, value))
+        return
+    if not sample.isdecimal():
+        return
+    facts = metadata.bands.setdefault(int(sample), BandFacts())
+    match attributes.get("role", "").lower():
+        case "scale":
+            facts.scale = _number(value)
+        case "offset":
+            facts.offset = _number(value)
+        case "unittype":
+            facts.unit = value or None
+        case "description":
+            facts.description = value or None
+        case "colorinterp":
+            facts.color_interpretation = value.lower()
+        case _:
+            pass
+
+
+_LEADING_NUMBER: Final = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_SPECIAL: Final[dict[str, float]] = {
+    "nan": math.nan, "-nan": math.nan, "nan(ind)": math.nan, "-nan(ind)": math.nan,
+    "1.#qnan": math.nan, "-1.#qnan": math.nan, "-1.#ind": math.nan, "1.#ind": math.nan, "1.#snan": math.nan,
+    "-1.#snan": math.nan,
+    "inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "infinity": math.inf, "-infinity": -math.inf,
+    "1.#inf": math.inf, "-1.#inf": -math.inf,
+}  # fmt: skip
+
+
+def _number(text: str) -> float | None:
+    """The number that a text begins with, as C's `strtod` reads it; None where there is none."""
+    special = _SPECIAL.get(text.strip().lower())
+    if special is not None:
+        return special
+    match = _LEADING_NUMBER.match(text)
+    return float(match.group()) if match else None
+
+
+def parse_nodata(text: str | None, dtype: str) -> tuple[float | int | None, str | None]:
+    """The nodata value of bands of a dtype, and a note where the text holds none that a pixel could have.
+
+    Integers are exact, also beyond 2^53. Floats are those that a pixel of the dtype holds. A value that the
+    dtype cannot hold is None.
+    """
+    if text is None or not text.strip():
+        return None, None
+    stripped = text.strip()
+    kind = np.dtype(dtype)
+    if kind.kind in "ui":
+        info = np.iinfo(kind)
+        exact = re.fullmatch(r"[-+]?\d+", stripped)
+        number = int(stripped) if exact and len(stripped) < 32 else _number(stripped)
+        if number is None:
+            return None, f"GDAL_NODATA {stripped[:40]!r} is no number"
+        if not math.isfinite(number) or not info.min <= number <= info.max:
+            return None, f"GDAL_NODATA {stripped[:40]} cannot occur in {dtype} pixels"
+        return (int(number) if number == int(number) else number), None
+    value = _number(stripped)
+    if value is None:
+        return None, f"GDAL_NODATA {stripped[:40]!r} is no number"
+    return _as_float(value, kind), None
+
+
+def _as_float(value: float, kind: np.dtype[np.generic]) -> float:
+    """The value that a pixel holds: float32 nodata is often written with too many or too few digits."""
+    if kind in {np.dtype("float32"), np.dtype("complex64")} and math.isfinite(value):
+        limit = float(np.finfo(np.float32).max)
+        # Written as text, the largest float32 often lies just beyond it.
+        if abs(value) > limit and abs(value) < limit * (1 + 1e-7):
+            return math.copysign(limit, value)
+        if abs(value) <= limit:
+            return float(np.float32(value))
+    return value
+
+
+def parse_ghost_area(buffer: SparseBytes, container: Container) -> tuple[tuple[str, str], ...]:
+    """What GDAL's COG driver promises right after the file header, as (key, value) pairs; often none."""
+    start = 16 if container.bigtiff else 8
+    data = bytes(buffer.available(start)[: MAX_GHOST_BYTES + 64])
+    head = _GHOST.match(data)
+    if head is None:
+        return ()
+    size = min(int(head.group(1)), MAX_GHOST_BYTES)
+    lines = data[head.end() : head.end() + size].decode("ascii", "replace").splitlines()
+    return tuple((key, value) for key, _, value in (line.partition("=") for line in lines) if value)

@@ -1,0 +1,357 @@
+"""Image file directories: the chain of tables that a TIFF is made of, and the values of their tags."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from rasteret_sql.errors import CorruptTiffError, NotTiffError
+from rasteret_sql.tiff import tags
+from rasteret_sql.tiff.buffer import NeedBytes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from rasteret_sql.tiff.buffer import SparseBytes
+    from rasteret_sql.tiff.model import ByteOrder
+
+MAX_IFDS: Final = 4096
+"""IFDs that are looked at; what follows is left out with a note."""
+
+MAX_ENTRIES: Final = 4096
+"""Entries of one IFD; libtiff writes fewer than 100."""
+
+MAX_VALUE_BYTES: Final = 16 << 20
+"""Largest value of a tag that is not a tile array."""
+
+MAX_TILES: Final = 1 << 24
+"""Tiles of one image: a million by a million pixels in tiles of 256."""
+
+FIRST_READ_BYTES: Final = 32 << 10
+"""What is asked for when nothing of a file is known."""
+
+IFD_READ_BYTES: Final = 8 << 10
+"""What is asked for at the offset of an IFD: its table and, usually, its values."""
+
+
+class Entry(NamedTuple):
+    """One entry of an IFD; `offset` is where its value lies in the file, in the entry itself or elsewhere.
+
+    `value` is that of a single SHORT or LONG, which most entries hold.
+    """
+
+    type: int
+    length: int
+    offset: int
+    inline: bool
+    value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What the first bytes of a TIFF say, and how they are unpacked."""
+
+    byte_order: ByteOrder
+    bigtiff: bool
+    first_ifd: int
+
+    @property
+    def prefix(self) -> str:
+        """Byte order for `struct`."""
+        return "<" if self.byte_order == "little" else ">"
+
+
+@dataclass(slots=True)
+class Directory:
+    """One IFD whose table has been read; values are looked up on demand.
+
+    Attributes:
+        where: file and IFD, for messages.
+        container: how the file is unpacked.
+        buffer: the bytes of the file.
+        entries: entries of the tags that are read, by tag.
+    """
+
+    where: str
+    container: Container
+    buffer: SparseBytes
+    entries: dict[int, Entry] = field(default_factory=dict)
+
+    def __contains__(self, tag: int) -> bool:
+        return tag in self.entries
+
+    def extent(self, tag: int) -> tuple[int, int]:
+        """Where the value of a tag that is there lies in the file: (start, end), `end` exclusive.
+
+        Raises:
+            CorruptTiffError: the type is unknown, the value is too large, or the file ends before it.
+        """
+        entry = self.entries[tag]
+        size = tags.TYPE_SIZES.get(entry.type)
+        if size is None:
+            raise self.corrupt(tag, f"field type {entry.type}", "one of 1 to 13 or 16 to 18")
+        nbytes = size * entry.length
+        limit = 8 * MAX_TILES if tag in _TILE_ARRAYS else MAX_VALUE_BYTES
+        if nbytes > limit:
+            raise self.corrupt(tag, f"{entry.length} values in {nbytes} bytes", f"at most {limit} bytes")
+        file_size = self.buffer.file_size
+        if file_size is not None and entry.offset + nbytes > file_size:
+            raise self.corrupt(
+                tag,
+                f"a value at bytes {entry.offset} to {entry.offset + nbytes}",
+                f"a value inside the {file_size} bytes of the file (truncated?)",
+            )
+        return entry.offset, entry.offset + nbytes
+
+    def missing(self, wanted: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Ranges of the values of `wanted` tags that are not in the buffer yet."""
+        entries = self.entries
+        ranges = []
+        for tag in wanted:
+            if tag in entries and not entries[tag].inline:
+                start, end = self.extent(tag)
+                if not self.buffer.has(start, end):
+                    ranges.append((start, end))
+        return ranges
+
+    def raw(self, tag: int) -> memoryview:
+        """The bytes of the value of a tag that is there."""
+        return self.buffer.read(*self.extent(tag))
+
+    def numbers(self, tag: int) -> tuple[int | float, ...]:
+        """The values of a tag as numbers; empty where the tag is not there. Rationals are divided."""
+        entry = self.entries.get(tag)
+        if entry is None:
+            return ()
+        code = tags.TYPE_CODES.get(entry.type)
+        if code is None:
+            raise self.corrupt(tag, "text", "numbers")
+        values = struct.unpack(self.container.prefix + code * entry.length, self.raw(tag))
+        if len(code) == 2:
+            pairs = zip(values[::2], values[1::2], strict=True)
+            return tuple(a / b if b else float("nan") for a, b in pairs)
+        return values
+
+    def integers(self, tag: int) -> tuple[int, ...]:
+        """The values of a tag as integers; empty where the tag is not there."""
+        entry = self.entries.get(tag)
+        if entry is None:
+            return ()
+        if entry.value is not None:
+            return (entry.value,)
+        if entry.type not in tags.INTEGER_TYPES:
+            raise self.corrupt(tag, f"field type {entry.type}", "an integer type")
+        return tuple(map(int, self.numbers(tag)))
+
+    def integer(self, tag: int, default: int | None = None) -> int:
+        """The first value of a tag as integer.
+
+        Raises:
+            CorruptTiffError: the tag is not there and there is no default, or it holds no integer.
+        """
+        entry = self.entries.get(tag)
+        if entry is None and default is not None:
+            return default
+        if entry is not None and entry.value is not None:
+            return entry.value
+        values = self.integers(tag)
+        if values:
+            return values[0]
+        if entry is not None or default is None:
+            raise self.corrupt(tag, "no value", "an integer")
+        return default
+
+    def array(self, tag: int) -> npt.NDArray[np.int64]:
+        """The values of a tag as int64 array, for tile offsets and byte counts of any number."""
+        entry = self.entries[tag]
+        if entry.type not in tags.INTEGER_TYPES:
+            raise self.corrupt(tag, f"field type {entry.type}", "an integer type")
+        dtype = np.dtype(tags.TYPE_CODES[entry.type]).newbyteorder(self.container.byte_order)
+        values = np.frombuffer(self.raw(tag), dtype).astype(np.int64)
+        if values.size and int(values.min()) < 0:
+            raise self.corrupt(tag, "a value below 0 or above 2^63", "offsets and byte counts")
+        return values
+
+    def text(self, tag: int) -> str | None:
+        """The value of a text tag up to its first NUL, or None where the tag is not there."""
+        if tag not in self.entries:
+            return None
+        return bytes(self.raw(tag)).split(b"\0", 1)[0].decode("utf-8", "replace")
+
+    def corrupt(self, tag: int, got: str, expected: str) -> CorruptTiffError:
+        """The error for a tag whose value cannot be."""
+        name = tags.tag_name(tag)
+        return CorruptTiffError(f"{self.where}: {name}: got {got}, expected {expected}. {REMEDY}")
+
+
+REMEDY: Final = "Fetch the file again or rewrite it, for example with gdal_translate -of COG."
+
+_TILE_ARRAYS: Final = frozenset(
+    (tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS, tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS)
+)
+
+
+def parse_container(buffer: SparseBytes, name: str) -> Container:
+    """Parse the 8 or 16 bytes that a TIFF begins with.
+
+    Raises:
+        NotTiffError: they are not those of a TIFF.
+        NeedBytes: they are not there yet.
+    """
+    size = buffer.file_size
+    if size is not None and size < 8:
+        raise NotTiffError(f"{name}: got a file of {size} bytes, expected a TIFF. Check the path or URL.")
+    if not buffer.has(0, 8):
+        raise NeedBytes(((0, FIRST_READ_BYTES if size is None else min(size, FIRST_READ_BYTES)),))
+    start = bytes(buffer.read(0, 8))
+    order: ByteOrder
+    if start[:2] == b"II":
+        order = "little"
+    elif start[:2] == b"MM":
+        order = "big"
+    else:
+        raise _not_tiff(name, start)
+    prefix = "<" if order == "little" else ">"
+    version, first = struct.unpack(prefix + "2xHI", start)
+    if version == 42:
+        return Container(order, bigtiff=False, first_ifd=first)
+    if version == 43:
+        if size is not None and size < 16:
+            raise CorruptTiffError(f"{name}: got a BigTIFF of {size} bytes, expected at least 16. {REMEDY}")
+        offset_size, zero, first = struct.unpack(prefix + "4xHHQ", buffer.read(0, 16))
+        if offset_size == 8 and zero == 0:
+            return Container(order, bigtiff=True, first_ifd=first)
+    raise _not_tiff(name, start)
+
+
+def _not_tiff(name: str, start: bytes) -> NotTiffError:
+    return NotTiffError(
+        f"{name}: got a file that begins with {start!r}, expected a TIFF (II*, MM* or BigTIFF). "
+        "Check the path or URL: a server may have answered with a page instead of the file."
+    )
+
+
+def parse_directory(
+    buffer: SparseBytes, container: Container, offset: int, where: str
+) -> tuple[Directory, int]:
+    """Parse the table of the IFD at `offset`; returns it and the offset of the next IFD (0: none).
+
+    Raises:
+        NeedBytes: parts of the table are not there yet.
+        CorruptTiffError: the table lies outside the file or is absurdly long.
+    """
+    if container.bigtiff:
+        count_code, entry_code, next_code, entry_size, value_size = "Q", "HHQ8s", "Q", 20, 8
+    else:
+        count_code, entry_code, next_code, entry_size, value_size = "H", "HHI4s", "I", 12, 4
+    prefix = container.prefix
+    head = struct.calcsize(count_code)
+    count = struct.unpack(prefix + count_code, _need(buffer, offset, offset + head, where))[0]
+    if not 0 < count <= MAX_ENTRIES:
+        raise CorruptTiffError(
+            f"{where} at byte {offset}: got {count} entries, expected 1 to {MAX_ENTRIES}. {REMEDY}"
+        )
+    table = offset + head
+    end = table + count * entry_size
+    data = _need(buffer, table, end + value_size, where)
+    directory = Directory(where, container, buffer)
+    entries = directory.entries
+    read_tags, sizes = tags.READ_TAGS, tags.TYPE_SIZES
+    offset_struct = struct.Struct(prefix + next_code)
+    short_codes = {3: struct.Struct(prefix + "H"), 4: struct.Struct(prefix + "I")}
+    position = table + entry_size - value_size
+    for tag, kind, number, value in struct.iter_unpack(prefix + entry_code, data[: count * entry_size]):
+        if tag in read_tags and tag not in entries:
+            if number == 1 and kind in short_codes:
+                entries[tag] = Entry(kind, 1, position, True, short_codes[kind].unpack_from(value)[0])
+            elif number * sizes.get(kind, 0) <= value_size:
+                entries[tag] = Entry(kind, number, position, inline=True)
+            else:
+                entries[tag] = Entry(kind, number, offset_struct.unpack(value)[0], inline=False)
+        position += entry_size
+    next_offset: int = offset_struct.unpack(data[count * entry_size :])[0]
+    return directory, next_offset
+
+
+def _need(buffer: SparseBytes, start: int, end: int, where: str) -> memoryview:
+    """Read part of a table; where it is missing ask for what usually follows it, too."""
+    size = buffer.file_size
+    if size is not None and end > size:
+        raise CorruptTiffError(
+            f"{where}: got a table at bytes {start} to {end}, expected it inside the {size} bytes of the "
+            f"file (truncated?). {REMEDY}"
+        )
+    if buffer.has(start, end):
+        return buffer.read(start, end)
+    wanted = max(end, start + IFD_READ_BYTES)
+    raise NeedBytes(((start, wanted if size is None else min(wanted, size)),))
+
+
+@dataclass(slots=True)
+class Chain:
+    """The IFDs of a file as far as they have been read.
+
+    Attributes:
+        container: how the file is unpacked.
+        directories: the IFDs in order; SubIFDs of the first one follow the chain.
+        missing: ranges that are needed to go on.
+        notes: what was left out.
+    """
+
+    container: Container
+    directories: list[Directory] = field(default_factory=list)
+    missing: list[tuple[int, int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def walk(buffer: SparseBytes, name: str) -> Chain:
+    """Parse the tables of all IFDs, and of the SubIFDs of the first, without their values.
+
+    Raises:
+        NotTiffError: the bytes are not a TIFF.
+        NeedBytes: not even the first IFD is there.
+        CorruptTiffError: the chain loops, or an IFD is broken.
+    """
+    container = parse_container(buffer, name)
+    chain = Chain(container)
+    seen: set[int] = set()
+    _follow(buffer, chain, container.first_ifd, seen, name, "IFD")
+    if not chain.directories:
+        if chain.missing:
+            raise NeedBytes(tuple(chain.missing))
+        raise CorruptTiffError(f"{name}: got no IFD, expected at least one image. {REMEDY}")
+    first = chain.directories[0]
+    if tags.SUB_IFDS in first:
+        missing = first.missing((tags.SUB_IFDS,))
+        if missing:
+            chain.missing.extend(missing)
+        else:
+            for number, offset in enumerate(first.integers(tags.SUB_IFDS)[:MAX_IFDS]):
+                _follow(buffer, chain, offset, seen, name, f"SubIFD {number} of IFD 0, image")
+    return chain
+
+
+def _follow(buffer: SparseBytes, chain: Chain, offset: int, seen: set[int], name: str, label: str) -> None:
+    """Parse the IFDs from `offset` on until the chain ends or bytes are missing."""
+    number = 0
+    while offset:
+        where = f"{name}: {label} {number}"
+        if offset in seen:
+            raise CorruptTiffError(
+                f"{where}: got byte {offset}, where another IFD begins; expected an IFD of its own or the "
+                f"end of the chain. {REMEDY}"
+            )
+        if len(seen) >= MAX_IFDS:
+            chain.notes.append(f"only the first {MAX_IFDS} IFDs were looked at")
+            return
+        seen.add(offset)
+        try:
+            directory, offset = parse_directory(buffer, chain.container, offset, where)
+        except NeedBytes as need:
+            chain.missing.extend(need.ranges)
+            return
+        chain.directories.append(directory)
+        number += 1

@@ -1,0 +1,240 @@
+"""Image codecs: the bytes of one tile are an image of their own, with a size that has to fit."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from rasteret_sql.errors import CorruptTiffError, UnsupportedTiffError
+from rasteret_sql.tiff import names
+from rasteret_sql.tiff.ccitt import ccitt_codec
+from rasteret_sql.tiff.codecs import imagecodecs_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from rasteret_sql.tiff.codecs import Bytes
+    from rasteret_sql.tiff.model import TileFormat
+
+
+class ImageCodec(Protocol):
+    """Decodes one tile to pixels."""
+
+    def __call__(self, data: Bytes, coded_height: int) -> npt.NDArray[Any]:
+        """Decode to an array of at least (coded_height, tile_width) rows and columns, and all samples."""
+        ...
+
+
+def image_codec(tile_format: TileFormat) -> ImageCodec | None:
+    """The decoder of an image compression, or None where it is none. Imports imagecodecs."""
+    make = _MAKERS.get(tile_format.compression)
+    return None if make is None else make(tile_format)
+
+
+def _jpeg(tile_format: TileFormat) -> ImageCodec:
+    jpeg_decode = imagecodecs_function("jpeg_decode")
+
+    samples = 1 if tile_format.planar else tile_format.samples_per_pixel
+    tables = tile_format.jpeg_tables
+    width = tile_format.tile_width
+    colorspace: str | None = None
+    outcolorspace: str | None = None
+    if samples == 3:
+        # libtiff decides by the photometric tag alone, whatever markers the stream has.
+        is_ycbcr = tile_format.photometric == names.YCBCR
+        colorspace, outcolorspace = ("YCBCR" if is_ycbcr else "RGB"), "RGB"
+    elif samples == 4:
+        colorspace = outcolorspace = "CMYK"
+
+    def decode(data: Bytes, coded_height: int) -> npt.NDArray[Any]:
+        found = jpeg_size(data)
+        # A strip may be encoded taller than it is; libtiff reads what it needs.
+        fits = found is not None and found[1] == width and found[0] >= coded_height
+        if not fits or (tile_format.tiled and found is not None and found[0] != coded_height):
+            raise CorruptTiffError(
+                f"got a JPEG of {found or 'unknown'} rows and columns, expected {coded_height} and {width}"
+            )
+        stream = bytes(data)
+        if stream.rfind(b"\xff\xd9") < 0:
+            # libjpeg makes up the rest of a truncated image and only warns.
+            raise CorruptTiffError(
+                f"got {len(stream)} bytes of JPEG without an end marker, expected all of it; it is truncated"
+            )
+        pixels = jpeg_decode(stream, tables=tables, colorspace=colorspace, outcolorspace=outcolorspace)
+        return _as_tile(pixels, samples, tile_format)
+
+    return decode
+
+
+def jpeg_size(data: Bytes) -> tuple[int, int] | None:
+    """Rows and columns that the first frame header of a JPEG stream declares, or None where there is none."""
+    view = bytes(data[: 1 << 16])
+    position = 0
+    while position + 4 <= len(view):
+        if view[position] != 0xFF:
+            return None
+        marker = view[position + 1]
+        if marker == 0xFF:
+            position += 1
+        elif marker in {0xD8, 0x01} or 0xD0 <= marker <= 0xD7:
+            position += 2
+        else:
+            length = int.from_bytes(view[position + 2 : position + 4])
+            if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+                frame = view[position + 5 : position + 9]
+                return (int.from_bytes(frame[:2]), int.from_bytes(frame[2:])) if len(frame) == 4 else None
+            position += 2 + length
+    return None
+
+
+def _webp(tile_format: TileFormat) -> ImageCodec:
+    webp_decode = imagecodecs_function("webp_decode")
+
+    samples = tile_format.samples_per_pixel
+    if samples not in {3, 4} or tile_format.planar or tile_format.dtype != "uint8":
+        raise UnsupportedTiffError(
+            f"got WebP tiles of {samples} samples of {tile_format.dtype}, expected 3 or 4 chunky ones of "
+            "uint8. Rewrite the file, for example with gdal_translate -co COMPRESS=DEFLATE."
+        )
+
+    def decode(data: Bytes, coded_height: int) -> npt.NDArray[Any]:
+        # With a destination the decoder refuses an image of another size before it allocates one.
+        out = np.empty((coded_height, tile_format.tile_width, samples), np.uint8)
+        decoded: npt.NDArray[Any] = webp_decode(bytes(data), hasalpha=samples == 4, out=out)
+        return decoded
+
+    return decode
+
+
+def _lerc(tile_format: TileFormat) -> ImageCodec:
+    deflate_decode = imagecodecs_function("deflate_decode")
+    lerc_decode = imagecodecs_function("lerc_decode")
+    zstd_decode = imagecodecs_function("zstd_decode")
+
+    samples = 1 if tile_format.planar else tile_format.samples_per_pixel
+    extra = tile_format.codec_parameters[1] if len(tile_format.codec_parameters) > 1 else 0
+    if extra not in {0, 1, 2}:
+        raise UnsupportedTiffError(
+            f"got LERC with additional compression {extra}, expected 0 (none), 1 (deflate) or 2 (ZSTD). "
+            "Rewrite the file, for example with gdal_translate -co COMPRESS=ZSTD."
+        )
+    dtype = np.dtype(tile_format.dtype)
+    swapped = tile_format.byte_order != sys.byteorder
+
+    def decode(data: Bytes, coded_height: int) -> npt.NDArray[Any]:
+        limit = coded_height * tile_format.tile_width * samples * dtype.itemsize * 2 + 4096
+        blob: bytes | bytearray = bytes(data)
+        if extra:
+            blob = (deflate_decode if extra == 1 else zstd_decode)(blob, out=limit)
+        shape = lerc_shape(blob)
+        if shape is None or shape[:2] != (coded_height, tile_format.tile_width):
+            raise CorruptTiffError(
+                f"got a LERC blob of {shape} rows and columns, expected {coded_height} and "
+                f"{tile_format.tile_width}"
+            )
+        pixels, mask = lerc_decode(blob, masks=True)
+        if mask is not None and mask.dtype == bool and not mask.all():
+            pixels = _masked(pixels, mask, samples)
+        if swapped and pixels.dtype.itemsize > 1:
+            # libtiff swaps the bytes of samples before it encodes and after it decodes, also for LERC.
+            pixels = pixels.byteswap()
+        return _as_tile(pixels, samples, tile_format)
+
+    return decode
+
+
+def lerc_shape(blob: bytes | bytearray) -> tuple[int, int, int] | None:
+    """Rows, columns and values per pixel that a Lerc2 blob declares; None where it is no such blob."""
+    if not blob.startswith(b"Lerc2 ") or len(blob) < 38:
+        return None
+    version = int.from_bytes(blob[6:10], "little")
+    first = 14 if version >= 3 else 10
+    rows, columns = (int.from_bytes(blob[at : at + 4], "little") for at in (first, first + 4))
+    depth = int.from_bytes(blob[first + 8 : first + 12], "little") if version >= 4 else 1
+    return rows, columns, depth
+
+
+def _jpeg_xl(tile_format: TileFormat) -> ImageCodec:
+    jpegxl_decode = imagecodecs_function("jpegxl_decode")
+
+    samples = 1 if tile_format.planar else tile_format.samples_per_pixel
+
+    def decode(data: Bytes, coded_height: int) -> npt.NDArray[Any]:
+        shape = (coded_height, tile_format.tile_width, samples)
+        out = np.empty(shape[:2] if samples == 1 else shape, tile_format.dtype)
+        return _as_tile(jpegxl_decode(bytes(data), keeporientation=True, out=out), samples, tile_format)
+
+    return decode
+
+
+def _jpeg_2000(tile_format: TileFormat) -> ImageCodec:
+    jpeg2k_decode = imagecodecs_function("jpeg2k_decode")
+
+    samples = 1 if tile_format.planar else tile_format.samples_per_pixel
+    if tile_format.compression == names.JPEG2000_APERIO_YCC or tile_format.photometric == names.YCBCR:
+        raise UnsupportedTiffError(
+            "got JPEG 2000 tiles in YCbCr, expected gray or RGB. "
+            "Rewrite the file, for example with gdal_translate -co COMPRESS=DEFLATE."
+        )
+
+    def decode(data: Bytes, coded_height: int) -> npt.NDArray[Any]:
+        found = jpeg_2000_size(data)
+        if found != (coded_height, tile_format.tile_width):
+            raise CorruptTiffError(
+                f"got JPEG 2000 of {found or 'unknown'} rows and columns, expected {coded_height} and "
+                f"{tile_format.tile_width}"
+            )
+        return _as_tile(jpeg2k_decode(bytes(data)), samples, tile_format)
+
+    return decode
+
+
+def jpeg_2000_size(data: Bytes) -> tuple[int, int] | None:
+    """Rows and columns that the SIZ segment of a JPEG 2000 codestream declares; None where there is none."""
+    view = bytes(data[:4096])
+    start = view.find(b"\xff\x4f\xff\x51")
+    if start < 0 or len(view) < start + 24:
+        return None
+    right, bottom, left, top = (int.from_bytes(view[start + at : start + at + 4]) for at in (8, 12, 16, 20))
+    return bottom - top, right - left
+
+
+def _masked(pixels: npt.NDArray[Any], mask: npt.NDArray[Any], samples: int) -> npt.NDArray[Any]:
+    """Apply a validity mask as libtiff does: invalid floats are NaN, an 8-bit alpha band is the mask."""
+    if pixels.dtype.kind == "f":
+        pixels = pixels.copy()
+        pixels[~mask] = np.nan
+    elif pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[-1] == samples - 1:
+        pixels = np.concatenate((pixels, (mask * np.uint8(255))[..., None]), axis=-1)
+    return pixels
+
+
+def _as_tile(pixels: npt.NDArray[Any], samples: int, tile_format: TileFormat) -> npt.NDArray[Any]:
+    """Pixels as (height, width, samples), after a check of their kind."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[-1] != samples or pixels.dtype != np.dtype(tile_format.dtype):
+        raise CorruptTiffError(
+            f"got {names.compression_name(tile_format.compression)} data of shape {pixels.shape} and dtype "
+            f"{pixels.dtype}, expected {samples} samples of {tile_format.dtype}"
+        )
+    return pixels
+
+
+_MAKERS: Final[dict[int, Callable[[TileFormat], ImageCodec]]] = {
+    names.JPEG: _jpeg,
+    names.WEBP: _webp,
+    names.LERC: _lerc,
+    names.CCITT_RLE: ccitt_codec,
+    names.CCITT_FAX3: ccitt_codec,
+    names.CCITT_FAX4: ccitt_codec,
+    names.JPEG_XL: _jpeg_xl,
+    names.JPEG_XL_DNG: _jpeg_xl,
+    names.JPEG2000: _jpeg_2000,
+    names.JPEG2000_APERIO_RGB: _jpeg_2000,
+    names.JPEG2000_APERIO_YCC: _jpeg_2000,
+}
