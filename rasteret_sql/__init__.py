@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rasteret_sql.adapters.numpy import RasterArray, to_numpy
+    from rasteret_sql.adapters.numpy import ChipArray, RasterArray, read_chips, to_numpy
     from rasteret_sql.adapters.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.build import build_index
@@ -21,12 +21,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildReport",
+    "ChipArray",
     "RasterArray",
     "RasteretError",
     "build_index",
     "connect",
     "explain",
     "install",
+    "read_chips",
     "read_tiles",
     "to_numpy",
     "to_xarray",
@@ -34,12 +36,14 @@ __all__ = [
 
 _HOME = {
     "BuildReport": "rasteret_sql.index.report",
+    "ChipArray": "rasteret_sql.adapters.numpy",
     "RasterArray": "rasteret_sql.adapters.numpy",
     "RasteretError": "rasteret_sql.errors",
     "build_index": "rasteret_sql.index.build",
     "connect": "rasteret_sql.sql.connection",
     "explain": "rasteret_sql.sql.readers",
     "install": "rasteret_sql.sql.connection",
+    "read_chips": "rasteret_sql.adapters.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "to_numpy": "rasteret_sql.adapters.numpy",
     "to_xarray": "rasteret_sql.adapters.xarray",

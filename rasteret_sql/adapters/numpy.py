@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.read.grid import GridLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -62,6 +63,23 @@ class RasterArray:
         """Say what it holds in one line."""
         sizes = ", ".join(f"{name}: {size}" for name, size in zip(("item", "band", "y", "x"), self.shape, strict=True))
         return f"<RasterArray ({sizes}) {self.data.dtype} {self.crs} bands={list(self.bands)}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChipArray:
+    """Pixels of fixed-size windows.
+
+    Attributes:
+        data: shape (chip, band, y, x), the dtype of the files.
+        mask: booleans of the same shape, True means valid: inside the file, and not nodata.
+        bands: names of the bands, as they were asked for.
+        nodata: the nodata value of each band, None where it has none.
+    """
+
+    data: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]
+    bands: tuple[str, ...]
+    nodata: tuple[float | None, ...]
 
 
 def to_numpy(
@@ -124,6 +142,52 @@ def to_numpy(
         nodata=tuple(band.nodata for band in layout.bands),
         level=layout.level,
     )
+
+
+def read_chips(
+    index: Any,
+    chips: Iterable[tuple[str, int, int]],
+    *,
+    size: int | tuple[int, int],
+    bands: Sequence[str] | None = None,
+    level: int | None = None,
+) -> ChipArray:
+    """Read fixed-size windows of many items in one go, as training needs them.
+
+    All tiles of all chips are fetched concurrently, and each is fetched and decoded once, however many chips
+    share it. Items may have any CRS and size.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+        chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may reach out of its image.
+        size: height and width of all chips in pixels; one number for both.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
+        level: 0 is full resolution, n the nth overview.
+
+    Returns:
+        Array (chip, band, y, x) in the order of `chips`, with a mask. Pixels outside the image hold nodata, or 0 where the
+        band has none, and are False in the mask.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or an item or one of its bands is not in the index.
+        InvalidIndexError: `index` holds no rows of an index.
+        RasteretError: bytes could not be fetched or decoded.
+    """
+    from rasteret_sql.sql.readers import read_arguments
+
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more")
+    wanted = list(chips)
+    if not wanted:
+        raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
+    plan = plan_arrays(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None))
+    offsets = np.array([chip[1:] for chip in wanted], np.int64).reshape(-1, 2)
+    layout = ChipLayout(plan, [chip[0] for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
+    data = np.empty(layout.shape, layout.dtype)
+    mask = np.empty(layout.shape, bool)
+    layout.read(data, mask)
+    return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))
 
 
 def plan_arrays(

@@ -104,7 +104,8 @@ def report_as_text(report: BuildReport, style: Style) -> str:
         facts["left out"] = listed(left_out, width=width)
     if report.proj_mismatches:
         facts["note"] = (
-            f"{count(report.proj_mismatches, 'file')} whose header contradicts the proj: fields of STAC; the header counts"
+            f"{count(report.proj_mismatches, 'file')} whose header contradicts the proj: fields of STAC, "
+            f"and is believed"
         )
     if report.failures:
         facts["failed"] = count(len(report.failures), "file")

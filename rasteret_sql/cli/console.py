@@ -9,7 +9,6 @@ import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from rasteret_sql import errors
@@ -17,6 +16,7 @@ from rasteret_sql.errors import InvalidArgumentError, RasteretError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 #: Width of tables where there is no terminal to ask.
 DEFAULT_COLUMNS = 120
@@ -104,7 +104,11 @@ def _without_announcement(message: str) -> str:
 
 @cache
 def _our_error() -> re.Pattern[str]:
-    names = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, RasteretError)]
+    names = [
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, RasteretError)
+    ]
     return re.compile(rf"\b(?:rasteret_sql\.errors\.)?(?:{'|'.join(names)}): ")
 
 

@@ -18,6 +18,16 @@ examples:
 
 The table is that of `FROM explain_read('s2.parquet', ...)` in `rasteret-sql sql`."""
 
+_PARAMETERS = ("index", "bands", "bbox", "crs", "datetime", "level", "resolution")
+_QUERY = """
+    CREATE TEMP TABLE cost AS FROM explain_read(
+        $index, bands := $bands, bbox := $bbox, crs := $crs, datetime := $datetime, level := $level,
+        resolution := $resolution
+    )
+"""
+_TOTAL = "SELECT tiles, items, requests, request_bytes, pixel_bytes FROM temp.cost WHERE band = 'total'"
+_SHOWN_ROWS = 1000
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
@@ -25,12 +35,18 @@ def add_parser(commands: Commands) -> None:
         commands, "explain", "say what a read would cost: tiles, bytes and requests; fetches nothing", _EPILOG
     )
     command.add_argument("index", metavar="INDEX", help="path, glob or URL of an index")
-    command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
+    command.add_argument(
+        "--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)"
+    )
     command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat, or in --crs")
     command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
-    command.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+    command.add_argument(
+        "--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included"
+    )
     command.add_argument("--level", type=int, help="0 is full resolution, n the nth overview")
-    command.add_argument("--resolution", type=float, help="instead of a level: the largest pixel, in CRS units")
+    command.add_argument(
+        "--resolution", type=float, help="instead of a level: the largest pixel, in CRS units"
+    )
     command.set_defaults(run=run)
 
 
@@ -38,23 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table, and the total in words."""
     from rasteret_sql.cli.output import box
     from rasteret_sql.sql.connection import connect
-    from rasteret_sql.sql.readers import explain
 
-    cost = explain(
-        arguments.index,
-        bands=arguments.bands,
-        bbox=arguments.bbox,
-        crs=arguments.crs,
-        datetime=arguments.datetime,
-        level=arguments.level,
-        resolution=arguments.resolution,
-    )
     with connect() as con:
-        con.register("cost", cost)
-        sys.stdout.write(box(con, con.sql("FROM cost"), max_rows=1000).text)
-    total = cost.to_pylist()[-1]
+        con.execute(_QUERY, {name: getattr(arguments, name) for name in _PARAMETERS}).fetchall()
+        sys.stdout.write(
+            box(con, con.sql("SELECT * EXCLUDE (sparse_tiles) FROM temp.cost"), max_rows=_SHOWN_ROWS).text
+        )
+        tiles, items, requests, request_bytes, pixel_bytes = con.execute(_TOTAL).fetchall()[0]
     print(
-        f"{count(total['tiles'], 'tile')} of {count(total['items'], 'item')}: {count(total['requests'], 'request')}, "
-        f"{size(total['request_bytes'])} to fetch, {size(total['pixel_bytes'])} of pixels"
+        f"{count(tiles, 'tile')} of {count(items, 'item')}: {count(requests, 'range request')}, "
+        f"{size(request_bytes)} to fetch, {size(pixel_bytes)} of pixels"
     )
     return 0

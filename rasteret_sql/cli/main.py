@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
     root = argparse.ArgumentParser(
         prog="rasteret-sql",
-        description="A collection of cloud GeoTIFFs is a Parquet table, and its pixels are a SQL table function.",
+        description="A collection of cloud GeoTIFFs is a Parquet table, its pixels are a SQL table function.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,7 +1,7 @@
 """Query results as a table, CSV, JSON, Arrow or Parquet, streamed: never more than some batches in memory.
 
-BLOBs are base64 in CSV and JSON (`from_base64()` gives them back in DuckDB), bytes in Arrow and Parquet, and cut
-off in tables. CSV and JSON have other values as DuckDB prints them; in JSON NaN and infinity are null.
+BLOBs are base64 in CSV and JSON (`from_base64()` gives them back in DuckDB), bytes in Arrow and Parquet, and
+cut off in tables. CSV and JSON have other values as DuckDB prints them; in JSON NaN and infinity are null.
 """
 
 from __future__ import annotations
@@ -67,15 +67,14 @@ def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_
     """Draw the first rows of a result as DuckDB draws tables; the query stops after them."""
     head = _projected(result, lambda name, type_: f"{name}[:{_SHOWN_BYTES}]" if type_ == "BLOB" else name)
     head.query(_VIEW, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_VIEW} LIMIT {max_rows + 1}")
-    row = con.execute("SELECT count(*) FROM temp._rst_shown").fetchone()
-    assert row is not None
+    ((rows,),) = con.execute("SELECT count(*) FROM temp._rst_shown").fetchall()
     text = io.StringIO()
     with redirect_stdout(text):
         shown = con.sql(f"FROM temp._rst_shown LIMIT {max_rows}")
         shown.show(max_rows=max_rows, max_width=columns_of_terminal())
     con.execute("DROP TABLE temp._rst_shown")
     lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
-    return Box("\n".join(lines) + "\n", row[0] > max_rows)
+    return Box("\n".join(lines) + "\n", rows > max_rows)
 
 
 def write_csv(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
@@ -93,7 +92,7 @@ def write_json(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     """Write an array of objects, one a line."""
     values = _projected(result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else name)
     fields = ", ".join(f"{quote_literal(name)}: {quote_identifier(name)}" for name in values.columns)
-    objects = values.query(_VIEW, f"SELECT to_json({{{fields}}})::VARCHAR FROM {_VIEW}")  # noqa: S608 - quoted
+    objects = _selected(values, f"SELECT to_json({{{fields}}})::VARCHAR FROM {_VIEW}")  # noqa: S608 - quoted
     separator = "["
     for batch in _batches(objects, _batch_rows(result)):
         lines = map(_strict_json, batch.column(0).to_pylist())
@@ -140,7 +139,14 @@ def _projected(
     names = [quote_identifier(name) for name in _unique(result.columns)]
     types = [str(type_) for type_ in result.types]
     selected = ", ".join(f"{expression(*pair)} AS {pair[0]}" for pair in zip(names, types, strict=True))
-    return result.query(_VIEW, f"SELECT {selected} FROM {_VIEW} AS result({', '.join(names)})")  # noqa: S608 - quoted
+    return _selected(result, f"SELECT {selected} FROM {_VIEW} AS result({', '.join(names)})")  # noqa: S608 - quoted
+
+
+def _selected(result: duckdb.DuckDBPyRelation, query: str) -> duckdb.DuckDBPyRelation:
+    """Run a query over a result, which it knows by the name of `_VIEW`."""
+    selected = result.query(_VIEW, query)
+    assert selected is not None
+    return selected
 
 
 def _renamed(result: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
@@ -199,7 +205,7 @@ def _row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
 
 
 def _geoparquet_schema(schema: pa.Schema) -> pa.Schema:
-    """Say in the schema's metadata which columns are geometries, so that DuckDB and GeoPandas read them as such."""
+    """Say in the metadata which columns are geometries, so that DuckDB and GeoPandas read them as such."""
     columns: dict[str, Any] = {}
     for field in schema:
         metadata = field.metadata or {}

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 #: Rows that a table shows where --rows says nothing; DuckDB's own limit.
 SHOWN_ROWS = 40
 
-_EPILOG = f"""\
+#: Kinds of statements whose columns are the user's, whatever their names.
+_SELECTING = frozenset({"SELECT", "MULTI", "EXECUTE"})
+_DROPPED_ROWS = 64
+
+_EPILOG = """\
 Statements are separated by `;`, and the result of the last one is shown. Times are in UTC.
 
-A table shows the first {SHOWN_ROWS} rows, and the query stops there; the other formats stream every row.
+A table shows the first 40 rows, and the query stops there; the other formats stream every row.
 In CSV and JSON a BLOB is base64: from_base64() in DuckDB, base64.b64decode() in Python.
 JSON is an array with one object a line; arrow is a stream of Arrow IPC.
 
@@ -38,13 +42,17 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG)
+    command = new_command(
+        commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG
+    )
     command.add_argument("sql", nargs="?", metavar="SQL", help="the statements; - reads them from stdin")
     command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
     command.add_argument(
         "--format", choices=FORMATS, help="table by default, or what the suffix of the output file says"
     )
-    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole")
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole"
+    )
     command.add_argument("--db", default=":memory:", metavar="FILE", help="a DuckDB database (in memory)")
     command.add_argument(
         "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"rows that a table shows ({SHOWN_ROWS})"
@@ -64,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not statements:
             arguments.usage_error("there is no statement in SQL")
         for statement in statements[:-1]:
-            _run_through(con, statement)
+            run_through(con, statement)
         result = last_result(con, statements[-1])
         if result is None:
             if arguments.output is not None:
@@ -81,19 +89,22 @@ def run(arguments: argparse.Namespace) -> int:
 def last_result(
     con: duckdb.DuckDBPyConnection, statement: duckdb.Statement
 ) -> duckdb.DuckDBPyRelation | None:
-    """Give what a statement selects without running it yet; run others, and give what they say, if anything."""
-    kind = statement.type.name
-    if kind in {"SELECT", "MULTI"}:
-        return con.sql(statement)  # type: ignore[arg-type]
-    con.execute(statement)
-    names = [column[0] for column in con.description or ()]
-    rows = con.fetchall()
-    if not names or (kind not in _TELLING and names in _COUNTS):
+    """Give what a statement selects, which runs when it is read; run others, and give what they tell."""
+    # Typed as never None, which duckdb 1.5 gives for statements without rows.
+    result: duckdb.DuckDBPyRelation | None = con.sql(statement)
+    if result is None:
         return None
-    markers = ", ".join("?" * len(names))
-    columns = ", ".join(map(quote_identifier, names))
-    # An Arrow table would be simpler; duckdb 2.0 warns of it.
-    con.execute("CREATE OR REPLACE TEMP TABLE _rst_answer AS ")
+    if statement.type.name not in _SELECTING and result.columns in (["Count"], ["Success"], []):
+        result.fetchall()
+        return None
+    return result
+
+
+def run_through(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    """Run a statement to its end and drop its rows; duckdb 2.0 wants them fetched before it runs another."""
+    con.execute(statement)
+    while con.fetchmany(_DROPPED_ROWS):
+        pass
 
 
 def _text(arguments: argparse.Namespace) -> str:
@@ -117,12 +128,14 @@ def _format(arguments: argparse.Namespace) -> Format:
     chosen = chosen or SUFFIXES.get(arguments.output.suffix.lower())
     if chosen is None:
         arguments.usage_error(
-            f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; name the format with --format"
+            f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; add --format"
         )
     return cast("Format", chosen)
 
 
-def _write_table(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, arguments: argparse.Namespace) -> None:
+def _write_table(
+    con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, arguments: argparse.Namespace
+) -> None:
     if result.columns == ["explain_key", "explain_value"]:
         # A plan is a picture of many lines, which no cell holds.
         text, is_cut = "".join(str(row[1]).rstrip() + "\n" for row in result.fetchall()), False
@@ -132,7 +145,7 @@ def _write_table(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation
     with _sink(arguments) as sink:
         sink.write(text.encode())
     if is_cut:
-        note(f"There are more than {arguments.rows} rows; --rows N shows more, --format csv or -o FILE gives all.")
+        note(f"There are more than {arguments.rows} rows: --rows N shows more, --format csv or -o FILE all.")
 
 
 @contextlib.contextmanager

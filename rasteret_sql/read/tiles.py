@@ -121,31 +121,30 @@ class TileReader:
 def valid_pixels(pixels: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_]:
     """Say which pixels are not nodata; True means valid.
 
-    A nodata value that the dtype cannot hold marks nothing, as in GDAL; NaN marks NaN.
+    As in GDAL, NaN marks NaN, a value beyond the range of an integer dtype marks nothing, and a fraction is cut off.
     """
-    if pixels.dtype.kind in "fc":
-        if np.isnan(nodata):
-            result: npt.NDArray[np.bool_] = ~np.isnan(pixels)
-            return result
-        with np.errstate(over="ignore"):
-            return pixels != pixels.dtype.type(nodata)
-    limits = np.iinfo(pixels.dtype)
-    if not np.isfinite(nodata) or nodata != int(nodata) or not limits.min <= int(nodata) <= limits.max:
-        return np.ones(pixels.shape, bool)
-    return pixels != pixels.dtype.type(int(nodata))
+    if pixels.dtype.kind in "fc" and np.isnan(nodata):
+        valid: npt.NDArray[np.bool_] = ~np.isnan(pixels)
+        return valid
+    value = _as_stored(pixels.dtype, nodata)
+    return np.ones(pixels.shape, bool) if value is None else pixels != value
 
 
 def fill_value(dtype: np.dtype[Any], nodata: float | None) -> Any:
     """The value for pixels that are nowhere: nodata where the dtype can hold it, else 0."""
-    if nodata is None:
-        return dtype.type(0)
+    value = None if nodata is None else _as_stored(dtype, nodata)
+    return dtype.type(0) if value is None else value
+
+
+def _as_stored(dtype: np.dtype[Any], nodata: float) -> Any:
+    """Give nodata as a value of the dtype, or None where it has none such."""
     if dtype.kind in "fc":
         with np.errstate(over="ignore"):
             return dtype.type(nodata)
     limits = np.iinfo(dtype)
-    if np.isfinite(nodata) and nodata == int(nodata) and limits.min <= int(nodata) <= limits.max:
-        return dtype.type(int(nodata))
-    return dtype.type(0)
+    if not np.isfinite(nodata) or not limits.min <= nodata <= limits.max:
+        return None
+    return dtype.type(int(nodata))
 
 
 def _named(error: TiffError, asset: PlannedAsset, tile_row: int, tile_col: int, kind: str) -> TiffError:

@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.testing.geo_tags import ascii_tag, geo_tags, long_tag, metadata_tags, number_text, short_tag
 from rasteret_sql.testing.tiff_writer import FieldType, Ifd, IfdPlacement, LayoutOptions, Tag, assemble_tiff
 from rasteret_sql.testing.tile_encode import (
     COMPRESSION_TAGS,
@@ -279,7 +279,7 @@ def overview(
     if pixels.dtype.kind in "ui":
         mean = np.rint(mean)
     result = np.where(count == 0, fill, mean).astype(pixels.dtype)
-    return result, None if valid is None else (count > 0).any(axis=0)
+    return result, None if valid is None else np.asarray((count > 0).any(axis=0))
 
 
 class _ImageWriter:
@@ -331,17 +331,17 @@ class _ImageWriter:
         pixels = valid[None].astype(np.uint8) * (255 if options.mask_bits == 8 else 1)
         segments = [encode_segment(part, form) for part in self._parts(pixels, tile_height, tile_width)]
         tags = [
-            _long(254, 4 if level == 0 else 5),
+            long_tag(254, 4 if level == 0 else 5),
             *self._size_tags(pixels, tile_height, tile_width),
-            _short(258, options.mask_bits),
-            _short(259, COMPRESSION_TAGS["deflate"]),
-            _short(262, _MASK_PHOTOMETRIC),
-            _short(277, 1),
-            _short(284, 1),
-            _short(339, 1),
+            short_tag(258, options.mask_bits),
+            short_tag(259, COMPRESSION_TAGS["deflate"]),
+            short_tag(262, _MASK_PHOTOMETRIC),
+            short_tag(277, 1),
+            short_tag(284, 1),
+            short_tag(339, 1),
         ]
         if options.fill_order == 2:
-            tags.append(_short(266, 2))
+            tags.append(short_tag(266, 2))
         return Ifd(tuple(tags), tuple(segments), tiled=options.rows_per_strip is None)
 
     def _segment_size(self, pixels: npt.NDArray[Any], level: int) -> tuple[int, int]:
@@ -364,105 +364,55 @@ class _ImageWriter:
         return parts
 
     def _size_tags(self, pixels: npt.NDArray[Any], tile_height: int, tile_width: int) -> list[Tag]:
-        tags = [_long(256, pixels.shape[2]), _long(257, pixels.shape[1])]
+        tags = [long_tag(256, pixels.shape[2]), long_tag(257, pixels.shape[1])]
         if self._options.rows_per_strip is not None:
-            return [*tags, _long(278, tile_height)]
-        return [*tags, _long(322, tile_width), _long(323, tile_height)]
+            return [*tags, long_tag(278, tile_height)]
+        return [*tags, long_tag(322, tile_width), long_tag(323, tile_height)]
 
     def _tags(self, pixels: npt.NDArray[Any], tile_height: int, tile_width: int, level: int) -> list[Tag]:
         options, bands = self._options, self._bands
         tags = [
             *self._size_tags(pixels, tile_height, tile_width),
-            _short(258, *[self._form.bits_per_sample] * bands),
-            _short(259, COMPRESSION_TAGS[options.compression]),
-            _short(262, _PHOTOMETRIC_TAGS[options.photometric]),
-            _short(277, bands),
-            _short(284, 2 if options.planar else 1),
-            _short(339, *[_SAMPLE_FORMATS[self._dtype.kind]] * bands),
+            short_tag(258, *[self._form.bits_per_sample] * bands),
+            short_tag(259, COMPRESSION_TAGS[options.compression]),
+            short_tag(262, _PHOTOMETRIC_TAGS[options.photometric]),
+            short_tag(277, bands),
+            short_tag(284, 2 if options.planar else 1),
+            short_tag(339, *[_SAMPLE_FORMATS[self._dtype.kind]] * bands),
         ]
         if level:
-            tags.append(_long(254, 1))
+            tags.append(long_tag(254, 1))
         if options.fill_order == 2:
-            tags.append(_short(266, 2))
+            tags.append(short_tag(266, 2))
         if options.compression in PREDICTING:
-            tags.append(_short(317, self._form.predictor))
+            tags.append(short_tag(317, self._form.predictor))
         extra = bands - _COLOUR_SAMPLES.get(options.photometric, 1)
         if extra:
-            tags.append(_short(338, *[0] * (extra - options.alpha), *[2] * options.alpha))
+            tags.append(short_tag(338, *[0] * (extra - options.alpha), *[2] * options.alpha))
         if options.photometric == "palette":
-            tags.append(_short(320, *_colormap(options, self._form.bits_per_sample)))
+            tags.append(short_tag(320, *_colormap(options, self._form.bits_per_sample)))
         if options.photometric == "ycbcr":
             tags += [
-                _short(530, 2, 2),
+                short_tag(530, 2, 2),
                 Tag(532, FieldType.RATIONAL, (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)),
             ]
         if options.compression.startswith("lerc"):
-            tags.append(_long(50674, 4, {"lerc_deflate": 1, "lerc_zstd": 2}.get(options.compression, 0)))
+            tags.append(long_tag(50674, 4, {"lerc_deflate": 1, "lerc_zstd": 2}.get(options.compression, 0)))
         if options.nodata is not None:
-            tags.append(_ascii(42113, _number(options.nodata)))
-        return tags if level else [*tags, *_geo_tags(options), *_metadata_tags(options)]
-
-
-def _geo_tags(options: CogOptions) -> list[Tag]:
-    """Give GeoTIFF's tags (OGC 19-008r4): the grid and, by its code, the CRS."""
-    tags = []
-    if options.transform is not None:
-        a, b, c, d, e, f = (float(value) for value in tuple(options.transform)[:6])
-        if options.area_or_point == "point":
-            c, f = c + (a + b) / 2, f + (d + e) / 2
-        if b == 0 and d == 0 and a > 0 and e < 0:
-            tags.append(Tag(33550, FieldType.DOUBLE, (a, -e, 0.0)))
-            tags.append(Tag(33922, FieldType.DOUBLE, (0.0, 0.0, 0.0, c, f, 0.0)))
-        else:
-            matrix = (a, b, 0.0, c, d, e, 0.0, f, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-            tags.append(Tag(34264, FieldType.DOUBLE, matrix))
-    keys = [(1025, 2 if options.area_or_point == "point" else 1)]
-    if options.crs is not None:
-        projected, code = _crs_code(options.crs)
-        keys += [(1024, 1 if projected else 2), (3072 if projected else 2048, code)]
-    directory = [1, 1, 0, len(keys)]
-    for key, value in sorted(keys):
-        directory += [key, 0, 1, value]
-    return [*tags, _short(34735, *directory)]
-
-
-def _crs_code(crs: str) -> tuple[bool, int]:
-    """Give (projected, EPSG code); UTM zones and WGS 84 are known without pyproj, whose import is slow."""
-    authority, _, digits = crs.partition(":")
-    if authority.upper() == "EPSG" and digits.isdigit():
-        code = int(digits)
-        if 32601 <= code <= 32660 or 32701 <= code <= 32760:
-            return True, code
-        if code == 4326:
-            return False, code
-        import pyproj
-
-        try:
-            return not pyproj.CRS.from_epsg(code).is_geographic, code
-        except pyproj.exceptions.CRSError:
-            pass
-    raise InvalidArgumentError(f'crs={crs!r}; give the code of an EPSG CRS such as "EPSG:32643", or None')
-
-
-def _metadata_tags(options: CogOptions) -> list[Tag]:
-    """Give the GDAL_METADATA tag, where there is anything to say."""
-    items = [
-        f"  <Item name={quoteattr(name)}>{escape(value)}</Item>"
-        for name, value in (options.metadata or {}).items()
-    ]
-    per_band: list[tuple[str, str, Sequence[str | float] | None]] = [
-        ("DESCRIPTION", "description", options.band_names),
-        ("SCALE", "scale", options.scales),
-        ("OFFSET", "offset", options.offsets),
-        ("UNITTYPE", "unittype", options.units),
-    ]
-    for name, role, values in per_band:
-        for sample, value in enumerate(values or ()):
-            text = escape(value) if isinstance(value, str) else _number(value)
-            items.append(f'  <Item name="{name}" sample="{sample}" role="{role}">{text}</Item>')
-    if not items:
-        return []
-    return [_ascii(42112, "\n".join(["<GDALMetadata>", *items, "</GDALMetadata>"]))]
+            tags.append(ascii_tag(42113, number_text(options.nodata)))
+        if level:
+            return tags
+        described = {
+            "description": options.band_names,
+            "scale": options.scales,
+            "offset": options.offsets,
+            "unittype": options.units,
+        }
+        return [
+            *tags,
+            *geo_tags(options.crs, options.transform, options.area_or_point),
+            *metadata_tags(options.metadata or {}, described),
+        ]
 
 
 def _colormap(options: CogOptions, bits: int) -> list[int]:
@@ -480,22 +430,5 @@ def _all_equal(part: npt.NDArray[Any], value: float) -> bool:
     return bool(np.isnan(part).all() if math.isnan(value) else (part == value).all())
 
 
-def _number(value: float) -> str:
-    """Write a number as GDAL does: integers plain, floats so that they round-trip, `nan`, `inf`."""
-    return str(int(value)) if math.isfinite(value) and float(value).is_integer() else repr(float(value))
-
-
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
-
-
-def _short(code: int, *values: int) -> Tag:
-    return Tag(code, FieldType.SHORT, values)
-
-
-def _long(code: int, *values: int) -> Tag:
-    return Tag(code, FieldType.LONG, values)
-
-
-def _ascii(code: int, text: str) -> Tag:
-    return Tag(code, FieldType.ASCII, text.encode() + b"\0")

@@ -6,7 +6,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 COLLECTION_ID = "synthetic-sentinel-2-l2a"
 _BENCH_ID = "benchmark"
-_FIRST = datetime(2024, 1, 5, 5, 21, 11, tzinfo=timezone.utc)
+_FIRST = datetime(2024, 1, 5, 5, 21, 11, tzinfo=UTC)
 _PIXEL_M = 10.0
+_CYCLES, _CYCLE_DAYS = 73, 5  # Sentinel-2 sees a place each five days
 # The landscape lies around 78 degrees east, 13 degrees north, where UTM zones 43 and 44 meet.
 _CORNER = (818_000.0, 1_444_000.0)  # west and north of the landscape, EPSG:32643
 # Clouds and ends of the swath by month: the monsoon from June to September, one orbit that touches the tile.
@@ -106,14 +107,14 @@ def write_collection(
 ) -> CollectionInfo:
     """Write a Sentinel-2-like collection and its static STAC catalog.
 
-    The items are spread over 2024 and lie, in turn, in UTM zones 43 and 44: two tiles that overlap where the zones
-    meet and show the same ground. Each has the assets blue, green, red, nir (uint16, 10 m, nodata 0, scale 0.0001),
-    scl (uint8, 20 m) and a thumbnail that is a JPEG. `catalog.json` leads to the collection and its items by relative
-    links.
+    The items are spread over 2024 and lie, in turn, in UTM zones 43 and 44: two tiles that overlap where the
+    zones meet and show the same ground. Each has the assets blue, green, red, nir (uint16, 10 m, nodata 0,
+    scale 0.0001), scl (uint8, 20 m) and a JPEG thumbnail. `catalog.json` leads to the collection and
+    its items by relative links.
 
     Args:
         folder: where everything goes; made if missing.
-        items: how many.
+        items: how many, up to 73: one per five days.
         size: height and width of an item in pixels of 10 m; even, at least 256.
         tile: height and width of the files' tiles.
         seed: the landscape, its clouds and the sensor's noise follow from it.
@@ -125,13 +126,13 @@ def write_collection(
     Raises:
         InvalidArgumentError: `items` or `size` is not possible.
     """
-    if items < 1 or size < 256 or size % 2:
+    if not 1 <= items <= _CYCLES or size < 256 or size % 2:
         raise InvalidArgumentError(
-            f"items={items}, size={size}; give one item or more, and an even size from 256"
+            f"items={items}, size={size}; give 1 to {_CYCLES} items, and an even size from 256"
         )
     folder = Path(folder)
     tiles, views, site = _tiles(size, seed)
-    days = [5 * round(73 * number / items) for number in range(items)]
+    days = [_CYCLE_DAYS * round(_CYCLES * number / items) for number in range(items)]
 
     def write(number: int) -> tuple[ItemInfo, dict[str, Any]]:
         when = _FIRST + timedelta(days=days[number])
@@ -169,9 +170,9 @@ def bench_collection(
 ) -> CollectionInfo:
     """Write a collection for measurements: uint16, deflate at level 1, predictor 2, overviews 2 and 4.
 
-    All items lie on one grid in EPSG:32643, a day apart, with the assets red, nir, green, blue, ... in that order. Each
-    file has pixels of its own that compress like reflectance does (to some 60 %). `items.json` is a STAC ItemCollection
-    with relative hrefs.
+    All items lie on one grid in EPSG:32643, a day apart, with the assets red, nir, green, blue in that order.
+    Each file has pixels of its own that compress like reflectance does, to some 70 %. `items.json` is a STAC
+    ItemCollection with relative hrefs.
 
     Args:
         folder: where everything goes; made if missing.
@@ -187,8 +188,8 @@ def bench_collection(
     Raises:
         InvalidArgumentError: `bands` is not 1 to 4.
     """
-    keys = ("red", "nir", "green", "blue")[: max(0, bands)]
-    if items < 1 or len(keys) != bands:
+    keys = ("red", "nir", "green", "blue")[:bands]
+    if items < 1 or not 1 <= bands <= 4:
         raise InvalidArgumentError(f"items={items}, bands={bands}; give one item or more, and 1 to 4 bands")
     folder = Path(folder)
     at = _Tile("43PGQ", 32643, 700_000.0, 1_450_000.0)
@@ -241,11 +242,11 @@ def _textured(size: int, seed: int) -> npt.NDArray[np.uint16]:
     """Make a field of reflectance whose entropy is that of Sentinel-2's 10 m bands, about 10 bits a pixel."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(300, 3200, (size // 16 + 1, size // 16 + 1)).astype(np.float32)
-    ground = np.repeat(np.repeat(coarse, 16, axis=0), 16, axis=1)[:size, :size]
+    ground: npt.NDArray[Any] = np.repeat(np.repeat(coarse, 16, axis=0), 16, axis=1)[:size, :size]
     for _ in range(3):
         ground = (ground + np.roll(ground, 5, axis=0) + np.roll(ground, 5, axis=1)) / 3
     ground += 75 * rng.standard_normal(ground.shape, dtype=np.float32)
-    return np.clip(ground, 1, 10000).astype(np.uint16)
+    return np.asarray(np.clip(ground, 1, 10000), np.uint16)
 
 
 def _tiles(size: int, seed: int) -> tuple[list[_Tile], list[Landscape], tuple[float, float, float, float]]:
@@ -312,7 +313,7 @@ def _write_item(
 ) -> tuple[ItemInfo, dict[str, Any]]:
     """Write the files of one item; give its description and its STAC document without links."""
     day = (when - _FIRST).days
-    platform = "AB"[day // 5 % 2]
+    platform = "AB"[day // _CYCLE_DAYS % 2]
     item_id = f"S2{platform}_{at.name}_{when:%Y%m%d}_0_L2A"
     data, up = folder / "data" / item_id, f"../data/{item_id}"
     shape = (scene.bands.shape[1], scene.bands.shape[2])

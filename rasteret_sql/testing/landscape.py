@@ -253,22 +253,19 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], beta: float, *, lon
     spectrum = rng.standard_normal(size, np.float32) + 1j * rng.standard_normal(size, np.float32)
     spectrum *= power
     spectrum[0, 0] = 0
-    field = np.fft.irfft2(spectrum, s=shape).astype(np.float32)
-    field /= field.std()
-    return field
+    field: npt.NDArray[Any] = np.fft.irfft2(spectrum, s=shape)
+    return np.asarray(field / field.std(), np.float32)
 
 
 def _slope(field: Floats) -> Floats:
     down, right = np.gradient(field)
-    slope: Floats = np.hypot(down, right)
-    return slope
+    return np.asarray(np.hypot(down, right), np.float32)
 
 
 def _light(height: Floats) -> Floats:
     """Shade hills as a sun in the south-east would."""
     down, right = np.gradient(_blurred(height))
-    light: Floats = np.clip(1 - 7.0 * (0.72 * right + 0.69 * down), 0.55, 1.35).astype(np.float32)
-    return light
+    return np.asarray(np.clip(1 - 7.0 * (0.72 * right + 0.69 * down), 0.55, 1.35), np.float32)
 
 
 def _blurred(field: Floats) -> Floats:
@@ -380,7 +377,7 @@ def _build_towns(rng: np.random.Generator, canvas: _Canvas, speckle: Floats) -> 
 
 
 def _bump(day: int, peak: float | npt.NDArray[np.float64], width: float) -> Any:
-    """Rise to 1 at the `peak` day of the year, fall off within about `width` days, across the new year too."""
+    """Rise to 1 at the `peak` day of the year, fall off within some `width` days, across the new year too."""
     away = (day - peak + _DAYS / 2) % _DAYS - _DAYS / 2
     return np.exp(-((away / width) ** 2))
 

@@ -223,7 +223,7 @@ class _Layout:
 
     @staticmethod
     def _interleaved(pair: tuple[_Placed, _Placed | None]) -> bool:
-        """Say whether a mask tile follows each tile; GDAL finds it by the image tile, so all must be there."""
+        """Say whether a mask tile follows each tile; GDAL finds it by the image tile: all must exist."""
         image, mask = pair
         if mask is None:
             return False

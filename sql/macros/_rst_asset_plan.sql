@@ -178,7 +178,10 @@ levelled AS (
             'offset': list_filter(c.bands, lambda known: known.band = band.band)[1]."offset",
             'unit': list_filter(c.bands, lambda known: known.band = band.band)[1].unit
         }) AS bands,
-        list_filter(c.bands, lambda known: known.is_alpha)[1].band AS alpha_band,
+        -- As in GDAL: the last of two or four bands of unsigned 8 or 16 bits.
+        CASE
+            WHEN c.dtype IN ('uint8', 'uint16') AND len(c.bands) IN (2, 4) AND c.bands[-1].is_alpha THEN len(c.bands)
+        END AS alpha_band,
         p.area,
         CASE
             WHEN level IS NULL AND resolution IS NULL THEN 0

@@ -1,0 +1,158 @@
+"""What the demo runs, as texts: each is printed before it runs, and can be pasted as it is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rasteret_sql.index.sqlfiles import quote_literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What the demo calls clear, in per cent of clouds.
+MAX_CLOUD_COVER = 30
+
+
+@dataclass(frozen=True, slots=True)
+class DemoScript:
+    """The demo's SQL and Python for one folder and one area.
+
+    Attributes:
+        index: path of the index, as the user would name it.
+        clear_index: path of the part of it with few clouds.
+        area: bbox in lon/lat, rounded to what is printed.
+    """
+
+    index: Path
+    clear_index: Path
+    area: tuple[float, float, float, float]
+
+    @property
+    def show_index(self) -> str:
+        """One row per item."""
+        return f"""\
+SELECT
+    item_id,
+    datetime::DATE AS date,
+    crs,
+    round(any_value("eo:cloud_cover")) AS cloud_cover,
+    count(*) AS files,
+    sum(file_size) AS bytes
+FROM {_quoted(self.index)}
+GROUP BY ALL
+ORDER BY date;"""  # noqa: S608 - quoted
+
+    @property
+    def filter_index(self) -> str:
+        """Keep what is clear, in the dry half of the year, and touches the area."""
+        xmin, ymin, xmax, ymax = self.area
+        return f"""\
+COPY (
+    FROM {_quoted(self.index)}
+    WHERE bbox.xmin <= {xmax} AND bbox.xmax >= {xmin}
+      AND bbox.ymin <= {ymax} AND bbox.ymax >= {ymin}
+      AND datetime >= '2024-01-01' AND datetime < '2024-07-01'
+      AND "eo:cloud_cover" < {MAX_CLOUD_COVER}
+) TO {_quoted(self.clear_index)};"""
+
+    @property
+    def show_clear_index(self) -> str:
+        """What was kept."""
+        return f"""\
+SELECT item_id, crs, "eo:cloud_cover" AS cloud_cover, parse_filename(href) AS file, file_size
+FROM {_quoted(self.clear_index)}
+WHERE asset = 'red'
+ORDER BY datetime;"""  # noqa: S608 - quoted
+
+    @property
+    def explain(self) -> str:
+        """The cost of the next read."""
+        return f"""\
+SELECT band, items, files, tiles, requests, request_bytes, pixel_bytes
+FROM explain_read({_quoted(self.clear_index)}, bands := ['red', 'nir'], bbox := {self._box});"""  # noqa: S608 - quoted
+
+    @property
+    def list_tiles(self) -> str:
+        """Tiles without pixels."""
+        return f"""\
+SELECT item_id, band_name, level, tile_row, tile_col, width, height, dtype
+FROM read_tiles({_quoted(self.clear_index)}, bands := ['red', 'nir'], bbox := {self._box})
+LIMIT 3;"""  # noqa: S608 - quoted
+
+    @property
+    def read(self) -> str:
+        """The tiles with their pixels."""
+        return f"""\
+SELECT crs, band_name, count(*) AS tiles, sum(octet_length(pixels)) AS pixel_bytes
+FROM read_tiles({_quoted(self.clear_index)}, bands := ['red', 'nir'], bbox := {self._box})
+GROUP BY ALL
+ORDER BY ALL;"""  # noqa: S608 - quoted
+
+    @property
+    def ndvi(self) -> str:
+        """Mean NDVI of the tiles that touch the area, per date, without clouds."""
+        return f"""\
+CREATE OR REPLACE TEMP MACRO uint8s(pixels) AS
+    list_transform(regexp_extract_all(hex(pixels), '..'), lambda x: ('0x' || x)::INTEGER);
+CREATE OR REPLACE TEMP MACRO uint16s(pixels) AS  -- little-endian
+    list_transform(regexp_extract_all(hex(pixels), '....'), lambda x: ('0x' || x[3:4] || x[1:2])::INTEGER);
+
+WITH
+tiles AS (
+    SELECT
+        datetime, crs, tile_row, tile_col,
+        uint16s(any_value(pixels) FILTER (band_name = 'red')) AS red,
+        uint16s(any_value(pixels) FILTER (band_name = 'nir')) AS nir,
+        uint8s(any_value(pixels) FILTER (band_name = 'scl')) AS scl  -- 4 vegetation, 5 bare soil, 6 water
+    FROM read_tiles(
+        {_quoted(self.index)}, bands := ['red', 'nir', 'scl'], bbox := {self._box}, resolution := 20
+    )
+    GROUP BY ALL
+),
+pixels AS (
+    SELECT datetime, crs, unnest(red) AS red, unnest(nir) AS nir, unnest(scl) AS scl
+    FROM tiles
+)
+SELECT
+    datetime::DATE AS date,
+    crs,
+    round(100 * avg((scl IN (4, 5, 6))::INTEGER) FILTER (scl > 0)) AS clear_percent,
+    round(avg((nir - red) / (nir + red)) FILTER (scl IN (4, 5, 6)), 3) AS ndvi,
+    bar(ndvi, 0, 0.8, 32) AS curve
+FROM pixels
+GROUP BY ALL
+ORDER BY date;"""  # noqa: S608 - quoted
+
+    def arrays(self, crs: list[str]) -> str:
+        """Python: NDVI of the area to the pixel, in each CRS."""
+        area = ", ".join(f"{value}" for value in self.area)
+        items = f"FROM {_quoted(self.index)} WHERE crs = '{{crs}}'"
+        return f"""\
+import numpy as np
+import rasteret_sql as rs
+
+area = ({area})
+series = {{}}
+for crs in {crs}:
+    items = f{_python_string(items)}
+    pixels = rs.to_numpy(items, bands=["red", "nir"], bbox=area, resolution=20)
+    classes = rs.to_numpy(items, bands=["scl"], bbox=area, resolution=20)
+    red, nir = np.moveaxis(pixels.data.astype("float32"), 1, 0)
+    clear = pixels.mask.all(axis=1) & np.isin(classes.data[:, 0], (4, 5, 6))
+    ndvi = np.divide(nir - red, nir + red, out=np.full_like(red, np.nan), where=clear)
+    series |= zip(pixels.times, ndvi)
+    print(pixels)"""
+
+    @property
+    def _box(self) -> str:
+        return "[{}, {}, {}, {}]".format(*self.area)
+
+
+def _quoted(path: Path) -> str:
+    return quote_literal(str(path))
+
+
+def _python_string(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
