@@ -55,7 +55,7 @@ class RasterArray:
         """Sizes of (item, band, y, x)."""
         return self.data.shape
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
         """Give `data`, so that NumPy functions take the object as it is."""
         return np.array(self.data, dtype=dtype, copy=copy)
 
@@ -129,7 +129,7 @@ def to_numpy(
         raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands, or use to_xarray")
     data = np.empty((len(layout.items), len(layout.bands), layout.height, layout.width), layout.dtypes[0])
     mask = np.empty(data.shape, bool)
-    layout.read(np.moveaxis(data, 1, 0), np.moveaxis(mask, 1, 0))
+    layout.read(list(np.moveaxis(data, 1, 0)), list(np.moveaxis(mask, 1, 0)))
     return RasterArray(
         data=data,
         mask=mask,
@@ -165,8 +165,8 @@ def read_chips(
         level: 0 is full resolution, n the nth overview.
 
     Returns:
-        Array (chip, band, y, x) in the order of `chips`, with a mask. Pixels outside the image hold nodata, or 0 where the
-        band has none, and are False in the mask.
+        Array (chip, band, y, x) in the order of `chips`, with a mask. Pixels outside the image hold nodata, or 0 where
+        the band has none, and are False in the mask.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or an item or one of its bands is not in the index.
@@ -190,9 +190,7 @@ def read_chips(
     return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))
 
 
-def plan_arrays(
-    index: Any, arguments: ReadArguments
-) -> TilePlan:
+def plan_arrays(index: Any, arguments: ReadArguments) -> TilePlan:
     """Plan a read that must give something.
 
     Raises:
@@ -213,4 +211,6 @@ def plan_arrays(
 
 def item_times(layout: GridLayout) -> npt.NDArray[np.datetime64]:
     """Give the time of each item of a layout as `datetime64[us]`, NaT where it is unknown."""
-    return np.array([np.datetime64("NaT") if us is None else np.datetime64(us, "us") for *_, us in layout.items], "M8[us]")
+    return np.array(
+        [np.datetime64("NaT") if us is None else np.datetime64(us, "us") for *_, us in layout.items], "M8[us]"
+    )

@@ -52,8 +52,9 @@ def to_xarray(
 
     Returns:
         One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, `item_id`
-        and `collection` along time, ordered by time, and `spatial_ref`. Pixels that are not valid hold the nodata value,
-        which is in `_FillValue`. Where a mask says more than nodata does, a boolean variable "<band>_valid" has it.
+        and `collection` along time, ordered by time, and `spatial_ref`. Pixels that are not valid hold the nodata
+        value, which is in `_FillValue`. Where a mask says more than nodata does, a boolean variable
+        "<band>_valid" has it.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or the files do not share one grid.
@@ -69,9 +70,7 @@ def to_xarray(
         ) from error
     from rasteret_sql.sql.readers import read_arguments
 
-    layout = GridLayout(
-        plan_arrays(index, read_arguments(bands, geometry, bbox, crs, datetime, level, resolution))
-    )
+    layout = GridLayout(plan_arrays(index, read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)))
     shape = (len(layout.items), layout.height, layout.width)
     pixels = [np.empty(shape, dtype) for dtype in layout.dtypes]
     masks = [np.empty(shape, bool) for _ in layout.bands]

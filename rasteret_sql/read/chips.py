@@ -53,9 +53,7 @@ class ChipLayout:
         self._chips = _chips_by_item(item_ids)
         self._files = self._find_files()
 
-    def read(
-        self, data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], options: ReadOptions | None = None
-    ) -> None:
+    def read(self, data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], options: ReadOptions | None = None) -> None:
         """Read the chips into arrays of shape (chip, band, y, x).
 
         Pixels outside the image get nodata, or 0 for a band without, and are False in the mask.
@@ -115,8 +113,8 @@ class ChipLayout:
                 other = owners.setdefault((asset.item_id, place), asset.href)
                 if other != asset.href:
                     raise InvalidArgumentError(
-                        f'band "{band.name}" of item {asset.item_id}: got two files, {other} and {asset.href}, expected '
-                        "one; tell them apart in the query, for example by their collection"
+                        f'band "{band.name}" of item {asset.item_id}: got two files, {other} and {asset.href}, '
+                        "expected one; tell them apart in the query, for example by their collection"
                     )
                 files[number, band.band] = place
         for item_id, chips in self._chips.items():

@@ -63,7 +63,10 @@ class GridLayout:
         self._places = self._find_places()
 
     def read(
-        self, pixels: Sequence[npt.NDArray[Any]], masks: Sequence[npt.NDArray[np.bool_]], options: ReadOptions | None = None
+        self,
+        pixels: Sequence[npt.NDArray[Any]],
+        masks: Sequence[npt.NDArray[np.bool_]],
+        options: ReadOptions | None = None,
     ) -> None:
         """Read the windows into arrays.
 
@@ -145,7 +148,11 @@ class GridLayout:
                     "read them apart, for example with WHERE crs = '…', or stream them with read_tiles"
                 )
             if first.transform is None or asset.transform is None:
-                if (asset.transform, asset.width, asset.height) != (first.transform, first.width, first.height):
+                if (asset.transform, asset.width, asset.height) != (
+                    first.transform,
+                    first.width,
+                    first.height,
+                ):
                     raise InvalidArgumentError(
                         f"grid: {named(first)} and {named(asset)} have no common grid, for one has no transform; "
                         "read them apart"
@@ -154,16 +161,17 @@ class GridLayout:
             if not _same(asset.transform[0], first.transform[0], asset.width) or not _same(
                 asset.transform[4], first.transform[4], asset.height
             ):
+                coarsest = max(_width(first), _width(asset))
                 raise InvalidArgumentError(
                     f"grid: {named(first)} has pixels of {_size(first)} and {named(asset)} of {_size(asset)}, expected "
-                    f"one size; choose bands of one resolution, or give resolution={max(_width(first), _width(asset)):g} "
+                    f"one size; choose bands of one resolution, or give resolution={coarsest:g} "
                     "to read overviews of the finer one"
                 )
             rows, cols = _shift(asset, first)
             if abs(rows - round(rows)) > GRID_TOLERANCE or abs(cols - round(cols)) > GRID_TOLERANCE:
                 raise InvalidArgumentError(
-                    f"grid: the pixels of {named(asset)} lie {cols % 1:.4f} columns and {rows % 1:.4f} rows beside those "
-                    f"of {named(first)}, expected one grid; read them apart"
+                    f"grid: the pixels of {named(asset)} lie {cols % 1:.4f} columns and {rows % 1:.4f} rows beside "
+                    f"those of {named(first)}, expected one grid; read them apart"
                 )
 
     def _offset(self, asset: PlannedAsset) -> tuple[int, int]:
@@ -215,5 +223,3 @@ def _width(asset: PlannedAsset) -> float:
 def _size(asset: PlannedAsset) -> str:
     assert asset.transform is not None
     return f"{abs(asset.transform[0]):g} x {abs(asset.transform[4]):g}"
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,7 @@ def coalesce(
 
     reach = np.empty(count, np.int64)
     bounds = [*np.flatnonzero(new_file).tolist(), count]
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         np.maximum.accumulate(sorted_end[first:last], out=reach[first:last])
 
     new_run = new_file.copy()

@@ -70,15 +70,18 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
     Returns:
         The requests, in the order of the first row that needs each. Sparse tiles need none.
     """
-    pieces: dict[tuple[str, int, int, int], Piece] = {}
+    # Tiles of one file may share their bytes; each is still decoded for its own place.
+    pieces: dict[tuple[str, int, int, int, int], Piece] = {}
     asset_no = plan.asset_no.tolist()
     offsets = plan.tile_offset.tolist()
     counts = plan.tile_byte_count.tolist()
+    tile_rows, tile_cols = plan.tile_row.tolist(), plan.tile_col.tolist()
     for row in range(len(plan)):
         asset = asset_no[row]
         if counts[row] and needs_image(plan, row, pixels=pixels, mask=mask):
             image = pieces.setdefault(
-                ("image", asset, offsets[row], counts[row]), Piece("image", asset, offsets[row], counts[row])
+                ("image", asset, offsets[row], tile_rows[row], tile_cols[row]),
+                Piece("image", asset, offsets[row], counts[row]),
             )
             image.rows.append(row)
         if not mask:
@@ -86,7 +89,7 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
         for tile in plan.mask_tiles[row] or ():
             if tile.nbytes:
                 piece = pieces.setdefault(
-                    ("mask", asset, tile.offset, tile.nbytes),
+                    ("mask", asset, tile.offset, tile.tile_row, tile.tile_col),
                     Piece("mask", asset, tile.offset, tile.nbytes, mask_tile=tile),
                 )
                 piece.rows.append(row)

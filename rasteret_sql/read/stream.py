@@ -123,25 +123,29 @@ class TileStream:
         plan = self._plan
         sizes = plan.width.astype(np.int64) * plan.height
         itemsize = np.array([dtype.itemsize for dtype in self._dtypes], np.int64)
-        self._pixel_bytes = (
-            sizes * itemsize[plan.asset_no] if self._wants_pixels else np.zeros(len(plan), np.int64)
-        )
+        self._pixel_bytes = sizes * itemsize[plan.asset_no] if self._wants_pixels else np.zeros(len(plan), np.int64)
         has_mask = np.array([kind is not None for kind in plan.mask_kind], bool)
         self._mask_bytes = sizes * has_mask if self._wants_mask else np.zeros(len(plan), np.int64)
-        ends = np.cumsum(self._pixel_bytes + self._mask_bytes)
-        bounds = [0]
-        while bounds[-1] < len(plan):
-            begun = ends[bounds[-1] - 1] if bounds[-1] else 0
-            bounds.append(max(int(np.searchsorted(ends, begun + BATCH_BYTES, "right")), bounds[-1] + 1))
-        self._bounds = bounds
-        self._batch_of = (
-            np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)) if len(plan) else np.empty(0, np.int64)
-        )
+        bounds = self._bounds = self._cut(itemsize[plan.asset_no])
+        self._batch_of = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)) if len(plan) else np.empty(0, np.int64)
         parts = np.zeros(len(plan), np.int64)
         for request in self._requests:
             for piece in request.pieces:
                 parts[piece.rows] += 1
         self._waiting = np.bincount(self._batch_of, parts, len(bounds) - 1).astype(np.int64)
+
+    def _cut(self, itemsize: npt.NDArray[np.int64]) -> list[int]:
+        """Give the first row of each batch, and the number of rows; tiles in a batch begin at whole items."""
+        ends = np.cumsum(self._pixel_bytes + self._mask_bytes)
+        starts = np.cumsum(self._pixel_bytes) - self._pixel_bytes
+        bounds = [0]
+        while bounds[-1] < len(ends):
+            first = bounds[-1]
+            begun = ends[first - 1] if first else 0
+            end = max(int(np.searchsorted(ends, begun + BATCH_BYTES, "right")), first + 1)
+            unaligned = np.flatnonzero((starts[first:end] - starts[first]) % itemsize[first:end])
+            bounds.append(first + int(unaligned[0]) if len(unaligned) else end)
+        return bounds
 
     async def _launch(self, budget: ByteBudget) -> None:
         engine = Engine(self._handle, self._options)
@@ -203,7 +207,7 @@ class TileStream:
             mask_ends,
             {},
         )
-        # One more than its tiles: the launch counts too, so that a batch is never given away before it holds its budget.
+        # One more than its tiles: the launch counts too, so that no batch is given away before it holds its budget.
         slot = _Slot(batch, int(self._waiting[number]) + 1, 0)
         for row in rows:
             if not self._plan.tile_byte_count[row]:
@@ -284,9 +288,7 @@ class TileStream:
         value = fill_value(dtype, float(self._plan.nodata[row]) if has_nodata else None)
         pixels = np.full(self._shape(row), value, dtype)
         if batch.pixels is not None:
-            self._part(batch.pixels, batch.pixel_ends, batch, row).view(dtype).reshape(self._shape(row))[
-                ...
-            ] = pixels
+            self._part(batch.pixels, batch.pixel_ends, batch, row).view(dtype)[...] = pixels.ravel()
         needs = needs_image(self._plan, row, pixels=False, mask=self._wants_mask)
         if needs and batch.mask is not None and self._plan.mask_kind[row] == "nodata":
             mask = self._part(batch.mask, batch.mask_ends, batch, row).view(bool).reshape(self._shape(row))
@@ -299,7 +301,8 @@ class TileStream:
         batch = self._slot(int(self._batch_of[row])).batch
         assert batch.pixels is not None
         part = self._part(batch.pixels, batch.pixel_ends, batch, row)
-        return part.view(self._dtypes[self._plan.asset_no[row]]).reshape(self._shape(row))
+        pixels: npt.NDArray[Any] = part.view(self._dtypes[self._plan.asset_no[row]])
+        return pixels.reshape(self._shape(row))
 
     def _mask(self, row: int) -> npt.NDArray[np.bool_]:
         batch = self._slot(int(self._batch_of[row])).batch

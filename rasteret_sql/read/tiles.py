@@ -94,12 +94,8 @@ class TileReader:
         plan = self._plan
         asset = plan.assets[plan.asset_no[row]]
         layout = asset.mask_format or asset.format
-        first_row = (
-            tile.tile_row * layout.tile_height - int(plan.tile_row[row]) * asset.format.tile_height - row_off
-        )
-        first_col = (
-            tile.tile_col * layout.tile_width - int(plan.tile_col[row]) * asset.format.tile_width - col_off
-        )
+        first_row = tile.tile_row * layout.tile_height - int(plan.tile_row[row]) * asset.format.tile_height - row_off
+        first_col = tile.tile_col * layout.tile_width - int(plan.tile_col[row]) * asset.format.tile_width - col_off
         rows = slice(max(first_row, 0), max(min(first_row + valid.shape[0], out.shape[0]), 0))
         cols = slice(max(first_col, 0), max(min(first_col + valid.shape[1], out.shape[1]), 0))
         if rows.start < rows.stop and cols.start < cols.stop:

@@ -112,9 +112,7 @@ class WindowReader:
         self._targets[row].pixels[overlap.target] = band
         self._mark_valid(row, overlap, band, alpha)
 
-    def _mark_valid(
-        self, row: int, overlap: _Overlap, band: npt.NDArray[Any], alpha: npt.NDArray[Any]
-    ) -> None:
+    def _mark_valid(self, row: int, overlap: _Overlap, band: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> None:
         if self._plan.mask_tiles[row] is not None:
             return
         kind = self._plan.mask_kind[row]

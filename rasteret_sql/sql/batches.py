@@ -40,8 +40,7 @@ def tile_batches(
     """
     wanted = set(schema.names)
     if not wanted.intersection(READ_COLUMNS):
-        for batch in rows.select(schema.names).cast(schema).to_batches(max_chunksize=PLAIN_BATCH_ROWS):
-            yield batch
+        yield from rows.select(schema.names).cast(schema).to_batches(max_chunksize=PLAIN_BATCH_ROWS)
         return
     stream = TileStream(
         plan,

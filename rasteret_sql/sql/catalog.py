@@ -65,7 +65,10 @@ class SqlObject:
             # A comment would stand in the temporary catalog, which duckdb_functions() shows beside the other.
             return [text]
         table = "TABLE " if self.kind == "table macro" else ""
-        return [text, f"COMMENT ON MACRO {table}{name} IS {quote_literal(f'{self.comment} Grain: {self.grain}.')}"]
+        return [
+            text,
+            f"COMMENT ON MACRO {table}{name} IS {quote_literal(f'{self.comment} Grain: {self.grain}.')}",
+        ]
 
 
 @cache
@@ -97,5 +100,10 @@ def _read(path: Path) -> SqlObject:
     comments = [line[3:] for line in text.splitlines() if line.startswith("-- ") and not _HEADER.match(line)]
     statement = "\n".join(line for line in text.splitlines() if not line.startswith("-- "))
     return SqlObject(
-        header["name"], header["kind"], header["grain"], header["reads"], " ".join(comments), statement.strip().rstrip(";")
+        header["name"],
+        header["kind"],
+        header["grain"],
+        header["reads"],
+        " ".join(comments),
+        statement.strip().rstrip(";"),
     )

@@ -40,11 +40,12 @@ _BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 def register(con: duckdb.DuckDBPyConnection) -> None:
     """Make the functions in the database of a connection."""
     text = "VARCHAR"
-    for name, function, arguments, result in (
+    signatures: list[tuple[str, Callable[..., Any], list[Any], str]] = [
         ("_rstpy_project", project, [_BOUNDS, text, text], _BOUNDS),
         ("_rstpy_geometry_parts", geometry_parts, [text, text], _BOUNDS),
         ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
-    ):
+    ]
+    for name, function, arguments, result in signatures:
         con.create_function(name, _in_proj_thread(function), arguments, result, side_effects=False)
 
 
@@ -127,18 +128,21 @@ def tiles_touched(
 
     geometry = _projected(text, crs, raster_crs)
     across = -(-grid["width"] // grid["tile_width"])
-    rows, cols = np.meshgrid(
+    grid_rows, grid_cols = np.meshgrid(
         np.arange(grid["first_row"], grid["last_row"] + 1),
         np.arange(grid["first_col"], grid["last_col"] + 1),
         indexing="ij",
     )
-    rows, cols = rows.ravel(), cols.ravel()
+    rows, cols = grid_rows.ravel(), grid_cols.ravel()
     x_start = transform[2] + transform[0] * cols * grid["tile_width"]
     x_end = transform[2] + transform[0] * np.minimum((cols + 1) * grid["tile_width"], grid["width"])
     y_start = transform[5] + transform[4] * rows * grid["tile_height"]
     y_end = transform[5] + transform[4] * np.minimum((rows + 1) * grid["tile_height"], grid["height"])
     boxes = shapely.box(
-        np.minimum(x_start, x_end), np.minimum(y_start, y_end), np.maximum(x_start, x_end), np.maximum(y_start, y_end)
+        np.minimum(x_start, x_end),
+        np.minimum(y_start, y_end),
+        np.maximum(x_start, x_end),
+        np.maximum(y_start, y_end),
     )
     touched = shapely.intersects(geometry, boxes)
     if geometry.area > 0:
@@ -158,7 +162,10 @@ def _geometry(text: str) -> Any:
             if geojson.get("type") == "Feature":
                 geojson = geojson["geometry"]
             if geojson.get("type") == "FeatureCollection":
-                geojson = {"type": "GeometryCollection", "geometries": [f["geometry"] for f in geojson["features"]]}
+                geojson = {
+                    "type": "GeometryCollection",
+                    "geometries": [f["geometry"] for f in geojson["features"]],
+                }
             geometry = shapely.from_geojson(json.dumps(geojson))
         elif stripped.startswith("\\x"):
             geometry = shapely.from_wkb(_unescaped(stripped))
@@ -187,9 +194,7 @@ def _projected(text: str, crs: str, raster_crs: str) -> Any:
         step = max(xmax - xmin, ymax - ymin) / _STEPS
         if step > 0:
             geometry = shapely.segmentize(geometry, step)
-        geometry = shapely.transform(
-            geometry, lambda x, y: transformer.transform(x, y), interleaved=False
-        )
+        geometry = shapely.transform(geometry, transformer.transform, interleaved=False)
         if not geometry.is_valid:
             geometry = shapely.make_valid(geometry)
     shapely.prepare(geometry)

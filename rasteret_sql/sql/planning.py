@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from rasteret_sql.read.stream import OnError
+
 _QUERY = re.compile(r"\s*(FROM|SELECT|WITH|\()\b", re.IGNORECASE)
 _PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
 _PREFIX = re.compile(r"^(?:[A-Z][A-Za-z ]+ Error: )+")
 _PASSED = (
-    "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], crs := $crs::VARCHAR, "
-    "datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
+    "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], "
+    "crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
 )
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
 #: What _rst_asset_plan reads of an index.
@@ -95,7 +97,8 @@ def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, w
         )
         cursor.execute(
             "CREATE OR REPLACE TEMP TABLE planned_tiles AS "
-            f"FROM {CATALOG}.main._rst_asset_tiles('planned_assets', geometry := $geometry::VARCHAR, crs := $crs::VARCHAR)",
+            f"FROM {CATALOG}.main._rst_asset_tiles('planned_assets', geometry := $geometry::VARCHAR, "
+            "crs := $crs::VARCHAR)",
             {"geometry": arguments.geometry, "crs": arguments.crs},
         )
         assets = _assets(cursor, _base_of(arguments.index))
@@ -160,7 +163,8 @@ def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, nam
         return False
     anywhere = replace(arguments, bbox=None, geometry=None)
     ((is_any,),) = cursor.execute(
-        f"SELECT count(*) > 0 FROM {CATALOG}.main._rst_asset_plan{_PASSED}", _parameters(anywhere, name)
+        f"SELECT count(*) > 0 FROM {CATALOG}.main._rst_asset_plan{_PASSED}",  # noqa: S608 - constants
+        _parameters(anywhere, name),
     ).fetchall()
     return bool(is_any)
 
@@ -168,8 +172,8 @@ def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, nam
 def _outside(arguments: ReadArguments) -> EmptyReadError:
     area = f"bbox {list(arguments.bbox)}" if arguments.bbox is not None else "geometry"
     return EmptyReadError(
-        f"{area} ({arguments.crs}): touches none of the assets of index {_shortened(arguments.index)}; expected an area "
-        "inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and crs"
+        f"{area} ({arguments.crs}): touches none of the assets of index {_shortened(arguments.index)}; expected an "
+        "area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and crs"
     )
 
 
@@ -192,7 +196,10 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
 
     shown = _shortened(index)
     try:
-        columns = {row[0] for row in cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()}
+        columns = {
+            row[0]
+            for row in cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
+        }
     except duckdb.Error as reason:
         if _PATH.search(index):
             return InvalidIndexError(
@@ -215,8 +222,9 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
 
 def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[PlannedAsset, ...]:
     columns = cursor.execute(
-        "SELECT collection, item_id, asset, epoch_us(datetime) AS datetime_us, href, coalesce(mirror, href) AS address, "
-        "etag, level, image.width AS width, image.height AS height, crs, transform, image.format AS format, "
+        "SELECT collection, item_id, asset, epoch_us(datetime) AS datetime_us, href, "
+        "coalesce(mirror, href) AS address, etag, level, image.width AS width, "
+        "image.height AS height, crs, transform, image.format AS format, "
         "image.mask.format AS mask_format, alpha_band, bands, row_off, col_off, row_end, col_end "
         "FROM planned_assets ORDER BY asset_no"
     ).fetchall()
@@ -262,8 +270,8 @@ def _asset(values: Sequence[Any], base: str | None, formats: dict[str, Any]) -> 
 
 def _tile_plan(cursor: duckdb.DuckDBPyConnection, assets: tuple[PlannedAsset, ...]) -> TilePlan:
     columns = cursor.execute(
-        "SELECT asset_no, band, tile_row, tile_col, width, height, tile_offset, tile_byte_count, nodata, mask_kind, mask_tiles "
-        "FROM planned_tiles ORDER BY asset_no, tile_offset, tile_row, tile_col, band_position, band"
+        "SELECT asset_no, band, tile_row, tile_col, width, height, tile_offset, tile_byte_count, nodata, mask_kind, "
+        "mask_tiles FROM planned_tiles ORDER BY asset_no, tile_offset, tile_row, tile_col, band_position, band"
     ).fetchnumpy()
     nodata = np.ma.masked_array(columns["nodata"])
     return TilePlan(
@@ -321,7 +329,7 @@ def _shortened(text: str) -> str:
     return repr(text if len(text) <= 120 else f"{text[:117]}...")
 
 
-def parse_arguments(text: str) -> tuple[ReadArguments, str]:
+def parse_arguments(text: str) -> tuple[ReadArguments, OnError]:
     """Read the arguments that the macro `read_tiles` passes as JSON; also gives `on_error`."""
     values = json.loads(text)
     on_error = values.pop("on_error")

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.io import fork
-from rasteret_sql.sql.planning import INDEX_COLUMNS, PlannedTiles, ReadArguments, explain_read, is_query, plan_tiles
+from rasteret_sql.sql.planning import (
+    INDEX_COLUMNS,
+    PlannedTiles,
+    ReadArguments,
+    explain_read,
+    is_query,
+    plan_tiles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +85,9 @@ def read_tiles(
             for field in cursor.sql("SELECT * EXCLUDE (_call) FROM tiles LIMIT 0").to_arrow_table().schema
         ]
     schema = pa.schema(fields)
-    return pa.RecordBatchReader.from_batches(schema, tile_batches(planned.plan, planned.rows, schema, on_error=on_error))
+    return pa.RecordBatchReader.from_batches(
+        schema, tile_batches(planned.plan, planned.rows, schema, on_error=on_error)
+    )
 
 
 def explain(
@@ -128,7 +137,13 @@ def plan_index(index: Any, arguments: ReadArguments, *, with_rows: bool = False)
 
 
 def read_arguments(
-    bands: Any, geometry: Any, bbox: Any, crs: str, datetime: str | None, level: int | None, resolution: float | None
+    bands: Any,
+    geometry: Any,
+    bbox: Any,
+    crs: str,
+    datetime: str | None,
+    level: int | None,
+    resolution: float | None,
 ) -> ReadArguments:
     """Make the planner's arguments of what a caller gave.
 
@@ -207,8 +222,8 @@ def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArgumen
         )
     if missing:
         raise InvalidIndexError(
-            f"index: got {type(index).__name__} without the column {', '.join(missing)}; expected rows of an index made by "
-            "rasteret_sql.build_index or `rasteret-sql build`, with all their columns"
+            f"index: got {type(index).__name__} without the column {', '.join(missing)}; expected rows of an index "
+            "made by rasteret_sql.build_index or `rasteret-sql build`, with all their columns"
         )
     cursor.register(_ROWS, rows)
     return replace(arguments, index=_ROWS)
@@ -235,7 +250,9 @@ def _check_local(index: str) -> None:
     if is_query(index) or "://" in index or any(sign in index for sign in "*?["):
         return
     if os.path.isdir(index):  # noqa: PTH112
-        raise InvalidIndexError(f"index: {index!r} is a folder, expected a Parquet file; for a folder of them give {index!r} + '/*.parquet'")
+        raise InvalidIndexError(
+            f"index: {index!r} is a folder, expected a Parquet file; for a folder of them give {index!r} + '/*.parquet'"
+        )
     if not os.path.exists(index):  # noqa: PTH110
         raise InvalidIndexError(
             f"index: {index!r} does not exist; expected the path, glob or URL of an index, or a query. Build one with "

@@ -79,7 +79,8 @@ class Connections:
             except duckdb.Error:
                 continue
         raise InvalidIndexError(
-            "read_tiles: every connection that rasteret_sql was installed in is closed; run rasteret_sql.install(con) again"
+            "read_tiles: every connection that rasteret_sql was installed in is closed; run "
+            "rasteret_sql.install(con) again"
         )
 
 
@@ -95,7 +96,7 @@ class _Stream:
         return pa.RecordBatchReader.from_batches(self.projected_schema, self._batches)
 
 
-class TileSource(pads.Dataset):
+class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
     """The table of all tiles of all calls; a scan without a token is refused."""
 
     def __init__(self, schema: pa.Schema, calls: CallRegister, connections: Connections) -> None:
@@ -146,8 +147,6 @@ class TileSource(pads.Dataset):
             cursor.close()
 
 
-def _filtered(
-    batches: Iterator[pa.RecordBatch], condition: Any, names: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
+def _filtered(batches: Iterator[pa.RecordBatch], condition: Any, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         yield from pa.Table.from_batches([batch]).filter(condition).select(names).to_batches()

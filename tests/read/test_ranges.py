@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import duckdb
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,8 +13,13 @@ from hypothesis import strategies as st
 from rasteret_sql.read.ranges import MAX_GAP_BYTES, MAX_REQUEST_BYTES, coalesce
 from rasteret_sql.sql.connection import plain_connection
 
+if TYPE_CHECKING:
+    import duckdb
+
 ranges = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(1, 20_000_000), st.integers(1, 3_000_000)), min_size=1, max_size=60
+    st.tuples(st.integers(0, 2), st.integers(1, 20_000_000), st.integers(1, 3_000_000)),
+    min_size=1,
+    max_size=60,
 )
 
 
@@ -81,9 +87,16 @@ def test_sql_and_python_make_the_same_requests(
     found = sorted(set(found))
     file, start, end = _columns(found)
     expected = coalesce(file, start, end)
-    mask_tiles = pa.array([None] * len(found), pa.list_(pa.struct([("tile_offset", "int64"), ("tile_byte_count", "int64")])))
+    mask_tiles = pa.array(
+        [None] * len(found), pa.list_(pa.struct([("tile_offset", "int64"), ("tile_byte_count", "int64")]))
+    )
     tiles = pa.table(
-        {"address": [f"f{n}" for n in file], "tile_offset": start, "tile_byte_count": end - start, "mask_tiles": mask_tiles}
+        {
+            "address": [f"f{n}" for n in file],
+            "tile_offset": start,
+            "tile_byte_count": end - start,
+            "mask_tiles": mask_tiles,
+        }
     )
     planner.register("tiles", tiles)
     rows = planner.execute(

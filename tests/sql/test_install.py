@@ -137,7 +137,11 @@ def test_a_process_ends_quietly(collection: Collection, ending: str) -> None:
         f"print(rs.to_numpy({str(collection.index)!r}, bands=['red']).shape); {ending}"
     )
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["[(27,)]", "(3, 1, 192, 192)"]

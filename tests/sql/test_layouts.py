@@ -79,7 +79,10 @@ def test_every_layout_reads_as_rasterio_reads_it(tmp_path: Path, layout: tuple[d
         tiles = rs.read_tiles(index, level=level).read_all().to_pylist()
         form = _format(index, level)
         for tile in tiles:
-            rows = slice(tile["tile_row"] * form["tile_height"], tile["tile_row"] * form["tile_height"] + tile["height"])
+            rows = slice(
+                tile["tile_row"] * form["tile_height"],
+                tile["tile_row"] * form["tile_height"] + tile["height"],
+            )
             cols = slice(tile["tile_col"] * form["tile_width"], tile["tile_col"] * form["tile_width"] + tile["width"])
             shape = tile["height"], tile["width"]
             pixels = np.frombuffer(tile["pixels"], tile["dtype"]).reshape(shape)

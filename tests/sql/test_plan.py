@@ -113,7 +113,9 @@ def test_datetime_takes_the_forms_of_stac_in_any_time_zone(
     planner.execute("SET TimeZone = 'UTC'")
 
     def microseconds(parts: Any) -> int:
-        return int((dt.datetime(*parts, tzinfo=dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(microseconds=1))
+        return int(
+            (dt.datetime(*parts, tzinfo=dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(microseconds=1)
+        )
 
     assert period["start_us"] == (-(2**63) + 1 if first is None else microseconds(first))
     assert period["end_us"] == (2**63 - 1 if after is None else microseconds(after))
@@ -184,7 +186,9 @@ def test_a_name_that_fits_two_bands_is_an_error_that_lists_them(con: duckdb.Duck
         _plan(con, rows, "bands := ['red']")
 
 
-def test_a_band_can_be_named_by_number_and_an_asset_gives_all_its_bands(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_band_can_be_named_by_number_and_an_asset_gives_all_its_bands(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     rows = [_asset("image", ("R", "G", "B", "N"))]
     assert {row[2] for row in _plan(con, rows, "bands := ['image:4', 'B']")} == {"image:4", "B"}
     assert {row[1:3] for row in _plan(con, rows, "bands := ['image']")} == {
@@ -201,12 +205,18 @@ def test_files_of_one_asset_may_have_other_bands(con: duckdb.DuckDBPyConnection)
     plan = _plan(con, rows)
     assert len(plan) == 35 * (1 + 3 + 3)
     found = con.execute("SELECT DISTINCT item_id, band FROM tile_plan('t', bands := ['data']) ORDER BY ALL").fetchall()
-    assert found == [("one", 1), ("three", 1), ("three", 2), ("three", 3), ("turned", 1), ("turned", 2), ("turned", 3)]
+    assert found == [
+        ("one", 1),
+        ("three", 1),
+        ("three", 2),
+        ("three", 3),
+        ("turned", 1),
+        ("turned", 2),
+        ("turned", 3),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("resolution", "level"), [(5, 0), (10, 0), (19.9, 0), (20, 1), (1000, 1)]
-)
+@pytest.mark.parametrize(("resolution", "level"), [(5, 0), (10, 0), (19.9, 0), (20, 1), (1000, 1)])
 def test_resolution_chooses_the_coarsest_level_that_is_fine_enough(
     con: duckdb.DuckDBPyConnection, resolution: float, level: int
 ) -> None:
@@ -247,7 +257,9 @@ def test_edges_that_only_meet_do_not_touch(con: duckdb.DuckDBPyConnection) -> No
     assert [row[4:6] for row in _plan(con, [_asset()], f"bbox := {box}, crs := 'EPSG:32643'")] == [(0, 1)]
 
 
-def test_a_geometry_takes_the_tiles_that_it_touches_and_not_those_of_its_bbox(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_geometry_takes_the_tiles_that_it_touches_and_not_those_of_its_bbox(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     triangle = "POLYGON ((600000 1400000, 603000 1400000, 600000 1398000, 600000 1400000))"
     plan = _plan(con, [_asset()], f"geometry := '{triangle}', crs := 'EPSG:32643'")
     found = {row[4:6] for row in plan}
@@ -288,7 +300,9 @@ def test_dates_are_inclusive_and_intervals_overlap(con: duckdb.DuckDBPyConnectio
     assert con.execute(query.format("2025")).fetchall() == []
 
 
-def test_planar_bands_have_tiles_of_their_own_and_chunky_ones_share_them(con: duckdb.DuckDBPyConnection) -> None:
+def test_planar_bands_have_tiles_of_their_own_and_chunky_ones_share_them(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     _plan(con, [_asset("image", tuple("abcd"), planar=True)])
     query = "SELECT count(*), count(DISTINCT tile_offset), min(tile_offset) FROM tile_plan('t', bands := ['b', 'd'])"
     assert con.execute(query).fetchall() == [(70, 70, 1000 + 500 * 35)]
@@ -298,14 +312,20 @@ def test_planar_bands_have_tiles_of_their_own_and_chunky_ones_share_them(con: du
 
 def test_explain_counts_shared_tiles_once(con: duckdb.DuckDBPyConnection) -> None:
     _plan(con, [_asset("image", tuple("abcd"))])
-    rows = con.execute("SELECT band, items, files, tiles, requests, tile_bytes, pixel_bytes FROM explain_read('t')").fetchall()
+    rows = con.execute(
+        "SELECT band, items, files, tiles, requests, tile_bytes, pixel_bytes FROM explain_read('t')"
+    ).fetchall()
     assert rows[0] == ("image:a", 1, 1, 35, 1, 17_500, 120_000)
     assert rows[-1] == ("total", 1, 1, 140, 1, 17_500, 480_000)
 
 
-def test_a_raster_without_a_place_is_refused_where_an_area_is_asked_for(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_raster_without_a_place_is_refused_where_an_area_is_asked_for(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     assert len(_plan(con, [_asset(crs=None, transform=None)])) == 35
-    with pytest.raises(duckdb.Error, match='asset .red. of item .i. has no CRS or no transform.*WHERE crs IS NOT NULL'):
+    with pytest.raises(
+        duckdb.Error, match=r"asset .red. of item .i. has no CRS or no transform.*WHERE crs IS NOT NULL"
+    ):
         _plan(con, [_asset(crs=None, transform=None)], "bbox := [0, 0, 1, 1]")
 
 

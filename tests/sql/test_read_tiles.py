@@ -95,7 +95,14 @@ def test_limit_stops_reading(collection: Collection, tmp_path_factory: pytest.Te
     data = np.random.default_rng(7).integers(0, 60_000, (4096, 4096), np.uint16)
     with RangeServer(folder) as server:
         for number in range(4):
-            write_cog(folder / f"{number}.tif", data + number, tile=512, overviews=(), compression="none", predictor=1)
+            write_cog(
+                folder / f"{number}.tif",
+                data + number,
+                tile=512,
+                overviews=(),
+                compression="none",
+                predictor=1,
+            )
         rs.build_index([server.url(f"{number}.tif") for number in range(4)], folder / "i.parquet")
         server.reset()
         con = rs.connect()
@@ -105,18 +112,18 @@ def test_limit_stops_reading(collection: Collection, tmp_path_factory: pytest.Te
     assert fetched < 4 * data.nbytes
 
 
-def test_each_byte_is_fetched_once(
-    con: duckdb.DuckDBPyConnection, collection: Collection, server: RangeServer
-) -> None:
-    con.execute(f"SELECT sum(octet_length(pixels) + octet_length(mask)) FROM read_tiles('{collection.index}')").fetchall()
-    planned = con.execute(f"SELECT requests, request_bytes FROM explain_read('{collection.index}') WHERE band = 'total'")
+def test_each_byte_is_fetched_once(con: duckdb.DuckDBPyConnection, collection: Collection, server: RangeServer) -> None:
+    con.execute(
+        f"SELECT sum(octet_length(pixels) + octet_length(mask)) FROM read_tiles('{collection.index}')"
+    ).fetchall()
+    planned = con.execute(
+        f"SELECT requests, request_bytes FROM explain_read('{collection.index}') WHERE band = 'total'"
+    )
     assert planned.fetchall() == [(len(server.requests), sum(request.nbytes_sent for request in server.requests))]
     assert len(server.requests) == 6
 
 
-def test_prepared_parameters_and_named_sources_work(
-    con: duckdb.DuckDBPyConnection, collection: Collection
-) -> None:
+def test_prepared_parameters_and_named_sources_work(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
     con.execute(f"CREATE TABLE t AS FROM '{collection.index}'")
     con.execute("CREATE VIEW v AS FROM t WHERE cloud < 15")
     assert con.execute("SELECT count(*) FROM read_tiles(?, bands := ?)", ["v", ["red"]]).fetchall() == [(18,)]

@@ -57,7 +57,10 @@ class Mosaic:
 
     def place(self, row: dict[str, Any]) -> None:
         size = row["height"], row["width"]
-        place = slice(row["row_off"], row["row_off"] + size[0]), slice(row["col_off"], row["col_off"] + size[1])
+        place = (
+            slice(row["row_off"], row["row_off"] + size[0]),
+            slice(row["col_off"], row["col_off"] + size[1]),
+        )
         self.pixels[place] = np.frombuffer(row["pixels"], row["dtype"]).reshape(size)
         self.mask[place] = True if row["mask"] is None else np.frombuffer(row["mask"], bool).reshape(size)
         self.covered[place] += 1
@@ -117,7 +120,9 @@ def _bands_and_levels(con: duckdb.DuckDBPyConnection, index: Path) -> int:
 def test_jpeg_pixels_are_those_of_a_gdal_with_libjpeg_turbo(shared_data: Path, tmp_path: Path, name: str) -> None:
     command = shutil.which("gdal_translate")
     if command is None:
-        pytest.skip("gdal_translate is not installed; it is the oracle here, for rasterio's wheels have another libjpeg")
+        pytest.skip(
+            "gdal_translate is not installed; it is the oracle here, for rasterio's wheels have another libjpeg"
+        )
     (path,) = shared_data.glob(f"scenes/**/{name}")
     decoded = tmp_path / "decoded.tif"
     subprocess.run([command, "-q", "-co", "COMPRESS=NONE", "-b", "1", "-b", "2", "-b", "3", path, decoded], check=True)
