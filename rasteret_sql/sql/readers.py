@@ -197,7 +197,10 @@ def planning_cursor() -> Iterator[duckdb.DuckDBPyConnection]:
 
     with _lock:
         if not _planner:
-            _planner.append(plain_connection())
+            con = plain_connection()
+            # Closing it in a forked child would wait for DuckDB's threads, which are not there.
+            fork.pin_in_child(con)
+            _planner.append(con)
     cursor = bare_cursor(_planner[0])
     try:
         yield cursor
