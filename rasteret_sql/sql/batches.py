@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.stream import OnError, TileBatch, TileStream
 
 if TYPE_CHECKING:
@@ -88,6 +89,36 @@ def _one_chunk(column: Any) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return column
+
+
+def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
+    """Give the values of BLOBs of tiles as lists of DOUBLE; NULL stays NULL.
+
+    Args:
+        pixels: bytes of tiles in C order, little-endian.
+        dtypes: numpy dtype name of each.
+
+    Raises:
+        InvalidArgumentError: a dtype is not known, or the bytes are not whole values of it.
+    """
+    values, lengths = [], []
+    for blob, name in zip(pixels, dtypes, strict=True):
+        if not blob.is_valid or not name.is_valid:
+            values.append(np.empty(0))
+            lengths.append(None)
+            continue
+        try:
+            tile = np.frombuffer(blob.as_buffer(), np.dtype(name.as_py()).newbyteorder("<"))
+        except (TypeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"rst_to_list: got {len(blob.as_buffer())} bytes and dtype {name.as_py()!r}, expected pixels of read_tiles "
+                f"and their dtype, or a mask and 'bool' ({error})"
+            ) from error
+        values.append(tile.astype(np.float64))
+        lengths.append(len(tile))
+    ends = np.cumsum([0] + [length or 0 for length in lengths], dtype=np.int32)
+    offsets = pa.array(ends, pa.int32(), mask=np.array([length is None for length in lengths] + [False]))
+    return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values) if values else np.empty(0)))
 
 
 def rows_kept(rows: pa.Table, condition: Any) -> Any:

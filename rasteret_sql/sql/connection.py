@@ -113,6 +113,7 @@ def _install(con: duckdb.DuckDBPyConnection) -> None:
 
 def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     """Attach the catalog and fill it; gives what the virtual table needs to know of connections."""
+    from rasteret_sql.sql.batches import tile_values
     from rasteret_sql.sql.virtual import CallRegister, Connections, TileSource
 
     identity = uuid.uuid4().hex
@@ -120,6 +121,9 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
     functions.register(con)
     con.create_function("_rstpy_call", calls.add, ["VARCHAR"], "VARCHAR", side_effects=False)
+    con.create_function(
+        "_rstpy_to_list", tile_values, ["BLOB", "VARCHAR"], "DOUBLE[]", type="arrow", null_handling="special"
+    )
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
     ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
     con.execute(f"USE {CATALOG}")

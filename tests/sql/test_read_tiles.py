@@ -206,3 +206,19 @@ def test_uncommitted_rows_are_not_read(con: duckdb.DuckDBPyConnection, collectio
     con.execute(f"INSERT INTO t FROM '{collection.index}' WHERE item_id = 'B'")
     assert con.execute("SELECT count(*) FROM read_tiles('t')").fetchall() == [(18,)]
     con.execute("ROLLBACK")
+
+
+def test_tiles_become_lists_of_numbers(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    rows = con.execute(
+        f"SELECT rst_to_list(pixels, dtype), rst_to_list(mask, 'bool') FROM read_tiles('{collection.index}', bands := ['red']) "
+        "WHERE item_id = 'A' AND tile_row = 0 AND tile_col = 0"
+    ).fetchall()
+    expected = collection.pixels["A", "red"][:64, :64].ravel()
+    np.testing.assert_array_equal(rows[0][0], expected)
+    np.testing.assert_array_equal(rows[0][1], expected != 0)
+    assert con.execute("SELECT rst_to_list(NULL, 'uint8'), rst_to_list('\\x01\\x02'::BLOB, 'uint16')").fetchall() == [
+        (None, [513.0])
+    ]
+    for dtype in ("uint16", "colour"):
+        with pytest.raises(duckdb.Error, match=f"rst_to_list: got 3 bytes and dtype '{dtype}'"):
+            con.execute(f"SELECT rst_to_list('\\x01\\x02\\x03'::BLOB, '{dtype}')").fetchall()
