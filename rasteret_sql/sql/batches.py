@@ -111,8 +111,8 @@ def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
             tile = np.frombuffer(blob.as_buffer(), np.dtype(name.as_py()).newbyteorder("<"))
         except (TypeError, ValueError) as error:
             raise InvalidArgumentError(
-                f"rst_to_list: got {len(blob.as_buffer())} bytes and dtype {name.as_py()!r}, expected pixels of read_tiles "
-                f"and their dtype, or a mask and 'bool' ({error})"
+                f"rst_to_list: got {len(blob.as_buffer())} bytes and dtype {name.as_py()!r}, expected pixels of "
+                f"read_tiles and their dtype, or a mask and 'bool' ({error})"
             ) from error
         values.append(tile.astype(np.float64))
         lengths.append(len(tile))

@@ -137,7 +137,7 @@ def test_a_process_ends_quietly(collection: Collection, ending: str) -> None:
         f"print(rs.to_numpy({str(collection.index)!r}, bands=['red']).shape); {ending}"
     )
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
         check=False,
