@@ -77,6 +77,18 @@ def bounds_of(geometry: bytes | None) -> dict[str, float] | None:
     return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
 
 
+def joint_bounds(one: dict[str, float] | None, other: dict[str, float] | None) -> dict[str, float] | None:
+    """Bounds that hold both, or the one that there is."""
+    if one is None or other is None:
+        return one or other
+    return {
+        "xmin": min(one["xmin"], other["xmin"]),
+        "ymin": min(one["ymin"], other["ymin"]),
+        "xmax": max(one["xmax"], other["xmax"]),
+        "ymax": max(one["ymax"], other["ymax"]),
+    }
+
+
 def contradicts(header: Header, proj: Mapping[str, Any]) -> bool:
     """Whether what STAC says of the CRS, shape or transform of an asset is not what its header says."""
     level = header.levels[0]

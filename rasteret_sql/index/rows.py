@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import CorruptTiffError, RasteretError
 from rasteret_sql.index.bands import merge_bands
-from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint
+from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint, joint_bounds
 from rasteret_sql.index.headers import FileHeader, read_headers
 from rasteret_sql.index.levels import levels_to_arrow
 from rasteret_sql.index.report import Failure
@@ -156,11 +156,10 @@ def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[s
     header = file.header
     _require_consistent(header, asset["read_href"])
     level = header.levels[0]
-    geometry = asset["geometry"]
-    bounds = bounds_of(geometry)
-    if bounds is None:
-        geometry = header_footprint(header)
-        bounds = bounds_of(geometry)
+    outline = header_footprint(header)
+    geometry = asset["geometry"] if bounds_of(asset["geometry"]) is not None else outline
+    # Reads are pruned by the bbox, and a footprint may be drawn tighter than the pixels lie.
+    bounds = joint_bounds(bounds_of(geometry), bounds_of(outline))
     band_lists = json.loads(asset["band_lists"] or "[]")
     modified = file.last_modified
     return {

@@ -11,7 +11,7 @@ CREATE TABLE asset_index (
     start_datetime TIMESTAMP WITH TIME ZONE,  -- UTC
     end_datetime TIMESTAMP WITH TIME ZONE,    -- UTC, inclusive as in STAC
     geometry GEOMETRY,                    -- footprint in OGC:CRS84 (lon, lat)
-    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- of the footprint; degrees
+    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- degrees; holds the footprint and all pixels
     href VARCHAR NOT NULL,                -- as published, never signed
     mirror VARCHAR,                       -- where the bytes are read instead of from href, or NULL
     bands STRUCT(
