@@ -25,9 +25,7 @@ def mapping(text: str) -> tuple[str, str]:
     """Read FROM=TO."""
     source, sign, target = text.partition("=")
     if not (sign and source and target):
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected FROM=TO, such as https://example.com/=/data/"
-        )
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected FROM=TO, such as https://example.com/=/data/")
     return source, target
 
 

@@ -85,7 +85,7 @@ def error_message(error: Exception) -> str | None:
         return str(error)
     library = type(error).__module__.lstrip("_").partition(".")[0]
     if library == "duckdb":
-        return _without_announcement(str(error))
+        return plain_message(str(error))
     if library == "pyarrow":
         return f"the result cannot be written in this format: {error}"
     if isinstance(error, OSError) and error.filename is not None:
@@ -93,21 +93,19 @@ def error_message(error: Exception) -> str | None:
     return None
 
 
-def _without_announcement(message: str) -> str:
+def plain_message(message: str) -> str:
     """Leave of DuckDB's message about an error of ours only our message; others stay as they are."""
     found = _our_error().search(message)
     if found is not None:
         return message[found.end() :].strip()
     # What error() in a macro of ours says: identity, got, expected.
-    return re.sub(r"^Invalid Input Error: (?=\w+: got )", "", message).strip()
+    return re.sub(r"^(?:Invalid Input Error: )+(?=\w+: got )", "", message).strip()
 
 
 @cache
 def _our_error() -> re.Pattern[str]:
     names = [
-        name
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, RasteretError)
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, RasteretError)
     ]
     return re.compile(rf"\b(?:rasteret_sql\.errors\.)?(?:{'|'.join(names)}): ")
 

@@ -115,9 +115,7 @@ class _Demo:
         from rasteret_sql.cli.build import report_as_text
         from rasteret_sql.index.build import build_index
 
-        self._heading(
-            "A local HTTP server publishes it with a STAC catalog; one pass over its headers is the index"
-        )
+        self._heading("A local HTTP server publishes it with a STAC catalog; one pass over its headers is the index")
         url = server.url(written.document.name)
         self._show(f"rasteret-sql build {url} -o {self.index}")
         began_s = time.perf_counter()
@@ -164,25 +162,22 @@ class _Demo:
             natural = to_numpy(items, bands=["red", "green", "blue"], bbox=script.area)
             pictures = natural.data.transpose(0, 2, 3, 1)
             views += [
-                View(when, crs, picture, series[when])
-                for when, picture in zip(natural.times, pictures, strict=True)
+                View(when, crs, picture, series[when]) for when, picture in zip(natural.times, pictures, strict=True)
             ]
         return views
 
-    def _draw(
-        self, views: list[View], written: CollectionInfo, area: tuple[float, float, float, float]
-    ) -> None:
+    def _draw(self, views: list[View], written: CollectionInfo, area: tuple[float, float, float, float]) -> None:
         from rasteret_sql.cli.demo_plot import save_picture
 
         self._heading("A picture\n")
         began_s = time.perf_counter()
-        place = ", ".join(map(str, area))
+        place = f"{written.collection_id}; lon/lat {', '.join(map(str, area))}"
         try:
             save_picture(
                 views,
                 self.picture,
                 title="One place through a year: reflectance and NDVI",
-                subtitle=f"{written.collection_id}; lon/lat {place}; NDVI at 20 m, clouds out",
+                subtitle=f"{place}; NDVI at 20 m, clouds out; hollow: under half is clear",
             )
         except ModuleNotFoundError:
             note("No picture: matplotlib is not installed. pip install 'rasteret-sql[plot]' adds it.")

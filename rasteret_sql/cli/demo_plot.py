@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _INK, _GREY, _PAPER = "#22313f", "#8a949e", "#ffffff"
+_NO_DATA = "#d9dee3"
+_GREENS = ("#5c4033", "#b08d57", "#e8dcae", "#a8c66c", "#4f9d3a", "#14532d")
 _MARKS = (("o", "#1b7837"), ("s", "#5a3e96"))
 #: Reflectances x 10000 of middle grey and of white; between them clouds keep their shades.
 _MIDDLE, _WHITE, _GAMMA = 1500.0, 8500.0, 1.1
@@ -60,10 +62,7 @@ def save_picture(views: Sequence[View], path: Path, *, title: str, subtitle: str
     from matplotlib.figure import Figure
 
     views = sorted(views, key=lambda view: view.when)
-    greens = LinearSegmentedColormap.from_list(
-        "ndvi", ["#5c4033", "#b08d57", "#e8dcae", "#a8c66c", "#4f9d3a", "#14532d"]
-    )
-    greens.set_bad("#d9dee3")
+    greens = LinearSegmentedColormap.from_list("ndvi", _GREENS).with_extremes(bad=_NO_DATA)
     columns = len(views)
     figure = Figure(figsize=(max(1.32 * columns + 1.2, 8.0), 6.7), dpi=120, facecolor=_PAPER)
     FigureCanvasAgg(figure)
@@ -105,9 +104,7 @@ def _draw_curve(axes: Any, views: Sequence[View]) -> None:
     axes.plot(trusted, means[trusted], color=_INK, linewidth=1.6, alpha=0.45, zorder=1)
     for (marker, colour), crs in zip(_MARKS, sorted({view.crs for view in views}), strict=False):
         for hollow in (False, True):
-            shown = [
-                view for view in views if view.crs == crs and (view.clear_share < _ENOUGH_CLEAR) == hollow
-            ]
+            shown = [view for view in views if view.crs == crs and (view.clear_share < _ENOUGH_CLEAR) == hollow]
             axes.scatter(
                 [position[view.when] for view in shown],
                 [view.mean_ndvi for view in shown],

@@ -35,18 +35,12 @@ def add_parser(commands: Commands) -> None:
         commands, "explain", "say what a read would cost: tiles, bytes and requests; fetches nothing", _EPILOG
     )
     command.add_argument("index", metavar="INDEX", help="path, glob or URL of an index")
-    command.add_argument(
-        "--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)"
-    )
+    command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
     command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat, or in --crs")
     command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
-    command.add_argument(
-        "--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included"
-    )
+    command.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
     command.add_argument("--level", type=int, help="0 is full resolution, n the nth overview")
-    command.add_argument(
-        "--resolution", type=float, help="instead of a level: the largest pixel, in CRS units"
-    )
+    command.add_argument("--resolution", type=float, help="instead of a level: the largest pixel, in CRS units")
     command.set_defaults(run=run)
 
 
@@ -57,9 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with connect() as con:
         con.execute(_QUERY, {name: getattr(arguments, name) for name in _PARAMETERS}).fetchall()
-        sys.stdout.write(
-            box(con, con.sql("SELECT * EXCLUDE (sparse_tiles) FROM temp.cost"), max_rows=_SHOWN_ROWS).text
-        )
+        sys.stdout.write(box(con, con.sql("SELECT * EXCLUDE (sparse_tiles) FROM temp.cost"), max_rows=_SHOWN_ROWS).text)
         tiles, items, requests, request_bytes, pixel_bytes = con.execute(_TOTAL).fetchall()[0]
     print(
         f"{count(tiles, 'tile')} of {count(items, 'item')}: {count(requests, 'range request')}, "

@@ -13,7 +13,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
-from rasteret_sql.cli.console import columns_of_terminal
+from rasteret_sql.cli.console import columns_of_terminal, plain_message
+from rasteret_sql.errors import RasteretError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ _ROW_GROUP_BYTES = 64 << 20
 #: Of a BLOB in a table.
 _SHOWN_BYTES = 32
 
-_VIEW = "_rst_result"
+#: What a result is called by the query over it.
+_NAMED = "_rst_named"
+_PROJECTED = "_rst_projected"
 _NOT_JSON = re.compile(r'("(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b')
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 
@@ -66,7 +69,7 @@ class Box:
 def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
     """Draw the first rows of a result as DuckDB draws tables; the query stops after them."""
     head = _projected(result, lambda name, type_: f"{name}[:{_SHOWN_BYTES}]" if type_ == "BLOB" else name)
-    head.query(_VIEW, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_VIEW} LIMIT {max_rows + 1}")
+    head.query(_PROJECTED, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_PROJECTED} LIMIT {max_rows + 1}")
     ((rows,),) = con.execute("SELECT count(*) FROM temp._rst_shown").fetchall()
     text = io.StringIO()
     with redirect_stdout(text):
@@ -83,7 +86,7 @@ def write_csv(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     texts = _projected(
         result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else f"CAST({name} AS VARCHAR)"
     )
-    for batch in _batches(texts, _batch_rows(result)):
+    for batch in _batches(texts.to_arrow_reader(_batch_rows(result))):
         columns = (map(_cell, column.to_pylist()) for column in batch.columns)
         sink.write("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True)).encode())
 
@@ -92,9 +95,9 @@ def write_json(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     """Write an array of objects, one a line."""
     values = _projected(result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else name)
     fields = ", ".join(f"{quote_literal(name)}: {quote_identifier(name)}" for name in values.columns)
-    objects = _selected(values, f"SELECT to_json({{{fields}}})::VARCHAR FROM {_VIEW}")  # noqa: S608 - quoted
+    objects = values.project(f"to_json({{{fields}}})::VARCHAR AS object")
     separator = "["
-    for batch in _batches(objects, _batch_rows(result)):
+    for batch in _batches(objects.to_arrow_reader(_batch_rows(result))):
         lines = map(_strict_json, batch.column(0).to_pylist())
         sink.write((separator + ",\n".join(lines)).encode())
         separator = ",\n"
@@ -107,7 +110,7 @@ def write_arrow(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
     reader = _renamed(result).to_arrow_reader(_batch_rows(result))
     with pa.ipc.new_stream(sink, reader.schema) as writer:
-        for batch in reader:
+        for batch in _batches(reader):
             writer.write_batch(batch)
 
 
@@ -132,21 +135,17 @@ WRITERS: dict[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
 }
 
 
-def _projected(
-    result: duckdb.DuckDBPyRelation, expression: Callable[[str, str], str]
-) -> duckdb.DuckDBPyRelation:
+def _projected(result: duckdb.DuckDBPyRelation, expression: Callable[[str, str], str]) -> duckdb.DuckDBPyRelation:
     """Change the columns of a result: `expression` gives the SQL for a quoted name and a type."""
     names = [quote_identifier(name) for name in _unique(result.columns)]
     types = [str(type_) for type_ in result.types]
     selected = ", ".join(f"{expression(*pair)} AS {pair[0]}" for pair in zip(names, types, strict=True))
-    return _selected(result, f"SELECT {selected} FROM {_VIEW} AS result({', '.join(names)})")  # noqa: S608 - quoted
-
-
-def _selected(result: duckdb.DuckDBPyRelation, query: str) -> duckdb.DuckDBPyRelation:
-    """Run a query over a result, which it knows by the name of `_VIEW`."""
-    selected = result.query(_VIEW, query)
-    assert selected is not None
-    return selected
+    projected = result.query(
+        _NAMED,
+        f"SELECT {selected} FROM {_NAMED} AS result({', '.join(names)})",  # noqa: S608 - quoted
+    )
+    assert projected is not None
+    return projected
 
 
 def _renamed(result: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
@@ -171,8 +170,22 @@ def _batch_rows(result: duckdb.DuckDBPyRelation) -> int:
     return _BLOB_BATCH_ROWS if any("BLOB" in str(type_) for type_ in result.types) else _BATCH_ROWS
 
 
-def _batches(result: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatch]:
-    yield from result.to_arrow_reader(rows)
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Go through a stream; what fails in the query meanwhile reaches us through Arrow, as errors of all kinds.
+
+    Raises:
+        RasteretError: the query failed.
+    """
+    import pyarrow as pa
+
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (OSError, pa.ArrowException) as error:
+            raise RasteretError(plain_message(str(error))) from error
+        yield batch
 
 
 def _cell(value: str | None) -> str:
@@ -193,7 +206,7 @@ def _strict_json(line: str) -> str:
 def _row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
     group: list[pa.RecordBatch] = []
     rows = held_bytes = 0
-    for batch in reader:
+    for batch in _batches(reader):
         group.append(batch)
         rows += batch.num_rows
         held_bytes += batch.nbytes

@@ -42,17 +42,13 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(
-        commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG
-    )
+    command = new_command(commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG)
     command.add_argument("sql", nargs="?", metavar="SQL", help="the statements; - reads them from stdin")
     command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
     command.add_argument(
         "--format", choices=FORMATS, help="table by default, or what the suffix of the output file says"
     )
-    command.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole"
-    )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole")
     command.add_argument("--db", default=":memory:", metavar="FILE", help="a DuckDB database (in memory)")
     command.add_argument(
         "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"rows that a table shows ({SHOWN_ROWS})"
@@ -86,9 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def last_result(
-    con: duckdb.DuckDBPyConnection, statement: duckdb.Statement
-) -> duckdb.DuckDBPyRelation | None:
+def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.DuckDBPyRelation | None:
     """Give what a statement selects, which runs when it is read; run others, and give what they tell."""
     # Typed as never None, which duckdb 1.5 gives for statements without rows.
     result: duckdb.DuckDBPyRelation | None = con.sql(statement)
@@ -127,9 +121,7 @@ def _format(arguments: argparse.Namespace) -> Format:
         return chosen
     chosen = chosen or SUFFIXES.get(arguments.output.suffix.lower())
     if chosen is None:
-        arguments.usage_error(
-            f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; add --format"
-        )
+        arguments.usage_error(f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; add --format")
     return cast("Format", chosen)
 
 

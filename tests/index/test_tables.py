@@ -76,7 +76,6 @@ def test_a_data_frame_is_a_source(table, tmp_path):
 
 def test_a_geodataframe_gives_its_footprints(table, tmp_path):
     geopandas = pytest.importorskip("geopandas")
-    shapely = pytest.importorskip("shapely")
     frame = geopandas.GeoDataFrame(
         table.select(["href", "item_id"]).to_pandas(), geometry=[shapely.box(1, 2, 3, 4)] * 2, crs="OGC:CRS84"
     )
