@@ -16,6 +16,8 @@ from rasteret_sql.index.sqlfiles import quote_literal, sql_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import duckdb
+
 #: The in-memory catalog that `install` attaches.
 CATALOG = "rasteret_sql"
 
@@ -69,6 +71,14 @@ class SqlObject:
             text,
             f"COMMENT ON MACRO {table}{name} IS {quote_literal(f'{self.comment} Grain: {self.grain}.')}",
         ]
+
+
+def make_public(con: duckdb.DuckDBPyConnection, qualifier: str, *folders: str) -> None:
+    """Make the public macros of some folders in one catalog and schema, with their comments."""
+    for found in sql_objects(*folders):
+        if found.is_public:
+            for statement in found.statements(qualifier=qualifier):
+                con.execute(statement)
 
 
 @cache

@@ -18,7 +18,7 @@ import duckdb
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
 from rasteret_sql.sql import functions
-from rasteret_sql.sql.catalog import CATALOG, sql_objects
+from rasteret_sql.sql.catalog import CATALOG, make_public, sql_objects
 
 if TYPE_CHECKING:
     import os
@@ -107,7 +107,7 @@ def _install(con: duckdb.DuckDBPyConnection) -> None:
         "WHERE database_name = current_database()"
     ).fetchall()
     if is_in_memory and database != CATALOG:
-        _make_public(con, f"{quote_identifier(database)}.main.")
+        make_public(con, f"{quote_identifier(database)}.main.", *_FOLDERS)
     _follow(con, connections)
 
 
@@ -135,7 +135,7 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")
     _make_helpers(con)
-    _make_public(con, f"{CATALOG}.main.")
+    make_public(con, f"{CATALOG}.main.", *_FOLDERS)
     _databases[identity] = connections
     return connections
 
@@ -174,13 +174,6 @@ def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
     for found in sql_objects(*_FOLDERS):
         if not found.is_public:
             for statement in found.statements():
-                con.execute(statement)
-
-
-def _make_public(con: duckdb.DuckDBPyConnection, qualifier: str) -> None:
-    for found in sql_objects(*_FOLDERS):
-        if found.is_public:
-            for statement in found.statements(qualifier=qualifier):
                 con.execute(statement)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
-from rasteret_sql.sql.catalog import CATALOG
+from rasteret_sql.sql.catalog import CATALOG, make_public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,7 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
     import duckdb
 
     name = _named_index(cursor, arguments.index)
+    make_public(cursor, f"{CATALOG}.main.", "macros")
     try:
         cursor.execute(
             f"CREATE OR REPLACE TEMP TABLE explained AS FROM {CATALOG}.main.explain_read{_PASSED}",

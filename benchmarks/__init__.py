@@ -1,0 +1,1 @@
+"""Measurements of our reader and its peers, side by side on one machine: `python -m benchmarks`."""

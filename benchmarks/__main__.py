@@ -1,0 +1,137 @@
+"""`python -m benchmarks`: measures, and prints Markdown; nothing is written into the repository."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
+from benchmarks.measure import ROOT, Contender, Result, is_installed, measure
+from benchmarks.report import describe_machine, table
+from benchmarks.workloads import OURS, WORKLOADS, Workload
+from rasteret_sql.testing import RangeServer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Peers and the module that each needs.
+_MODULES = {"rasterio": "rasterio", "rasteret": "rasteret", "async-geotiff": "async_geotiff"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the workloads asked for; 1 where a reader failed, or did other work than the rest."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    unknown = [name for name in arguments.workloads if name not in WORKLOADS]
+    if unknown:
+        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+    scale = TINY if arguments.tiny else Scale()
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        _say(f"writing files to {folder}")
+        data = write_data(folder, scale)
+        server = stack.enter_context(RangeServer(data.served, latency_s=scale.latency_s, runs_in="process"))
+        job = make_job(data, server)
+        pythons = _pythons(arguments.peer_python, arguments.peers)
+        print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
+        wrong = []
+        for name in arguments.workloads or WORKLOADS:
+            wrong += _run(WORKLOADS[name], job, data, server, pythons, arguments.repeat)
+    for each in wrong:
+        _say(each)
+    return 1 if wrong else 0
+
+
+def _run(
+    workload: Workload, job: dict[str, Any], data: Data, server: RangeServer, pythons: dict[str, str], repeat: int
+) -> list[str]:
+    job = _job_of(workload, job, data.scale)
+    job_path = data.folder / f"{workload.name}.json"
+    job_path.write_text(json.dumps(job), encoding="utf-8")
+    contenders = [
+        Contender(name, pythons[name.partition(",")[0]], call, name in workload.measured_once)
+        for name, call in workload.calls.items()
+        if name.partition(",")[0] in pythons
+    ]
+    if any(contender.name == "rasteret" for contender in contenders):
+        build_rasteret(pythons["rasteret"], job_path, ROOT)
+    is_stream = workload.name == "memory"
+    results = measure(contenders, job_path, server, repeat=1 if is_stream else repeat, warm_up=not is_stream)
+    scale = data.scale
+    numbers = {
+        **job,
+        "items": len(job["files"]),
+        "bands": len(BANDS),
+        "chips": scale.chips,
+        "files": scale.files,
+        "gigabytes": scale.stream_bytes / 1e9,
+    }
+    print(table(workload, workload.title.format(**numbers), results, with_targets=scale != TINY), flush=True)
+    return _what_is_wrong(workload, results, job)
+
+
+def _job_of(workload: Workload, job: dict[str, Any], scale: Scale) -> dict[str, Any]:
+    if workload.name != "W2":
+        return job
+    first = {name: job[name][: scale.full_items] for name in ("files", "item_ids", "times_us")}
+    return {**job, **first}
+
+
+def _what_is_wrong(workload: Workload, results: list[Result], job: dict[str, Any]) -> list[str]:
+    """Say which reader failed or read other pixels, and where we asked for more than one range of each file."""
+    wrong = [f"{workload.name}, {result.contender.name}: {result.failure}" for result in results if result.failure]
+    checksums = {
+        result.contender.name: {run.facts["checksum"] for run in result.runs} for result in results if result.runs
+    }
+    if len(set().union(*checksums.values())) > 1:
+        wrong.append(f"{workload.name}: the pixels differ: {checksums}")
+    ours = next(result for result in results if result.contender.name == OURS)
+    if workload.name == "W1":
+        expected = [("GET", True)] * (len(job["files"]) * len(BANDS))
+        wrong += [
+            f"W1: {len(run.requests)} requests, expected {len(expected)}, each a GET with a range"
+            for run in ours.runs
+            if run.requests != expected
+        ]
+    return wrong
+
+
+def _pythons(peer_python: str | None, peers: Sequence[str] | None) -> dict[str, str]:
+    """Find the interpreter of each reader; a peer that has none is left out."""
+    found = {OURS: sys.executable}
+    for name, module in _MODULES.items():
+        if peers is not None and name not in peers:
+            continue
+        for python in (sys.executable, peer_python):
+            if python is not None and is_installed(python, module):
+                found[name] = python
+                break
+        else:
+            _say(f"{name} is not installed, and left out")
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(WORKLOADS)}; all without it"
+    )
+    parser.add_argument("--repeat", type=int, default=5, help="rounds that count; default 5")
+    parser.add_argument("--peers", nargs="*", choices=list(_MODULES), help="peers that take part; default all")
+    parser.add_argument("--peer-python", help="an interpreter that has the peers which this one lacks")
+    parser.add_argument("--data", type=Path, help="keep the files in this folder; default a temporary one")
+    parser.add_argument("--tiny", action="store_true", help="little of everything, to see that it works")
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What is read: a synthetic collection, many small files and the indexes of both, all served by one local server."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+import rasteret_sql as rs
+from rasteret_sql.testing.collection import bench_collection
+
+if TYPE_CHECKING:
+    from rasteret_sql.testing import RangeServer
+    from rasteret_sql.testing.collection import CollectionInfo
+
+EPSG = 32643
+#: Pixel size and upper left corner of every file of `bench_collection`.
+PIXEL_M, WEST, NORTH = 10.0, 700_000.0, 1_450_000.0
+_DISTINCT_SMALL_FILES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is read.
+
+    Attributes:
+        items: items of the collection, of two bands each.
+        full_items: those of them that are read as a whole.
+        size: height and width of a file, in pixels.
+        tile: height and width of a tile, in pixels.
+        window: height and width of a window and of a chip, in pixels.
+        chips: how many chips are read at a time.
+        files: how many headers are read.
+        stream_bytes: pixels that are streamed through SQL.
+        latency_s: how long the server waits before each answer.
+    """
+
+    items: int = 24
+    full_items: int = 12
+    size: int = 2048
+    tile: int = 512
+    window: int = 256
+    chips: int = 2_000
+    files: int = 1_000
+    stream_bytes: int = 10_000_000_000
+    latency_s: float = 0.03
+
+
+#: Proves that the scripts work; its times mean nothing.
+TINY = Scale(
+    items=2, full_items=1, size=256, tile=64, window=32, chips=10, files=5, stream_bytes=1_000_000, latency_s=0.0
+)
+BANDS = ["red", "nir"]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Files that are there, and the folder for what is made of them."""
+
+    scale: Scale
+    served: Path
+    folder: Path
+    collection: CollectionInfo
+    small: list[Path]
+
+
+def write_data(folder: Path, scale: Scale) -> Data:
+    """Write all files below a folder."""
+    served = folder / "served"
+    collection = bench_collection(
+        served / "collection", items=scale.items, bands=len(BANDS), size=scale.size, tile=scale.tile
+    )
+    return Data(scale, served, folder, collection, _write_small(served / "small", scale))
+
+
+def _write_small(folder: Path, scale: Scale) -> list[Path]:
+    """Write many files of few tiles; most of them are further names of the same few."""
+    side = min(scale.size, 512)
+    distinct = bench_collection(
+        folder / "distinct", items=min(scale.files, _DISTINCT_SMALL_FILES), bands=1, size=side, tile=side // 4
+    )
+    paths = [Path(href) for href in distinct.hrefs]
+    names = [folder / f"{number:04d}.tif" for number in range(scale.files)]
+    for number, name in enumerate(names):
+        name.unlink(missing_ok=True)
+        source = paths[number % len(paths)]
+        try:
+            os.link(source, name)
+        except OSError:
+            shutil.copy(source, name)
+    return names
+
+
+def make_job(data: Data, server: RangeServer) -> dict[str, Any]:
+    """Build the indexes, and give all that the measured processes need to know."""
+    scale, items = data.scale, data.collection.items
+    index = data.folder / "index.parquet"
+    rs.build_index(server.url("collection/items.json"), index)
+    repeated = data.folder / "repeated.parquet"
+    _write_repeated(index, repeated, scale)
+    row, col = scale.tile + scale.tile // 4, scale.tile - scale.window // 2
+    west, south, east, north = items[0].bbox
+    days = [items[0].when, items[scale.full_items - 1].when]
+    rng = random.Random(0)
+    most = scale.size - scale.window
+    return {
+        "index": str(index),
+        "repeated_index": str(repeated),
+        "written_index": str(data.folder / "small.parquet"),
+        "rasteret_folder": str(data.folder / "rasteret" / "bench_records"),
+        "base_url": server.base_url,
+        "bands": BANDS,
+        "crs": f"EPSG:{EPSG}",
+        "epsg": EPSG,
+        "item_ids": [item.item_id for item in items],
+        "times_us": [round(item.when.timestamp() * 1e6) for item in items],
+        "full_datetime": "/".join(f"{day:%Y-%m-%d}" for day in days),
+        "files": [[server.url(item.assets[band]) for band in BANDS] for item in items],
+        "full_items": scale.full_items,
+        "footprint": [west, south, east, north],
+        "size": scale.size,
+        "window": [row, col, scale.window, scale.window],
+        "bounds": _bounds(row, col, scale.window),
+        "all_bounds": _bounds(0, 0, scale.size),
+        "chip_size": scale.window,
+        "chips": [[rng.randrange(scale.items), rng.randint(0, most), rng.randint(0, most)] for _ in range(scale.chips)],
+        "hrefs": [server.url(path) for path in data.small],
+    }
+
+
+def _bounds(row: int, col: int, size: int) -> list[float]:
+    west, north = WEST + PIXEL_M * col, NORTH - PIXEL_M * row
+    return [west, north - PIXEL_M * size, west + PIXEL_M * size, north]
+
+
+def _write_repeated(index: Path, path: Path, scale: Scale) -> None:
+    """Write an index that lists every file many times, each time under an address of its own."""
+    nbytes = scale.items * len(BANDS) * scale.size**2 * 2
+    times = math.ceil(scale.stream_bytes / nbytes)
+    duckdb.execute(
+        f"""
+        COPY (
+            SELECT * REPLACE (item_id || '-' || copy AS item_id, href || '?copy=' || copy AS href),
+            FROM '{index}', range({times}) copies(copy)
+            ORDER BY copy, item_id, asset
+        ) TO '{path}' (FORMAT parquet)
+        """
+    )
+
+
+def build_rasteret(python: str, job_path: Path, root: Path) -> None:
+    """Build rasteret's own collection, with its own Python."""
+    subprocess.run(
+        [python, "-c", "from benchmarks.peers import rasteret; rasteret.build()", str(job_path)],
+        check=True,
+        cwd=root,
+        stdout=subprocess.DEVNULL,
+        stderr=sys.stderr,
+    )

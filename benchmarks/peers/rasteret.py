@@ -1,0 +1,73 @@
+"""rasteret 0.4.1: a collection that was built before, opened and read."""
+
+from __future__ import annotations
+
+from benchmarks.peers.child import Job
+
+
+def build() -> None:
+    """Build the collection that `window` and `full` open."""
+    job = Job()
+    import pyarrow as pa
+    import shapely
+
+    rasteret = _imported()
+
+    xmin, ymin, xmax, ymax = job["footprint"]
+    footprint = shapely.box(xmin, ymin, xmax, ymax)
+    table = pa.table(
+        {
+            "id": job["item_ids"],
+            "datetime": pa.array(job["times_us"], pa.timestamp("us", "UTC")),
+            "geometry": pa.array([footprint.wkb] * len(job["item_ids"]), pa.binary()),
+            "bbox": pa.array(
+                [{"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}] * len(job["item_ids"]),
+                pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")]),
+            ),
+            "proj:epsg": pa.array([job["epsg"]] * len(job["item_ids"]), pa.int64()),
+            "assets": [
+                {band: {"href": href} for band, href in zip(job["bands"], files, strict=True)} for files in job["files"]
+            ],
+        }
+    )
+    rasteret.build_from_table(
+        table,
+        name="bench",
+        workspace_dir=job["rasteret_folder"],
+        enrich_cog=True,
+        band_codes=job["bands"],
+        force=True,
+    )
+    job.end(files=len(job["files"]) * len(job["bands"]))
+
+
+def window() -> None:
+    """Read one window of all items, from a cold start."""
+    job = Job()
+    job.end(_read(_imported(), job, job["bounds"]))
+
+
+def full() -> None:
+    """Read whole files; imports are not part of the read."""
+    job = Job()
+    rasteret = _imported()
+    job.begin()
+    job.end(_read(rasteret, job, job["all_bounds"]))
+
+
+def _imported():
+    import rasteret
+    import rasteret.fetch.cog
+
+    # rasteret reads over https alone. Reading imports this module anyway.
+    rasteret.fetch.cog._OBSTORE_CLIENT_OPTIONS["allow_http"] = "true"  # noqa: SLF001
+    return rasteret
+
+
+def _read(rasteret, job: Job, bounds):
+    import shapely
+
+    collection = rasteret.load(job["rasteret_folder"])
+    return collection.get_numpy(
+        shapely.box(*bounds), bands=job["bands"], geometry_crs=job["epsg"], max_concurrent=128, progress=False
+    )

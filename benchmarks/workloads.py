@@ -1,0 +1,97 @@
+"""The workloads: who takes part, which clock counts, and what we promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+OURS = "rasteret_sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Our time is to be at most `most` times the time of a peer."""
+
+    peer: str
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One comparison.
+
+    Attributes:
+        name: as it is asked for.
+        title: what is done; filled in with the fields of the job.
+        clock: the field of a run that counts.
+        calls: function below `benchmarks.peers` by contender.
+        targets: what we promise.
+        measured_once: contenders so slow that one run has to do.
+    """
+
+    name: str
+    title: str
+    clock: Literal["process_s", "read_s"]
+    calls: dict[str, str]
+    targets: tuple[Target, ...] = ()
+    measured_once: tuple[str, ...] = ()
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "W1",
+            "cold start: a window of {window[2]}² x {bands} bands x {items} items, whole process",
+            "process_s",
+            {
+                OURS: "ours.window",
+                "rasterio": "gdal.window",
+                "rasteret": "rasteret.window",
+                "async-geotiff": "async_geotiff.window",
+            },
+            (Target("rasteret", 0.5), Target("async-geotiff", 1.0)),
+        ),
+        Workload(
+            "W2",
+            "read only: {size}² x {bands} bands x {full_items} items",
+            "read_s",
+            {
+                OURS: "ours.full",
+                "rasterio": "gdal.full",
+                "rasteret": "rasteret.full",
+                "async-geotiff": "async_geotiff.full",
+            },
+            (Target("rasterio", 0.7),),
+        ),
+        Workload(
+            "W3",
+            "read only: {chips} chips of {chip_size}² at random places, {bands} bands of {items} items; "
+            "rasterio is given them sorted by file",
+            "read_s",
+            {
+                OURS: "ours.chips",
+                "rasterio": "gdal.chips_by_file",
+                "rasterio, in the order asked": "gdal.chips_in_order",
+                "rasterio, one open per chip": "gdal.chips_one_by_one",
+            },
+            (Target("rasterio", 1 / 1.8), Target("rasterio, in the order asked", 1 / 1.8)),
+            measured_once=("rasterio, in the order asked", "rasterio, one open per chip"),
+        ),
+        Workload(
+            "W4",
+            "headers of {files} files, whole process; ours also writes Parquet",
+            "process_s",
+            {OURS: "ours.headers", "rasterio": "gdal.headers"},
+        ),
+        Workload(
+            "memory",
+            "{gigabytes:.1f} GB of pixels streamed through SELECT sum(octet_length(pixels)) FROM read_tiles(...)",
+            "read_s",
+            {OURS: "ours.stream"},
+        ),
+    )
+}
+
+#: Peak resident memory of the process that streams.
+MOST_RSS_BYTES = 600_000_000

@@ -1,0 +1,43 @@
+"""The benchmark scripts run, on little data; their times mean nothing here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKLOADS = ("W1", "W2", "W3", "W4", "memory")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--repeat", "1", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_every_workload_gives_a_row_for_our_reader_and_writes_only_into_its_folder(tmp_path):
+    before = sorted(ROOT.glob("*"))
+    done = run(*WORKLOADS, "--peers", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines() if line.startswith("### ")] == [
+        f"### {name}" for name in WORKLOADS
+    ]
+    assert sum(line.startswith("| rasteret_sql") for line in done.stdout.splitlines()) == len(WORKLOADS)
+    assert "failed" not in done.stdout
+    assert sorted(ROOT.glob("*")) == before
+
+
+def test_rasterio_reads_the_same_pixels(tmp_path):
+    pytest.importorskip("rasterio")
+    done = run("W1", "W2", "W3", "--peers", "rasterio", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    # W3 has three ways to read with rasterio.
+    assert sum(line.startswith("| rasterio") for line in done.stdout.splitlines()) == 5
+
+
+def test_an_unknown_workload_is_refused():
+    done = run("W9")
+    assert done.returncode == 2
+    assert "W9" in done.stderr

@@ -1,0 +1,229 @@
+"""The documents say what is so: every fence runs, links resolve, and what is generated is current."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import runpy
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+import rasteret_sql as rs
+from rasteret_sql.cli.main import main
+from rasteret_sql.testing import write_collection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+RUN = frozenset({"python", "sql", "bash"})
+SHOWN = frozenset({"text", "pycon", "json"})
+#: Commands of a checkout, which other tests and CI run.
+EXEMPT = ("make ", "pip install ", "python -m benchmarks", "python docs/generate.py", "duckdb ")
+#: What the comment `<!-- needs: ... -->` over a fence may say, and whether it is there.
+NEEDS = {"real files": SHARED_DATA.is_dir(), "matplotlib": importlib.util.find_spec("matplotlib") is not None}
+REAL_ITEM = "PAIRED_earthsearch-v1_S2A_29RKH_20200219_0_L2A.json"
+REAL_SCENES = "scenes/cogeotiff+rio-tiler-pds/tests/fixtures"
+
+_FENCE = re.compile(
+    r"^(?:<!-- needs: (?P<needs>.+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A block of code in a page."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    needs: str | None
+
+
+def fences(page: Path) -> list[Fence]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Fence(
+            page,
+            text.count("\n", 0, match.start("code")),
+            match["language"],
+            match["code"],
+            match["needs"],
+        )
+        for match in _FENCE.finditer(text)
+    ]
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `rasteret-sql demo` leaves it behind, but smaller, and with the index that pages call s2.parquet."""
+    folder = tmp_path_factory.mktemp("written")
+    collection = write_collection(folder / "demo" / "collection", items=4, tile=256)
+    rs.build_index(collection.document, folder / "s2.parquet")
+    return folder
+
+
+@pytest.fixture
+def workplace(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a page is read in: the collection and its index, and the real files where they are there."""
+    folder = tmp_path / "main"
+    folder.mkdir()
+    (folder / "demo").symlink_to(written / "demo")
+    (folder / "s2.parquet").write_bytes((written / "s2.parquet").read_bytes())
+    if SHARED_DATA.is_dir():
+        (tmp_path / "shared").symlink_to(SHARED_DATA.parent)
+        (folder / "item.json").symlink_to(SHARED_DATA / "stac" / REAL_ITEM)
+        (folder / "mirror").symlink_to(SHARED_DATA / REAL_SCENES)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+class Reader:
+    """Runs the fences of a page one after the other, as a reader would who pastes them."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.con = rs.connect()
+
+    def run(self, fence: Fence) -> None:
+        getattr(self, f"_run_{fence.language}")(fence)
+
+    def _run_python(self, fence: Fence) -> None:
+        # Empty lines before the code give tracebacks the line numbers of the page.
+        code = "\n" * fence.line + fence.code
+        exec(compile(code, fence.page.name, "exec"), self.names)
+
+    def _run_sql(self, fence: Fence) -> None:
+        for statement in self.con.extract_statements(fence.code):
+            self.con.execute(statement).fetchall()
+
+    def _run_bash(self, fence: Fence) -> None:
+        for line in fence.code.replace("\\\n", " ").splitlines():
+            if not line.strip() or line.startswith(("#", *EXEMPT)):
+                continue
+            program, *arguments = shlex.split(line, comments=True)
+            assert program == "rasteret-sql", f"neither run nor exempt: {line}"
+            assert main(arguments) == 0, line
+
+
+@pytest.fixture
+def reader(workplace: Path) -> Iterator[Reader]:
+    page_reader = Reader()
+    yield page_reader
+    page_reader.con.close()
+    for value in page_reader.names.values():
+        if isinstance(value, duckdb.DuckDBPyConnection):
+            value.close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_every_fence_runs(page: Path, reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    skipped: list[str] = []
+    for fence in fences(page):
+        assert fence.language in RUN | SHOWN, f"{page.name}:{fence.line}: a fence without a known language"
+        if fence.language in SHOWN:
+            continue
+        if fence.needs is not None and not NEEDS[fence.needs]:
+            skipped.append(f"line {fence.line} needs {fence.needs}")
+            continue
+        try:
+            reader.run(fence)
+        except Exception as error:
+            error.add_note(f"{page.name}:{fence.line}\n{capsys.readouterr().err}")
+            raise
+    if skipped:
+        pytest.skip(f"{page.name}: all else ran, but {'; '.join(skipped)}")
+
+
+def test_the_main_path_works_on_real_files(workplace: Path) -> None:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no folder of real files at {SHARED_DATA}")
+    scenes = f"../shared/data/{REAL_SCENES}/"
+    report = rs.build_index(
+        f"../shared/data/stac/{REAL_ITEM}",
+        "s2.parquet",
+        href_map={"https://sentinel-cogs.s3.us-west-2.amazonaws.com/": scenes + "sentinel-cogs/"},
+    )
+    assert report.rows
+    assert rs.build_index(scenes + "**/S2A_29RKH*/*.tif", "files.parquet", pattern="{item_id}/{asset}.tif").rows
+    area: dict[str, Any] = {"bands": ["red", "nir"], "bbox": (-11.5, 24.6, -11.4, 24.7)}
+    with rs.connect() as con:
+        assert len(con.sql("FROM 's2.parquet' WHERE asset = 'red'").fetchall()) == 1
+        tiles = con.sql(
+            "SELECT item_id, band, tile_row, tile_col, octet_length(pixels) FROM read_tiles('s2.parquet', "
+            "bands := ['red', 'nir'], bbox := [-11.5, 24.6, -11.4, 24.7]) WHERE datetime >= '2020-02-01'"
+        ).fetchall()
+        assert tiles
+        assert con.sql("FROM tile_plan('s2.parquet', bands := ['red'])").fetchall()
+        assert con.sql("FROM explain_read('s2.parquet', bands := ['red'])").fetchall()
+        assert rs.read_tiles(con.sql("FROM 's2.parquet' WHERE asset = 'red'")).read_next_batch().num_rows
+    array = rs.to_numpy("s2.parquet", **area)
+    assert array.shape[:2] == (1, 2)
+    assert rs.to_xarray("s2.parquet", **area).red.dims == ("time", "y", "x")
+
+
+def test_generated_pages_are_current(capsys: pytest.CaptureFixture[str]) -> None:
+    code = runpy.run_path(str(ROOT / "docs" / "generate.py"))["main"](["--check"])
+    assert code == 0, capsys.readouterr().err
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    for name in rs.__all__:
+        assert inspect.getdoc(getattr(rs, name)), name
+        assert f"### {name}\n" in reference or name == "RasteretError", name
+    assert "RasteretError\n├──" in reference
+
+
+def test_every_public_sql_function_is_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    with rs.connect() as con:
+        rows = con.sql(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE database_name = 'rasteret_sql' "
+            "AND NOT internal AND NOT starts_with(function_name, '_')"
+        ).fetchall()
+    assert rows
+    for (name,) in rows:
+        assert f"## {name}\n" in reference
+
+
+def test_every_column_of_a_reference_table_is_explained() -> None:
+    reference = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    unexplained = [line for line in reference.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page: Path) -> None:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for match in _LINK.finditer(text):
+        target, _, anchor = match["target"].partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), f"{page.name}: {match['target']}"
+        if anchor:
+            headings = _HEADING.findall(_FENCE.sub("", found.read_text(encoding="utf-8")))
+            assert anchor in {_anchor(heading) for heading in headings}, f"{page.name}: {match['target']}"
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def test_every_page_is_on_the_map() -> None:
+    linked = {match["target"] for match in _LINK.finditer((ROOT / "docs" / "index.md").read_text(encoding="utf-8"))}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= linked
