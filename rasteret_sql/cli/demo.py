@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rasteret_sql.testing.server import RangeServer
 
 _ITEMS = 12
+_SIZE = 768
 _TILE = 256
 #: The area is the collection's site with as much of its surroundings, rounded to what is printed.
 _AREA_FACTOR, _AREA_DIGITS = 1.6, 4
@@ -105,7 +106,7 @@ class _Demo:
         self._heading("A Sentinel-2-like collection: 12 dates, red, green, blue, nir and scl, two UTM zones")
         print()
         began_s = time.perf_counter()
-        written = write_collection(self.folder / "collection", items=_ITEMS, tile=_TILE)
+        written = write_collection(self.folder / "collection", items=_ITEMS, size=_SIZE, tile=_TILE)
         written_bytes = sum(Path(path).stat().st_size for path in written.hrefs)
         print(f"{written.document}: {count(len(written.hrefs), 'GeoTIFF')}, {size(written_bytes)}")
         self._timing(began_s)

@@ -93,18 +93,13 @@ ORDER BY ALL;"""  # noqa: S608 - quoted
     def ndvi(self) -> str:
         """Mean NDVI of the tiles that touch the area, per date, without clouds."""
         return f"""\
-CREATE OR REPLACE TEMP MACRO uint8s(pixels) AS
-    list_transform(regexp_extract_all(hex(pixels), '..'), lambda x: ('0x' || x)::INTEGER);
-CREATE OR REPLACE TEMP MACRO uint16s(pixels) AS  -- little-endian
-    list_transform(regexp_extract_all(hex(pixels), '....'), lambda x: ('0x' || x[3:4] || x[1:2])::INTEGER);
-
 WITH
 tiles AS (
     SELECT
         datetime, crs, tile_row, tile_col,
-        uint16s(any_value(pixels) FILTER (band_name = 'red')) AS red,
-        uint16s(any_value(pixels) FILTER (band_name = 'nir')) AS nir,
-        uint8s(any_value(pixels) FILTER (band_name = 'scl')) AS scl  -- 4 vegetation, 5 bare soil, 6 water
+        rst_to_list(any_value(pixels) FILTER (band_name = 'red'), 'uint16') AS red,
+        rst_to_list(any_value(pixels) FILTER (band_name = 'nir'), 'uint16') AS nir,
+        rst_to_list(any_value(pixels) FILTER (band_name = 'scl'), 'uint8') AS scl  -- 4 vegetation, 5 bare soil, 6 water
     FROM read_tiles(
         {_quoted(self.index)}, bands := ['red', 'nir', 'scl'], bbox := {self._box}, resolution := 20
     )
