@@ -21,6 +21,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 

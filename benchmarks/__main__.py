@@ -60,8 +60,8 @@ def _run(
     ]
     if any(contender.name == "rasteret" for contender in contenders):
         build_rasteret(pythons["rasteret"], job_path, ROOT)
-    is_stream = workload.name == "memory"
-    results = measure(contenders, job_path, server, repeat=1 if is_stream else repeat, warm_up=not is_stream)
+    rounds = 1 if workload.name == "memory" else repeat
+    results = measure(contenders, job_path, server, repeat=rounds, warm_up=rounds > 1)
     scale = data.scale
     numbers = {
         **job,

@@ -195,7 +195,7 @@ levelled AS (
             ELSE coalesce(list_max(list_filter(range(len(c.levels)), lambda n:
                 abs(c.transform[1]) * c.levels[1].width / c.levels[n + 1].width <= resolution * 1.000001
             )), 0)
-        END AS level,
+        END::INTEGER AS level,
         c.levels
     FROM candidates AS c
     JOIN chosen_bands AS b

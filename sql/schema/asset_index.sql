@@ -18,11 +18,11 @@ CREATE TABLE asset_index (
         name VARCHAR,                     -- "B04", "red"
         band INTEGER,                     -- 1-based number in the file
         common_name VARCHAR,              -- of the STAC eo extension
-        description VARCHAR,
+        description VARCHAR,              -- as the TIFF has it
         nodata DOUBLE,                    -- NULL where the band has none
         scale DOUBLE,                     -- physical = stored * scale + offset
-        "offset" DOUBLE,
-        unit VARCHAR,
+        "offset" DOUBLE,                  -- see scale
+        unit VARCHAR,                     -- of physical values
         is_alpha BOOLEAN                  -- the band is the alpha channel
     )[],
     dtype VARCHAR,                        -- numpy name, "uint16"
@@ -30,22 +30,22 @@ CREATE TABLE asset_index (
     transform DOUBLE[],                   -- affine (a, b, c, d, e, f), pixel corner to CRS
     width INTEGER,                        -- pixels, level 0
     height INTEGER,                       -- pixels, level 0
-    samples_per_pixel INTEGER,
+    samples_per_pixel INTEGER,            -- bands in the file
     planar BOOLEAN,                       -- one plane of tiles per band
     compression VARCHAR,                  -- of level 0: "deflate", "lzw", ...
     predictor INTEGER,                    -- of level 0; TIFF Predictor
     photometric VARCHAR,                  -- of level 0: "minisblack", "ycbcr", ...
     byte_order VARCHAR,                   -- "little" or "big"
-    bigtiff BOOLEAN,
+    bigtiff BOOLEAN,                      -- 64-bit offsets
     levels STRUCT(
         width INTEGER,                    -- pixels
         height INTEGER,                   -- pixels
         format STRUCT(
-            byte_order VARCHAR,
-            dtype VARCHAR,
-            bits_per_sample INTEGER,
-            samples_per_pixel INTEGER,
-            planar BOOLEAN,
+            byte_order VARCHAR,           -- "little" or "big"
+            dtype VARCHAR,                -- numpy name of decoded samples
+            bits_per_sample INTEGER,      -- in the file; may be fewer than the dtype has
+            samples_per_pixel INTEGER,    -- over all planes
+            planar BOOLEAN,               -- one plane of tiles per band
             compression INTEGER,          -- TIFF Compression
             predictor INTEGER,            -- TIFF Predictor
             photometric INTEGER,          -- TIFF PhotometricInterpretation
@@ -53,9 +53,9 @@ CREATE TABLE asset_index (
             tile_width INTEGER,           -- pixels
             tile_height INTEGER,          -- pixels
             tiled BOOLEAN,                -- false: strips
-            jpeg_tables BLOB,
-            ycbcr_subsampling INTEGER[],
-            codec_parameters INTEGER[]
+            jpeg_tables BLOB,             -- TIFF JPEGTables, or NULL
+            ycbcr_subsampling INTEGER[],  -- TIFF YCbCrSubSampling: horizontal, vertical
+            codec_parameters INTEGER[]    -- of further tags that a codec needs
         ),
         tile_offsets BIGINT[],            -- bytes; plane by plane, row by row
         tile_byte_counts BIGINT[],        -- 0: sparse
@@ -85,6 +85,6 @@ CREATE TABLE asset_index (
     )[],                                  -- level 0 is full resolution, then the overviews
     file_size BIGINT,                     -- bytes
     etag VARCHAR,                         -- of the file that was indexed; reads send it as If-Match
-    last_modified TIMESTAMP WITH TIME ZONE,
-    indexed_at TIMESTAMP WITH TIME ZONE
+    last_modified TIMESTAMP WITH TIME ZONE,  -- of the file that was indexed, where the store says it
+    indexed_at TIMESTAMP WITH TIME ZONE   -- when its header was read
 );
