@@ -59,10 +59,11 @@ WORKLOADS = {
             {
                 OURS: "ours.full",
                 "rasterio": "gdal.full",
+                "rasterio, GDAL's chunk size": "gdal.full_usual",
                 "rasteret": "rasteret.full",
                 "async-geotiff": "async_geotiff.full",
             },
-            (Target("rasterio", 0.7),),
+            (Target("rasterio", 0.7), Target("rasterio, GDAL's chunk size", 0.7)),
         ),
         Workload(
             "W3",

@@ -31,10 +31,7 @@ def merge_bands(bands: Sequence[Band], band_lists: Sequence[BandList], asset: st
         One entry per band, with the fields of `bands` in the index.
     """
     fitting = [described for described in (_fitted(bands, one) for one in band_lists) if described]
-    return [
-        _merged(band, [described[at] for described in fitting], asset, len(bands))
-        for at, band in enumerate(bands)
-    ]
+    return [_merged(band, [described[at] for described in fitting], asset, len(bands)) for at, band in enumerate(bands)]
 
 
 def _fitted(bands: Sequence[Band], described: BandList) -> list[Mapping[str, Any]]:
@@ -48,9 +45,7 @@ def _fitted(bands: Sequence[Band], described: BandList) -> list[Mapping[str, Any
     return []
 
 
-def _merged(
-    band: Band, described: Sequence[Mapping[str, Any]], asset: str, band_count: int
-) -> dict[str, Any]:
+def _merged(band: Band, described: Sequence[Mapping[str, Any]], asset: str, band_count: int) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for entry in described:
         for name in _TEXTS:

@@ -166,16 +166,12 @@ def _options(
     if assets is not None and (
         isinstance(assets, str) or not assets or not all(isinstance(asset, str) for asset in assets)
     ):
-        raise InvalidArgumentError(
-            f"assets: got {assets!r}, expected a list of asset keys, such as ['red', 'nir']"
-        )
+        raise InvalidArgumentError(f"assets: got {assets!r}, expected a list of asset keys, such as ['red', 'nir']")
     for name, value in (("pattern", pattern), ("collection", collection)):
         if value is not None and (not isinstance(value, str) or not value):
             raise InvalidArgumentError(f"{name}: got {value!r}, expected a text")
     compiled = PathPattern.compile(pattern) if pattern is not None else None
-    return StacOptions(
-        frozenset(assets) if assets is not None else None, collection, dict(href_map or {})
-    ), compiled
+    return StacOptions(frozenset(assets) if assets is not None else None, collection, dict(href_map or {})), compiled
 
 
 def _checked(
@@ -188,9 +184,7 @@ def _checked(
 ) -> BuildRequest:
     options, compiled = _options(href_map, pattern, collection, assets)
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidArgumentError(
-            f"path: got {path!r}, expected the path of the index that is to be written"
-        )
+        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index that is to be written")
     target = Path(path).expanduser()
     if target.is_dir():
         raise InvalidArgumentError(
@@ -199,9 +193,7 @@ def _checked(
     if not target.parent.is_dir():
         raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
     if not os.access(target.parent, os.W_OK):
-        raise InvalidArgumentError(
-            f"path: the folder {target.parent} cannot be written to; choose another one"
-        )
+        raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
     sources, described = resolve_source(source, compiled, options)
     definition = {
         "source": described,

@@ -70,9 +70,7 @@ def bounds_of(geometry: bytes | None) -> dict[str, float] | None:
 
     bounds = shapely.bounds(shapely.from_wkb(geometry)).tolist()
     xmin, ymin, xmax, ymax = bounds
-    if not all(map(math.isfinite, bounds)) or not (
-        -360 <= xmin <= xmax <= 360 and -90.001 <= ymin <= ymax <= 90.001
-    ):
+    if not all(map(math.isfinite, bounds)) or not (-360 <= xmin <= xmax <= 360 and -90.001 <= ymin <= ymax <= 90.001):
         return None
     return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
 
@@ -107,9 +105,7 @@ def _is_same_grid(ours: Sequence[float], theirs: Sequence[Any], width: int, heig
         return False
     tolerance = SAME_GRID_PIXELS * max(abs(ours[0]), abs(ours[1]), abs(ours[3]), abs(ours[4]))
     spans = (width, height, 1, width, height, 1)
-    return all(
-        abs(our - their) * span <= tolerance for our, their, span in zip(ours, theirs[:6], spans, strict=True)
-    )
+    return all(abs(our - their) * span <= tolerance for our, their, span in zip(ours, theirs[:6], spans, strict=True))
 
 
 @lru_cache(maxsize=256)
@@ -120,9 +116,7 @@ def _is_same_crs(ours: str, theirs: str) -> bool:
 
     try:
         # Axis order is no difference: the axes of a transform are always x, y.
-        same: bool = pyproj.CRS.from_user_input(ours).equals(
-            pyproj.CRS.from_user_input(theirs), ignore_axis_order=True
-        )
+        same: bool = pyproj.CRS.from_user_input(ours).equals(pyproj.CRS.from_user_input(theirs), ignore_axis_order=True)
     except pyproj.exceptions.ProjError:
         return False
     return same
@@ -142,12 +136,8 @@ def _outline(width: int, height: int) -> tuple[npt.NDArray[np.float64], npt.NDAr
     cols = np.linspace(0.0, width, POINTS_PER_EDGE)
     rows = np.linspace(0.0, height, POINTS_PER_EDGE)
     return (
-        np.concatenate(
-            [cols, np.full(POINTS_PER_EDGE - 1, width), cols[-2::-1], np.zeros(POINTS_PER_EDGE - 1)]
-        ),
-        np.concatenate(
-            [np.zeros(POINTS_PER_EDGE), rows[1:], np.full(POINTS_PER_EDGE - 1, height), rows[-2::-1]]
-        ),
+        np.concatenate([cols, np.full(POINTS_PER_EDGE - 1, width), cols[-2::-1], np.zeros(POINTS_PER_EDGE - 1)]),
+        np.concatenate([np.zeros(POINTS_PER_EDGE), rows[1:], np.full(POINTS_PER_EDGE - 1, height), rows[-2::-1]]),
     )
 
 

@@ -93,9 +93,7 @@ async def read_header(href: str) -> FileHeader:
         fetched_bytes += sum(end - start for start, end in ranges)
         if fetched_bytes > MAX_HEADER_BYTES:
             break
-        parts = await asyncio.gather(
-            *(store.fetch(href, start, end, if_match=first.etag) for start, end in ranges)
-        )
+        parts = await asyncio.gather(*(store.fetch(href, start, end, if_match=first.etag) for start, end in ranges))
         requests += len(ranges)
         for (_, end), part in zip(ranges, parts, strict=True):
             buffer.add(part.start, part.data)

@@ -75,8 +75,7 @@ def info(path: str | os.PathLike[str]) -> IndexInfo:
             return _describe(con, file)
     except duckdb.Error as error:
         raise InvalidIndexError(
-            f"{file} is not an index: DuckDB cannot read it as Parquet ({error}). "
-            f"{_REMEDY.format('index.parquet')}"
+            f"{file} is not an index: DuckDB cannot read it as Parquet ({error}). {_REMEDY.format('index.parquet')}"
         ) from error
 
 

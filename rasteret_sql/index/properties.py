@@ -21,9 +21,7 @@ _TIMES = frozenset({"created", "updated", "published", "expires", "unpublished"}
 _RENAMED = "properties:{}"
 
 
-def create_properties_view(
-    con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path]
-) -> None:
+def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path]) -> None:
     """Make the view `properties`: `item_no`, and one column per property.
 
     A number stays a number, objects become structs, and where values of different kinds share a name the

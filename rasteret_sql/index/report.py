@@ -70,9 +70,7 @@ class BuildReport:
             "  assets: " + ", ".join(f"{key} ({rows})" for key, rows in self.assets.items()),
         ]
         if self.left_out:
-            lines.append(
-                "  left out: " + ", ".join(f"{count} {kind}" for kind, count in self.left_out.items())
-            )
+            lines.append("  left out: " + ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()))
         if self.proj_mismatches:
             lines.append(
                 f"  {_count(self.proj_mismatches, 'asset')} whose STAC proj: fields contradict the TIFF "

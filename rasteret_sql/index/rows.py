@@ -71,9 +71,7 @@ def header_schema() -> pa.Schema:
     return pa.schema([pa.field("asset_no", pa.int64()), *of_headers])
 
 
-def stage_headers(
-    con: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[int], None]
-) -> HeaderCounts:
+def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[int], None]) -> HeaderCounts:
     """Read the headers of all staged assets and stage their rows.
 
     Args:
@@ -122,9 +120,7 @@ def _stage(file: ParquetFile, read: Sequence[_Read], schema: pa.Schema, counts: 
         asset, _ = read[0]
         message = str(error)
         if not isinstance(error, RasteretError):
-            message = (
-                f"{redact(asset['read_href'])}: its header does not fit the index ({message}); leave it out."
-            )
+            message = f"{redact(asset['read_href'])}: its header does not fit the index ({message}); leave it out."
         counts.failures.append(_failure(asset, type(error).__name__, message))
         return
     file.write(batch)

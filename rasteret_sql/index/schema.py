@@ -45,9 +45,7 @@ def index_schema() -> pa.Schema:
         con.execute(sql_file("schema/asset_index.sql"))
         table = con.sql("SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index").to_arrow_table()
     utc = pa.timestamp("us", tz="UTC")
-    return pa.schema(
-        [field.with_type(utc) if pa.types.is_timestamp(field.type) else field for field in table.schema]
-    )
+    return pa.schema([field.with_type(utc) if pa.types.is_timestamp(field.type) else field for field in table.schema])
 
 
 @cache

@@ -33,9 +33,7 @@ def sql_file(name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidArgumentError(
-            f"{name!r}: no such SQL file in {sql_folder()}; is the package complete?"
-        ) from error
+        raise InvalidArgumentError(f"{name!r}: no such SQL file in {sql_folder()}; is the package complete?") from error
 
 
 def quote_identifier(name: str) -> str:

@@ -37,9 +37,7 @@ def write_index(con: duckdb.DuckDBPyConnection, path: Path, metadata: Mapping[st
     """
     import duckdb
 
-    row = con.execute(
-        "SELECT min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax) FROM headers"
-    ).fetchone()
+    row = con.execute("SELECT min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax) FROM headers").fetchone()
     bounds = row if row is not None and row[0] is not None else None
     pairs = {"geo": geo_metadata(bounds), **metadata}
     values = ", ".join(f"{quote_identifier(key)}: {quote_literal(value)}" for key, value in pairs.items())

@@ -52,6 +52,4 @@ def _after_fork_in_child() -> None:
         reset()
 
 
-os.register_at_fork(
-    before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=_after_fork_in_child)

@@ -227,9 +227,7 @@ def _as_url(asked: Asked) -> URL:
         if url.host:
             return url
     except ValueError as error:
-        raise InvalidArgumentError(
-            f"{asked}: this is not a valid URL. Check host, port and escapes."
-        ) from error
+        raise InvalidArgumentError(f"{asked}: this is not a valid URL. Check host, port and escapes.") from error
     raise InvalidArgumentError(f"{asked}: this URL has no host; expected http(s)://host/path.")
 
 

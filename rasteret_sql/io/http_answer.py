@@ -154,8 +154,7 @@ def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchErro
         )
     if status in {404, 410}:
         return AssetNotFoundError(
-            f"{answered}; expected 206. There is no such file: check the URL, or refresh or rebuild the "
-            f"index."
+            f"{answered}; expected 206. There is no such file: check the URL, or refresh or rebuild the index."
         )
     if status == 412:
         etag = headers.get("ETag")

@@ -202,9 +202,7 @@ def _mapped(error: Exception, asked: Asked) -> Exception:
         return AssetNotFoundError(
             f"{asked}: there is no such object. Check bucket and key, or refresh or rebuild the index."
         )
-    if isinstance(
-        error, PermissionError | exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
-    ):
+    if isinstance(error, PermissionError | exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         return _denied(asked, "the store refused")
     if isinstance(error, exceptions.InvalidPathError | ValueError):
         return InvalidArgumentError(f"{asked}: the key is not valid. Check it for empty or '..' parts.")
@@ -227,9 +225,7 @@ def _mapped_text(asked: Asked, text: str, debug: str) -> Exception:
             f"(abfss://container@account.dfs.core.windows.net/path) or in AZURE_STORAGE_ACCOUNT_NAME."
         )
     if "redirect" in said.lower():
-        return TransportError(
-            f"{asked}: the bucket is in another region. Set AWS_REGION to the one of the bucket."
-        )
+        return TransportError(f"{asked}: the bucket is in another region. Set AWS_REGION to the one of the bucket.")
     shown = re.sub(r"\?\S*", "", text).rstrip(". ")
     return TransportError(f"{asked}: {shown}. Check the network, the endpoint and the region.")
 

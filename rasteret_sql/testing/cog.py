@@ -130,9 +130,7 @@ class CogOptions:
         if self.transform is not None and len(self.transform) not in (6, 9):
             raise InvalidArgumentError(f"transform={self.transform!r}; give the numbers (a, b, c, d, e, f)")
         if self.block_leaders and not self._may_frame:
-            raise InvalidArgumentError(
-                "block_leaders with strips, planes or IFDs behind the pixels; leave it out"
-            )
+            raise InvalidArgumentError("block_leaders with strips, planes or IFDs behind the pixels; leave it out")
 
     @property
     def _may_frame(self) -> bool:
@@ -419,9 +417,7 @@ def _colormap(options: CogOptions, bits: int) -> list[int]:
     """Give the ColorMap: all reds, all greens, all blues, as 16-bit values."""
     table = np.zeros((0, 3), np.uint8) if options.colormap is None else np.asarray(options.colormap)
     if table.shape != (2**bits, 3):
-        raise InvalidArgumentError(
-            f'photometric="palette" with a colormap of shape {table.shape}; give ({2**bits}, 3)'
-        )
+        raise InvalidArgumentError(f'photometric="palette" with a colormap of shape {table.shape}; give ({2**bits}, 3)')
     colours: list[int] = (table.astype(np.uint16).T.ravel() * 257).tolist()
     return colours
 

@@ -127,9 +127,7 @@ def write_collection(
         InvalidArgumentError: `items` or `size` is not possible.
     """
     if not 1 <= items <= _CYCLES or size < 256 or size % 2:
-        raise InvalidArgumentError(
-            f"items={items}, size={size}; give 1 to {_CYCLES} items, and an even size from 256"
-        )
+        raise InvalidArgumentError(f"items={items}, size={size}; give 1 to {_CYCLES} items, and an even size from 256")
     folder = Path(folder)
     tiles, views, site = _tiles(size, seed)
     days = [_CYCLE_DAYS * round(_CYCLES * number / items) for number in range(items)]
@@ -140,9 +138,7 @@ def write_collection(
         options = SceneOptions(cloud_cover=_CLOUDS[when.month - 1], swath_edge=edge)
         at = tiles[number % 2]
         scene = views[number % 2].scene(when, options)
-        return _write_item(
-            folder / COLLECTION_ID, at, when, scene, tile, cloudy=number not in without_cloud_cover
-        )
+        return _write_item(folder / COLLECTION_ID, at, when, scene, tile, cloudy=number not in without_cloud_cover)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         written = list(pool.map(write, range(items)))
@@ -218,9 +214,7 @@ def bench_collection(
     shape = (size, size)
     features = []
     for item_id, when in zip(ids, whens, strict=True):
-        assets = {
-            key: stac_json.band_asset(f"./{item_id}/{key}.tif", key, shape, at.transform()) for key in keys
-        }
+        assets = {key: stac_json.band_asset(f"./{item_id}/{key}.tif", key, shape, at.transform()) for key in keys}
         properties = {"eo:cloud_cover": 0.0, "proj:epsg": at.epsg, "proj:code": f"EPSG:{at.epsg}"}
         features.append(stac_json.item(item_id, _BENCH_ID, when, footprint, properties, assets))
     document = folder / "items.json"

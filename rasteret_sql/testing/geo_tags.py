@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def geo_tags(
-    crs: str | None, transform: Sequence[float] | None, area_or_point: Literal["area", "point"]
-) -> list[Tag]:
+def geo_tags(crs: str | None, transform: Sequence[float] | None, area_or_point: Literal["area", "point"]) -> list[Tag]:
     """Give GeoTIFF's tags (OGC 19-008r4): the grid and, by its code, the CRS.
 
     Raises:
@@ -62,9 +60,7 @@ def _crs_code(crs: str) -> tuple[bool, int]:
     raise InvalidArgumentError(f'crs={crs!r}; give the code of an EPSG CRS such as "EPSG:32643", or None')
 
 
-def metadata_tags(
-    dataset: Mapping[str, str], bands: Mapping[str, Sequence[str] | Sequence[float] | None]
-) -> list[Tag]:
+def metadata_tags(dataset: Mapping[str, str], bands: Mapping[str, Sequence[str] | Sequence[float] | None]) -> list[Tag]:
     """Give the GDAL_METADATA tag, where there is anything to say.
 
     Args:
@@ -72,13 +68,9 @@ def metadata_tags(
         bands: values per band by GDAL's role: `"description"`, `"scale"`, `"offset"`, `"unittype"`.
     """
     # GDAL escapes values twice and undoes both, "for backward compatibility" (its geotiff.cpp says).
-    items = [
-        f"  <Item name={quoteattr(name)}>{escape(escape(value))}</Item>" for name, value in dataset.items()
-    ]
+    items = [f"  <Item name={quoteattr(name)}>{escape(escape(value))}</Item>" for name, value in dataset.items()]
     for role, values in bands.items():
-        texts = [
-            escape(escape(value)) if isinstance(value, str) else number_text(value) for value in values or ()
-        ]
+        texts = [escape(escape(value)) if isinstance(value, str) else number_text(value) for value in values or ()]
         for sample, text in enumerate(texts):
             items.append(f'  <Item name="{role.upper()}" sample="{sample}" role="{role}">{text}</Item>')
     if not items:

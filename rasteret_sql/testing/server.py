@@ -199,17 +199,11 @@ class _InProcess:
 
 
 def _to_json(faults: Faults) -> dict[str, list[dict[str, Any] | None]]:
-    return {
-        path: [None if fault is None else asdict(fault) for fault in listed]
-        for path, listed in faults.items()
-    }
+    return {path: [None if fault is None else asdict(fault) for fault in listed] for path, listed in faults.items()}
 
 
 def _from_json(faults: dict[str, list[dict[str, Any] | None]]) -> Faults:
-    return {
-        path: [None if fields is None else Fault(**fields) for fields in listed]
-        for path, listed in faults.items()
-    }
+    return {path: [None if fields is None else Fault(**fields) for fields in listed] for path, listed in faults.items()}
 
 
 def _serve_parent() -> None:

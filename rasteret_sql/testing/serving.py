@@ -203,9 +203,7 @@ class Serving:
 class _Sending:
     """Sends one answer, as right or wrong as its fault says; `nbytes` of its body went out so far."""
 
-    def __init__(
-        self, connection: socket.socket, asked: _Asked, answer: _Answer, descriptor: int | None
-    ) -> None:
+    def __init__(self, connection: socket.socket, asked: _Asked, answer: _Answer, descriptor: int | None) -> None:
         self.nbytes = 0
         self._loop = asyncio.get_running_loop()
         self._connection = connection

@@ -42,9 +42,7 @@ def band_asset(href: str, key: str, shape: tuple[int, int], transform: Sequence[
         "title": f"{key} ({name})",
         "roles": ["data", "reflectance"],
         "gsd": transform[0],
-        "eo:bands": [
-            {"name": name, "common_name": key, "center_wavelength": centre, "full_width_half_max": width}
-        ],
+        "eo:bands": [{"name": name, "common_name": key, "center_wavelength": centre, "full_width_half_max": width}],
         "raster:bands": [
             {
                 "nodata": 0,

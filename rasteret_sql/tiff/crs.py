@@ -209,9 +209,7 @@ def _plain_code(keys: GeoKeys) -> int | None:
 
 def _has_heights(keys: Mapping[int, Any]) -> bool:
     """Whether GDAL reports a vertical CRS too: it does for files of GeoTIFF 1.1."""
-    return bool(keys.get(REVISION)) and any(
-        key in keys for key in (VERTICAL_TYPE, VERTICAL_CITATION, VERTICAL_DATUM)
-    )
+    return bool(keys.get(REVISION)) and any(key in keys for key in (VERTICAL_TYPE, VERTICAL_CITATION, VERTICAL_DATUM))
 
 
 def _is_code(value: object) -> bool:
@@ -266,8 +264,7 @@ def _with_vertical(crs: Any, keys: Mapping[int, Any]) -> Any:
         name = named.get("VCS Name") or named.get("GCS Name") or "unknown"
         unit, size = _LINEAR_UNITS.get(keys.get(VERTICAL_UNITS, 9001), _LINEAR_UNITS[9001])
         vertical = CRS.from_wkt(
-            f"VERT_CS[{_quoted(name)},VERT_DATUM[{_quoted(datum)},2005],UNIT[{_quoted(unit)},{size!r}],"
-            'AXIS["Up",UP]]'
+            f'VERT_CS[{_quoted(name)},VERT_DATUM[{_quoted(datum)},2005],UNIT[{_quoted(unit)},{size!r}],AXIS["Up",UP]]'
         )
     return CompoundCRS(f"{crs.name} + {vertical.name}", [crs, vertical])
 
@@ -389,9 +386,7 @@ def _spheroid(keys: Mapping[int, Any], named: Mapping[str, str]) -> str | None:
     inverse = keys.get(INVERSE_FLATTENING)
     name = named.get("Ellipsoid", "unknown")
     if _is_code(code) or (major is None and _is_code(keys.get(DATUM))):
-        known: Any = (
-            _from_epsg("Ellipsoid", code) if _is_code(code) else _from_epsg("Datum", keys[DATUM]).ellipsoid
-        )
+        known: Any = _from_epsg("Ellipsoid", code) if _is_code(code) else _from_epsg("Datum", keys[DATUM]).ellipsoid
         name = known.name
         if major is None:
             major, inverse, minor = known.semi_major_metre, known.inverse_flattening, None

@@ -93,9 +93,7 @@ class TileDecoder:
             )
         self._reader: SampleReader | YCbCrReader | None = None
         if self._image is None:
-            self._reader = (
-                YCbCrReader(tile_format) if is_raw_ycbcr(tile_format) else SampleReader(tile_format)
-            )
+            self._reader = YCbCrReader(tile_format) if is_raw_ycbcr(tile_format) else SampleReader(tile_format)
 
     def decode(
         self,

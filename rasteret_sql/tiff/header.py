@@ -141,9 +141,7 @@ def _assemble(
             continue
         size = (mask.width, mask.height)
         fits = [
-            number
-            for number, level in enumerate(levels)
-            if (level.width, level.height) == size and level.mask is None
+            number for number, level in enumerate(levels) if (level.width, level.height) == size and level.mask is None
         ]
         if not fits or mask.format.samples_per_pixel != 1:
             notes.append(f"{directory.where} is a mask of {size[0]}x{size[1]} pixels that fits no image")
@@ -161,9 +159,7 @@ def _try_level(directory: Directory, notes: list[str]) -> Level | None:
         return None
 
 
-def _bands(
-    main: Directory, level: Level, metadata: Metadata, unit: str | None
-) -> tuple[tuple[Band, ...], str | None]:
+def _bands(main: Directory, level: Level, metadata: Metadata, unit: str | None) -> tuple[tuple[Band, ...], str | None]:
     """One band for each sample of the image."""
     tile_format = level.format
     samples = tile_format.samples_per_pixel

@@ -189,9 +189,7 @@ class Directory:
 
 REMEDY: Final = "Fetch the file again or rewrite it, for example with gdal_translate -of COG."
 
-_TILE_ARRAYS: Final = frozenset(
-    (tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS, tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS)
-)
+_TILE_ARRAYS: Final = frozenset((tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS, tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS))
 
 
 def parse_container(buffer: SparseBytes, name: str) -> Container:
@@ -234,9 +232,7 @@ def _not_tiff(name: str, start: bytes) -> NotTiffError:
     )
 
 
-def parse_directory(
-    buffer: SparseBytes, container: Container, offset: int, where: str
-) -> tuple[Directory, int]:
+def parse_directory(buffer: SparseBytes, container: Container, offset: int, where: str) -> tuple[Directory, int]:
     """Parse the table of the IFD at `offset`; returns it and the offset of the next IFD (0: none).
 
     Raises:
@@ -251,9 +247,7 @@ def parse_directory(
     head = struct.calcsize(count_code)
     count = struct.unpack(prefix + count_code, _need(buffer, offset, offset + head, where))[0]
     if not 0 < count <= MAX_ENTRIES:
-        raise CorruptTiffError(
-            f"{where} at byte {offset}: got {count} entries, expected 1 to {MAX_ENTRIES}. {REMEDY}"
-        )
+        raise CorruptTiffError(f"{where} at byte {offset}: got {count} entries, expected 1 to {MAX_ENTRIES}. {REMEDY}")
     table = offset + head
     end = table + count * entry_size
     data = _need(buffer, table, end + value_size, where)

@@ -199,9 +199,7 @@ def _check_inside(
     if file_size is None:
         return
     # Not offsets + counts: the sum of two made-up numbers may wrap.
-    outside = np.flatnonzero(
-        (counts > 0) & (offsets > 0) & ((offsets > file_size) | (counts > file_size - offsets))
-    )
+    outside = np.flatnonzero((counts > 0) & (offsets > 0) & ((offsets > file_size) | (counts > file_size - offsets)))
     if outside.size:
         first = int(outside[0])
         start, end = int(offsets[first]), int(offsets[first]) + int(counts[first])

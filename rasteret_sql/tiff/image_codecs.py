@@ -133,8 +133,7 @@ def _lerc(tile_format: TileFormat) -> ImageCodec:
         shape = lerc_shape(blob)
         if shape is None or shape[:2] != (coded_height, tile_format.tile_width):
             raise CorruptTiffError(
-                f"got a LERC blob of {shape} rows and columns, expected {coded_height} and "
-                f"{tile_format.tile_width}"
+                f"got a LERC blob of {shape} rows and columns, expected {coded_height} and {tile_format.tile_width}"
             )
         pixels, mask = lerc_decode(blob, masks=True)
         if mask is not None and mask.dtype == bool and not mask.all():

@@ -135,9 +135,7 @@ class SampleReader:
 
         return place
 
-    def _floating_point(
-        self, coded: np.dtype[Any] | None, dtype: np.dtype[Any]
-    ) -> Callable[[U8, Pixels], None]:
+    def _floating_point(self, coded: np.dtype[Any] | None, dtype: np.dtype[Any]) -> Callable[[U8, Pixels], None]:
         if coded is None or coded.kind != "f":
             raise UnsupportedTiffError(
                 f"got predictor 3 with samples of {dtype}, expected floats of 16, 32 or 64 bits. "

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
-import rioxarray  # noqa: F401 - registers the accessor
+import rioxarray
 import xarray as xr
 
 import rasteret_sql as rs
@@ -33,7 +33,9 @@ TRANSFORM = (10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0)
 def _write(folder: Path, name: str, **options: Any) -> np.ndarray:
     size = options.pop("size", (96, 128))
     data = np.random.default_rng(sum(map(ord, name))).integers(1, 5000, size, np.uint16)
-    write_cog(folder / f"{name}.tif", data, tile=32, **{"transform": TRANSFORM, "overviews": (2,), "nodata": 0} | options)
+    write_cog(
+        folder / f"{name}.tif", data, tile=32, **{"transform": TRANSFORM, "overviews": (2,), "nodata": 0} | options
+    )
     return data
 
 

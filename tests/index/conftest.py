@@ -45,9 +45,7 @@ def stac_item():
             },
             "bbox": [77, 12, 78, 13],
             "properties": properties,
-            "assets": {
-                key: {"href": href, "type": "image/tiff; application=geotiff"} for key, href in hrefs.items()
-            },
+            "assets": {key: {"href": href, "type": "image/tiff; application=geotiff"} for key, href in hrefs.items()},
             "links": [],
         }
 

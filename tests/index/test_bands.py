@@ -49,9 +49,7 @@ def test_fields_of_the_asset_hold_for_every_band():
     assert [band["nodata"] for band in merged] == [-9999.0, -9999.0]
 
 
-@pytest.mark.parametrize(
-    ("said", "expected"), [("inf", math.inf), ("-inf", -math.inf), ("5", 5.0), ("x", None)]
-)
+@pytest.mark.parametrize(("said", "expected"), [("inf", math.inf), ("-inf", -math.inf), ("5", 5.0), ("x", None)])
 def test_numbers_that_stac_writes_as_text_are_numbers(said, expected):
     (merged,) = merge_bands([Band(1)], [({"nodata": said},)], "a")
     assert merged["nodata"] == expected

@@ -46,9 +46,7 @@ def items(cog, write_json, stac_item):
         ]
     ):
         hrefs = {key: str(cog(f"item{number}/{key}.tif")) for key in ("red", "nir")}
-        documents.append(
-            stac_item(f"item{number}", hrefs, datetime=f"2024-01-0{3 - number}T00:00:00Z", **properties)
-        )
+        documents.append(stac_item(f"item{number}", hrefs, datetime=f"2024-01-0{3 - number}T00:00:00Z", **properties))
     return write_json("items.json", {"type": "FeatureCollection", "features": documents})
 
 
@@ -95,9 +93,7 @@ def test_rows_are_sorted_by_collection_place_time_item_and_asset(cog, write_json
     documents = []
     for collection in ("b", "a"):
         for west, day in ((100, 2), (-100, 3), (100, 1)):
-            item = stac_item(
-                f"{west}_{day}", {key: str(cog(f"{collection}{west}{day}{key}.tif")) for key in "yx"}
-            )
+            item = stac_item(f"{west}_{day}", {key: str(cog(f"{collection}{west}{day}{key}.tif")) for key in "yx"})
             box = [[west, 0], [west + 1, 0], [west + 1, 1], [west, 1], [west, 0]]
             item |= {"collection": collection, "geometry": {"type": "Polygon", "coordinates": [box]}}
             item["properties"]["datetime"] = f"2024-01-0{day}T00:00:00Z"
@@ -135,8 +131,7 @@ def test_the_metadata_says_where_the_index_came_from_and_what_failed(cog, tmp_pa
     (tmp_path / "b.tif").write_text("no tiff at all")
     build_index(f"{tmp_path}/*.tif", tmp_path / "i.parquet")
     metadata = {
-        key.decode(): value.decode()
-        for key, value in parquet.read_metadata(tmp_path / "i.parquet").metadata.items()
+        key.decode(): value.decode() for key, value in parquet.read_metadata(tmp_path / "i.parquet").metadata.items()
     }
     assert metadata["rasteret_sql.schema_version"] == "1"
     assert json.loads(metadata["rasteret_sql.definition"])["source"] == f"{tmp_path}/*.tif"
@@ -183,9 +178,7 @@ def test_every_bad_file_is_a_failure_that_says_what_is_wrong(cog, tmp_path):
 
 def test_a_build_of_which_nothing_can_be_read_says_why_and_leaves_nothing(tmp_path):
     (tmp_path / "text.tif").write_text("this is no TIFF, whatever its name")
-    with pytest.raises(
-        BuildError, match=r"none of 1 files could be read; nothing was written\.\n.*NotTiffError"
-    ):
+    with pytest.raises(BuildError, match=r"none of 1 files could be read; nothing was written\.\n.*NotTiffError"):
         build_index(tmp_path / "text.tif", tmp_path / "i.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["text.tif"]
 
@@ -198,18 +191,14 @@ def test_one_request_reads_a_header_that_lies_in_the_first_32_kib(cog, tmp_path)
         report = build_index(urls, tmp_path / "i.parquet", pattern="{item_id}/{asset}.tif")
         assert [(request.start, request.end) for request in server.requests] == [(0, 32_768)] * 20
     assert (report.rows, report.requests) == (20, 20)
-    assert all(
-        row["etag"] and row["file_size"] and row["last_modified"] for row in rows(tmp_path / "i.parquet")
-    )
+    assert all(row["etag"] and row["file_size"] and row["last_modified"] for row in rows(tmp_path / "i.parquet"))
 
 
 def test_bytes_come_from_the_mirror_and_the_published_href_is_kept(cog, write_json, stac_item, tmp_path):
     cog("files/red.tif")
     item = write_json("i.json", stac_item("i", {"red": "https://example.com/data/red.tif?sig=secret&v=1"}))
     with RangeServer(tmp_path) as server:
-        build_index(
-            item, tmp_path / "i.parquet", href_map={"https://example.com/data/": server.url("files") + "/"}
-        )
+        build_index(item, tmp_path / "i.parquet", href_map={"https://example.com/data/": server.url("files") + "/"})
         (row,) = rows(tmp_path / "i.parquet")
         assert row["href"] == "https://example.com/data/red.tif?v=1"
         assert row["mirror"] == server.url("files/red.tif") + "?v=1"
@@ -251,9 +240,7 @@ def test_a_file_that_is_named_twice_is_one_row(cog, tmp_path, write_json, stac_i
 
 def test_only_the_assets_asked_for_are_read(items, tmp_path):
     assert build_index(items, tmp_path / "i.parquet", assets=["red"]).assets == {"red": 3}
-    with pytest.raises(
-        BuildError, match="got assets green, which no item has as a TIFF; expected some of nir, red"
-    ):
+    with pytest.raises(BuildError, match="got assets green, which no item has as a TIFF; expected some of nir, red"):
         build_index(items, tmp_path / "i.parquet", assets=["red", "green"])
 
 

@@ -51,9 +51,7 @@ def test_a_pattern_reads_the_end_of_a_path(pattern, path, fields):
 
 @pytest.mark.parametrize("path", ["/a/B04.tiff", "/B04.tif", "/x/a.tif/"])
 def test_a_path_that_does_not_end_like_the_pattern_is_refused(path):
-    with pytest.raises(
-        InvalidArgumentError, match=r"does not end like the pattern '\{item_id\}/x/\{asset\}\.tif'"
-    ):
+    with pytest.raises(InvalidArgumentError, match=r"does not end like the pattern '\{item_id\}/x/\{asset\}\.tif'"):
         PathPattern.compile("{item_id}/x/{asset}.tif").match(path)
 
 

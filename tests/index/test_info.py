@@ -57,9 +57,7 @@ def test_a_table_that_is_no_index_is_refused_with_what_it_lacks(index, tmp_path)
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "x.parquet").write_text("no")
-    with pytest.raises(
-        InvalidIndexError, match=r"x\.parquet is not an index: DuckDB cannot read it as Parquet"
-    ):
+    with pytest.raises(InvalidIndexError, match=r"x\.parquet is not an index: DuckDB cannot read it as Parquet"):
         info(tmp_path / "x.parquet")
 
 
@@ -68,7 +66,5 @@ def test_a_later_schema_version_is_refused_by_name(index, tmp_path):
         f"COPY (FROM '{index}') TO '{tmp_path}/j.parquet' "
         f"(FORMAT parquet, KV_METADATA {{'rasteret_sql.schema_version': '99', 'rasteret_sql.version': '9.0'}})"
     )
-    with pytest.raises(
-        InvalidIndexError, match=r"got schema version 99, written by rasteret_sql 9\.0; expected 1"
-    ):
+    with pytest.raises(InvalidIndexError, match=r"got schema version 99, written by rasteret_sql 9\.0; expected 1"):
         info(tmp_path / "j.parquet")

@@ -18,9 +18,7 @@ JPEG = TileFormat(
 
 
 def level(fmt, tiles, mask=None):
-    return Level(
-        100, 90, fmt, np.arange(tiles, dtype=np.int64) + 2**40, np.arange(tiles, dtype=np.int64), mask
-    )
+    return Level(100, 90, fmt, np.arange(tiles, dtype=np.int64) + 2**40, np.arange(tiles, dtype=np.int64), mask)
 
 
 def test_levels_have_the_type_of_the_schema_and_come_back_as_they_were():

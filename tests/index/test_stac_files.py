@@ -36,9 +36,7 @@ TIFF_TYPES = ("image/tiff", "image/vnd.stac.geotiff")
 def found(path):
     steps = list(read_assets(path))
     assert [failure for step in steps for failure in step.failures] == []
-    return [entry for step in steps for entry in step.items], sum(
-        (step.left_out for step in steps), Counter()
-    )
+    return [entry for step in steps for entry in step.items], sum((step.left_out for step in steps), Counter())
 
 
 def documents(path):
@@ -74,20 +72,14 @@ def test_items_assets_and_times_are_those_that_pystac_reads(shared_data, name):
         assert ours == tuple(time and time.replace(tzinfo=time.tzinfo or UTC) for time in times)
         tiffs = {key: asset for key, asset in item.assets.items() if is_tiff(asset)}
         assert [asset.asset for asset in entry.assets] == list(tiffs)
-        assert [asset.href for asset in entry.assets] == [
-            asset.get_absolute_href() for asset in tiffs.values()
-        ]
-    assert sum(left_out.values()) == sum(
-        not is_tiff(asset) for item in theirs for asset in item.assets.values()
-    )
+        assert [asset.href for asset in entry.assets] == [asset.get_absolute_href() for asset in tiffs.values()]
+    assert sum(left_out.values()) == sum(not is_tiff(asset) for item in theirs for asset in item.assets.values())
 
 
 @pytest.mark.parametrize("name", PARQUET_FILES)
 def test_items_of_stac_geoparquet_are_its_rows(shared_data, name):
     items, _ = found(shared_data / "stac" / name)
-    rows = parquet.read_table(
-        shared_data / "stac" / name, columns=["id", "collection", "datetime"]
-    ).to_pylist()
+    rows = parquet.read_table(shared_data / "stac" / name, columns=["id", "collection", "datetime"]).to_pylist()
     assert (len(items), sum(len(entry.assets) for entry in items)) == PARQUET_FILES[name]
     assert [entry.item.item_id for entry in items] == [row["id"] for row in rows]
     assert [entry.item.collection for entry in items] == [row["collection"] for row in rows]

@@ -118,9 +118,7 @@ def test_id_names_the_item_and_is_no_property(table, tmp_path):
 
 
 def test_a_row_without_href_is_a_failure(table, tmp_path):
-    broken = table.select(["href", "item_id", "price"]).set_column(
-        0, "href", [[None, table["href"][1].as_py()]]
-    )
+    broken = table.select(["href", "item_id", "price"]).set_column(0, "href", [[None, table["href"][1].as_py()]])
     report = build_index(broken, tmp_path / "i.parquet")
     assert [row["item_id"] for row in rows(tmp_path / "i.parquet")] == ["second"]
     assert "the table, row 0: got None as href" in report.failures[0].message

@@ -299,9 +299,7 @@ class TestRetries:
             error = error_of(store, server.url("a.tif") + SECRET)
             assert len(server.requests) == 3
         assert type(error) is TransportError
-        assert str(error).startswith(
-            f"bytes 10-49 of {server.url('a.tif')}: the server answered 503; expected 206."
-        )
+        assert str(error).startswith(f"bytes 10-49 of {server.url('a.tif')}: the server answered 503; expected 206.")
         assert "3 times" in str(error)
         assert "secret" not in str(error)
         assert waits.seconds == [0.125, 0.25]
@@ -436,9 +434,7 @@ class TestEventLoops:
         assert asyncio.run(read()) == CONTENT[:10]
         assert asyncio.run(read()) == CONTENT[:10]
 
-    def test_closing_a_store_between_two_attempts_does_not_disturb_the_second(
-        self, folder, make_store, waits
-    ):
+    def test_closing_a_store_between_two_attempts_does_not_disturb_the_second(self, folder, make_store, waits):
         store = make_store()
 
         async def close(_):

@@ -213,10 +213,7 @@ class TestEndOfTheInterpreter:
         from rasteret_sql.testing import Fault
 
         with RangeServer(folder, faults={"b.tif": [Fault("hang")]}) as server:
-            code = (
-                READ
-                + "read(sys.argv[1]); loop.submit(store_for(sys.argv[2]).fetch(sys.argv[2], 0, 9)); print(1)"
-            )
+            code = READ + "read(sys.argv[1]); loop.submit(store_for(sys.argv[2]).fetch(sys.argv[2], 0, 9)); print(1)"
             assert python(code, server.url("a.tif"), server.url("b.tif")) == "1"
 
     def test_is_silent_while_a_library_is_being_imported(self):
@@ -227,9 +224,7 @@ class TestEndOfTheInterpreter:
         assert python(code, server.url("nothing.tif")) == "none"
 
     def test_handlers_at_exit_may_still_read(self, server, folder):
-        code = (
-            READ + "import atexit\natexit.register(lambda: [print(len(read(each))) for each in sys.argv[1:]])"
-        )
+        code = READ + "import atexit\natexit.register(lambda: [print(len(read(each))) for each in sys.argv[1:]])"
         assert python(code, server.url("a.tif"), str(folder / "a.tif")) == "100\n100"
 
 

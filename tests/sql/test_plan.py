@@ -363,7 +363,9 @@ def test_windows_are_those_of_rasterio(collection: Collection) -> None:
             np.testing.assert_array_equal(ours.mask[0, 0], expected != 0)
 
 
-def test_explain_in_python_gives_the_rows_of_explain_read(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+def test_explain_in_python_gives_the_rows_of_explain_read(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
     query = f"FROM explain_read('{collection.index}', bands := ['red'], bbox := [75.92, 12.65, 75.93, 12.66])"
     table = rs.explain(collection.index, bands=["red"], bbox=(75.92, 12.65, 75.93, 12.66))
     assert [tuple(row.values()) for row in table.to_pylist()] == con.execute(query).fetchall()

@@ -85,9 +85,7 @@ def files(draw: st.DrawFn) -> tuple[tuple[int, int, int], str, int, bool, dict[s
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(files())
 @example(((2, 50, 40), "uint16", 0, False, {"compression": "lerc_zstd", "byte_order": "big", "tile": 16}))
-@example(
-    ((3, 50, 40), "float32", 0, True, {"compression": "lzw", "predictor": 3, "byte_order": "big", "tile": 16})
-)
+@example(((3, 50, 40), "float32", 0, True, {"compression": "lzw", "predictor": 3, "byte_order": "big", "tile": 16}))
 def test_rasterio_and_tifffile_read_what_was_written_at_every_level(file):
     shape, dtype, seed, masked, options = file
     data = noise(shape, dtype, seed)
@@ -121,9 +119,7 @@ def test_complex_samples_are_read_back(dtype, byte_order):
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 7, 12, 15])
 @pytest.mark.parametrize("options", [{}, {"rows_per_strip": 5}, {"planar": True}], ids=str)
 def test_packed_bits_are_read_back(bits, options):
-    data = np.random.default_rng(bits).integers(
-        0, 2**bits, (2, 33, 45), dtype="uint8" if bits < 8 else "uint16"
-    )
+    data = np.random.default_rng(bits).integers(0, 2**bits, (2, 33, 45), dtype="uint8" if bits < 8 else "uint16")
     got = rasterio_levels(encode_cog(data, tile=16, bits_per_sample=bits, **options))
     assert_same_bytes(got[0][0], data)
 
@@ -259,9 +255,7 @@ def test_sparse_tiles_do_not_hide_their_mask():
 
 def test_average_overviews_are_means_of_valid_pixels():
     data = np.array([[1, 3, 0, 0, 9], [5, 7, 0, 8, 0], [2, 2, 2, 2, 2]], "uint16")
-    got = rasterio_levels(encode_cog(data, tile=16, nodata=0, overviews=(2,), overview_resampling="average"))[
-        1
-    ][0]
+    got = rasterio_levels(encode_cog(data, tile=16, nodata=0, overviews=(2,), overview_resampling="average"))[1][0]
     np.testing.assert_array_equal(got[0], [[4, 8, 9], [2, 2, 2]])
 
 
@@ -307,9 +301,7 @@ def test_the_ghost_area_and_frames_are_those_of_gdals_cog_driver(tmp_path):
     for offsets, counts in tiles:
         for offset, count in zip(offsets, counts, strict=True):
             assert struct.unpack("<I", written[offset - 4 : offset]) == (count,)
-            assert (
-                written[offset + count : offset + count + 4] == written[offset + count - 4 : offset + count]
-            )
+            assert written[offset + count : offset + count + 4] == written[offset + count - 4 : offset + count]
     image, first_mask = tiles[:2]
     follows = [o + c + 8 for o, c in zip(*image, strict=True)]
     assert list(first_mask[0]) == follows
@@ -353,9 +345,7 @@ def test_impossible_options_are_refused_before_anything_is_written(tmp_path, opt
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "data", [np.zeros(3), np.zeros((0, 4)), np.array([["a"]]), np.zeros((1, 1, 2, 2))], ids=str
-)
+@pytest.mark.parametrize("data", [np.zeros(3), np.zeros((0, 4)), np.array([["a"]]), np.zeros((1, 1, 2, 2))], ids=str)
 def test_data_that_is_no_image_is_refused(data):
     with pytest.raises(InvalidArgumentError, match="height, width"):
         encode_cog(data)

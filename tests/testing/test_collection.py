@@ -19,9 +19,7 @@ from rasteret_sql.testing.collection import bench_collection, write_collection
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    return write_collection(
-        tmp_path_factory.mktemp("collection"), size=384, tile=128, without_cloud_cover=[2]
-    )
+    return write_collection(tmp_path_factory.mktemp("collection"), size=384, tile=128, without_cloud_cover=[2])
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +132,7 @@ def test_both_zones_show_the_same_ground(collection):
 def test_a_seed_gives_the_same_bytes_again(tmp_path):
     def written(name):
         folder = write_collection(tmp_path / name, items=1, size=256, tile=128).folder
-        return {
-            path.relative_to(folder): path.read_bytes()
-            for path in sorted(folder.rglob("*.*"))
-            if path.is_file()
-        }
+        return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.*")) if path.is_file()}
 
     assert written("a") == written("b")
 

@@ -121,9 +121,7 @@ def test_the_etag_changes_with_the_file(local, folder):
     assert get(local, "a.tif").headers["ETag"] != before
 
 
-@pytest.mark.parametrize(
-    "path", ["nothing.tif", "sub", "sub/", "", "a.tif/b", "../a.tif", "%2e%2e/%2e%2e/etc/passwd"]
-)
+@pytest.mark.parametrize("path", ["nothing.tif", "sub", "sub/", "", "a.tif/b", "../a.tif", "%2e%2e/%2e%2e/etc/passwd"])
 def test_what_is_no_file_below_the_folder_is_404(local, path):
     assert get(local, path).status == 404
 
@@ -214,9 +212,7 @@ def test_what_is_no_request_does_not_end_the_server(local, junk):
 class TestFaults:
     def answers(self, folder, *faults, count=None, path="a.tif", runs_in="thread"):
         with RangeServer(folder, faults={path: faults}, runs_in=runs_in) as server:
-            return [
-                get(server, "a.tif", Range="bytes=0-9") for _ in range(count or len(faults))
-            ], server.requests
+            return [get(server, "a.tif", Range="bytes=0-9") for _ in range(count or len(faults))], server.requests
 
     @pytest.mark.parametrize("runs_in", ["thread", "process"])
     def test_come_in_order_and_end(self, folder, runs_in):

@@ -84,9 +84,7 @@ def test_what_gdal_writes_reads_back_bit_for_bit(
 def test_odd_bit_depths_read_as_in_gdal(bits, interleave, endianness, parse, read_level):
     dtype = "uint8" if bits <= 8 else "uint16" if bits <= 16 else "uint32"
     array = np.random.default_rng(bits).integers(0, 1 << bits, (3, 19, 21)).astype(dtype)
-    data = written(
-        array, nbits=bits, interleave=interleave, ENDIANNESS=endianness, compress="DEFLATE", blockysize=8
-    )
+    data = written(array, nbits=bits, interleave=interleave, ENDIANNESS=endianness, compress="DEFLATE", blockysize=8)
     level = parse(data).levels[0]
     assert level.format.bits_per_sample == bits
     np.testing.assert_array_equal(read_level(data, level), np.moveaxis(array, 0, -1), strict=True)
@@ -96,18 +94,14 @@ def test_odd_bit_depths_read_as_in_gdal(bits, interleave, endianness, parse, rea
 @pytest.mark.parametrize("endianness", ["LITTLE", "BIG"])
 def test_half_floats_are_widened(predictor, endianness, parse, read_level):
     array = np.random.default_rng(1).normal(size=(2, 30, 21)).astype("float16").astype("float32")
-    data = written(
-        array, nbits=16, compress="DEFLATE", predictor=predictor, ENDIANNESS=endianness, interleave="pixel"
-    )
+    data = written(array, nbits=16, compress="DEFLATE", predictor=predictor, ENDIANNESS=endianness, interleave="pixel")
     with MemoryFile(data) as memory, memory.open() as dataset:
         expected = np.moveaxis(dataset.read(), 0, -1)
     np.testing.assert_array_equal(read_level(data, parse(data).levels[0]), expected, strict=True)
 
 
 def test_negative_integers_of_odd_width_keep_their_sign():
-    odd = dataclasses.replace(
-        BYTES, dtype="int16", bits_per_sample=12, compression=1, tile_width=2, tile_height=1
-    )
+    odd = dataclasses.replace(BYTES, dtype="int16", bits_per_sample=12, compression=1, tile_width=2, tile_height=1)
     packed = bytes([0xFF, 0xF0, 0x05])
     assert TileDecoder(odd).decode(packed, 1, 2).tolist() == [[[-1], [5]]]
 
@@ -116,9 +110,7 @@ def test_negative_integers_of_odd_width_keep_their_sign():
 @pytest.mark.parametrize("endianness", ["LITTLE", "BIG"])
 def test_complex_samples_read_as_in_rasterio(dtype, endianness, parse, read_level):
     random = np.random.default_rng(3)
-    array = np.round(random.normal(size=(2, 9, 11)) * 100) + 1j * np.round(
-        random.normal(size=(2, 9, 11)) * 100
-    )
+    array = np.round(random.normal(size=(2, 9, 11)) * 100) + 1j * np.round(random.normal(size=(2, 9, 11)) * 100)
     numpy_dtype = "complex64" if dtype == "complex_int16" else dtype
     with MemoryFile() as memory:
         with memory.open(
@@ -127,9 +119,7 @@ def test_complex_samples_read_as_in_rasterio(dtype, endianness, parse, read_leve
             dataset.write(array.astype(numpy_dtype))
         data = memory.read()
     level = parse(data).levels[0]
-    np.testing.assert_array_equal(
-        read_level(data, level), np.moveaxis(array.astype(numpy_dtype), 0, -1), strict=True
-    )
+    np.testing.assert_array_equal(read_level(data, level), np.moveaxis(array.astype(numpy_dtype), 0, -1), strict=True)
 
 
 @pytest.mark.parametrize("bands", [1, 3, 4])
@@ -238,9 +228,7 @@ def test_a_destination_that_does_not_fit_is_a_wrong_argument():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@pytest.mark.parametrize(
-    "codec", ["LZW", "DEFLATE", "PACKBITS", "ZSTD", "LZMA", "LERC", "WEBP", "JPEG", "NONE"]
-)
+@pytest.mark.parametrize("codec", ["LZW", "DEFLATE", "PACKBITS", "ZSTD", "LZMA", "LERC", "WEBP", "JPEG", "NONE"])
 def test_truncated_tiles_are_never_silent(codec, dtype, parse):
     if codec in {"WEBP", "JPEG"} and dtype != "uint8":
         pytest.skip("8-bit codec")
@@ -275,9 +263,7 @@ def test_data_beyond_what_a_tile_needs_are_ignored_as_in_libtiff():
 
 def test_a_tile_that_cannot_be_so_large_is_refused_before_it_is_allocated():
     huge = dataclasses.replace(BYTES, tile_width=30_000, tile_height=30_000)
-    with pytest.raises(
-        CorruptTiffError, match="got 100 bytes of deflate data, expected enough for 900000000 bytes"
-    ):
+    with pytest.raises(CorruptTiffError, match="got 100 bytes of deflate data, expected enough for 900000000 bytes"):
         TileDecoder(huge).decode(bytes(100), 30_000, 30_000)
     with pytest.raises(UnsupportedTiffError, match="decoded; expected at most"):
         TileDecoder(huge, max_tile_bytes=1000).decode(bytes(100), 30_000, 30_000)

@@ -125,12 +125,8 @@ def test_a_file_cut_inside_its_directory_is_truncated(make_tiff, basic, parse):
 
 
 def test_a_count_beyond_the_file_allocates_nothing(make_tiff, basic, parse):
-    data = bytearray(
-        make_tiff(basic((257, 4, 2**31 - 1), (278, 3, 1), (273, 4, [16] * 2), (279, 4, [8] * 2)))
-    )
-    with pytest.raises(
-        CorruptTiffError, match=r"StripOffsets .* got 2147483647 tiles, expected|got 2147483647 tiles"
-    ):
+    data = bytearray(make_tiff(basic((257, 4, 2**31 - 1), (278, 3, 1), (273, 4, [16] * 2), (279, 4, [8] * 2))))
+    with pytest.raises(CorruptTiffError, match=r"StripOffsets .* got 2147483647 tiles, expected|got 2147483647 tiles"):
         parse(bytes(data))
 
 

@@ -133,9 +133,7 @@ def take_document(
             for item in document["features"]:
                 take_document(found, item, href, options, is_own_document=False)
             return _next_pages(document, href)
-        if kind in {"Catalog", "Collection"} or (
-            kind is None and "stac_version" in document and "links" in document
-        ):
+        if kind in {"Catalog", "Collection"} or (kind is None and "stac_version" in document and "links" in document):
             return [absolute(link["href"], href) for link in _links(document) if link.get("rel") in _FOLLOWED]
     raise InvalidArgumentError(
         f"{redact(href) if href else 'the source'}: {_described(document)}; expected a STAC Item, "
@@ -147,9 +145,7 @@ def _next_pages(document: Mapping[str, Any], href: str | None) -> list[str]:
     # A saved answer of an API still has its "next" link, but whoever names a file means that file.
     if href is None or not is_url(href):
         return []
-    pages = (
-        link for link in _links(document) if link.get("rel") == "next" and link.get("method", "GET") == "GET"
-    )
+    pages = (link for link in _links(document) if link.get("rel") == "next" and link.get("method", "GET") == "GET")
     return [absolute(link["href"], href) for link in pages]
 
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_ASSET = "data"
 FILES_PER_STEP = 512
 
-_ITEM_FIELDS = frozenset(
-    {"item_id", "asset", "collection", "datetime", "date", "start_datetime", "end_datetime"}
-)
+_ITEM_FIELDS = frozenset({"item_id", "asset", "collection", "datetime", "date", "start_datetime", "end_datetime"})
 
 
 class FileSource:
@@ -43,9 +41,7 @@ class FileSource:
         """Name the files; nothing is fetched."""
         hrefs = list(dict.fromkeys(self._hrefs))
         twice = len(self._hrefs) - len(hrefs)
-        names = (
-            distinct_names(hrefs) if self._pattern is None or "item_id" not in self._pattern.formats else {}
-        )
+        names = distinct_names(hrefs) if self._pattern is None or "item_id" not in self._pattern.formats else {}
         for start in range(0, len(hrefs), FILES_PER_STEP):
             found = Found()
             for href in hrefs[start : start + FILES_PER_STEP]:
@@ -68,9 +64,7 @@ class FileSource:
             found.items.append(entry)
 
 
-def file_item(
-    href: str, fields: Mapping[str, str | datetime], name: str | None, options: StacOptions
-) -> FoundItem:
+def file_item(href: str, fields: Mapping[str, str | datetime], name: str | None, options: StacOptions) -> FoundItem:
     """Make an item of one file from what its path says."""
 
     def text(field: str) -> str | None:
@@ -89,9 +83,7 @@ def file_item(
         end_datetime=time("end_datetime"),
         properties={field: value for field, value in fields.items() if field not in _ITEM_FIELDS},
     )
-    asset = AssetRef(
-        asset=text("asset") or DEFAULT_ASSET, href=href, mirror=mirror_of(href, options.href_map)
-    )
+    asset = AssetRef(asset=text("asset") or DEFAULT_ASSET, href=href, mirror=mirror_of(href, options.href_map))
     return FoundItem(item, (asset,))
 
 

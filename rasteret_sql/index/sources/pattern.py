@@ -118,8 +118,7 @@ class PathPattern:
             return datetime.strptime(value, spec).replace(tzinfo=UTC)
         except ValueError as error:
             raise InvalidArgumentError(
-                f"{path}: got {value!r} as {name}, expected a time like {spec}; "
-                f"correct the pattern {self.text!r}"
+                f"{path}: got {value!r} as {name}, expected a time like {spec}; correct the pattern {self.text!r}"
             ) from error
 
 
@@ -131,8 +130,7 @@ def _time_regex(spec: str, text: str) -> str:
             directive = spec[position : position + 2]
             if directive not in _DIRECTIVES:
                 raise InvalidArgumentError(
-                    f"pattern: got {directive!r} in {text!r}, expected one of "
-                    f"{', '.join(sorted(_DIRECTIVES))}"
+                    f"pattern: got {directive!r} in {text!r}, expected one of {', '.join(sorted(_DIRECTIVES))}"
                 )
             expression += _DIRECTIVES[directive]
             position += 2

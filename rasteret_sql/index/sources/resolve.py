@@ -41,9 +41,7 @@ class _Failed:
         yield Found(failures=self._failures)
 
 
-def resolve_source(
-    source: Any, pattern: PathPattern | None, options: StacOptions
-) -> tuple[list[Source], str]:
+def resolve_source(source: Any, pattern: PathPattern | None, options: StacOptions) -> tuple[list[Source], str]:
     """Find what reads a source.
 
     Returns:

@@ -15,9 +15,7 @@ from rasteret_sql.index.times import TIME_NAMES, parse_times
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TIFF_TYPES = frozenset(
-    {"image/tiff", "image/vnd.stac.geotiff", "image/geotiff", "image/x.geotiff", "image/tif"}
-)
+_TIFF_TYPES = frozenset({"image/tiff", "image/vnd.stac.geotiff", "image/geotiff", "image/x.geotiff", "image/tif"})
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
@@ -76,9 +74,7 @@ def _parse_item(
 ) -> tuple[ItemRef, list[AssetRef]]:
     item_id = document.get("id")
     if not isinstance(item_id, str) or not item_id:
-        raise InvalidArgumentError(
-            f"item {item_id!r}: got no text as its id, expected one; correct the STAC document."
-        )
+        raise InvalidArgumentError(f"item {item_id!r}: got no text as its id, expected one; correct the STAC document.")
     properties = document.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     raw_assets = document.get("assets")
@@ -196,9 +192,7 @@ def _band_fields(raw: Mapping[str, Any], *, asset_level: bool) -> dict[str, Any]
     }
     if not asset_level:
         sources |= {"name": ("name",), "description": ("description",)}
-        sources |= {
-            name: (name, f"eo:{name}", f"raster:{name}") for name in ("common_name", "scale", "offset")
-        }
+        sources |= {name: (name, f"eo:{name}", f"raster:{name}") for name in ("common_name", "scale", "offset")}
     fields = {}
     for name, keys in sources.items():
         value = next((raw[key] for key in keys if raw.get(key) is not None), None)

@@ -124,9 +124,7 @@ class TableSource:
     def _row(self, values: Mapping[str, Any], row: int) -> FoundItem:
         href = values.get("href")
         if not isinstance(href, str) or not href:
-            raise InvalidArgumentError(
-                f"{self._what}, row {row}: got {href!r} as href, expected a path or URL"
-            )
+            raise InvalidArgumentError(f"{self._what}, row {row}: got {href!r} as href, expected a path or URL")
         href = absolute(href, self._base)
         fields = self._pattern.match(href) if self._pattern is not None else {}
         entry = file_item(href, fields, None, self._options)
@@ -146,17 +144,14 @@ class TableSource:
             asset=str(values["asset"]) if values.get("asset") is not None else entry.assets[0].asset,
             href=href,
             band_lists=(bands,) if bands else (),
-            mirror=mirror_of(href, self._options.href_map)
-            or (absolute(mirror) if isinstance(mirror, str) else None),
+            mirror=mirror_of(href, self._options.href_map) or (absolute(mirror) if isinstance(mirror, str) else None),
         )
         return FoundItem(item, (asset,))
 
     def _take_items(self, batch: pa.RecordBatch) -> Found:
         found = Found()
         names = {name.lower(): name for name in batch.schema.names}
-        wanted = [
-            name for name in batch.schema.names if name.lower() in _STAC_COLUMNS or name.startswith("proj:")
-        ]
+        wanted = [name for name in batch.schema.names if name.lower() in _STAC_COLUMNS or name.startswith("proj:")]
         rows = [_plain(batch.column(name)).to_pylist() for name in wanted]
         kept = []
         for row in range(batch.num_rows):
@@ -199,19 +194,13 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(assets, list):
         assets = dict(assets)
     if isinstance(assets, dict):
-        assets = {
-            key: asset for key, asset in assets.items() if isinstance(asset, dict) and asset.get("href")
-        }
-    properties = {
-        name: value for name, value in values.items() if name in TIME_NAMES or name.startswith("proj:")
-    }
+        assets = {key: asset for key, asset in assets.items() if isinstance(asset, dict) and asset.get("href")}
+    properties = {name: value for name, value in values.items() if name in TIME_NAMES or name.startswith("proj:")}
     return {
         "id": values.get("id"),
         "collection": values.get("collection"),
         "properties": properties,
-        "assets": {key: _without_nulls(asset) for key, asset in assets.items()}
-        if assets is not None
-        else None,
+        "assets": {key: _without_nulls(asset) for key, asset in assets.items()} if assets is not None else None,
     }
 
 
