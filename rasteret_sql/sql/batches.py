@@ -101,7 +101,8 @@ def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
     Raises:
         InvalidArgumentError: a dtype is not known, or the bytes are not whole values of it.
     """
-    values, lengths = [], []
+    values: list[Any] = []
+    lengths: list[int | None] = []
     for blob, name in zip(pixels, dtypes, strict=True):
         if not blob.is_valid or not name.is_valid:
             values.append(np.empty(0))

@@ -14,6 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
@@ -122,7 +123,12 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     functions.register(con)
     con.create_function("_rstpy_call", calls.add, ["VARCHAR"], "VARCHAR", side_effects=False)
     con.create_function(
-        "_rstpy_to_list", tile_values, ["BLOB", "VARCHAR"], "DOUBLE[]", type="arrow", null_handling="special"
+        "_rstpy_to_list",
+        tile_values,
+        ["BLOB", "VARCHAR"],
+        "DOUBLE[]",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
     )
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
     ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
