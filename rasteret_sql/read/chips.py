@@ -61,9 +61,7 @@ class ChipLayout:
         Raises:
             RasteretError: bytes could not be fetched or decoded.
         """
-        for number, band in enumerate(self.bands):
-            data[:, number] = fill_value(self.dtype, band.nodata)
-        mask[...] = False
+        fills = [fill_value(self.dtype, band.nodata) for band in self.bands]
         rows: list[npt.NDArray[np.int64]] = []
         targets: list[Target] = []
         for (asset_no, band_no), tile_rows in self._rows_by_file().items():
@@ -71,14 +69,15 @@ class ChipLayout:
             place = self._files[asset_no, band_no]
             for chip in self._chips[asset.item_id]:
                 row_off, col_off = int(self._row_off[chip]), int(self._col_off[chip])
-                found = self._touched(tile_rows, row_off, col_off, asset.format.tile_height, asset.format.tile_width)
-                target = Target(data[chip, place], mask[chip, place], row_off, col_off)
-                rows.append(found)
-                targets.extend([target] * len(found))
-        taken = np.concatenate(rows) if rows else np.empty(0, np.int64)
+                rows.append(
+                    self._touched(tile_rows, row_off, col_off, asset.format.tile_height, asset.format.tile_width)
+                )
+                targets.append(Target(data[chip, place], mask[chip, place], row_off, col_off, fills[place]))
+        taken = np.concatenate(rows)
+        target_of = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
         # In file order, so that tiles that lie side by side are asked for at the same time.
         order = np.lexsort((self._plan.tile_offset[taken], self._plan.asset_no[taken]))
-        WindowReader(self._plan.take(taken[order]), [targets[n] for n in order.tolist()]).read(options)
+        WindowReader(self._plan.take(taken[order]), targets, target_of[order]).read(options)
 
     def _touched(
         self, grid: npt.NDArray[np.int64], row_off: int, col_off: int, tile_height: int, tile_width: int

@@ -79,15 +79,18 @@ class GridLayout:
         Raises:
             RasteretError: bytes could not be fetched or decoded.
         """
-        for band, array, mask in zip(self.bands, pixels, masks, strict=True):
-            array[...] = fill_value(array.dtype, band.nodata)
-            mask[...] = False
+        fills = [fill_value(array.dtype, band.nodata) for array, band in zip(pixels, self.bands, strict=True)]
+        targets: list[Target] = []
+        numbers: dict[tuple[int, int], int] = {}
+        empty = {(item, band) for item in range(len(self.items)) for band in range(len(self.bands))}
+        for key, (item, band, row_off, col_off) in self._places.items():
+            numbers[key] = len(targets)
+            targets.append(Target(pixels[band][item], masks[band][item], row_off, col_off, fills[band]))
+            empty.discard((item, band))
+        targets.extend(Target(pixels[band][item], masks[band][item], 0, 0, fills[band]) for item, band in empty)
         keys = zip(self._plan.asset_no.tolist(), self._plan.band.tolist(), strict=True)
-        targets = {
-            key: Target(pixels[band][item], masks[band][item], row_off, col_off)
-            for key, (item, band, row_off, col_off) in self._places.items()
-        }
-        WindowReader(self._plan, [targets[key] for key in keys]).read(options)
+        target_of = np.fromiter((numbers[key] for key in keys), np.int64, len(self._plan))
+        WindowReader(self._plan, targets, target_of).read(options)
 
     def _find_bands(self) -> list[PlannedBand]:
         found = sorted(

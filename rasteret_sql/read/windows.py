@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the pixels of plan rows go.
+    """Where pixels of one band of one file go.
 
     Attributes:
         pixels: array (height, width) of the dtype of the asset; any strides.
         mask: booleans of the same shape, True means valid.
         row_off, col_off: pixel of the asset's level that lies at `pixels[0, 0]`; may be negative.
+        fill: value for pixels that no tile covers; they are False in the mask.
     """
 
     pixels: npt.NDArray[Any]
     mask: npt.NDArray[np.bool_]
     row_off: int
     col_off: int
+    fill: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +48,33 @@ class _Overlap:
 
 
 class WindowReader:
-    """Reads the tiles of a plan into targets.
-
-    Pixels of a target that no tile covers keep what they hold. Each tile is fetched and decoded once,
-    however many rows of the plan need it.
+    """Reads the tiles of a plan into targets; each tile is fetched and decoded once, however many rows need it.
 
     Args:
         plan: the tiles.
-        targets: where the pixels of each plan row go.
+        targets: where pixels go; what they hold before does not matter.
+        target_of: the target of each plan row, as a position in `targets`.
     """
 
-    def __init__(self, plan: TilePlan, targets: Sequence[Target]) -> None:
+    def __init__(self, plan: TilePlan, targets: Sequence[Target], target_of: npt.NDArray[np.int64]) -> None:
         self._plan = plan
-        self._targets = targets
+        self._targets = [targets[number] for number in target_of.tolist()]
         self._tiles = TileReader(plan)
+        self._row_off, self._row_first, self._row_end = _spans(
+            plan.tile_row,
+            np.array([asset.format.tile_height for asset in plan.assets], np.int64)[plan.asset_no],
+            plan.height,
+            np.array([target.row_off for target in targets], np.int64)[target_of],
+            np.array([target.pixels.shape[0] for target in targets], np.int64)[target_of],
+        )
+        self._col_off, self._col_first, self._col_end = _spans(
+            plan.tile_col,
+            np.array([asset.format.tile_width for asset in plan.assets], np.int64)[plan.asset_no],
+            plan.width,
+            np.array([target.col_off for target in targets], np.int64)[target_of],
+            np.array([target.pixels.shape[1] for target in targets], np.int64)[target_of],
+        )
+        self._fill(targets, target_of)
 
     def read(self, options: ReadOptions | None = None) -> None:
         """Fetch and decode everything.
@@ -145,19 +160,37 @@ class WindowReader:
         if self._plan.mask_kind[row] != "alpha":
             self._mark_valid(row, overlap, pixels, pixels)
 
+    def _fill(self, targets: Sequence[Target], target_of: npt.NDArray[np.int64]) -> None:
+        """Fill the targets that tiles leave gaps in. To touch the others twice would cost as much as to decode them."""
+        sizes = np.maximum(self._row_end - self._row_first, 0) * np.maximum(self._col_end - self._col_first, 0)
+        covered = np.bincount(target_of, sizes, len(targets))
+        # A mask that comes in tiles of its own may have gaps where the image has none.
+        own = np.array([kind in {"mask", "alpha"} for kind in self._plan.mask_kind], bool)
+        has_gaps = np.bincount(target_of, own, len(targets)) > 0
+        for number, target in enumerate(targets):
+            if has_gaps[number] or covered[number] < target.pixels.size:
+                target.pixels[...] = target.fill
+                target.mask[...] = False
+
     def _overlap(self, row: int) -> _Overlap | None:
-        plan, target = self._plan, self._targets[row]
-        asset = plan.assets[plan.asset_no[row]]
-        row_off = int(plan.tile_row[row]) * asset.format.tile_height - target.row_off
-        col_off = int(plan.tile_col[row]) * asset.format.tile_width - target.col_off
-        rows = slice(max(row_off, 0), min(row_off + int(plan.height[row]), target.pixels.shape[0]))
-        cols = slice(max(col_off, 0), min(col_off + int(plan.width[row]), target.pixels.shape[1]))
+        rows = slice(int(self._row_first[row]), int(self._row_end[row]))
+        cols = slice(int(self._col_first[row]), int(self._col_end[row]))
         if rows.start >= rows.stop or cols.start >= cols.stop:
             return None
+        row_off, col_off = int(self._row_off[row]), int(self._col_off[row])
         return _Overlap(
-            (
-                slice(rows.start - row_off, rows.stop - row_off),
-                slice(cols.start - col_off, cols.stop - col_off),
-            ),
+            (slice(rows.start - row_off, rows.stop - row_off), slice(cols.start - col_off, cols.stop - col_off)),
             (rows, cols),
         )
+
+
+def _spans(
+    number: npt.NDArray[np.int32],
+    tile_size: npt.NDArray[np.int64],
+    visible: npt.NDArray[np.int32],
+    target_off: npt.NDArray[np.int64],
+    target_size: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give, along one axis, where tiles begin in their targets, and the part of a target that each covers."""
+    offset = number * tile_size - target_off
+    return offset, np.maximum(offset, 0), np.minimum(offset + visible, target_size)
