@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io import fork, loop
 from rasteret_sql.io.asked import redact
+from rasteret_sql.io.threads import import_in_thread
 
 if TYPE_CHECKING:
     from rasteret_sql.io.store import RangeStore
@@ -55,19 +56,29 @@ def store_for(href: str | os.PathLike[str]) -> RangeStore:
     return store
 
 
-def warm_up(href: str | os.PathLike[str]) -> None:
+def warm_up(href: str | os.PathLike[str], *modules: str) -> None:
     """Begin, in the background, what the first fetch of such an address needs: event loop and library.
 
     It returns at once. Importing aiohttp takes about 0.3 s, during which the caller can plan or open an
     index. What goes wrong here goes wrong again, and is raised, in the first fetch.
+
+    Args:
+        href: an address like those that will be fetched.
+        *modules: what else is imported once that is done, such as the decoders of what comes.
 
     Raises:
         InvalidArgumentError: no store reads addresses of this scheme.
     """
     store = store_for(href)
     warm = getattr(store, "warm_up", None)
-    if warm is not None:
-        loop.submit(warm())
+
+    async def prepare() -> None:
+        if warm is not None:
+            await warm()
+        await import_in_thread(*modules)
+
+    if warm is not None or modules:
+        loop.submit(prepare())
 
 
 async def aclose_all() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from rasteret_sql.read.requests import Piece, Request
 
+#: What decoders import: taken care of before the first of them is made.
+DECODERS = ("imagecodecs", "rasteret_sql.tiff.decode")
 #: A thread decodes at least so many encoded bytes at a time; shorter jobs cost more to hand over than to do.
 MIN_JOB_BYTES = 262_144
 
@@ -177,7 +179,7 @@ async def run_all(
 
 async def import_decoders() -> None:
     """Import what decodes tiles, in a thread, while the first bytes are on their way."""
-    await import_in_thread("imagecodecs")
+    await import_in_thread(*DECODERS)
 
 
 def _jobs(request: Request) -> list[list[Piece]]:

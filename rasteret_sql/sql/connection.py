@@ -85,12 +85,13 @@ def install(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def plain_connection() -> duckdb.DuckDBPyConnection:
-    """Open an in-memory connection that can plan, without the SQL functions that stream (and without pyarrow)."""
-    con = duckdb.connect()
+def make_planner(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Let a new in-memory connection plan, without the SQL functions that stream, and so without pyarrow."""
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
     functions.register(con)
-    _make_helpers(con)
+    for found in sql_objects("macros"):
+        if not found.is_public:
+            con.execute(found.statements()[0])
     return con
 
 

@@ -130,10 +130,8 @@ def plan_index(index: Any, arguments: ReadArguments, *, with_rows: bool = False)
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: the area touches no asset.
     """
-    with planning_cursor() as cursor:
-        shown = _shown(cursor, index, arguments)
-        _warm_up(cursor, shown.index)
-        return plan_tiles(cursor, shown, with_rows=with_rows)
+    with planning_cursor(index) as cursor:
+        return plan_tiles(cursor, _shown(cursor, index, arguments), with_rows=with_rows)
 
 
 def read_arguments(
@@ -191,13 +189,23 @@ def _geometry_text(geometry: Any) -> str | None:
 
 
 @contextmanager
-def planning_cursor() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a cursor of this process's own connection for planning."""
-    from rasteret_sql.sql.connection import bare_cursor, plain_connection
+def planning_cursor(index: Any = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a cursor of this process's own connection for planning.
+
+    Args:
+        index: what will be read, so that what its first fetch needs is imported while DuckDB prepares and plans.
+    """
+    import duckdb
+
+    from rasteret_sql.sql.connection import bare_cursor, make_planner
 
     with _lock:
-        if not _planner:
-            con = plain_connection()
+        if _planner:
+            _warm_up(_planner[0], index)
+        else:
+            con = duckdb.connect()
+            _warm_up(con, index)
+            make_planner(con)
             # Closing it in a forked child would wait for DuckDB's threads, which are not there.
             fork.pin_in_child(con)
             _planner.append(con)
@@ -232,18 +240,26 @@ def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArgumen
     return replace(arguments, index=_ROWS)
 
 
-def _warm_up(cursor: duckdb.DuckDBPyConnection, index: str) -> None:
-    """Start what the first fetch needs, by the address of the first row, while DuckDB plans."""
+def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
+    """Start what the first fetch needs, by the address of the first row."""
     import duckdb
 
     from rasteret_sql.io.stores import warm_up
+    from rasteret_sql.read.engine import DECODERS
 
-    if is_query(index):
+    if isinstance(index, os.PathLike):
+        index = os.fspath(index)
+    if not isinstance(index, str) or is_query(index):
         return
     try:
-        rows = cursor.execute("SELECT coalesce(mirror, href) FROM query_table($1) LIMIT 1", [index]).fetchall()
-        for (address,) in rows:
-            warm_up(address)
+        # The files of an index on a server are likely to be on one too; to look would cost it further requests.
+        addresses = (
+            [(index,)]
+            if "://" in index
+            else con.execute("SELECT coalesce(mirror, href) FROM query_table($1) LIMIT 1", [index]).fetchall()
+        )
+        for (address,) in addresses:
+            warm_up(address, *DECODERS)
     except (duckdb.Error, RasteretError):
         # Whatever is wrong here is said by the plan or by the read, which know more.
         return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,10 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rasteret_sql.read.ranges import MAX_GAP_BYTES, MAX_REQUEST_BYTES, coalesce
-from rasteret_sql.sql.connection import plain_connection
-
-if TYPE_CHECKING:
-    import duckdb
+from rasteret_sql.sql.connection import make_planner
 
 ranges = st.lists(
     st.tuples(st.integers(0, 2), st.integers(1, 20_000_000), st.integers(1, 3_000_000)),
@@ -71,7 +67,7 @@ def test_no_ranges_make_no_request() -> None:
 
 @pytest.fixture(scope="module")
 def planner() -> duckdb.DuckDBPyConnection:
-    return plain_connection()
+    return make_planner(duckdb.connect())
 
 
 def test_sql_and_python_have_the_same_limits(planner: duckdb.DuckDBPyConnection) -> None:

@@ -18,7 +18,7 @@ from pyproj import Transformer
 
 import rasteret_sql as rs
 from rasteret_sql.sql.catalog import sql_objects
-from rasteret_sql.sql.connection import plain_connection
+from rasteret_sql.sql.connection import make_planner
 
 if TYPE_CHECKING:
     from tests.sql.conftest import Collection
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def planner() -> duckdb.DuckDBPyConnection:
-    return plain_connection()
+    return make_planner(duckdb.connect())
 
 
 def _one(planner: duckdb.DuckDBPyConnection, expression: str, *parameters: Any) -> Any:
