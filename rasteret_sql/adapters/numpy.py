@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class RasterArray:
         bands: names of the bands, as they were asked for.
         transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to CRS.
         crs: authority code such as "EPSG:32643", or WKT2; None where the files have none.
-        nodata: the nodata value of each band, None where it has none.
+        nodata: the nodata value of each band, None where it has none or its files have several.
         level: the level that was read, 0 is full resolution.
     """
 
@@ -139,7 +140,7 @@ def to_numpy(
         bands=tuple(band.name for band in layout.bands),
         transform=layout.transform,
         crs=layout.crs,
-        nodata=tuple(band.nodata for band in layout.bands),
+        nodata=tuple(layout.nodata(number) for number in range(len(layout.bands))),
         level=layout.level,
     )
 
@@ -175,15 +176,23 @@ def read_chips(
     """
     from rasteret_sql.sql.readers import read_arguments
 
-    height, width = (size, size) if isinstance(size, int) else size
+    try:
+        height, width = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, or (height, width)") from error
     if height < 1 or width < 1:
         raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more")
     wanted = list(chips)
+    try:
+        offsets = np.array([[operator.index(off) for off in chip[1:]] for chip in wanted], np.int64).reshape(-1, 2)
+    except (TypeError, ValueError, IndexError) as error:
+        raise InvalidArgumentError(
+            "chips: got something else, expected (item_id, row_off, col_off) of each chip, in whole pixels"
+        ) from error
     if not wanted:
         raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
     plan = plan_arrays(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None))
-    offsets = np.array([chip[1:] for chip in wanted], np.int64).reshape(-1, 2)
-    layout = ChipLayout(plan, [chip[0] for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
+    layout = ChipLayout(plan, [str(chip[0]) for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
     data = np.empty(layout.shape, layout.dtype)
     mask = np.empty(layout.shape, bool)
     layout.read(data, mask)

@@ -9,6 +9,7 @@ import numpy as np
 from rasteret_sql.adapters.numpy import item_times, plan_arrays
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.grid import GridLayout
+from rasteret_sql.read.tiles import valid_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,13 +79,22 @@ def to_xarray(
 
     dims = ("time", "y", "x")
     variables: dict[str, Any] = {}
-    for band, array, mask in zip(layout.bands, pixels, masks, strict=True):
+    reserved = {"time", "y", "x", "item_id", "collection", SPATIAL_REF}
+    for number, (band, array, mask) in enumerate(zip(layout.bands, pixels, masks, strict=True)):
+        if band.name in reserved or f"{band.name}_valid" in {other.name for other in layout.bands}:
+            raise InvalidArgumentError(
+                f'bands: got "{band.name}", expected no name that a coordinate or a mask of the dataset has; '
+                "rename the asset in the query, or use to_numpy"
+            )
+        scale, offset = layout.scaling(number)
         if mask_and_scale:
-            variables[band.name] = (dims, _scaled(band, array, mask), _attributes(band))
+            variables[band.name] = (dims, _scaled(array, mask, scale, offset), _attributes(band))
             continue
-        attributes = _attributes(band) | _packing(band, array.dtype)
+        nodata = layout.nodata(number)
+        attributes = _attributes(band) | _packing(array.dtype, nodata, scale, offset)
         variables[band.name] = (dims, array, attributes)
-        if "_FillValue" not in attributes and not mask.all():
+        says_all = "_FillValue" in attributes and np.array_equal(mask, valid_pixels(array, nodata or 0.0))
+        if not says_all and not mask.all():
             variables[f"{band.name}_valid"] = (dims, mask, {"grid_mapping": SPATIAL_REF})
     dataset = xr.Dataset(variables, coords=_coordinates(layout))
     return dataset.sortby("time") if len(layout.items) > 1 else dataset
@@ -124,14 +134,14 @@ def _attributes(band: PlannedBand) -> dict[str, Any]:
     return attributes
 
 
-def _packing(band: PlannedBand, dtype: np.dtype[Any]) -> dict[str, Any]:
+def _packing(dtype: np.dtype[Any], nodata: float | None, scale: float | None, offset: float | None) -> dict[str, Any]:
     """Give the CF attributes that turn stored values into physical ones."""
     attributes: dict[str, Any] = {}
-    if band.nodata is not None and _holds(dtype, band.nodata):
-        attributes["_FillValue"] = dtype.type(band.nodata)
-    if band.scale not in {None, 1.0} or band.offset not in {None, 0.0}:
-        attributes["scale_factor"] = 1.0 if band.scale is None else band.scale
-        attributes["add_offset"] = 0.0 if band.offset is None else band.offset
+    if nodata is not None and _holds(dtype, nodata):
+        attributes["_FillValue"] = dtype.type(nodata)
+    if scale not in {None, 1.0} or offset not in {None, 0.0}:
+        attributes["scale_factor"] = 1.0 if scale is None else scale
+        attributes["add_offset"] = 0.0 if offset is None else offset
     return attributes
 
 
@@ -142,13 +152,15 @@ def _holds(dtype: np.dtype[Any], nodata: float) -> bool:
     return bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
 
 
-def _scaled(band: PlannedBand, pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def _scaled(
+    pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], scale: float | None, offset: float | None
+) -> npt.NDArray[Any]:
     """Give physical values as the smallest float type that holds the stored ones exactly."""
     dtype = np.result_type(pixels.dtype, np.float32)
     values = pixels.astype(dtype)
-    if band.scale is not None:
-        values *= dtype.type(band.scale)
-    if band.offset is not None:
-        values += dtype.type(band.offset)
+    if scale is not None:
+        values *= dtype.type(scale)
+    if offset is not None:
+        values += dtype.type(offset)
     values[~mask] = np.nan
     return values

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.stores import redact
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
 
@@ -104,15 +105,16 @@ class ChipLayout:
         """Give the place of each asset number and band number among the bands."""
         places = {band.name: number for number, band in enumerate(self.bands)}
         files: dict[tuple[int, int], int] = {}
-        owners: dict[tuple[str, int], str] = {}
+        owners: dict[tuple[str, int], tuple[str, int]] = {}
         for number, asset in enumerate(self._plan.assets):
             self._chips.setdefault(asset.item_id, [])
             for band in asset.bands:
                 place = places[band.name]
-                other = owners.setdefault((asset.item_id, place), asset.href)
-                if other != asset.href:
+                here = redact(asset.href), band.band
+                other = owners.setdefault((asset.item_id, place), here)
+                if other != here:
                     raise InvalidArgumentError(
-                        f'band "{band.name}" of item {asset.item_id}: got two files, {other} and {asset.href}, '
+                        f'band "{band.name}" of item {asset.item_id}: got two, {other} and {here}, '
                         "expected one; tell them apart in the query, for example by their collection"
                     )
                 files[number, band.band] = place

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.stores import redact
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
 
@@ -79,18 +80,59 @@ class GridLayout:
         Raises:
             RasteretError: bytes could not be fetched or decoded.
         """
-        fills = [fill_value(array.dtype, band.nodata) for array, band in zip(pixels, self.bands, strict=True)]
         targets: list[Target] = []
         numbers: dict[tuple[int, int], int] = {}
         empty = {(item, band) for item in range(len(self.items)) for band in range(len(self.bands))}
         for key, (item, band, row_off, col_off) in self._places.items():
             numbers[key] = len(targets)
-            targets.append(Target(pixels[band][item], masks[band][item], row_off, col_off, fills[band]))
+            nodata = self._nodata_of(*key)
+            fill = fill_value(pixels[band].dtype, nodata)
+            targets.append(Target(pixels[band][item], masks[band][item], row_off, col_off, fill))
             empty.discard((item, band))
-        targets.extend(Target(pixels[band][item], masks[band][item], 0, 0, fills[band]) for item, band in empty)
+        for item, band in empty:
+            fill = fill_value(pixels[band].dtype, self.bands[band].nodata)
+            targets.append(Target(pixels[band][item], masks[band][item], 0, 0, fill))
         keys = zip(self._plan.asset_no.tolist(), self._plan.band.tolist(), strict=True)
         target_of = np.fromiter((numbers[key] for key in keys), np.int64, len(self._plan))
         WindowReader(self._plan, targets, target_of).read(options)
+
+    def nodata(self, band: int) -> float | None:
+        """Give the nodata value of a band, or None where it has none or its files have several."""
+        values = {repr(each.nodata): each.nodata for each in self._all_of(band)}
+        return next(iter(values.values())) if len(values) == 1 else None
+
+    def has_mixed_nodata(self, band: int) -> bool:
+        """Whether the files of a band have several nodata values, or some of them none."""
+        return len({repr(each.nodata) for each in self._all_of(band)}) > 1
+
+    def scaling(self, band: int) -> tuple[float | None, float | None]:
+        """Give scale and offset of a band.
+
+        Raises:
+            InvalidArgumentError: its files have several.
+        """
+        first: tuple[PlannedAsset, PlannedBand] | None = None
+        for asset in self._assets:
+            for each in asset.bands:
+                if each.name != self.bands[band].name:
+                    continue
+                if first is None:
+                    first = asset, each
+                elif (first[1].scale, first[1].offset) != (each.scale, each.offset):
+                    raise InvalidArgumentError(
+                        f'band "{each.name}": {named(first[0])} has scale {first[1].scale} and offset '
+                        f"{first[1].offset}, {named(asset)} {each.scale} and {each.offset}, expected the same; "
+                        "read them apart"
+                    )
+        assert first is not None
+        return first[1].scale, first[1].offset
+
+    def _all_of(self, band: int) -> list[PlannedBand]:
+        name = self.bands[band].name
+        return [each for asset in self._assets for each in asset.bands if each.name == name]
+
+    def _nodata_of(self, asset_no: int, band_no: int) -> float | None:
+        return next(band.nodata for band in self._assets[asset_no].bands if band.band == band_no)
 
     def _find_bands(self) -> list[PlannedBand]:
         found = sorted(
@@ -128,15 +170,16 @@ class GridLayout:
         items = {key: number for number, key in enumerate(self.items)}
         bands = {band.name: number for number, band in enumerate(self.bands)}
         places: dict[tuple[int, int], tuple[int, int, int, int]] = {}
-        owners: dict[tuple[int, int], PlannedAsset] = {}
+        owners: dict[tuple[int, int], tuple[PlannedAsset, PlannedBand]] = {}
         for number, asset in enumerate(self._assets):
             for band in asset.bands:
                 place = items[_key(asset)], bands[band.name]
-                owner = owners.setdefault(place, asset)
-                if owner is not asset:
+                owner, other = owners.setdefault(place, (asset, band))
+                if owner is not asset or other is not band:
                     raise InvalidArgumentError(
-                        f'band "{band.name}" of item {asset.item_id}: got two files, {owner.href} and {asset.href}, '
-                        "expected one; tell them apart in the query, for example by their href"
+                        f'band "{band.name}" of item {asset.item_id}: got two, {_band_of(owner, other)} and '
+                        f"{_band_of(asset, band)}, expected one; tell them apart in the query, "
+                        "for example by their href"
                     )
                 rows, cols = self._offsets[number]
                 places[number, band.band] = (*place, self._row_off - rows, self._col_off - cols)
@@ -226,3 +269,7 @@ def _width(asset: PlannedAsset) -> float:
 def _size(asset: PlannedAsset) -> str:
     assert asset.transform is not None
     return f"{abs(asset.transform[0]):g} x {abs(asset.transform[4]):g}"
+
+
+def _band_of(asset: PlannedAsset, band: PlannedBand) -> str:
+    return f"band {band.band} of {redact(asset.href)}"

@@ -97,10 +97,10 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
 
 
 def _gather(plan: TilePlan, pieces: list[Piece]) -> list[Request]:
-    files: dict[str, int] = {}
-    for asset in plan.assets:
-        files.setdefault(asset.address, len(files))
-    file = np.array([files[plan.assets[piece.asset_no].address] for piece in pieces], np.int64)
+    # A file that was indexed twice, before and after it changed, is two: each is asked for with its own ETag.
+    files: dict[tuple[str, str | None], int] = {}
+    keys = [(asset.address, asset.etag) for asset in plan.assets]
+    file = np.array([files.setdefault(keys[piece.asset_no], len(files)) for piece in pieces], np.int64)
     start = np.array([piece.offset for piece in pieces], np.int64)
     end = start + np.array([piece.nbytes for piece in pieces], np.int64)
     members: dict[int, list[int]] = {}

@@ -169,6 +169,8 @@ class TileStream:
 
     def _launched(self, run: Future[None]) -> None:
         if not run.cancelled() and (error := run.exception()) is not None:
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
             with self._made:
                 self._failure = error
                 self._made.notify_all()

@@ -23,6 +23,7 @@ CATALOG = "rasteret_sql"
 
 _HEADER = re.compile(r"^-- (name|kind|grain|reads): (.*)$", re.MULTILINE)
 _HELPER = re.compile(r"\b_rst_\w+")
+_IN_PYTHON = re.compile(r"\b_rstpy_\w+")
 _CREATE = re.compile(r"CREATE OR REPLACE MACRO (\w+)\(")
 
 
@@ -51,14 +52,16 @@ class SqlObject:
         """Whether users call it."""
         return not self.name.startswith("_")
 
-    def statements(self, *, temporary: bool = False, qualifier: str = "") -> list[str]:
+    def statements(self, *, temporary: bool = False, qualifier: str = "", suffix: str = "") -> list[str]:
         """Give the statements that make it and describe it.
 
         Args:
             temporary: make it for one connection only.
             qualifier: catalog and schema to make it in, or "" for the current ones.
+            suffix: what the names of the functions in Python end with, in helpers.
         """
         text = _HELPER.sub(lambda match: f"{CATALOG}.main.{match[0]}", self.text)
+        text = _IN_PYTHON.sub(lambda match: f"{match[0]}{suffix}", text)
         kind = "TEMP MACRO" if temporary else "MACRO"
         if self.is_public:
             text = _CREATE.sub(lambda match: f"CREATE OR REPLACE {kind} {qualifier}{match[1]}(", text, count=1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -56,14 +57,14 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
     return install(duckdb.connect(str(database), **options))
 
 
-def install(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConnection:
     """Make `read_tiles`, `tile_plan` and `explain_read` in a DuckDB connection and in its cursors.
 
     It can be called again, and works for `:memory:`, for a file and for a file opened read-only; a database
     file holds nothing of it afterwards. Each process installs for itself.
 
     Args:
-        con: an open DuckDB connection.
+        con: an open DuckDB connection, or the module `duckdb` for its default one.
 
     Returns:
         The same connection.
@@ -71,6 +72,8 @@ def install(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     Raises:
         InvalidArgumentError: `con` is no open DuckDB connection, or a database of the name `rasteret_sql` is attached.
     """
+    if isinstance(con, ModuleType):
+        con = duckdb.default_connection()
     if not isinstance(con, duckdb.DuckDBPyConnection):
         raise InvalidArgumentError(
             f"con: got {type(con).__name__}, expected a DuckDB connection such as duckdb.connect() gives"
@@ -78,6 +81,11 @@ def install(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     try:
         with _lock:
             _install(con)
+    except duckdb.TransactionException as error:
+        raise InvalidArgumentError(
+            f"con: it is in a transaction, expected none while the functions are "
+            f"installed; COMMIT or ROLLBACK first ({error})"
+        ) from error
     except duckdb.ConnectionException as error:
         raise InvalidArgumentError(
             f"con: the connection is closed; open one with duckdb.connect() ({error})"
@@ -88,7 +96,7 @@ def install(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 def make_planner(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Let a new in-memory connection plan, without the SQL functions that stream, and so without pyarrow."""
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
-    functions.register(con)
+    functions.register(con, "")
     for found in sql_objects("macros"):
         if not found.is_public:
             con.execute(found.statements()[0])
@@ -115,36 +123,35 @@ def _install(con: duckdb.DuckDBPyConnection) -> None:
 
 def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     """Attach the catalog and fill it; gives what the virtual table needs to know of connections."""
-    from rasteret_sql.sql.batches import tile_values
-    from rasteret_sql.sql.virtual import CallRegister, Connections, TileSource
+    from rasteret_sql.sql.virtual import Connections, TileSource
 
     identity = uuid.uuid4().hex
-    calls, connections = CallRegister(), Connections()
+    connections = Connections(identity, _make_helpers)
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
-    functions.register(con)
-    con.create_function("_rstpy_call", calls.add, ["VARCHAR"], "VARCHAR", side_effects=False)
-    con.create_function(
-        "_rstpy_to_list",
-        tile_values,
-        ["BLOB", "VARCHAR"],
-        "DOUBLE[]",
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
     ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
     con.execute(f"USE {CATALOG}")
     try:
         con.execute(f"CREATE MACRO {_IDENTITY}() AS '{identity}'")
         con.execute(sql_file("schema/tiles.sql"))
-        source = TileSource(_tile_schema(con), calls, connections)
+        source = TileSource(_tile_schema(con), connections)
         con.from_arrow(source).create_view("_rst_tile_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")
     _make_helpers(con)
+    connections.own(con)
     make_public(con, f"{CATALOG}.main.", *_FOLDERS)
     _databases[identity] = connections
     return connections
+
+
+def identity_of(con: duckdb.DuckDBPyConnection) -> str:
+    """Give what tells the database of a connection apart, or "" where `install` was never called in it."""
+    try:
+        ((identity,),) = bare_cursor(con).execute(f"SELECT {CATALOG}.main.{_IDENTITY}()").fetchall()
+    except duckdb.Error:
+        return ""
+    return str(identity)
 
 
 def _connections(con: duckdb.DuckDBPyConnection) -> Connections:
@@ -153,16 +160,14 @@ def _connections(con: duckdb.DuckDBPyConnection) -> Connections:
     Raises:
         InvalidArgumentError: the attached database of our name is not ours.
     """
-    try:
-        ((identity,),) = con.execute(f"SELECT {CATALOG}.main.{_IDENTITY}()").fetchall()
-    except duckdb.CatalogException:
-        identity = ""
+    identity = identity_of(con)
     connections = _databases.get(identity)
     if connections is None:
         raise InvalidArgumentError(
             f"con: a database of the name {CATALOG!r} is attached, expected that name to be free for the functions; "
             f"attach it under another name, for example ATTACH '…' AS mine"
         )
+    connections.check(con)
     return connections
 
 
@@ -178,9 +183,25 @@ def _tile_schema(con: duckdb.DuckDBPyConnection) -> Any:
 
 
 def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the functions in Python, which belong to this connection, and the helpers that call them.
+
+    Their names are new each time: DuckDB has no way to take over the functions of a connection that was closed.
+    """
+    from rasteret_sql.sql.batches import tile_values
+
+    suffix = f"_{uuid.uuid4().hex[:12]}"
+    functions.register(con, suffix)
+    con.create_function(
+        f"_rstpy_to_list{suffix}",
+        tile_values,
+        ["BLOB", "VARCHAR"],
+        "DOUBLE[]",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
     for found in sql_objects(*_FOLDERS):
         if not found.is_public:
-            for statement in found.statements():
+            for statement in found.statements(suffix=suffix):
                 con.execute(statement)
 
 

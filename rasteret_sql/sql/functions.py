@@ -30,6 +30,9 @@ _GRID = (
     "STRUCT(width INTEGER, height INTEGER, tile_width INTEGER, tile_height INTEGER, "
     "first_row INTEGER, last_row INTEGER, first_col INTEGER, last_col INTEGER)"
 )
+#: Lon/lat bounds wider than this are not projected: every pixel of a raster is taken to lie in them.
+_WIDE_DEGREES = 30
+_EVERYWHERE = {"xmin": -1e30, "ymin": -1e30, "xmax": 1e30, "ymax": 1e30}
 #: Degrees or metres are cut into so many steps along the longest side of a geometry before it is reprojected.
 _STEPS = 100
 _proj_thread: list[ThreadPoolExecutor] = []
@@ -37,8 +40,8 @@ _HEX_WKB = re.compile(r"(?:[0-9A-Fa-f]{2}){5,}")
 _BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 
 
-def register(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the functions in the database of a connection."""
+def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
+    """Make the functions in the database of a connection, with a suffix to their names."""
     text = "VARCHAR"
     signatures: list[tuple[str, Callable[..., Any], list[Any], str]] = [
         ("_rstpy_project", project, [_BOUNDS, text, text], _BOUNDS),
@@ -46,7 +49,7 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
         ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
     ]
     for name, function, arguments, result in signatures:
-        con.create_function(name, _in_proj_thread(function), arguments, result, side_effects=False)
+        con.create_function(f"{name}{suffix}", _in_proj_thread(function), arguments, result, side_effects=False)
 
 
 def _in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
@@ -73,22 +76,30 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
         from_crs, to_crs: authority codes or WKT2.
 
     Returns:
-        Bounds in `to_crs`, x before y; a part that has no place there is left out.
+        Bounds in `to_crs`, x before y. They may be larger than need be, but never smaller.
 
     Raises:
         InvalidArgumentError: a CRS is not known.
     """
     transformer = _transformer(from_crs, to_crs)
+    is_lonlat = _crs(from_crs).is_geographic
     projected = []
     for part in parts:
+        span = max(part["xmax"] - part["xmin"], part["ymax"] - part["ymin"]) if is_lonlat else 0
+        if span > _WIDE_DEGREES:
+            # Wide bounds may hold a pole or the edge of the projection, so that their own edges bound nothing.
+            projected.append(dict(_EVERYWHERE))
+            continue
         xmin, ymin, xmax, ymax = transformer.transform_bounds(
-            part["xmin"], part["ymin"], part["xmax"], part["ymax"], densify_pts=21, errcheck=False
+            part["xmin"], part["ymin"], part["xmax"], part["ymax"], densify_pts=21 + int(22 * span), errcheck=False
         )
-        if all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
-            if xmin > xmax:
-                projected.append({"xmin": xmin, "ymin": ymin, "xmax": 180.0, "ymax": ymax})
-                xmin = -180.0
-            projected.append({"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax})
+        if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
+            projected.append(dict(_EVERYWHERE))
+            continue
+        if xmin > xmax:
+            projected.append({"xmin": xmin, "ymin": ymin, "xmax": 180.0, "ymax": ymax})
+            xmin = -180.0
+        projected.append({"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax})
     return projected
 
 

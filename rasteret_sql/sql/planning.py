@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
     from rasteret_sql.read.stream import OnError
 
-_QUERY = re.compile(r"\s*(FROM|SELECT|WITH|\()\b", re.IGNORECASE)
+_QUERY = re.compile(
+    r"(?:\s|--[^\n]*\n)*(?:(?:FROM|SELECT|WITH|VALUES|TABLE|PIVOT|UNPIVOT)[\s('\"]|\(\s*(?:FROM|SELECT|WITH)\s)",
+    re.IGNORECASE,
+)
+_URL_QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.\-]*://[^\s?'\"]*)\?[^\s'\"]*")
 _PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
-_PREFIX = re.compile(r"^(?:[A-Z][A-Za-z ]+ Error: )+")
+_PREFIX = re.compile(
+    r"^(?:[A-Z][A-Za-z ]+ Error: |Python exception occurred while executing the UDF: |[A-Z][A-Za-z]+Error: )+"
+)
 _PASSED = (
     "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], "
     "crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
@@ -136,13 +142,14 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
 
 def is_query(text: str) -> bool:
     """Whether a text is a query rather than the name of a table or a path."""
-    return _QUERY.match(text) is not None
+    is_bare_path = text.lower().endswith((".parquet", ".parq")) and "'" not in text and '"' not in text
+    return not is_bare_path and _QUERY.match(text) is not None
 
 
 def message_of(error: Exception) -> str:
     """What a DuckDB error says, without the names of its kind before it."""
     text = _PREFIX.sub("", str(error).strip())
-    return " ".join(text.partition("\n\nLINE ")[0].split())
+    return _URL_QUERY.sub(r"\1", " ".join(text.partition("\n\nLINE ")[0].split()))
 
 
 def _parameters(arguments: ReadArguments, name: str) -> dict[str, Any]:
@@ -185,6 +192,12 @@ def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     import duckdb
 
     try:
+        statements = cursor.extract_statements(index)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise InvalidIndexError(
+                f"index: got {_shortened(index)}, expected one query that gives rows of an index: "
+                "a single SELECT or FROM"
+            )
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {index.strip().rstrip(';')}")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: the query {_shortened(index)} does not run: {message_of(error)}") from error
@@ -315,24 +328,28 @@ def _base_of(index: str) -> str | None:
     return os.path.dirname(index)  # noqa: PTH120 - URLs too
 
 
-def _resolved(address: str, base: str | None, item_id: str, asset: str) -> str:
+def _resolved(address: str | None, base: str | None, item_id: str, asset: str) -> str:
+    if address is None:
+        raise InvalidIndexError(f'asset "{asset}" of item {item_id}: its href is NULL, expected a path or URL')
     if _ABSOLUTE.match(address):
         return address
     if base is None:
         raise InvalidIndexError(
-            f'asset "{asset}" of item {item_id}: its href {address!r} is relative to the index file, which this query '
-            "does not show; pass the path of the index, or make hrefs absolute in the query"
+            f'asset "{asset}" of item {item_id}: its href {_shortened(address)} is relative to the index file, which '
+            "this query does not show; pass the path of the index, or make hrefs absolute in the query"
         )
     return f"{base}/{address}" if base else address
 
 
 def _shortened(text: str) -> str:
+    text = _URL_QUERY.sub(r"\1", text)
     return repr(text if len(text) <= 120 else f"{text[:117]}...")
 
 
-def parse_arguments(text: str) -> tuple[ReadArguments, OnError]:
-    """Read the arguments that the macro `read_tiles` passes as JSON; also gives `on_error`."""
+def parse_arguments(text: str) -> tuple[ReadArguments, OnError, dict[str, str]]:
+    """Read the arguments that the macro `read_tiles` passes as JSON; also gives `on_error` and the settings."""
     values = json.loads(text)
+    settings = {"search_path": values.pop("search_path"), "TimeZone": values.pop("time_zone")}
     on_error = values.pop("on_error")
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
@@ -348,6 +365,7 @@ def parse_arguments(text: str) -> tuple[ReadArguments, OnError]:
             resolution=None if resolution is None else float(resolution),
         ),
         on_error,
+        settings,
     )
 
 

@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.io import fork
 from rasteret_sql.sql.planning import (
@@ -150,6 +152,13 @@ def read_arguments(
     """
     if isinstance(bands, str):
         bands = [bands]
+    elif bands is not None:
+        bands = list(bands)
+    for name, number in (("level", level), ("resolution", resolution)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float, np.number))):
+            raise InvalidArgumentError(f"{name}: got {number!r}, expected a number")
+    if level is not None and int(level) != level:
+        raise InvalidArgumentError(f"level: got {level!r}, expected a whole number: 0 (full resolution) or more")
     if bands is not None and (not bands or not all(isinstance(band, (str, int)) for band in bands)):
         raise InvalidArgumentError(
             f"bands: got {bands!r}, expected names such as ['red', 'visual:red'], or None for all bands"
@@ -166,8 +175,8 @@ def read_arguments(
         bbox=bbox,
         crs=str(crs),
         datetime=None if datetime is None else str(datetime),
-        level=level,
-        resolution=resolution,
+        level=None if level is None else int(level),
+        resolution=None if resolution is None else float(resolution),
     )
 
 

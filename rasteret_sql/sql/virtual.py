@@ -1,67 +1,67 @@
 """The streaming table behind `read_tiles`: DuckDB hands it columns and conditions, it plans, reads and streams.
 
-The macro's arguments arrive as a token in a condition on the hidden column `_call`; `CallRegister` keeps what
-each token stands for.
+The macro's arguments arrive, as hexadecimal digits of JSON, in a condition on the hidden column `_call`. No function
+makes them: one in Python would belong to the connection that made it, and outlive it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import threading
 import weakref
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
 
     from rasteret_sql.sql.planning import PlannedTiles, ReadArguments
 
-_TOKEN = re.compile(r'_call == "(rst_[0-9a-f]{32})"')
-_MAX_CALLS = 10_000
-
-
-class CallRegister:
-    """Remembers the arguments of calls under short tokens; the oldest are forgotten first."""
-
-    def __init__(self) -> None:
-        self._calls: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def add(self, arguments: str) -> str:
-        """Remember the arguments of a call; the same arguments give the same token."""
-        token = "rst_" + hashlib.sha256(arguments.encode()).hexdigest()[:32]
-        with self._lock:
-            self._calls[token] = arguments
-            self._calls.move_to_end(token)
-            while len(self._calls) > _MAX_CALLS:
-                self._calls.popitem(last=False)
-        return token
-
-    def find(self, token: str) -> str:
-        """Give the arguments of a token back."""
-        return self._calls[token]
+_TOKEN = re.compile(r'\(_call == "rst_([0-9A-F]+)"\)')
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Connections:
-    """The connections of one database, held weakly: a cursor of any of them can plan."""
+    """The connections of one database, held weakly: a cursor of any of them can plan.
 
-    def __init__(self) -> None:
+    Args:
+        identity: what `_rst_identity()` gives in this database.
+        repair: called with an open connection where the one that owns our functions in Python was closed.
+    """
+
+    def __init__(self, identity: str, repair: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+        self.identity = identity
+        self._repair = repair
         self._connections: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        self._owner: weakref.ref[duckdb.DuckDBPyConnection] | None = None
+        self._deputy: duckdb.DuckDBPyConnection | None = None
 
     def add(self, con: duckdb.DuckDBPyConnection) -> None:
         """Remember a connection for as long as it lives."""
         self._connections.add(con)
+
+    def own(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Note that the functions in Python belong to a connection: they must not be called once it is closed."""
+        self._owner = weakref.ref(con)
+
+    def check(self, con: duckdb.DuckDBPyConnection) -> None:
+        """See to it that the functions in Python can be called, with the help of an open connection."""
+        from rasteret_sql.sql.connection import bare_cursor
+
+        owner = self._owner() if self._owner is not None else None
+        if owner is not None and not _is_open(owner):
+            # A cursor, since the connection may be in the middle of the query that reads. It is closed along with it.
+            self._deputy = bare_cursor(con)
+            self._repair(self._deputy)
+            self.own(self._deputy)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Open a new cursor of a connection that is still open.
@@ -71,17 +71,32 @@ class Connections:
         """
         import duckdb
 
-        from rasteret_sql.sql.connection import bare_cursor
+        from rasteret_sql.sql.connection import bare_cursor, identity_of
 
         for con in list(self._connections):
-            try:
+            if _is_open(con):
+                self.check(con)
                 return bare_cursor(con)
-            except duckdb.Error:
-                continue
+        # The objects that stand for DuckDB's default connection come and go; the connection stays.
+        default = duckdb.default_connection()
+        if identity_of(default) == self.identity:
+            return bare_cursor(default)
         raise InvalidIndexError(
             "read_tiles: every connection that rasteret_sql was installed in is closed; run "
             "rasteret_sql.install(con) again"
         )
+
+
+def _is_open(con: duckdb.DuckDBPyConnection) -> bool:
+    import duckdb
+
+    from rasteret_sql.sql.connection import bare_cursor
+
+    try:
+        bare_cursor(con).close()
+    except duckdb.Error:
+        return False
+    return True
 
 
 class _Stream:
@@ -99,9 +114,8 @@ class _Stream:
 class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
     """The table of all tiles of all calls; a scan without a token is refused."""
 
-    def __init__(self, schema: pa.Schema, calls: CallRegister, connections: Connections) -> None:
+    def __init__(self, schema: pa.Schema, connections: Connections) -> None:
         self._schema = schema
-        self._calls = calls
         self._connections = connections
 
     @property
@@ -126,12 +140,13 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
                 "read is planned before it starts. Put conditions in WHERE, or call "
                 "rasteret_sql.read_tiles(con.sql(...)) with rows of an index"
             )
-        token = match[1]
-        arguments, on_error = parse_arguments(self._calls.find(token))
-        planned = self._plan(arguments)
+        token = f"rst_{match[1]}"
+        arguments, on_error, settings = parse_arguments(bytes.fromhex(match[1]).decode())
+        planned = self._plan(arguments, settings)
         plan = planned.plan
         rows = planned.rows.append_column("_call", pa.repeat(pa.scalar(token, pa.string()), planned.rows.num_rows))
-        if any(f"({name} " in text or f"({name})" in text or f"({name}," in text for name in READ_COLUMNS):
+        fields = _TEXTS.sub("", text)
+        if any(f"({name} " in fields or f"({name})" in fields or f"({name}," in fields for name in READ_COLUMNS):
             # The condition looks at what is read: all tiles are read, and then it is applied.
             return _Stream(schema, _filtered(tile_batches(plan, rows, self._schema, on_error=on_error), filter, names))
         kept = rows_kept(rows, filter)
@@ -139,9 +154,12 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             plan, rows = plan.take(kept), rows.take(kept)
         return _Stream(schema, tile_batches(plan, rows, schema, on_error=on_error))
 
-    def _plan(self, arguments: ReadArguments) -> PlannedTiles:
+    def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> PlannedTiles:
         cursor = self._connections.cursor()
         try:
+            # The names and times of the query mean here what they mean where it was asked.
+            for name, value in settings.items():
+                cursor.execute(f"SET {name} = {quote_literal(value)}")
             return plan_tiles(cursor, arguments, with_rows=True)
         finally:
             cursor.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,9 +149,11 @@ class SampleReader:
             height, width = out.shape[:2]
             source = self._rows(raw.view(coded), height)
             if width == self._tile_width and coded == dtype:
-                floatpred_decode(source, axis=-2, out=out)
-            else:
-                out[...] = floatpred_decode(source, axis=-2)[:, :width]
+                # A single row or column may have any stride, and floatpred_decode refuses some of them.
+                with suppress(ValueError):
+                    floatpred_decode(source, axis=-2, out=out)
+                    return
+            out[...] = floatpred_decode(source, axis=-2)[:, :width]
 
         return place
 

@@ -16,7 +16,7 @@ CREATE OR REPLACE MACRO read_tiles(
 ) AS TABLE
 SELECT * EXCLUDE (_call)
 FROM _rst_tile_source
-WHERE _call = _rstpy_call(to_json({
+WHERE _call = 'rst_' || hex(to_json({
     'index': index::VARCHAR,
     'bands': bands::VARCHAR[],
     'geometry': geometry::VARCHAR,
@@ -25,5 +25,7 @@ WHERE _call = _rstpy_call(to_json({
     'datetime': datetime::VARCHAR,
     'level': level::BIGINT,
     'resolution': (resolution::DOUBLE)::VARCHAR,
-    'on_error': on_error::VARCHAR
+    'on_error': on_error::VARCHAR,
+    'search_path': current_setting('search_path'),
+    'time_zone': current_setting('TimeZone')
 })::VARCHAR);

@@ -14,7 +14,7 @@ CREATE OR REPLACE MACRO _rst_asset_plan(
     resolution := NULL
 ) AS TABLE
 WITH
-arguments AS MATERIALIZED (
+rst_plan_arguments AS MATERIALIZED (
     SELECT
         CASE
             WHEN bbox IS NOT NULL AND geometry IS NOT NULL
@@ -26,6 +26,10 @@ arguments AS MATERIALIZED (
         CASE
             WHEN level IS NOT NULL AND resolution IS NOT NULL
                 THEN error('level: got both level and resolution, expected one of them; leave one out')
+            WHEN len(bands::VARCHAR[]) = 0 OR len(list_filter(bands::VARCHAR[], lambda name: name IS NULL)) > 0
+                THEN error('bands: got ' || bands::VARCHAR || ', expected names such as [''red'', ''visual:red''], or NULL for all')
+            WHEN len(list_distinct(bands::VARCHAR[])) < len(bands::VARCHAR[])
+                THEN error('bands: got ' || bands::VARCHAR || ', expected each name once; leave the repeated ones out')
             WHEN level < 0 THEN error('level: got ' || level || ', expected 0 (full resolution) or more')
             WHEN NOT resolution > 0 THEN error('resolution: got ' || resolution || ', expected a pixel size above 0')
             ELSE true
@@ -46,7 +50,7 @@ candidates AS (
         i.dtype,
         i.bands,
         i.levels
-    FROM query_table(index) AS i, arguments AS a
+    FROM query_table(index) AS i, rst_plan_arguments AS a
     WHERE a.is_valid
         AND (
             a.period IS NULL
@@ -59,7 +63,8 @@ candidates AS (
             a.area IS NULL
             OR NOT _rst_is_lonlat(crs)
             OR i.bbox IS NULL
-            OR len(list_filter(a.area, lambda part:
+            -- Longitudes may be counted from -180, from 0, or on beyond 180.
+            OR len(list_filter(_rst_turns(a.area), lambda part:
                 part.xmin <= i.bbox.xmax AND part.xmax >= i.bbox.xmin
                 AND part.ymin <= i.bbox.ymax AND part.ymax >= i.bbox.ymin
             )) > 0
@@ -72,7 +77,9 @@ known_bands AS (
         b.b.name AS name,
         b.b.common_name AS common_name,
         b.b.band AS band,
-        len(c.bands) AS band_count
+        len(c.bands) AS band_count,
+        -- A name that a file has twice names no band of it.
+        CASE WHEN len(list_filter(c.bands, lambda known: known.name = b.b.name)) = 1 THEN b.b.name END AS unique_name
     FROM candidates AS c, unnest(c.bands) AS b(b)
 ),
 asked AS (
@@ -85,11 +92,11 @@ matches AS (
         q.position,
         CASE
             WHEN k.asset = q.label THEN 1
-            WHEN contains(q.label, ':') AND k.asset = split_part(q.label, ':', 1)
-                AND split_part(q.label, ':', 2) IN (k.name, k.band::VARCHAR) THEN 2
-            WHEN k.name = q.label THEN 3
-            WHEN k.common_name = q.label THEN 4
-            WHEN k.band::VARCHAR = q.label THEN 5
+            WHEN k.asset || ':' || k.name = q.label THEN 2
+            WHEN k.asset || ':' || k.band = q.label THEN 3
+            WHEN k.name = q.label THEN 4
+            WHEN k.common_name = q.label THEN 5
+            WHEN k.band::VARCHAR = q.label THEN 6
         END AS tier
     FROM known_bands AS k, asked AS q
 ),
@@ -101,18 +108,24 @@ best AS (
 ),
 doubts AS (
     SELECT error(
-        'bands: got ''' || label || ''', which fits ' || string_agg(DISTINCT '''' || asset || ':' || coalesce(name, band::VARCHAR) || '''', ', '
-            ORDER BY '''' || asset || ':' || coalesce(name, band::VARCHAR) || '''') || '; expected one of them: name it in full'
+        'bands: got ''' || label || ''', which fits ' || string_agg(
+            DISTINCT '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || '''', ', '
+            ORDER BY '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || ''''
+        ) || '; expected one of them: name it in full'
     ) AS doubt
-    FROM best
-    WHERE tier > 2
+    FROM (
+        SELECT *, count(DISTINCT band) OVER (PARTITION BY collection, label, asset, band_count, name) AS repeats
+        FROM best
+        WHERE tier > 1
+    )
     GROUP BY collection, label
-    HAVING count(DISTINCT (asset, band)) > 1
+    HAVING count(DISTINCT asset) > 1 OR max(repeats) > 1
 ),
 unknowns AS (
     SELECT error(
         'bands: got ''' || q.label || ''', expected one of the assets ' || coalesce(k.assets, '(none)')
             || CASE WHEN k.names != '' THEN ' or of the bands ' || k.names ELSE '' END
+            || ', which the area and the period leave'
     ) AS unknown
     FROM asked AS q, (
         SELECT
@@ -136,7 +149,7 @@ chosen_bands AS (
             band_count,
             band,
             name,
-            CASE WHEN tier = 1 AND band_count > 1 THEN asset || ':' || coalesce(name, band::VARCHAR) ELSE label END AS band_name,
+            CASE WHEN tier = 1 AND band_count > 1 THEN asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) ELSE label END AS band_name,
             position
         FROM best
         QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY position) = 1
@@ -147,7 +160,7 @@ chosen_bands AS (
             band_count,
             band,
             name,
-            CASE WHEN band_count > 1 THEN asset || ':' || coalesce(name, band::VARCHAR) ELSE asset END,
+            CASE WHEN band_count > 1 THEN asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) ELSE asset END,
             1
         FROM (
             FROM known_bands
@@ -161,7 +174,7 @@ projected AS (
     SELECT
         code,
         CASE WHEN code IS NOT NULL AND a.area IS NOT NULL THEN _rst_project(a.area, crs, code) END AS area
-    FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), arguments AS a
+    FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), rst_plan_arguments AS a
 ),
 levelled AS (
     SELECT
@@ -213,30 +226,37 @@ sized AS (
         }], lambda pixel: [pixel.x_size, 0::DOUBLE, s.transform[3], 0::DOUBLE, pixel.y_size, s.transform[6]])[1] AS transform
     FROM levelled AS s
 ),
-windowed AS (
+parted AS (
     SELECT
         s.*,
         CASE
-            WHEN (FROM (SELECT a.area IS NULL FROM arguments AS a))
-                THEN {'xmin': 0::DOUBLE, 'ymin': 0::DOUBLE, 'xmax': s.image.width::DOUBLE, 'ymax': s.image.height::DOUBLE}
+            WHEN (FROM (SELECT a.area IS NULL FROM rst_plan_arguments AS a))
+                THEN [{'xmin': 0::DOUBLE, 'ymin': 0::DOUBLE, 'xmax': s.image.width::DOUBLE, 'ymax': s.image.height::DOUBLE}]
             WHEN s.transform[1] IS NULL OR s.crs IS NULL
                 THEN error('area: asset ''' || s.asset || ''' of item ''' || s.item_id || ''' has no CRS or no transform, so '
-                    || 'no place in it can be found; leave the area out, or the asset: WHERE crs IS NOT NULL')
-            WHEN len(s.area) > 0
-                THEN _rst_bounds_of(flatten(list_transform(
-                    list_filter(
-                        list_transform(s.area, lambda part: {
-                            'xmin': least((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
-                            'xmax': greatest((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
-                            'ymin': least((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5]),
-                            'ymax': greatest((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5])
-                        }),
-                        lambda part: part.xmax > 0 AND part.xmin < s.image.width AND part.ymax > 0 AND part.ymin < s.image.height
-                    ),
-                    lambda part: [{'x': part.xmin, 'y': part.ymin}, {'x': part.xmax, 'y': part.ymax}]
-                )))
-        END AS pixels
+                    || 'no place in it can be found; leave the area out, or the asset: give a query WHERE crs IS NOT NULL as the index')
+            ELSE list_filter(
+                list_transform(s.area, lambda part: {
+                    'xmin': least((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
+                    'ymin': least((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5]),
+                    'xmax': greatest((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
+                    'ymax': greatest((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5])
+                }),
+                lambda part: part.xmax > 0 AND part.xmin < s.image.width AND part.ymax > 0 AND part.ymin < s.image.height
+            )
+        END AS pixel_parts
     FROM sized AS s
+),
+windowed AS (
+    SELECT
+        p.*,
+        {
+            'xmin': list_min(list_transform(p.pixel_parts, lambda part: part.xmin)),
+            'ymin': list_min(list_transform(p.pixel_parts, lambda part: part.ymin)),
+            'xmax': list_max(list_transform(p.pixel_parts, lambda part: part.xmax)),
+            'ymax': list_max(list_transform(p.pixel_parts, lambda part: part.ymax))
+        } AS pixels
+    FROM parted AS p
 )
 SELECT
     row_number() OVER (ORDER BY w.collection, w.datetime, w.item_id, w.asset, w.href) - 1 AS asset_no,

@@ -22,15 +22,16 @@ grid AS (
         p.image.tile_offsets AS tile_offsets,
         p.image.tile_byte_counts AS tile_byte_counts,
         p.image.mask AS mask,
+        p.pixel_parts,
         {
-            'width': p.image.width,
-            'height': p.image.height,
-            'tile_width': p.image.format.tile_width,
-            'tile_height': p.image.format.tile_height,
-            'first_row': p.row_off // p.image.format.tile_height,
-            'last_row': (p.row_end - 1) // p.image.format.tile_height,
-            'first_col': p.col_off // p.image.format.tile_width,
-            'last_col': (p.col_end - 1) // p.image.format.tile_width
+            'width': p.image.width::INTEGER,
+            'height': p.image.height::INTEGER,
+            'tile_width': p.image.format.tile_width::INTEGER,
+            'tile_height': p.image.format.tile_height::INTEGER,
+            'first_row': (p.row_off // p.image.format.tile_height)::INTEGER,
+            'last_row': ((p.row_end - 1) // p.image.format.tile_height)::INTEGER,
+            'first_col': (p.col_off // p.image.format.tile_width)::INTEGER,
+            'last_col': ((p.col_end - 1) // p.image.format.tile_width)::INTEGER
         } AS tile_grid
     FROM query_table(plan) AS p
 ),
@@ -53,12 +54,20 @@ cells AS (
 ),
 touched AS (
     SELECT
-        c.* EXCLUDE (cell),
+        c.* EXCLUDE (cell, pixel_parts),
         c.cell // c.tiles_across AS tile_row,
         c.cell % c.tiles_across AS tile_col,
         least(c.tile_width, c.width - (c.cell % c.tiles_across) * c.tile_width)::INTEGER AS tile_pixel_width,
         least(c.tile_height, c.height - (c.cell // c.tiles_across) * c.tile_height)::INTEGER AS tile_pixel_height
     FROM cells AS c
+    -- An area over the antimeridian has parts far from each other in a raster of the whole Earth.
+    WHERE len(c.pixel_parts) = 1
+        OR len(list_filter(c.pixel_parts, lambda part:
+            part.xmin < (c.cell % c.tiles_across + 1) * c.tile_width
+            AND part.xmax > c.cell % c.tiles_across * c.tile_width
+            AND part.ymin < (c.cell // c.tiles_across + 1) * c.tile_height
+            AND part.ymax > c.cell // c.tiles_across * c.tile_height
+        )) > 0
 ),
 masked AS (
     SELECT
@@ -80,8 +89,8 @@ masked AS (
                             lambda n: {
                                 'tile_row': mask_row::INTEGER,
                                 'tile_col': mask_col::INTEGER,
-                                'tile_offset': t.mask.tile_offsets[n],
-                                'tile_byte_count': t.mask.tile_byte_counts[n]
+                                'tile_offset': t.mask.tile_offsets[n]::BIGINT,
+                                'tile_byte_count': t.mask.tile_byte_counts[n]::BIGINT
                             }
                         )[1]
                     )
@@ -92,8 +101,8 @@ masked AS (
                     lambda n: {
                         'tile_row': t.tile_row::INTEGER,
                         'tile_col': t.tile_col::INTEGER,
-                        'tile_offset': t.tile_offsets[n],
-                        'tile_byte_count': t.tile_byte_counts[n]
+                        'tile_offset': t.tile_offsets[n]::BIGINT,
+                        'tile_byte_count': t.tile_byte_counts[n]::BIGINT
                     }
                 )
         END AS mask_tiles
@@ -127,7 +136,13 @@ SELECT
     p.tile_pixel_height AS height,
     p.tile_width,
     p.tile_height,
-    CASE WHEN p.tile_byte_counts[p.n] > 0 THEN p.tile_offsets[p.n] ELSE 0 END AS tile_offset,
+    CASE
+        WHEN p.tile_offsets[p.n] IS NULL OR p.tile_byte_counts[p.n] IS NULL
+            THEN error('tile (row ' || p.tile_row || ', col ' || p.tile_col || ') of asset number ' || p.asset_no || ': the index '
+                || 'has no offset and byte count of it, expected those of every tile; build the index again')
+        WHEN p.tile_byte_counts[p.n] > 0 THEN p.tile_offsets[p.n]
+        ELSE 0
+    END AS tile_offset,
     CASE WHEN p.tile_offsets[p.n] > 0 THEN p.tile_byte_counts[p.n] ELSE 0 END AS tile_byte_count,
     p.mask_kind,
     CASE WHEN p.mask_kind = 'mask' OR p.mask_kind = 'alpha' THEN p.mask_tiles END AS mask_tiles

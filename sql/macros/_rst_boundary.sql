@@ -2,11 +2,23 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Points along the edges of bounds, 22 steps an edge, so that reprojected bounds hold the curved edges.
-CREATE OR REPLACE MACRO _rst_boundary(part) AS
-    flatten(list_transform(range(23), lambda step: [
-        {'x': part.xmin + (part.xmax - part.xmin) * step / 22, 'y': part.ymin},
-        {'x': part.xmin + (part.xmax - part.xmin) * step / 22, 'y': part.ymax},
-        {'x': part.xmin, 'y': part.ymin + (part.ymax - part.ymin) * step / 22},
-        {'x': part.xmax, 'y': part.ymin + (part.ymax - part.ymin) * step / 22}
-    ]));
+-- Points along the edges of lon/lat bounds, 22 steps a degree and an edge at least, with those at a UTM zone's meridian.
+CREATE OR REPLACE MACRO _rst_boundary(part, meridian) AS
+    list_transform(
+        [greatest(22, ceil(22 * greatest(part.xmax - part.xmin, part.ymax - part.ymin)))::BIGINT],
+        lambda steps: list_concat(
+            flatten(list_transform(range(steps + 1), lambda step: [
+                {'x': part.xmin + (part.xmax - part.xmin) * step / steps, 'y': part.ymin},
+                {'x': part.xmin + (part.xmax - part.xmin) * step / steps, 'y': part.ymax},
+                {'x': part.xmin, 'y': part.ymin + (part.ymax - part.ymin) * step / steps},
+                {'x': part.xmax, 'y': part.ymin + (part.ymax - part.ymin) * step / steps}
+            ])),
+            -- Where an edge turns: northing along a parallel at the meridian, easting along a meridian at the equator.
+            [
+                {'x': greatest(part.xmin, least(part.xmax, meridian)), 'y': part.ymin},
+                {'x': greatest(part.xmin, least(part.xmax, meridian)), 'y': part.ymax},
+                {'x': part.xmin, 'y': greatest(part.ymin, least(part.ymax, 0))},
+                {'x': part.xmax, 'y': greatest(part.ymin, least(part.ymax, 0))}
+            ]
+        )
+    )[1];

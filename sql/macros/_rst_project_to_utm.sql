@@ -6,7 +6,7 @@
 CREATE OR REPLACE MACRO _rst_project_to_utm(parts, zone) AS
     list_transform(
         list_filter(
-            list_transform(parts, lambda part: {
+            list_transform(_rst_turns(parts), lambda part: {
                 'xmin': greatest(part.xmin, 6 * abs(zone) - 228),
                 'ymin': greatest(part.ymin, -89.9),
                 'xmax': least(part.xmax, 6 * abs(zone) - 138),
@@ -15,6 +15,6 @@ CREATE OR REPLACE MACRO _rst_project_to_utm(parts, zone) AS
             lambda part: part.xmin <= part.xmax AND part.ymin <= part.ymax
         ),
         lambda part: _rst_bounds_of(list_transform(
-            _rst_boundary(part), lambda point: _rst_utm(point.x, point.y, abs(zone), zone < 0)
+            _rst_boundary(part, 6 * abs(zone) - 183), lambda point: _rst_utm(point.x, point.y, abs(zone), zone < 0)
         ))
     );

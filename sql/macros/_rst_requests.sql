@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per byte range of a tile or mask tile, numbered by the request that fetches it
 -- reads: rows of address, tile_offset, tile_byte_count and mask_tiles
--- Coalesces the byte ranges of each file: near ones share a request, and a long run of them is cut.
+-- Coalesces the byte ranges of each file, as it was when it was indexed: near ones share a request, and a long run of them is cut.
 CREATE OR REPLACE MACRO _rst_requests(tiles) AS TABLE
 WITH
 ranges AS (

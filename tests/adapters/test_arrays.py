@@ -101,7 +101,7 @@ def test_two_files_under_one_key_are_an_error_that_names_both(tmp_path: Path) ->
     _write(tmp_path, "b_red")
     index = _index(tmp_path, [("a", "red", 1), ("b", "red", 1)])
     query = f"SELECT * REPLACE ('same' AS item_id) FROM '{index}'"
-    with pytest.raises(InvalidArgumentError, match=r"got two files, .*a_red\.tif and .*b_red\.tif"):
+    with pytest.raises(InvalidArgumentError, match=r"got two, .*a_red\.tif and .*b_red\.tif"):
         rs.to_numpy(query)
 
 
@@ -236,3 +236,28 @@ def test_to_numpy_of_a_path_needs_no_pyarrow_dataset(tmp_path: Path) -> None:
         "print([m for m in ('pyarrow', 'pyproj', 'shapely', 'pystac', 'tifffile', 'obstore') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_files_of_one_band_may_have_other_nodata_but_not_other_scales(tmp_path: Path) -> None:
+    zero = _write(tmp_path, "a_red")
+    _write(tmp_path, "b_red", nodata=65535)
+    _write(tmp_path, "c_red", scales=[0.0001], offsets=[-0.1])
+    index = _index(tmp_path, [("a", "red", 1), ("b", "red", 2), ("c", "red", 3)])
+    first = np.array(zero)
+    array = rs.to_numpy(index, datetime="2024-01-01/2024-01-02")
+    assert array.nodata == (None,)
+    dataset = rs.to_xarray(index, datetime="2024-01-01/2024-01-02")
+    assert "_FillValue" not in dataset.red.attrs
+    np.testing.assert_array_equal(dataset.red.values[0], first)
+    with pytest.raises(
+        InvalidArgumentError, match=r"has scale None and offset None, asset \"red\" of item c 0.0001 and -0.1"
+    ):
+        rs.to_xarray(index)
+
+
+def test_a_mask_that_says_more_than_nodata_is_not_lost(tmp_path: Path) -> None:
+    data = np.full((32, 32), 5, np.uint8)
+    write_cog(tmp_path / "a_red.tif", data, tile=32, overviews=(), nodata=0, mask=np.eye(32, dtype=bool))
+    dataset = rs.to_xarray(_index(tmp_path, [("a", "red", 1)]))
+    assert dataset.red.attrs["_FillValue"] == 0
+    np.testing.assert_array_equal(dataset.red_valid.values[0], np.eye(32, dtype=bool))

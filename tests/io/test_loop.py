@@ -132,7 +132,8 @@ def test_an_interrupt_cancels_the_coroutine():
         from rasteret_sql.io import loop
         ended = []
         async def for_ever():
-            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+            # Once the main thread waits: an interrupt on its way into a lock can leave that locked.
+            asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)
             try:
                 await asyncio.Event().wait()
             finally:

@@ -146,3 +146,45 @@ def test_a_process_ends_quietly(collection: Collection, ending: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["[(27,)]", "(3, 1, 192, 192)"]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closes_first", [True, False])
+def test_one_of_two_connections_may_be_closed(tmp_path: Path, collection: Collection, closes_first: bool) -> None:
+    code = (
+        "import rasteret_sql as rs\n"
+        f"path = {str(tmp_path / 'my.db')!r}\n"
+        "one, other = rs.connect(path), rs.connect(path)\n"
+        f"closed, open_ = (one, other) if {closes_first} else (other, one)\n"
+        "closed.close()\n"
+        f"index, area = {str(collection.index)!r}, \"geometry := 'POINT (75.925 12.66)'\"\n"
+        "print(open_.execute(f\"SELECT count(pixels) FROM read_tiles('{index}', bands := ['red'], {area})\").fetchall())\n"
+        "print(open_.execute(f\"SELECT sum(rst_to_list(pixels, dtype)[1]) > 0 FROM read_tiles('{index}')\").fetchall())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["[(3,)]", "[(True,)]"]), done.stderr
+
+
+def test_the_default_connection_works_through_the_module(collection: Collection) -> None:
+    code = (
+        "import duckdb, rasteret_sql as rs\n"
+        "rs.install(duckdb)\n"
+        f"print(duckdb.execute({COUNT.format(collection.index)!r}).fetchall())\n"
+        "rs.install(duckdb.default_connection())\n"
+        f"print(duckdb.execute({COUNT.format(collection.index)!r}).fetchall())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "[(27,)]\n[(27,)]\n"), done.stderr
+
+
+def test_a_transaction_must_end_before_the_functions_come(collection: Collection) -> None:
+    con = duckdb.connect()
+    con.execute("BEGIN")
+    with pytest.raises(InvalidArgumentError, match=r"it is in a transaction.*COMMIT or ROLLBACK first"):
+        rs.install(con)
+    con.execute("ROLLBACK")
+    rs.install(con)
+    assert con.execute(COUNT.format(collection.index)).fetchall() == [(27,)]
+    con.execute("DETACH rasteret_sql")
+    rs.install(con)
+    assert con.execute(COUNT.format(collection.index)).fetchall() == [(27,)]
+    con.close()

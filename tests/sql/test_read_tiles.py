@@ -222,3 +222,33 @@ def test_tiles_become_lists_of_numbers(con: duckdb.DuckDBPyConnection, collectio
     for dtype in ("uint16", "colour"):
         with pytest.raises(duckdb.Error, match=f"rst_to_list: got 3 bytes and dtype '{dtype}'"):
             con.execute(f"SELECT rst_to_list('\\x01\\x02\\x03'::BLOB, '{dtype}')").fetchall()
+
+
+def test_a_query_as_index_runs_nothing_else(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    con.execute("CREATE TABLE victim AS SELECT 1 AS a")
+    with pytest.raises(duckdb.Error, match="expected one query that gives rows of an index"):
+        con.execute(f"FROM read_tiles($$FROM '{collection.index}'; DROP TABLE victim$$)").fetchall()
+    assert con.execute("FROM victim").fetchall() == [(1,)]
+
+
+def test_names_and_times_mean_what_they_mean_to_the_caller(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
+    con.execute(f"CREATE TABLE idx AS FROM '{collection.index}'")
+    con.execute("CREATE SCHEMA s")
+    con.execute("CREATE TABLE s.idx AS FROM main.idx WHERE item_id = 'A'")
+    con.execute("USE s")
+    assert con.execute("SELECT count(*) FROM read_tiles('idx')").fetchall() == [(18,)]
+    con.execute("USE memory.main")
+    con.execute("SET TimeZone = 'Pacific/Auckland'")
+    query = "FROM idx WHERE datetime < ''2024-01-02 12:00:00''"
+    assert con.execute(f"SELECT count(*) FROM read_tiles('{query}')").fetchall() == [(18,)]
+
+
+def test_a_file_that_changed_between_two_rows_is_not_read_for_both(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
+    con.execute(f"CREATE TABLE idx AS FROM '{collection.index}' WHERE item_id = 'A' AND asset = 'red'")
+    con.execute("INSERT INTO idx BY NAME SELECT * REPLACE ('old' AS item_id, '\"0-0\"' AS etag) FROM idx")
+    with pytest.raises(duckdb.Error, match=r"A_red\.tif"):
+        con.execute("SELECT count(pixels) FROM read_tiles('idx')").fetchall()
