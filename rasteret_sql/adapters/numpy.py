@@ -221,5 +221,5 @@ def plan_arrays(index: Any, arguments: ReadArguments) -> TilePlan:
 def item_times(layout: GridLayout) -> npt.NDArray[np.datetime64]:
     """Give the time of each item of a layout as `datetime64[us]`, NaT where it is unknown."""
     return np.array(
-        [np.datetime64("NaT") if us is None else np.datetime64(us, "us") for *_, us in layout.items], "M8[us]"
+        [np.datetime64("NaT", "us") if us is None else np.datetime64(us, "us") for *_, us in layout.items], "M8[us]"
     )

@@ -141,6 +141,9 @@ def _lerc(tile_format: TileFormat) -> ImageCodec:
         if swapped and pixels.dtype.itemsize > 1:
             # libtiff swaps the bytes of samples before it encodes and after it decodes, also for LERC.
             pixels = pixels.byteswap()
+        if shape[2] == 1 and samples > 1 and pixels.ndim == 3:
+            # One blob per sample, one after the other: libtiff writes that where samples are NaN in different places.
+            pixels = np.moveaxis(pixels, 0, -1)
         return _as_tile(pixels, samples, tile_format)
 
     return decode

@@ -233,7 +233,7 @@ def test_to_numpy_of_a_path_needs_no_pyarrow_dataset(tmp_path: Path) -> None:
     index = _index(tmp_path, [("a", "red", 1)])
     code = (
         f"import sys, rasteret_sql as rs; rs.to_numpy({str(index)!r}, bbox=(75.92, 12.655, 75.93, 12.66));"
-        "print([m for m in ('pyarrow', 'pyproj', 'shapely', 'pystac', 'tifffile', 'obstore') if m in sys.modules])"
+        "print([m for m in ('pyarrow.dataset', 'pyproj', 'shapely', 'pystac', 'tifffile', 'obstore') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
