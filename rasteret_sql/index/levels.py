@@ -9,13 +9,12 @@ from rasteret_sql.index.schema import index_schema
 from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
     from rasteret_sql.tiff.model import Level
 
-_TUPLES = ("ycbcr_subsampling", "codec_parameters")
 _FORMAT_FIELDS = tuple(field.name for field in fields(TileFormat))
 
 
@@ -35,14 +34,6 @@ def levels_to_arrow(rows: Sequence[Sequence[Level]]) -> pa.ListArray:
     flat = [level for row in rows for level in row]
     ends = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), _structs(flat, kind.value_type), type=kind)
-
-
-def format_from_struct(struct: Mapping[str, Any]) -> TileFormat:
-    """Make a `TileFormat` of one `levels[n].format` of the index, as DuckDB and Arrow give it."""
-    values = {name: struct[name] for name in _FORMAT_FIELDS}
-    for name in _TUPLES:
-        values[name] = tuple(values[name] or ())
-    return TileFormat(**values)
 
 
 def _structs(levels: Sequence[Level | None], kind: pa.StructType) -> pa.StructArray:

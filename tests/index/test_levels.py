@@ -6,8 +6,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rasteret_sql.index.levels import format_from_struct, levels_to_arrow
+from rasteret_sql.index.levels import levels_to_arrow
 from rasteret_sql.index.schema import index_schema
+from rasteret_sql.read.plan import tile_format
 from rasteret_sql.tiff.model import Level, TileFormat
 
 PLAIN = TileFormat("little", "uint16", 16, 1, False, 8, 2, 1, 1, 512, 512, tiled=True)
@@ -29,12 +30,12 @@ def test_levels_have_the_type_of_the_schema_and_come_back_as_they_were():
     for row, structs in zip(rows, array.to_pylist(), strict=True):
         assert len(row) == len(structs)
         for one, struct in zip(row, structs, strict=True):
-            assert format_from_struct(struct["format"]) == one.format
+            assert tile_format(struct["format"]) == one.format
             assert (struct["width"], struct["height"]) == (100, 90)
             assert struct["tile_offsets"] == one.tile_offsets.tolist()
             assert struct["tile_byte_counts"] == one.tile_byte_counts.tolist()
             assert (struct["mask"] is None) == (one.mask is None)
-    assert format_from_struct(array.to_pylist()[0][0]["mask"]["format"]) == JPEG
+    assert tile_format(array.to_pylist()[0][0]["mask"]["format"]) == JPEG
 
 
 def test_formats_come_back_through_duckdb():
@@ -42,7 +43,7 @@ def test_formats_come_back_through_duckdb():
     with duckdb.connect() as con:
         con.register("t", table)
         ((struct,),) = con.execute("SELECT levels[1].format FROM t").fetchall()
-    assert format_from_struct(struct) == JPEG
+    assert tile_format(struct) == JPEG
 
 
 def test_no_rows_are_an_empty_column():
