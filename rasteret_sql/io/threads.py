@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,7 +31,7 @@ class ThreadPool:
     def __init__(self, size: int, name: str) -> None:
         self._size = size
         self._name = name
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._started = 0
 
@@ -52,13 +53,12 @@ class ThreadPool:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(deliver, value, error)
 
-        def job() -> None:
+        def job() -> Callable[[], None]:
             try:
                 value = call()
             except BaseException as error:  # noqa: BLE001 - delivered to the coroutine that waits
-                post(None, error)
-            else:
-                post(value, None)
+                return partial(post, None, error)
+            return partial(post, value, None)
 
         self._jobs.put(job)
         if not self._idle.acquire(blocking=False) and self._started < self._size:
@@ -78,9 +78,12 @@ class ThreadPool:
             job = self._jobs.get()
             if job is None:
                 return
-            job()
+            deliver = job()
             del job
+            # Idle before the result is known, so that whoever waits for it finds this thread free for the next call.
             self._idle.release()
+            deliver()
+            del deliver
 
 
 async def import_in_thread(*modules: str) -> None:
