@@ -101,10 +101,6 @@ class GridLayout:
         values = {repr(each.nodata): each.nodata for each in self._all_of(band)}
         return next(iter(values.values())) if len(values) == 1 else None
 
-    def has_mixed_nodata(self, band: int) -> bool:
-        """Whether the files of a band have several nodata values, or some of them none."""
-        return len({repr(each.nodata) for each in self._all_of(band)}) > 1
-
     def scaling(self, band: int) -> tuple[float | None, float | None]:
         """Give scale and offset of a band.
 

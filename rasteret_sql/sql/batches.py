@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.read.stream import OnError, TileBatch, TileStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import duckdb
 
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.plan import TilePlan
@@ -20,6 +23,18 @@ if TYPE_CHECKING:
 READ_COLUMNS = ("pixels", "mask", "error")
 #: Rows in a batch that needs no pixels.
 PLAIN_BATCH_ROWS = 65_536
+
+
+def tile_schema(con: duckdb.DuckDBPyConnection) -> pa.Schema:
+    """Give the columns of `sql/schema/tiles.sql` as an Arrow schema, with times in UTC whatever the session's zone."""
+    # Under a name of ours: a user may well have a temporary table of tiles.
+    con.execute(sql_file("schema/tiles.sql").replace("CREATE TABLE tiles", "CREATE TEMP TABLE _rst_tiles", 1))
+    fields = [
+        field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
+        for field in con.sql("FROM temp.main._rst_tiles LIMIT 0").to_arrow_table().schema
+    ]
+    con.execute("DROP TABLE temp.main._rst_tiles")
+    return pa.schema(fields)
 
 
 def tile_batches(

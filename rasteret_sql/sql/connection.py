@@ -18,7 +18,7 @@ import duckdb
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.sql import functions
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_objects
 
@@ -123,6 +123,7 @@ def _install(con: duckdb.DuckDBPyConnection) -> None:
 
 def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     """Attach the catalog and fill it; gives what the virtual table needs to know of connections."""
+    from rasteret_sql.sql.batches import tile_schema
     from rasteret_sql.sql.virtual import Connections, TileSource
 
     identity = uuid.uuid4().hex
@@ -133,8 +134,7 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     con.execute(f"USE {CATALOG}")
     try:
         con.execute(f"CREATE MACRO {_IDENTITY}() AS '{identity}'")
-        con.execute(sql_file("schema/tiles.sql"))
-        source = TileSource(_tile_schema(con), connections)
+        source = TileSource(tile_schema(con), connections)
         con.from_arrow(source).create_view("_rst_tile_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")
@@ -169,17 +169,6 @@ def _connections(con: duckdb.DuckDBPyConnection) -> Connections:
         )
     connections.check(con)
     return connections
-
-
-def _tile_schema(con: duckdb.DuckDBPyConnection) -> Any:
-    """Give the columns of `sql/schema/tiles.sql` as an Arrow schema, with times in UTC whatever the session's zone."""
-    import pyarrow as pa
-
-    fields = [
-        field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
-        for field in con.sql("FROM tiles LIMIT 0").to_arrow_table().schema
-    ]
-    return pa.schema(fields)
 
 
 def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:

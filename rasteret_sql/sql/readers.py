@@ -73,20 +73,14 @@ def read_tiles(
     """
     import pyarrow as pa
 
-    from rasteret_sql.index.sqlfiles import sql_file
-    from rasteret_sql.sql.batches import tile_batches
+    from rasteret_sql.sql.batches import tile_batches, tile_schema
 
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
     planned = plan_index(index, arguments, with_rows=True)
     with planning_cursor() as cursor:
-        cursor.execute(sql_file("schema/tiles.sql").replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
-        fields = [
-            field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
-            for field in cursor.sql("SELECT * EXCLUDE (_call) FROM tiles LIMIT 0").to_arrow_table().schema
-        ]
-    schema = pa.schema(fields)
+        schema = pa.schema([field for field in tile_schema(cursor) if field.name != "_call"])
     return pa.RecordBatchReader.from_batches(
         schema, tile_batches(planned.plan, planned.rows, schema, on_error=on_error)
     )

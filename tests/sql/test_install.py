@@ -188,3 +188,11 @@ def test_a_transaction_must_end_before_the_functions_come(collection: Collection
     rs.install(con)
     assert con.execute(COUNT.format(collection.index)).fetchall() == [(27,)]
     con.close()
+
+
+def test_a_temporary_table_of_tiles_is_left_alone() -> None:
+    con = duckdb.connect()
+    con.execute("CREATE TEMP TABLE tiles AS SELECT 42 AS mine")
+    rs.install(con)
+    assert con.execute("FROM tiles").fetchall() == [(42,)]
+    con.close()
