@@ -107,6 +107,8 @@ def report_as_text(report: BuildReport, style: Style) -> str:
             f"{count(report.proj_mismatches, 'file')} whose header contradicts the proj: fields of STAC, "
             f"and is believed"
         )
+    if report.noted:
+        facts["noted"] = f"{count(report.noted, 'file')} of which something was left out: see the column notes"
     if report.failures:
         facts["failed"] = count(len(report.failures), "file")
     return f"{style.bold(str(report.path))}\n{aligned(facts, style, indent='  ')}"
@@ -122,6 +124,7 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in report.failures],
         "left_out": dict(report.left_out),
         "proj_mismatches": report.proj_mismatches,
+        "noted": report.noted,
         "requests": report.requests,
         "seconds": round(report.seconds, 3),
         "index_bytes": report.index_bytes,

@@ -119,6 +119,7 @@ def build_index(
         failures=failures,
         left_out=dict(inventory.left_out.most_common()),
         proj_mismatches=counts.proj_mismatches,
+        noted=counts.noted,
         requests=counts.requests,
         seconds=time.monotonic() - began_s,
         index_bytes=index_bytes,

@@ -47,6 +47,7 @@ class BuildReport:
         failures: the files that could not be indexed.
         left_out: assets that are not TIFF by media type or extension, and files named twice.
         proj_mismatches: assets whose STAC `proj:` fields contradict the TIFF header, which was believed.
+        noted: files of which something was left out, such as further pages; the column `notes` says what.
         requests: range requests that header reading made.
         seconds: wall time.
         index_bytes: size of the index.
@@ -59,6 +60,7 @@ class BuildReport:
     failures: tuple[Failure, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     proj_mismatches: int = 0
+    noted: int = 0
     requests: int = 0
     seconds: float = 0.0
     index_bytes: int = 0
@@ -76,6 +78,8 @@ class BuildReport:
                 f"  {_count(self.proj_mismatches, 'asset')} whose STAC proj: fields contradict the TIFF "
                 f"header, which was believed"
             )
+        if self.noted:
+            lines.append(f"  {_count(self.noted, 'file')} of which something was left out: see the column notes")
         if self.failures:
             lines.append(f"  {_count(len(self.failures), 'failure')}:")
             lines += list_failures(self.failures)

@@ -49,12 +49,14 @@ class HeaderCounts:
         rows: files that were read.
         requests: range requests that they took.
         proj_mismatches: assets whose STAC `proj:` fields contradict the header.
+        noted: files of which something was left out.
         failures: files that were not read.
     """
 
     rows: int = 0
     requests: int = 0
     proj_mismatches: int = 0
+    noted: int = 0
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -127,6 +129,7 @@ def _stage(file: ParquetFile, read: Sequence[_Read], schema: pa.Schema, counts: 
     for asset, one in read:
         counts.rows += 1
         counts.requests += one.requests
+        counts.noted += bool(one.header.notes)
         counts.proj_mismatches += contradicts(one.header, json.loads(asset["proj"] or "{}"))
 
 
@@ -175,6 +178,8 @@ def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[s
         "photometric": photometric_name(level.format.photometric),
         "byte_order": header.byte_order,
         "bigtiff": header.bigtiff,
+        "cog_layout": list(header.cog_layout) or None,
+        "notes": list(header.notes) or None,
         "file_size": file.file_size,
         "etag": file.etag,
         "last_modified": datetime.fromtimestamp(modified, UTC) if modified is not None else None,

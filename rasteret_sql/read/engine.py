@@ -13,6 +13,7 @@ from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.io.threads import ThreadPool, import_in_thread
+from rasteret_sql.read.requests import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ class Engine:
         options: bounds of the read.
     """
 
-    def __init__(self, handle: Callable[[Piece, memoryview], None], options: ReadOptions) -> None:
+    def __init__(self, handle: Callable[[Piece, Encoded], None], options: ReadOptions) -> None:
         self._handle = handle
         self._slots = asyncio.Semaphore(options.max_requests)
 
@@ -125,15 +126,12 @@ class Engine:
 
         def work() -> None:
             for piece in pieces:
-                first = piece.offset - request.start
-                handle(piece, data[first : first + piece.nbytes])
+                handle(piece, Encoded(data, piece.offset - request.start, piece.nbytes))
 
         await _pool().run(work)
 
 
-async def run_all(
-    requests: Sequence[Request], handle: Callable[[Piece, memoryview], None], options: ReadOptions
-) -> None:
+async def run_all(requests: Sequence[Request], handle: Callable[[Piece, Encoded], None], options: ReadOptions) -> None:
     """Fetch and decode all requests, in any order; the first error cancels the rest.
 
     Raises:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rasteret_sql.tiff.ghost import Frames
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedBand:
@@ -40,6 +42,7 @@ class PlannedAsset:
         href: address as published; for messages and results.
         address: where the bytes are read.
         etag: ETag that the file had when it was indexed, or None.
+        frames: what lies around each of its tiles.
         level: 0 is full resolution.
         width, height: of the level, in pixels.
         crs: authority code or WKT2, or None.
@@ -58,6 +61,7 @@ class PlannedAsset:
     href: str
     address: str
     etag: str | None
+    frames: Frames
     level: int
     width: int
     height: int

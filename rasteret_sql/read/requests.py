@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,25 @@ from rasteret_sql.read.ranges import coalesce
 
 if TYPE_CHECKING:
     from rasteret_sql.read.plan import MaskTile, TilePlan
+
+
+class Encoded(NamedTuple):
+    """One encoded tile inside the bytes of a response, so that what frames it can be checked.
+
+    Attributes:
+        response: the bytes that were fetched.
+        first: where the tile begins in them.
+        nbytes: length of the tile.
+    """
+
+    response: memoryview
+    first: int
+    nbytes: int
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes of the tile."""
+        return self.response[self.first : self.first + self.nbytes]
 
 
 @dataclass(slots=True)

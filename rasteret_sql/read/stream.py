@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rasteret_sql.errors import RasteretError
+from rasteret_sql.errors import RasteretError, UnsupportedTiffError
 from rasteret_sql.io import loop
+from rasteret_sql.io.stores import redact
 from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions, import_decoders
 from rasteret_sql.read.requests import needs_image, plan_requests
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
+from rasteret_sql.tiff.model import MAX_TILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.read.plan import TilePlan
-    from rasteret_sql.read.requests import Piece, Request
+    from rasteret_sql.read.requests import Encoded, Piece, Request
 
 #: Decoded bytes in a batch. Large enough that handing it over costs little, small enough to be handed over soon.
 BATCH_BYTES = 8_388_608
@@ -126,6 +128,9 @@ class TileStream:
         self._pixel_bytes = sizes * itemsize[plan.asset_no] if self._wants_pixels else np.zeros(len(plan), np.int64)
         has_mask = np.array([kind is not None for kind in plan.mask_kind], bool)
         self._mask_bytes = sizes * has_mask if self._wants_mask else np.zeros(len(plan), np.int64)
+        too_large = np.flatnonzero(self._pixel_bytes > MAX_TILE_BYTES)
+        if len(too_large):
+            raise self._too_large(int(too_large[0]))
         bounds = self._bounds = self._cut(itemsize[plan.asset_no])
         self._batch_of = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)) if len(plan) else np.empty(0, np.int64)
         parts = np.zeros(len(plan), np.int64)
@@ -133,6 +138,15 @@ class TileStream:
             for piece in request.pieces:
                 parts[piece.rows] += 1
         self._waiting = np.bincount(self._batch_of, parts, len(bounds) - 1).astype(np.int64)
+
+    def _too_large(self, row: int) -> UnsupportedTiffError:
+        plan = self._plan
+        asset = plan.assets[plan.asset_no[row]]
+        return UnsupportedTiffError(
+            f"{asset.describe_tile(int(plan.tile_row[row]), int(plan.tile_col[row]))}, {redact(asset.address)}: got "
+            f"{plan.height[row]} rows and {plan.width[row]} columns, expected at most {MAX_TILE_BYTES} bytes. Rewrite "
+            "the file with tiles, for example with gdal_translate -of COG, or read windows of it with to_numpy."
+        )
 
     def _cut(self, itemsize: npt.NDArray[np.int64]) -> list[int]:
         """Give the first row of each batch, and the number of rows; tiles in a batch begin at whole items."""
@@ -224,13 +238,13 @@ class TileStream:
             for piece in request.pieces:
                 self._finish(piece, error)
 
-    def _handle(self, piece: Piece, data: memoryview) -> None:
+    def _handle(self, piece: Piece, encoded: Encoded) -> None:
         error: RasteretError | None = None
         try:
             if piece.kind == "image":
-                self._place_image(piece, data)
+                self._place_image(piece, encoded)
             else:
-                self._place_mask(piece, data)
+                self._place_mask(piece, encoded)
         except RasteretError as raised:
             error = raised
         self._finish(piece, error)
@@ -251,17 +265,17 @@ class TileStream:
             if slot.waiting == 0:
                 slot.is_done.set()
 
-    def _place_image(self, piece: Piece, data: memoryview) -> None:
+    def _place_image(self, piece: Piece, encoded: Encoded) -> None:
         plan = self._plan
         asset = plan.assets[piece.asset_no]
         single = asset.format.planar or asset.format.samples_per_pixel == 1
         if single and self._wants_pixels:
             for row in piece.rows:
                 pixels = self._pixels(row)
-                self._tiles.image(row, data, out=pixels[..., np.newaxis])
+                self._tiles.image(row, encoded, out=pixels[..., np.newaxis])
                 self._mark_valid(row, pixels, pixels)
             return
-        decoded = self._tiles.image(piece.rows[0], data)
+        decoded = self._tiles.image(piece.rows[0], encoded)
         alpha = decoded[..., asset.alpha_band - 1] if asset.alpha_band and not asset.format.planar else None
         for row in piece.rows:
             band = decoded[..., 0 if single else int(plan.band[row]) - 1]
@@ -277,10 +291,10 @@ class TileStream:
         valid = valid_pixels(band, float(self._plan.nodata[row])) if kind == "nodata" else alpha != 0
         self._mask(row)[...] = valid
 
-    def _place_mask(self, piece: Piece, data: memoryview) -> None:
+    def _place_mask(self, piece: Piece, encoded: Encoded) -> None:
         assert piece.mask_tile is not None
         asset = self._plan.assets[piece.asset_no]
-        valid = self._tiles.mask_tile(asset, piece.mask_tile, data)
+        valid = self._tiles.mask_tile(asset, piece.mask_tile, encoded)
         for row in piece.rows:
             self._tiles.place_mask(row, piece.mask_tile, valid, self._mask(row))
 

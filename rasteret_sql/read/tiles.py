@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import numpy as np
 from rasteret_sql.errors import TiffError
 from rasteret_sql.io import fork
 from rasteret_sql.io.stores import redact
+from rasteret_sql.tiff.ghost import check_frame
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.read.plan import MaskTile, PlannedAsset, TilePlan
+    from rasteret_sql.read.requests import Encoded
     from rasteret_sql.tiff.decode import TileDecoder
     from rasteret_sql.tiff.model import TileFormat
 
@@ -28,7 +31,7 @@ class TileReader:
     def image(
         self,
         row: int,
-        data: memoryview,
+        encoded: Encoded,
         out: npt.NDArray[Any] | None = None,
         size: tuple[int, int] | None = None,
     ) -> npt.NDArray[Any]:
@@ -36,7 +39,7 @@ class TileReader:
 
         Args:
             row: the plan row.
-            data: the encoded tile.
+            encoded: the encoded tile.
             out: where the pixels go, shape (height, width, samples), or None.
             size: (height, width) that is wanted, or None for all of the tile that lies in the image.
 
@@ -53,12 +56,13 @@ class TileReader:
         try:
             decoder = self._decoder(asset.format)
             coded_height = None if asset.format.tiled else whole[0]
-            return decoder.decode(data, height, width, out=out, coded_height=coded_height)
+            check_frame(asset.frames, *encoded)
+            return decoder.decode(encoded.data, height, width, out=out, coded_height=coded_height)
         except TiffError as error:
             raise _named(error, asset, int(plan.tile_row[row]), int(plan.tile_col[row]), "") from error
 
-    def mask_tile(self, asset: PlannedAsset, tile: MaskTile, data: memoryview) -> npt.NDArray[np.bool_]:
-        """Decode a mask tile; array (height, width), True means valid.
+    def mask_tile(self, asset: PlannedAsset, tile: MaskTile, encoded: Encoded) -> npt.NDArray[np.bool_]:
+        """Decode a mask tile; array (height, width, samples of the mask), True means valid.
 
         Raises:
             TiffError: the bytes are not such a tile.
@@ -67,10 +71,11 @@ class TileReader:
         height = min(layout.tile_height, asset.height - tile.tile_row * layout.tile_height)
         width = min(layout.tile_width, asset.width - tile.tile_col * layout.tile_width)
         try:
-            decoded = self._decoder(layout).decode(data, height, width)
+            check_frame(asset.frames, *encoded)
+            decoded = self._decoder(layout).decode(encoded.data, height, width)
         except TiffError as error:
             raise _named(error, asset, tile.tile_row, tile.tile_col, "mask ") from error
-        valid: npt.NDArray[np.bool_] = decoded[..., 0] != 0
+        valid: npt.NDArray[np.bool_] = decoded != 0
         return valid
 
     def place_mask(
@@ -87,7 +92,7 @@ class TileReader:
         Args:
             row: the plan row.
             tile: which mask tile.
-            valid: its decoded pixels.
+            valid: its decoded pixels; a mask of many samples has one for each band.
             out: the mask of a part of the image tile.
             row_off, col_off: pixel of the image tile that lies at `out[0, 0]`.
         """
@@ -99,8 +104,9 @@ class TileReader:
         rows = slice(max(first_row, 0), max(min(first_row + valid.shape[0], out.shape[0]), 0))
         cols = slice(max(first_col, 0), max(min(first_col + valid.shape[1], out.shape[1]), 0))
         if rows.start < rows.stop and cols.start < cols.stop:
+            sample = min(int(plan.band[row]), valid.shape[2]) - 1
             out[rows, cols] = valid[
-                rows.start - first_row : rows.stop - first_row, cols.start - first_col : cols.stop - first_col
+                rows.start - first_row : rows.stop - first_row, cols.start - first_col : cols.stop - first_col, sample
             ]
 
     def _decoder(self, layout: TileFormat) -> TileDecoder:
@@ -118,12 +124,49 @@ def valid_pixels(pixels: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool
     """Say which pixels are not nodata; True means valid.
 
     As in GDAL, NaN marks NaN, a value beyond the range of an integer dtype marks nothing, and a fraction is cut off.
+    Floats are nodata where they differ from it by less than four float32 epsilons of its size: overviews that were
+    averaged often hold such. Of complex numbers the real part counts.
     """
-    if pixels.dtype.kind in "fc" and np.isnan(nodata):
+    if pixels.dtype.kind == "c":
+        pixels = pixels.real
+    if pixels.dtype.kind == "f" and np.isnan(nodata):
         valid: npt.NDArray[np.bool_] = ~np.isnan(pixels)
         return valid
     value = _as_stored(pixels.dtype, nodata)
-    return np.ones(pixels.shape, bool) if value is None else pixels != value
+    if value is None:
+        return np.ones(pixels.shape, bool)
+    if pixels.dtype.kind == "f":
+        lowest, highest = _nearly(pixels.dtype.name, float(value))
+        nearly: npt.NDArray[np.bool_] = (pixels >= lowest) & (pixels <= highest)
+        return ~nearly
+    differs: npt.NDArray[np.bool_] = pixels != value
+    return differs
+
+
+@lru_cache(maxsize=64)
+def _nearly(dtype: str, nodata: float) -> tuple[Any, Any]:
+    """Give the lowest and the highest float that GDAL takes for a nodata value."""
+    kind = np.dtype(dtype)
+    bits = np.dtype(f"i{kind.itemsize}")
+    size = kind.type(abs(nodata))
+    epsilon = kind.type(np.finfo(np.float32).eps)
+    if not size or not np.isfinite(size):
+        return kind.type(nodata), kind.type(nodata)
+
+    def farthest(end: Any) -> Any:
+        # Positive floats are ordered as their bits are.
+        near, far = int(size.view(bits)), int(kind.type(end).view(bits))
+        while abs(far - near) > 1:
+            middle = np.array((near + far) // 2, bits).view(kind)[()]
+            if abs(middle - size) < epsilon * abs(middle + size) * kind.type(2):
+                near = (near + far) // 2
+            else:
+                far = (near + far) // 2
+        return np.array(near, bits).view(kind)[()]
+
+    with np.errstate(over="ignore"):
+        smallest, largest = farthest(0), farthest(np.inf)
+    return (smallest, largest) if nodata > 0 else (-largest, -smallest)
 
 
 def fill_value(dtype: np.dtype[Any], nodata: float | None) -> Any:

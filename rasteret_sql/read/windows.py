@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.read.plan import TilePlan
-    from rasteret_sql.read.requests import Piece
+    from rasteret_sql.read.requests import Encoded, Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +87,18 @@ class WindowReader:
             self._fill_sparse(row)
         loop.run(run_all(requests, self._handle, options or ReadOptions()))
 
-    def _handle(self, piece: Piece, data: memoryview) -> None:
+    def _handle(self, piece: Piece, encoded: Encoded) -> None:
         if piece.kind == "mask":
             assert piece.mask_tile is not None
-            valid = self._tiles.mask_tile(self._plan.assets[piece.asset_no], piece.mask_tile, data)
+            valid = self._tiles.mask_tile(self._plan.assets[piece.asset_no], piece.mask_tile, encoded)
             for row in piece.rows:
                 self._place_mask(row, piece, valid)
         elif len(piece.rows) == 1:
-            self._place_one(piece.rows[0], data)
+            self._place_one(piece.rows[0], encoded)
         else:
-            self._place_many(piece.rows, data)
+            self._place_many(piece.rows, encoded)
 
-    def _place_one(self, row: int, data: memoryview) -> None:
+    def _place_one(self, row: int, encoded: Encoded) -> None:
         asset = self._plan.assets[self._plan.asset_no[row]]
         overlap = self._overlap(row)
         if overlap is None:
@@ -106,14 +106,14 @@ class WindowReader:
         rows, cols = overlap.tile
         if rows.start == cols.start == 0 and (asset.format.planar or asset.format.samples_per_pixel == 1):
             out = self._targets[row].pixels[overlap.target]
-            self._tiles.image(row, data, out[..., np.newaxis], out.shape)
+            self._tiles.image(row, encoded, out[..., np.newaxis], out.shape)
             self._mark_valid(row, overlap, out, out)
             return
-        decoded = self._tiles.image(row, data, size=(rows.stop, cols.stop))
+        decoded = self._tiles.image(row, encoded, size=(rows.stop, cols.stop))
         self._place(row, overlap, decoded)
 
-    def _place_many(self, rows: Sequence[int], data: memoryview) -> None:
-        decoded = self._tiles.image(rows[0], data)
+    def _place_many(self, rows: Sequence[int], encoded: Encoded) -> None:
+        decoded = self._tiles.image(rows[0], encoded)
         for row in rows:
             overlap = self._overlap(row)
             if overlap is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
 from rasteret_sql.sql.catalog import CATALOG, make_public
+from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
 #: What _rst_asset_plan reads of an index.
 INDEX_COLUMNS = (
     "collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime", "bbox", "href", "mirror", "etag",
-    "file_size", "crs", "transform", "dtype", "bands", "levels",
+    "file_size", "cog_layout", "crs", "transform", "dtype", "bands", "levels",
 )  # fmt: skip
 
 
@@ -237,7 +238,7 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
 def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[PlannedAsset, ...]:
     columns = cursor.execute(
         "SELECT collection, item_id, asset, epoch_us(datetime) AS datetime_us, href, "
-        "coalesce(mirror, href) AS address, etag, level, image.width AS width, "
+        "coalesce(mirror, href) AS address, etag, cog_layout, level, image.width AS width, "
         "image.height AS height, crs, transform, image.format AS format, "
         "image.mask.format AS mask_format, alpha_band, bands, row_off, col_off, row_end, col_end "
         "FROM planned_assets ORDER BY asset_no"
@@ -248,8 +249,8 @@ def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[Planne
 
 def _asset(values: Sequence[Any], base: str | None, formats: dict[str, Any]) -> PlannedAsset:
     (
-        collection, item_id, asset, datetime_us, href, address, etag, level, width, height, crs, transform, form,
-        mask_form, alpha_band, bands, row_off, col_off, row_end, col_end,
+        collection, item_id, asset, datetime_us, href, address, etag, cog_layout, level, width, height, crs, transform,
+        form, mask_form, alpha_band, bands, row_off, col_off, row_end, col_end,
     ) = values  # fmt: skip
 
     def shared(struct: dict[str, Any] | None) -> Any:
@@ -266,6 +267,7 @@ def _asset(values: Sequence[Any], base: str | None, formats: dict[str, Any]) -> 
         href=href,
         address=_resolved(address, base, item_id, asset),
         etag=etag,
+        frames=frames_of(cog_layout),
         level=level,
         width=width,
         height=height,

@@ -22,15 +22,13 @@ from rasteret_sql.tiff.color import (
     is_raw_ycbcr,
 )
 from rasteret_sql.tiff.image_codecs import image_codec
+from rasteret_sql.tiff.model import MAX_TILE_BYTES
 from rasteret_sql.tiff.samples import SampleReader
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.tiff.model import TileFormat
-
-MAX_TILE_BYTES: Final = 1 << 30
-"""Largest decoded tile. Larger ones are strips of a file that was never meant to be read in parts."""
 
 _BIT_ORDER_IS_THEIRS: Final = frozenset((names.JPEG, names.OLD_JPEG, names.LOSSY_JPEG))
 """Codecs whose bytes FillOrder does not concern."""
@@ -192,7 +190,8 @@ class TileDecoder:
             _check_decoded(decompress(data, buffer), nbytes)
             return
         raw = decompress(data, scratch(0 if self.format.compression == names.NONE else nbytes))
-        _check_decoded(raw, nbytes)
+        # Some writers leave the rows of a tile out that lie below the image, and GDAL does not miss them.
+        _check_decoded(raw, reader.coded_bytes(height))
         reader.place(raw, out)
 
 

@@ -1,24 +1,17 @@
-"""GDAL's own tags: metadata items and per-band facts in XML, nodata as text, and the COG ghost area."""
+"""GDAL's own tags: metadata items and per-band facts in XML, and nodata as text."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from rasteret_sql.errors import CorruptTiffError
 
-if TYPE_CHECKING:
-    from rasteret_sql.tiff.buffer import SparseBytes
-    from rasteret_sql.tiff.ifd import Container
-
 MAX_XML_BYTES: Final = 4 << 20
-MAX_GHOST_BYTES: Final = 4096
-
-_GHOST: Final = re.compile(rb"GDAL_STRUCTURAL_METADATA_SIZE=(\d{6}) bytes\n")
 
 
 @dataclass(slots=True)
@@ -56,6 +49,7 @@ def parse_metadata(text: str | None, where: str) -> Metadata:
             "without a document type. Remove the tag, for example with gdal_edit.py -unsetmd."
         )
     from xml.etree import ElementTree as ET
+    from xml.sax.saxutils import unescape
 
     try:
         root = ET.fromstring(text)  # noqa: S314 - size limited, and without a document type there are no entities
@@ -63,7 +57,8 @@ def parse_metadata(text: str | None, where: str) -> Metadata:
         metadata.note = f"GDAL_METADATA is not XML ({error}) and was left out"
         return metadata
     for item in root.iter("Item"):
-        _add_item(metadata, item.attrib, item.text or "")
+        # GDAL escapes twice when it writes.
+        _add_item(metadata, item.attrib, unescape(item.text or "", {"&quot;": '"', "&apos;": "'"}))
     return metadata
 
 
@@ -76,7 +71,7 @@ def _add_item(metadata: Metadata, attributes: dict[str, str], value: str) -> Non
         if "domain" not in attributes and "role" not in attributes:
             metadata.items.append((name, value))
         return
-    if not sample.isdecimal():
+    if not sample.isdecimal() or len(sample) > 9:
         return
     facts = metadata.bands.setdefault(int(sample), BandFacts())
     match attributes.get("role", "").lower():
@@ -148,15 +143,3 @@ def _as_float(value: float, kind: np.dtype[np.generic]) -> float:
         if abs(value) <= limit:
             return float(np.float32(value))
     return value
-
-
-def parse_ghost_area(buffer: SparseBytes, container: Container) -> tuple[tuple[str, str], ...]:
-    """What GDAL's COG driver promises right after the file header, as (key, value) pairs; often none."""
-    start = 16 if container.bigtiff else 8
-    data = bytes(buffer.available(start)[: MAX_GHOST_BYTES + 64])
-    head = _GHOST.match(data)
-    if head is None:
-        return ()
-    size = min(int(head.group(1)), MAX_GHOST_BYTES)
-    lines = data[head.end() : head.end() + size].decode("ascii", "replace").splitlines()
-    return tuple((key, value) for key, _, value in (line.partition("=") for line in lines) if value)

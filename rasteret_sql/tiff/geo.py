@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from rasteret_sql.errors import UnsupportedTiffError
 from rasteret_sql.tiff import tags
 
 if TYPE_CHECKING:
@@ -18,6 +17,15 @@ Transform = tuple[float, float, float, float, float, float]
 
 GeoKeys = dict[int, "int | float | str | tuple[float, ...]"]
 """Values by GeoKey number."""
+
+MAX_KEYS: Final = 1024
+"""GeoKeys that are looked at; GeoTIFF defines fewer than 100."""
+
+MAX_KEY_VALUES: Final = 1024
+"""Numbers of one GeoKey; keys may share the numbers of a file, so that its size bounds nothing."""
+
+MAX_KEY_TEXT: Final = 1 << 16
+"""Bytes of the text of one GeoKey."""
 
 REVISION: Final = 0
 """Where `parse_geo_keys` puts the minor revision of GeoTIFF (0 or 1); no GeoKey has this number."""
@@ -33,7 +41,6 @@ def parse_transform(directory: Directory, keys: Mapping[int, object]) -> tuple[T
     pixel, as GDAL does.
 
     Raises:
-        UnsupportedTiffError: the grid is rotated or sheared.
         CorruptTiffError: a tag holds too few numbers.
     """
     scale = directory.numbers(tags.MODEL_PIXEL_SCALE)
@@ -50,7 +57,7 @@ def parse_transform(directory: Directory, keys: Mapping[int, object]) -> tuple[T
         transform = (a, b, c, d, e, f)
     elif matrix:
         raise directory.corrupt(tags.MODEL_TRANSFORMATION, f"{len(matrix)} numbers", "16")
-    elif len(tiepoints) > 6:
+    elif has_control_points(directory):
         return None, f"no transform: {len(tiepoints) // 6} ground control points instead of a grid"
     else:
         return None, None
@@ -58,15 +65,18 @@ def parse_transform(directory: Directory, keys: Mapping[int, object]) -> tuple[T
     if not all(math.isfinite(value) for value in transform) or a * e - b * d == 0:
         return None, f"no transform: the georeferencing tags give {transform}, which is no grid"
     if b or d:
-        raise UnsupportedTiffError(
-            f"{directory.where}: {tags.tag_name(tags.MODEL_TRANSFORMATION)}: got a rotated grid {transform}, "
-            "expected one whose rows and columns follow the axes of its CRS. "
-            "Warp the file first, for example with gdalwarp -of COG."
-        )
+        return None, f"no transform: the grid {transform} is rotated or sheared; warp the file to read areas of it"
     if keys.get(RASTER_TYPE) == PIXEL_IS_POINT:
         c -= 0.5 * a
         f -= 0.5 * e
     return (a, b, c, d, e, f), None
+
+
+def has_control_points(directory: Directory) -> bool:
+    """Whether points of the image are tied to the ground instead of a grid."""
+    tiepoints = directory.entries.get(tags.MODEL_TIEPOINT)
+    has_grid = tags.MODEL_TRANSFORMATION in directory or any(directory.numbers(tags.MODEL_PIXEL_SCALE)[:2])
+    return tiepoints is not None and tiepoints.length > 6 and not has_grid
 
 
 def parse_geo_keys(directory: Directory) -> GeoKeys:
@@ -79,16 +89,16 @@ def parse_geo_keys(directory: Directory) -> GeoKeys:
     doubles = directory.numbers(tags.GEO_DOUBLE_PARAMS)
     ascii_params = bytes(directory.raw(tags.GEO_ASCII_PARAMS)) if tags.GEO_ASCII_PARAMS in directory else b""
     keys: GeoKeys = {REVISION: shorts[2]}
-    for index in range(4, min(4 + 4 * shorts[3], len(shorts) - 3), 4):
+    for index in range(4, min(4 + 4 * min(shorts[3], MAX_KEYS), len(shorts) - 3), 4):
         key, location, count, value = shorts[index : index + 4]
         if location == 0:
             keys[key] = value
         elif location == tags.GEO_ASCII_PARAMS:
-            text = ascii_params[value : value + count].decode("utf-8", "replace")
+            text = ascii_params[value : value + min(count, MAX_KEY_TEXT)].decode("utf-8", "replace")
             keys[key] = text.rstrip("\0").removesuffix("|")
         else:
             source = doubles if location == tags.GEO_DOUBLE_PARAMS else shorts
-            found = source[value : value + count]
-            if len(found) == count and count:
+            found = source[value : value + min(count, MAX_KEY_VALUES + 1)]
+            if len(found) == count and 0 < count <= MAX_KEY_VALUES:
                 keys[key] = found[0] if count == 1 else found
     return keys

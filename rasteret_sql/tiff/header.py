@@ -13,12 +13,12 @@ from rasteret_sql.tiff.crs import crs_of, vertical_unit
 from rasteret_sql.tiff.gdal_metadata import (
     BandFacts,
     Metadata,
-    parse_ghost_area,
     parse_metadata,
     parse_nodata,
 )
-from rasteret_sql.tiff.geo import parse_geo_keys, parse_transform
-from rasteret_sql.tiff.ifd import walk
+from rasteret_sql.tiff.geo import has_control_points, parse_geo_keys, parse_transform
+from rasteret_sql.tiff.ghost import parse_ghost_area
+from rasteret_sql.tiff.ifd import MAX_TILES, TILE_ARRAYS, walk
 from rasteret_sql.tiff.image import parse_level
 from rasteret_sql.tiff.model import Band, Header, Level
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from rasteret_sql.tiff.buffer import SparseBytes
     from rasteret_sql.tiff.ifd import Directory
 
-_ALPHA: Final = frozenset((1, 2))
-"""ExtraSamples codes of associated and unassociated alpha."""
+_ALPHA: Final = frozenset((1, 2, 999))
+"""ExtraSamples codes of associated and unassociated alpha, and Corel's."""
+
+MAX_LEVELS: Final = 128
+"""Overviews and masks that are looked at; 31 halvings take the largest image to one pixel."""
 
 
 def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
@@ -42,7 +45,7 @@ def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
             buffer and call again.
         NotTiffError: the bytes are not a TIFF.
         CorruptTiffError: the file contradicts itself or its size.
-        UnsupportedTiffError: a valid feature that is not read, for example a rotated grid.
+        UnsupportedTiffError: a valid feature that is not read, for example bands that differ in type.
 
     Example:
         >>> data = Path("image.tif").read_bytes()  # doctest: +SKIP
@@ -64,7 +67,8 @@ def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
     keys = parse_geo_keys(main)
     transform, transform_note = parse_transform(main, keys)
     crs, crs_note = crs_of(keys)
-    if transform is None and transform_note is not None and crs is not None:
+    if transform is None and has_control_points(main) and crs is not None:
+        # It is that of the points, not of pixels.
         transform_note, crs = f"{transform_note} (in {crs.splitlines()[0][:60]})", None
     metadata = parse_metadata(main.text(tags.GDAL_METADATA), main.where)
     bands, band_note = _bands(main, levels[0], metadata, vertical_unit(keys))
@@ -78,7 +82,7 @@ def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
         transform=transform,
         metadata=tuple(metadata.items),
         cog_layout=parse_ghost_area(buffer, chain.container),
-        notes=tuple(notes),
+        notes=tuple(note.replace(f"{name}: ", "") for note in notes),
     )
 
 
@@ -104,9 +108,15 @@ def _classify(directories: list[Directory]) -> tuple[list[Directory], list[Direc
     """Overviews and masks among the IFDs after the first, and notes on the others."""
     overviews: list[Directory] = []
     masks: list[Directory] = []
-    others = 0
+    others = left_out = tiles = 0
     for directory in directories[1:]:
         kind = _subfile_type(directory)
+        if kind & (tags.MASK | tags.REDUCED_IMAGE):
+            # Images may share the bytes of their arrays, so that the size of a file bounds nothing.
+            tiles += max((entry.length for tag, entry in directory.entries.items() if tag in TILE_ARRAYS), default=0)
+            if len(overviews) + len(masks) == MAX_LEVELS or tiles > MAX_TILES:
+                left_out += 1
+                continue
         if kind & tags.MASK:
             masks.append(directory)
         elif kind & tags.REDUCED_IMAGE:
@@ -114,6 +124,8 @@ def _classify(directories: list[Directory]) -> tuple[list[Directory], list[Direc
         else:
             others += 1
     notes = [f"{others} further pages are not overviews"] if others else []
+    if left_out:
+        notes.append(f"{left_out} overviews and masks were left out: more than {MAX_LEVELS}, or {MAX_TILES} tiles")
     return overviews, masks, notes
 
 
@@ -143,7 +155,8 @@ def _assemble(
         fits = [
             number for number, level in enumerate(levels) if (level.width, level.height) == size and level.mask is None
         ]
-        if not fits or mask.format.samples_per_pixel != 1:
+        samples = mask.format.samples_per_pixel
+        if not fits or samples not in {1, base.format.samples_per_pixel} or mask.format.planar:
             notes.append(f"{directory.where} is a mask of {size[0]}x{size[1]} pixels that fits no image")
             continue
         levels[fits[0]] = replace(levels[fits[0]], mask=mask)

@@ -18,17 +18,26 @@ if TYPE_CHECKING:
     from rasteret_sql.tiff.buffer import SparseBytes
     from rasteret_sql.tiff.model import ByteOrder
 
-MAX_IFDS: Final = 4096
-"""IFDs that are looked at; what follows is left out with a note."""
+MAX_IFDS: Final = 1024
+"""IFDs that are looked at; what follows is left out with a note. All are walked again after each read."""
+
+MAX_CHAIN_ENTRIES: Final = 1 << 16
+"""Entries of all IFDs together, for tables may overlap: what follows is left out with a note."""
 
 MAX_ENTRIES: Final = 4096
 """Entries of one IFD; libtiff writes fewer than 100."""
 
 MAX_VALUE_BYTES: Final = 16 << 20
-"""Largest value of a tag that is not a tile array."""
+"""Largest value of a tag that describes the whole file."""
+
+MAX_LAYOUT_BYTES: Final = 1 << 20
+"""Largest value of a tag of each image that is not a tile array: twice that of 65,535 samples."""
 
 MAX_TILES: Final = 1 << 24
 """Tiles of one image: a million by a million pixels in tiles of 256."""
+
+MAX_FILE_BYTES: Final = 1 << 62
+"""Where a file whose size is not known ends at the latest."""
 
 FIRST_READ_BYTES: Final = 32 << 10
 """What is asked for when nothing of a file is known."""
@@ -72,12 +81,14 @@ class Directory:
         where: file and IFD, for messages.
         container: how the file is unpacked.
         buffer: the bytes of the file.
+        table_entries: entries of the table, read or not.
         entries: entries of the tags that are read, by tag.
     """
 
     where: str
     container: Container
     buffer: SparseBytes
+    table_entries: int = 0
     entries: dict[int, Entry] = field(default_factory=dict)
 
     def __contains__(self, tag: int) -> bool:
@@ -94,11 +105,11 @@ class Directory:
         if size is None:
             raise self.corrupt(tag, f"field type {entry.type}", "one of 1 to 13 or 16 to 18")
         nbytes = size * entry.length
-        limit = 8 * MAX_TILES if tag in _TILE_ARRAYS else MAX_VALUE_BYTES
+        limit = 8 * MAX_TILES if tag in TILE_ARRAYS else MAX_VALUE_BYTES if tag in _OF_THE_FILE else MAX_LAYOUT_BYTES
         if nbytes > limit:
             raise self.corrupt(tag, f"{entry.length} values in {nbytes} bytes", f"at most {limit} bytes")
-        file_size = self.buffer.file_size
-        if file_size is not None and entry.offset + nbytes > file_size:
+        file_size = MAX_FILE_BYTES if self.buffer.file_size is None else self.buffer.file_size
+        if entry.offset + nbytes > file_size:
             raise self.corrupt(
                 tag,
                 f"a value at bytes {entry.offset} to {entry.offset + nbytes}",
@@ -129,7 +140,9 @@ class Directory:
         code = tags.TYPE_CODES.get(entry.type)
         if code is None:
             raise self.corrupt(tag, "text", "numbers")
-        values = struct.unpack(self.container.prefix + code * entry.length, self.raw(tag))
+        raw = self.raw(tag)
+        # A count, not a letter for each value: `struct` needs 32 bytes of memory for every letter.
+        values = struct.unpack(f"{self.container.prefix}{entry.length * len(code)}{code[0]}", raw)
         if len(code) == 2:
             pairs = zip(values[::2], values[1::2], strict=True)
             return tuple(a / b if b else float("nan") for a, b in pairs)
@@ -189,7 +202,9 @@ class Directory:
 
 REMEDY: Final = "Fetch the file again or rewrite it, for example with gdal_translate -of COG."
 
-_TILE_ARRAYS: Final = frozenset((tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS, tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS))
+_OF_THE_FILE: Final = frozenset(tags.DATASET_TAGS)
+
+TILE_ARRAYS: Final = frozenset((tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS, tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS))
 
 
 def parse_container(buffer: SparseBytes, name: str) -> Container:
@@ -250,8 +265,13 @@ def parse_directory(buffer: SparseBytes, container: Container, offset: int, wher
         raise CorruptTiffError(f"{where} at byte {offset}: got {count} entries, expected 1 to {MAX_ENTRIES}. {REMEDY}")
     table = offset + head
     end = table + count * entry_size
-    data = _need(buffer, table, end + value_size, where)
-    directory = Directory(where, container, buffer)
+    size = buffer.file_size
+    # Some files end with their last entry; the offset of the next IFD is missed by nobody.
+    is_cut = size is not None and end <= size < end + value_size
+    data = bytes(_need(buffer, table, end if is_cut else end + value_size, where))
+    if is_cut:
+        data += bytes(value_size)
+    directory = Directory(where, container, buffer, count)
     entries = directory.entries
     read_tags, sizes = tags.READ_TAGS, tags.TYPE_SIZES
     offset_struct = struct.Struct(prefix + next_code)
@@ -266,16 +286,17 @@ def parse_directory(buffer: SparseBytes, container: Container, offset: int, wher
             else:
                 entries[tag] = Entry(kind, number, offset_struct.unpack(value)[0], inline=False)
         position += entry_size
-    next_offset: int = offset_struct.unpack(data[count * entry_size :])[0]
+    next_offset: int = offset_struct.unpack_from(data, count * entry_size)[0]
     return directory, next_offset
 
 
 def _need(buffer: SparseBytes, start: int, end: int, where: str) -> memoryview:
     """Read part of a table; where it is missing ask for what usually follows it, too."""
     size = buffer.file_size
-    if size is not None and end > size:
+    limit = MAX_FILE_BYTES if size is None else size
+    if start < 0 or end > limit:
         raise CorruptTiffError(
-            f"{where}: got a table at bytes {start} to {end}, expected it inside the {size} bytes of the "
+            f"{where}: got a table at bytes {start} to {end}, expected it inside the {limit} bytes of the "
             f"file (truncated?). {REMEDY}"
         )
     if buffer.has(start, end):
@@ -293,12 +314,14 @@ class Chain:
         directories: the IFDs in order; SubIFDs of the first one follow the chain.
         missing: ranges that are needed to go on.
         notes: what was left out.
+        entries: entries of the tables of all of them.
     """
 
     container: Container
     directories: list[Directory] = field(default_factory=list)
     missing: list[tuple[int, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    entries: int = 0
 
 
 def walk(buffer: SparseBytes, name: str) -> Chain:
@@ -307,7 +330,7 @@ def walk(buffer: SparseBytes, name: str) -> Chain:
     Raises:
         NotTiffError: the bytes are not a TIFF.
         NeedBytes: not even the first IFD is there.
-        CorruptTiffError: the chain loops, or an IFD is broken.
+        CorruptTiffError: the first IFD is broken.
     """
     container = parse_container(buffer, name)
     chain = Chain(container)
@@ -324,22 +347,30 @@ def walk(buffer: SparseBytes, name: str) -> Chain:
             chain.missing.extend(missing)
         else:
             for number, offset in enumerate(first.integers(tags.SUB_IFDS)[:MAX_IFDS]):
-                _follow(buffer, chain, offset, seen, name, f"SubIFD {number} of IFD 0, image")
+                _follow(buffer, chain, offset, seen, name, f"SubIFD {number} of IFD 0, image", is_single=True)
     return chain
 
 
-def _follow(buffer: SparseBytes, chain: Chain, offset: int, seen: set[int], name: str, label: str) -> None:
-    """Parse the IFDs from `offset` on until the chain ends or bytes are missing."""
+def _follow(
+    buffer: SparseBytes,
+    chain: Chain,
+    offset: int,
+    seen: set[int],
+    name: str,
+    label: str,
+    *,
+    is_single: bool = False,
+) -> None:
+    """Parse the IFDs from `offset` on until the chain ends or bytes are missing; what ends it early is noted."""
     number = 0
     while offset:
         where = f"{name}: {label} {number}"
         if offset in seen:
-            raise CorruptTiffError(
-                f"{where}: got byte {offset}, where another IFD begins; expected an IFD of its own or the "
-                f"end of the chain. {REMEDY}"
-            )
-        if len(seen) >= MAX_IFDS:
-            chain.notes.append(f"only the first {MAX_IFDS} IFDs were looked at")
+            chain.notes.append(f"{label} {number} is an earlier one again: the chain of IFDs is a loop")
+            return
+        if len(seen) >= MAX_IFDS or chain.entries > MAX_CHAIN_ENTRIES:
+            note = f"only the first {len(seen)} IFDs were looked at"
+            chain.notes += [] if note in chain.notes else [note]
             return
         seen.add(offset)
         try:
@@ -347,5 +378,13 @@ def _follow(buffer: SparseBytes, chain: Chain, offset: int, seen: set[int], name
         except NeedBytes as need:
             chain.missing.extend(need.ranges)
             return
+        except CorruptTiffError as error:
+            if not chain.directories:
+                raise
+            chain.notes.append(f"the chain of IFDs ends early: {error}")
+            return
         chain.directories.append(directory)
+        chain.entries += directory.table_entries
+        if is_single:
+            return
         number += 1

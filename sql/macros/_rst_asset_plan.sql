@@ -45,6 +45,7 @@ candidates AS (
         i.mirror,
         i.etag,
         i.file_size,
+        i.cog_layout,
         i.crs,
         i.transform,
         i.dtype,
@@ -79,8 +80,14 @@ known_bands AS (
         b.b.band AS band,
         len(c.bands) AS band_count,
         -- A name that a file has twice names no band of it.
-        CASE WHEN len(list_filter(c.bands, lambda known: known.name = b.b.name)) = 1 THEN b.b.name END AS unique_name
-    FROM candidates AS c, unnest(c.bands) AS b(b)
+        CASE
+            WHEN c.has_unique_names THEN b.b.name
+            WHEN len(list_filter(c.bands, lambda known: known.name = b.b.name)) = 1 THEN b.b.name
+        END AS unique_name
+    FROM (
+        SELECT k.*, len(list_distinct(list_transform(k.bands, lambda known: known.name))) = len(k.bands) AS has_unique_names
+        FROM candidates AS k
+    ) AS c, unnest(c.bands) AS b(b)
 ),
 asked AS (
     SELECT unnest(bands::VARCHAR[]) AS label, generate_subscripts(bands::VARCHAR[], 1) AS position
@@ -180,16 +187,21 @@ levelled AS (
     SELECT
         c.* EXCLUDE (levels, bands),
         -- Files of one asset key may have other bands, or the same in another order.
-        list_transform(list_filter(b.chosen, lambda band:
-            len(list_filter(c.bands, lambda known: known.band = band.band AND known.name IS NOT DISTINCT FROM band.known_name)) > 0
-        ), lambda band: {
-            'band': band.band,
-            'name': band.name,
-            'position': band.position,
-            'nodata': list_filter(c.bands, lambda known: known.band = band.band)[1].nodata,
-            'scale': list_filter(c.bands, lambda known: known.band = band.band)[1].scale,
-            'offset': list_filter(c.bands, lambda known: known.band = band.band)[1]."offset",
-            'unit': list_filter(c.bands, lambda known: known.band = band.band)[1].unit
+        list_transform(list_filter(list_transform(b.chosen, lambda band: {
+            'chosen': band,
+            -- Band n is the nth but in an index that somebody has edited: a search in it is quadratic.
+            'known': CASE
+                WHEN c.bands[band.band].band = band.band THEN c.bands[band.band]
+                ELSE list_filter(c.bands, lambda known: known.band = band.band)[1]
+            END
+        }), lambda pair: pair.known IS NOT NULL AND pair.known.name IS NOT DISTINCT FROM pair.chosen.known_name), lambda pair: {
+            'band': pair.chosen.band,
+            'name': pair.chosen.name,
+            'position': pair.chosen.position,
+            'nodata': pair.known.nodata,
+            'scale': pair.known.scale,
+            'offset': pair.known."offset",
+            'unit': pair.known.unit
         }) AS bands,
         -- As in GDAL: the last of two or four bands of unsigned 8 or 16 bits.
         CASE

@@ -17,8 +17,8 @@ grid AS (
         p.image.format.planar AS planar,
         p.image.format.tile_width AS tile_width,
         p.image.format.tile_height AS tile_height,
-        (p.image.width + p.image.format.tile_width - 1) // p.image.format.tile_width AS tiles_across,
-        (p.image.height + p.image.format.tile_height - 1) // p.image.format.tile_height AS tiles_down,
+        (p.image.width::BIGINT + p.image.format.tile_width - 1) // p.image.format.tile_width AS tiles_across,
+        (p.image.height::BIGINT + p.image.format.tile_height - 1) // p.image.format.tile_height AS tiles_down,
         p.image.tile_offsets AS tile_offsets,
         p.image.tile_byte_counts AS tile_byte_counts,
         p.image.mask AS mask,
@@ -85,7 +85,7 @@ masked AS (
                             (t.tile_col * t.tile_width + t.tile_pixel_width - 1) // t.mask.format.tile_width + 1
                         ),
                         lambda mask_col: list_transform(
-                            [mask_row * ((t.width + t.mask.format.tile_width - 1) // t.mask.format.tile_width) + mask_col + 1],
+                            [mask_row * ((t.width::BIGINT + t.mask.format.tile_width - 1) // t.mask.format.tile_width) + mask_col + 1],
                             lambda n: {
                                 'tile_row': mask_row::INTEGER,
                                 'tile_col': mask_col::INTEGER,

@@ -37,6 +37,8 @@ CREATE TABLE asset_index (
     photometric VARCHAR,                  -- of level 0: "minisblack", "ycbcr", ...
     byte_order VARCHAR,                   -- "little" or "big"
     bigtiff BOOLEAN,                      -- 64-bit offsets
+    cog_layout VARCHAR[],                 -- what GDAL's COG ghost area promises, 'BLOCK_LEADER=SIZE_AS_UINT4', ...; or NULL
+    notes VARCHAR[],                      -- what of the file was left out, and why; NULL where nothing
     levels STRUCT(
         width INTEGER,                    -- pixels
         height INTEGER,                   -- pixels

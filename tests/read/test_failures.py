@@ -112,7 +112,8 @@ def test_a_file_cut_short_is_an_error_that_says_so(tmp_path: Path) -> None:
 
 def test_a_broken_tile_is_an_error_that_names_tile_item_and_file(tmp_path: Path) -> None:
     path = tmp_path / "f.tif"
-    write_cog(path, np.random.default_rng(0).integers(0, 9, (256, 256), np.uint8), tile=64, overviews=())
+    data = np.random.default_rng(0).integers(0, 9, (256, 256), np.uint8)
+    write_cog(path, data, tile=64, overviews=(), block_leaders=False)
     rs.build_index([str(path)], tmp_path / "i.parquet")
     con = rs.connect()
     ((offset, count),) = con.execute(

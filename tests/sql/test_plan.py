@@ -142,7 +142,7 @@ def _asset(asset: str = "red", bands: tuple[str, ...] = ("red",), **values: Any)
     row = {
         "collection": "c", "item_id": "i", "asset": asset, "datetime": dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
         "start_datetime": None, "end_datetime": None, "bbox": None, "href": f"https://example.com/{asset}.tif",
-        "mirror": None, "etag": None, "file_size": 1_000_000, "crs": "EPSG:32643",
+        "mirror": None, "etag": None, "file_size": 1_000_000, "cog_layout": None, "crs": "EPSG:32643",
         "transform": [10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0], "dtype": "uint16",
         "bands": [
             {"name": name, "band": n + 1, "common_name": None, "description": None, "nodata": None, "scale": None,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import struct
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,25 +20,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.tiff.model import Header, Level
 
-SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 MAX_ROUNDS = 20
-
-
-def manifest(group: str) -> list[Any]:
-    """Rows of the manifest of one group as pytest parameters; one that skips where the files are absent."""
-    path = SHARED_DATA / "MANIFEST.tsv"
-    if not path.is_file():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {path}"))]
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["group"] == group]
-    return [pytest.param(row, id=row["path"].partition("/")[2]) for row in rows]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests with an argument `scene`, `conforming` or `malformed` run for each file of that group."""
-    for name, group in (("scene", "scenes"), ("conforming", "conformance"), ("malformed", "malformed")):
-        if name in metafunc.fixturenames:
-            metafunc.parametrize(name, manifest(group))
 
 
 def parse_whole(data: bytes, first_bytes: int = 32768, rounds: list[Any] | None = None) -> Header:

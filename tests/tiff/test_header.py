@@ -74,11 +74,35 @@ def test_a_message_never_holds_the_query_string_or_credentials():
     assert "secret" not in str(caught.value).lower()
 
 
-def test_a_loop_of_ifds_is_an_error(make_tiff, basic, parse):
+def test_a_loop_of_ifds_ends_with_a_note(make_tiff, basic, parse):
     data = make_tiff(basic())
     first = int.from_bytes(data[4:8], "little")
-    with pytest.raises(CorruptTiffError, match="where another IFD begins"):
-        parse(make_tiff(basic(), last=first))
+    assert parse(make_tiff(basic(), last=first)).notes == ("IFD 1 is an earlier one again: the chain of IFDs is a loop",)
+
+
+def test_an_ifd_beyond_the_file_ends_the_chain_with_a_note(make_tiff, basic, parse):
+    (note,) = parse(make_tiff(basic(), last=1 << 30)).notes
+    assert note.startswith("the chain of IFDs ends early: IFD 1: got a table at bytes 1073741824")
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_a_file_may_end_with_its_last_entry(bigtiff, make_tiff, basic, parse):
+    data = make_tiff(basic(), bigtiff=bigtiff)
+    assert parse(data[: -8 if bigtiff else -4]).levels == parse(data).levels
+
+
+def test_the_chain_behind_a_sub_ifd_is_not_followed(make_tiff, basic, parse):
+    half = basic((254, 4, 1), (256, 3, 4), (257, 3, 4), (279, 4, 16))
+    quarter = basic((254, 4, 1), (256, 3, 2), (257, 3, 2), (279, 4, 4))
+    main = basic((330, 4, 1))
+    data = bytearray(make_tiff(main, half, quarter))
+    first = int.from_bytes(data[4:8], "little")
+    end = first + 2 + 12 * len(main)
+    second = int.from_bytes(data[end : end + 4], "little")
+    data[end : end + 4] = bytes(4)
+    place = data.index((330).to_bytes(2, "little") + (4).to_bytes(2, "little"), first) + 8
+    data[place : place + 4] = second.to_bytes(4, "little")
+    assert [level.width for level in parse(bytes(data)).levels] == [8, 4]
 
 
 def test_many_pages_are_left_out_with_a_note(make_tiff, basic, parse):
@@ -171,10 +195,14 @@ def test_a_matrix_may_be_south_up(make_tiff, basic, parse):
     assert parse(make_tiff(basic(matrix))).transform == (0.5, 0.0, -180.0, 0.0, 0.5, -90.0)
 
 
-def test_a_rotated_grid_is_unsupported_by_name(make_tiff, basic, parse):
+def test_a_rotated_grid_gives_pixels_without_a_transform_and_a_note(make_tiff, basic, parse):
     matrix = (34264, 12, (0.5, 0.1, 0, -180.0, 0.1, -0.5, 0, -90.0, 0, 0, 0, 0, 0, 0, 0, 1.0))
-    with pytest.raises(UnsupportedTiffError, match=r"test.tif: IFD 0: .*rotated grid.*gdalwarp"):
-        parse(make_tiff(basic(matrix)))
+    keys = (34735, 3, (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326))
+    header = parse(make_tiff(basic(matrix, keys)))
+    assert header.transform is None
+    assert header.crs == "EPSG:4326"
+    (note,) = header.notes
+    assert note.startswith("no transform: the grid (0.5, 0.1, -180.0, 0.1, -0.5, -90.0) is rotated or sheared; warp")
 
 
 def test_ground_control_points_give_no_transform_and_a_note(make_tiff, basic, parse):
@@ -280,7 +308,7 @@ def test_the_ghost_area_of_a_cog_is_read(make_tiff, basic, parse):
     lines = b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_LEADER=SIZE_AS_UINT4\n"
     ghost = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(lines) + lines
     data = make_tiff(basic((273, 4, 200)), bigtiff=True, data=ghost.ljust(300, b"\0"))
-    assert dict(parse(data).cog_layout) == {"LAYOUT": "IFDS_BEFORE_DATA", "BLOCK_LEADER": "SIZE_AS_UINT4"}
+    assert parse(data).cog_layout == ("LAYOUT=IFDS_BEFORE_DATA", "BLOCK_LEADER=SIZE_AS_UINT4")
 
 
 def test_a_plain_epsg_code_does_not_import_pyproj():

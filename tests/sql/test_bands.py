@@ -1,0 +1,69 @@
+"""Files of many bands: what is fetched is what is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import rasteret_sql as rs
+from rasteret_sql.testing import RangeServer, write_cog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RangeServer]:
+    with RangeServer(tmp_path) as server:
+        yield server
+
+
+def indexed(server: RangeServer, folder: Path, data: np.ndarray, **options: object) -> Path:
+    """The index of one file of 2 x 2 tiles, which no request has been made for yet."""
+    write_cog(folder / "f.tif", data, tile=32, overviews=(), **options)
+    rs.build_index([server.url("f.tif")], folder / "i.parquet")
+    server.reset()
+    return folder / "i.parquet"
+
+
+def test_three_bands_of_a_planar_embedding_fetch_three_bands(server: RangeServer, tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(-127, 128, (64, 128, 128)).astype(np.int8)
+    names = [f"A{number:02}" for number in range(64)]
+    index = indexed(server, tmp_path, data, planar=True, nodata=-128, band_names=names, compression="zstd")
+    asked = ["A00", "A31", "A63"]
+    array = rs.to_numpy(index, bands=asked)
+    np.testing.assert_array_equal(array.data[0], data[[0, 31, 63]])
+    with rs.connect() as con:
+        planned = con.execute(f"SELECT sum(tile_byte_count) FROM tile_plan('{index}', bands := {asked})").fetchall()
+        whole = con.execute(f"SELECT sum(tile_byte_count) FROM tile_plan('{index}')").fetchall()
+    # The tiles of each band lie back to back, and these bands further apart than what is read over.
+    assert len(server.requests) == 3
+    assert sum(request.nbytes_sent for request in server.requests) == planned[0][0]
+    assert planned[0][0] < whole[0][0] / 20
+
+
+def test_three_bands_of_three_hundred_are_read_alone(server: RangeServer, tmp_path: Path) -> None:
+    data = np.random.default_rng(1).integers(0, 60_000, (300, 64, 64), np.uint16)
+    index = indexed(server, tmp_path, data, planar=True)
+    array = rs.to_numpy(index, bands=["data:3", "data:150", "data:300"])
+    np.testing.assert_array_equal(array.data[0], data[[2, 149, 299]])
+    assert len(server.requests) == 3
+    assert sum(request.nbytes_sent for request in server.requests) < 3 * 64 * 64 * 2 * 1.1
+
+
+@pytest.mark.parametrize("asked", [[2], [4, 1], [1, 2, 3, 4]])
+def test_a_chunky_file_is_fetched_once_for_any_number_of_bands(
+    server: RangeServer, tmp_path: Path, asked: list[int]
+) -> None:
+    data = np.random.default_rng(2).integers(0, 60_000, (4, 64, 64), np.uint16)
+    index = indexed(server, tmp_path, data)
+    names = [f"data:{number}" for number in asked]
+    with rs.connect() as con:
+        rows = con.execute(f"FROM read_tiles('{index}', bands := {names})").fetchall()
+    assert len(rows) == 4 * len(asked)
+    assert len(server.requests) == 1
+    assert server.requests[0].nbytes_sent < data.nbytes * 1.1
+    np.testing.assert_array_equal(rs.to_numpy(index, bands=names).data[0], data[np.array(asked) - 1])
