@@ -7,6 +7,7 @@ enough.
 
 from __future__ import annotations
 
+from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -103,7 +104,8 @@ class _Rows:
     def __init__(self, data: Bytes, width: int) -> None:
         padded = np.frombuffer(bytes(data) + bytes(8), np.uint8).astype(np.uint32)
         words = padded[:-3] << 24 | padded[1:-2] << 16 | padded[2:-1] << 8 | padded[3:]
-        self._words: list[int] = words.tolist()
+        # A list of integers would take forty bytes for each byte of data.
+        self._words = array("I", words.astype(np.uintc).tobytes())
         self._bits = 8 * len(data)
         self._width = width
         white, black, self._modes = _tables()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import threading
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from rasteret_sql.errors import CorruptTiffError, UnsupportedTiffError
-from rasteret_sql.tiff import names
+from rasteret_sql.tiff import names, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,9 @@ class ByteCodec(Protocol):
         """Decode into `out`, a contiguous buffer; returns the part of it that was filled."""
         ...
 
+
+_ONE_STRIP: Final = struct.Struct("<2sHIH" + "HHII" * 8 + "I")
+"""A TIFF up to its only strip: header, eight entries of an IFD, no next IFD."""
 
 _thread = threading.local()
 
@@ -121,6 +126,43 @@ def _deflate() -> ByteCodec:
     return decode
 
 
+def _lzw() -> ByteCodec:
+    lzw_decode = imagecodecs_function("lzw_decode")
+    tiff_decode = imagecodecs_function("tiff_decode")
+
+    def decode(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        # libtiff's decoder is twice as fast as the other one, but takes nothing but whole files.
+        try:
+            tiff_decode(_one_strip_tiff(names.LZW, data, out.size), out=out)
+        except RuntimeError:
+            # The data may end before their time: the other decoder tells where, but not whether its last bytes are
+            # those of a code that was cut.
+            found = _filled(lzw_decode(data, out=out), out)
+            if not 0 < found.size < out.size:
+                raise
+            tiff_decode(_one_strip_tiff(names.LZW, data, found.size), out=found)
+            return found
+        return out
+
+    return decode
+
+
+def _one_strip_tiff(compression: int, data: Bytes, decoded_bytes: int) -> bytes:
+    """A TIFF file whose image is one row of bytes, with the data as its only strip."""
+    entries = {
+        tags.IMAGE_WIDTH: decoded_bytes,
+        tags.IMAGE_LENGTH: 1,
+        tags.BITS_PER_SAMPLE: 8,
+        tags.COMPRESSION: compression,
+        tags.PHOTOMETRIC: 1,
+        tags.STRIP_OFFSETS: _ONE_STRIP.size,
+        tags.ROWS_PER_STRIP: 1,
+        tags.STRIP_BYTE_COUNTS: len(data),
+    }
+    fields = chain.from_iterable((tag, tags.LONG, 1, value) for tag, value in entries.items())
+    return b"".join((_ONE_STRIP.pack(b"II", 42, 8, len(entries), *fields, 0), data))
+
+
 def _packbits() -> ByteCodec:
     packbits_decode = imagecodecs_function("packbits_decode")
 
@@ -130,10 +172,20 @@ def _packbits() -> ByteCodec:
         except RuntimeError as error:
             if "TOO_SMALL" not in str(error):
                 raise
-        # As above; PackBits grows 64-fold at most, so all of it may be decoded.
-        return np.frombuffer(packbits_decode(data), np.uint8)[: out.size]
+        # As above, where the tile has what it needs.
+        return np.frombuffer(packbits_decode(data[: _packbits_end(data, out.size)]), np.uint8)[: out.size]
 
     return decode
+
+
+def _packbits_end(data: Bytes, decoded_bytes: int) -> int:
+    """How many bytes of PackBits data give at least `decoded_bytes`; all where they give fewer."""
+    at = decoded = 0
+    while decoded < decoded_bytes and at < len(data):
+        code = data[at]
+        decoded += code + 1 if code < 128 else (257 - code) % 129
+        at += code + 2 if code < 128 else 1 + (code > 128)
+    return at
 
 
 def _plain(name: str) -> Callable[[], ByteCodec]:
@@ -155,7 +207,7 @@ def _filled(result: Any, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 _MAKERS: Final[dict[int, Callable[[], ByteCodec]]] = {
-    names.LZW: _plain("lzw_decode"),
+    names.LZW: _lzw,
     names.DEFLATE: _deflate,
     names.OLD_DEFLATE: _deflate,
     names.PACKBITS: _packbits,

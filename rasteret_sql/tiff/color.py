@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CCIR_601: Final = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma where the file does not say them."""
 
+PIXELS_AT_ONCE: Final = 1 << 20
+"""Pixels whose colours are converted together."""
+
 
 def is_raw_ycbcr(tile_format: TileFormat) -> bool:
     """Whether decompressed bytes are subsampled YCbCr, which GDAL reads as RGB."""
@@ -58,8 +61,10 @@ def check_color(tile_format: TileFormat) -> None:
 
 def cmyk_to_rgba(pixels: U8, out: U8) -> None:
     """Convert CMYK to RGBA as libtiff does, in integers; alpha is 255."""
-    white = 255 - pixels[..., 3:4].astype(np.uint16)
-    out[..., :3] = white * (255 - pixels[..., :3].astype(np.uint16)) // 255
+    step = max(PIXELS_AT_ONCE // pixels.shape[1], 1)
+    for top in range(0, len(pixels), step):
+        rows = pixels[top : top + step].astype(np.uint16)
+        out[top : top + step, :, :3] = (255 - rows[..., 3:4]) * (255 - rows[..., :3]) // 255
     out[..., 3] = 255
 
 
@@ -87,6 +92,14 @@ class YCbCrReader:
 
     def place(self, raw: U8, out: U8) -> None:
         """Place the top left part of a decompressed tile as RGB."""
+        height = len(out)
+        # Colours are computed in wide integers, many times the size of the pixels: some rows at a time.
+        step = max(PIXELS_AT_ONCE // (self._tile_width * self._vertical), 1) * self._vertical
+        row_bytes = self._blocks(self._vertical)[1] * self._block_bytes
+        for top in range(0, height, step):
+            self._place_rows(raw[top // self._vertical * row_bytes :], out[top : top + step])
+
+    def _place_rows(self, raw: U8, out: U8) -> None:
         height, width = out.shape[:2]
         down, across = self._blocks(height)
         blocks = raw[: down * across * self._block_bytes].reshape(down, across, self._block_bytes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ByteOrder = Literal["little", "big"]
 
-MAX_TILE_BYTES: Final = 1 << 30
+MAX_TILE_BYTES: Final = 1 << 28
 """Largest decoded tile. Larger ones are strips of a file that was never meant to be read in parts."""
 
 

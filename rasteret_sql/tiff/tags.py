@@ -128,6 +128,9 @@ READ_TAGS: Final = frozenset((*LAYOUT_TAGS, *DATASET_TAGS, SUB_IFDS))
 ASCII: Final = 2
 """Field type of text."""
 
+LONG: Final = 4
+"""Field type of 32-bit numbers."""
+
 TYPE_SIZES: Final[dict[int, int]] = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8
 }  # fmt: skip

@@ -77,7 +77,9 @@ def test_a_message_never_holds_the_query_string_or_credentials():
 def test_a_loop_of_ifds_ends_with_a_note(make_tiff, basic, parse):
     data = make_tiff(basic())
     first = int.from_bytes(data[4:8], "little")
-    assert parse(make_tiff(basic(), last=first)).notes == ("IFD 1 is an earlier one again: the chain of IFDs is a loop",)
+    assert parse(make_tiff(basic(), last=first)).notes == (
+        "IFD 1 is an earlier one again: the chain of IFDs is a loop",
+    )
 
 
 def test_an_ifd_beyond_the_file_ends_the_chain_with_a_note(make_tiff, basic, parse):
