@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import codecs
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
 from benchmarks.measure import ROOT, Contender, Result, is_installed, measure
 from benchmarks.report import describe_machine, table
@@ -20,17 +21,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Peers and the module that each needs.
-_MODULES = {"rasterio": "rasterio", "rasteret": "rasteret", "async-geotiff": "async_geotiff"}
+_MODULES = {
+    "rasterio": "rasterio",
+    "rasteret": "rasteret",
+    "async-geotiff": "async_geotiff",
+    "tifffile": "tifffile",
+}
+_NAMES = (*WORKLOADS, codecs.NAME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the workloads asked for; 1 where a reader failed, or did other work than the rest."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    unknown = [name for name in arguments.workloads if name not in WORKLOADS]
+    unknown = [name for name in arguments.workloads if name not in _NAMES]
     if unknown:
-        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(_NAMES)}")
     scale = TINY if arguments.tiny else Scale()
+    names = arguments.workloads or _NAMES
+    served = [name for name in names if name in WORKLOADS]
+    wrong = _run_served(served, arguments, scale) if served else []
+    if codecs.NAME in names:
+        wrong += _run_codecs(arguments, scale)
+    for each in wrong:
+        _say(each)
+    return 1 if wrong else 0
+
+
+def _run_served(names: Sequence[str], arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Run workloads that read from a server; returns what went wrong."""
     with ExitStack() as stack:
         folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
         _say(f"writing files to {folder}")
@@ -40,11 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         pythons = _pythons(arguments.peer_python, arguments.peers)
         print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
         wrong = []
-        for name in arguments.workloads or WORKLOADS:
+        for name in names:
             wrong += _run(WORKLOADS[name], job, data, server, pythons, arguments.repeat)
-    for each in wrong:
-        _say(each)
-    return 1 if wrong else 0
+    return wrong
+
+
+def _run_codecs(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Run the decoders, all in this process; returns what went wrong."""
+    asked = codecs.PEERS if arguments.peers is None else arguments.peers
+    peers = [name for name in codecs.PEERS if name in asked and is_installed(sys.executable, _MODULES[name])]
+    print(f"{describe_machine()}\n", flush=True)
+    text, wrong = codecs.run(peers, scale.size, scale.tile, arguments.repeat, with_targets=scale != TINY)
+    print(text, flush=True)
+    return wrong
 
 
 def _run(
@@ -118,9 +145,7 @@ def _pythons(peer_python: str | None, peers: Sequence[str] | None) -> dict[str, 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(WORKLOADS)}; all without it"
-    )
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(_NAMES)}; all without it")
     parser.add_argument("--repeat", type=int, default=5, help="rounds that count; default 5")
     parser.add_argument("--peers", nargs="*", choices=list(_MODULES), help="peers that take part; default all")
     parser.add_argument("--peer-python", help="an interpreter that has the peers which this one lacks")

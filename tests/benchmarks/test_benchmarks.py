@@ -37,6 +37,25 @@ def test_rasterio_reads_the_same_pixels(tmp_path):
     assert sum(line.startswith("| rasterio") for line in done.stdout.splitlines()) == 6
 
 
+def test_decoders_of_every_codec_give_the_same_pixels():
+    pytest.importorskip("rasterio")
+    pytest.importorskip("tifffile")
+    done = run("codecs")
+    assert done.returncode == 0, done.stderr
+    rows = [
+        line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| deflate", "| lerc", "| jpeg"))
+    ]
+    assert len(rows) == 8
+    # Ours, tifffile's and rasterio's speed.
+    assert all(float(speed) > 0 for row in rows for speed in row[3:6])
+
+
+def test_decoders_are_measured_without_peers():
+    done = run("codecs", "--peers")
+    assert done.returncode == 0, done.stderr
+    assert "### codecs" in done.stdout
+
+
 def test_an_unknown_workload_is_refused():
     done = run("W9")
     assert done.returncode == 2
