@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test lint types check test-fast test-slow bench docs clean
+.PHONY: demo test check test-slow fuzz files docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -15,11 +16,20 @@ test: $(STAMP) check
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
+# New examples for hypothesis, then coverage-guided fuzzing of whole files.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group fuzz
+	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz
+	$(BIN)/python -m tests.fuzz.fuzz_atheris -max_total_time=$(FUZZ_SECONDS)
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+files: $(STAMP)
+	$(BIN)/python -m tests.conformance
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
