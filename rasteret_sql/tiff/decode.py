@@ -34,9 +34,6 @@ _BIT_ORDER_IS_THEIRS: Final = frozenset((names.JPEG, names.OLD_JPEG, names.LOSSY
 """Codecs whose bytes FillOrder does not concern."""
 
 
-_READ_NAMES: Final = "none, lzw, deflate, packbits, zstd, lzma, lerc, jpeg, webp, jpegxl, jpeg2000, ccitt_*"
-
-
 class TileDecoder:
     """Decodes the tiles of one `TileFormat`; any number of threads may share it.
 
@@ -86,7 +83,7 @@ class TileDecoder:
         if self._decompress is None and self._image is None:
             raise UnsupportedTiffError(
                 f"got compression {names.compression_name(tile_format.compression)} "
-                f"({tile_format.compression}), which is not read; expected one of {_READ_NAMES}. "
+                f"({tile_format.compression}), which is not read; expected one of {names.READ_NAMES}. "
                 "Rewrite the file, for example with gdal_translate -of COG."
             )
         self._reader: SampleReader | YCbCrReader | None = None

@@ -8,6 +8,7 @@ import numpy as np
 
 from rasteret_sql.errors import CorruptTiffError, UnsupportedTiffError
 from rasteret_sql.tiff import names, tags
+from rasteret_sql.tiff.color import check_color
 from rasteret_sql.tiff.ifd import MAX_TILES, REMEDY
 from rasteret_sql.tiff.model import Level, TileFormat
 
@@ -39,7 +40,7 @@ def parse_level(directory: Directory) -> Level:
     Raises:
         NeedBytes: values are not in the buffer yet.
         CorruptTiffError: the tags contradict each other or the size of the file.
-        UnsupportedTiffError: the samples are of a kind that is not read.
+        UnsupportedTiffError: the samples, the compression or the colours are of a kind that is not read.
     """
     width = _size(directory, tags.IMAGE_WIDTH)
     height = _size(directory, tags.IMAGE_LENGTH)
@@ -82,8 +83,24 @@ def parse_level(directory: Directory) -> Level:
         ycbcr_subsampling=_subsampling(directory),
         codec_parameters=_codec_parameters(directory, compression),
     )
+    _check_readable(directory, tile_format)
     offsets, counts = _tile_arrays(directory, width, height, tile_format)
     return Level(width, height, tile_format, offsets, counts)
+
+
+def _check_readable(directory: Directory, tile_format: TileFormat) -> None:
+    """Refuse what no decoder here reads, before it is in an index."""
+    compression = tile_format.compression
+    if compression not in names.BYTE_CODECS and compression not in names.IMAGE_CODECS:
+        raise UnsupportedTiffError(
+            f"{directory.where}: {tags.tag_name(tags.COMPRESSION)}: got {names.compression_name(compression)} "
+            f"({compression}), which is not read; expected one of {names.READ_NAMES}. "
+            "Rewrite the file, for example with gdal_translate -of COG."
+        )
+    try:
+        check_color(tile_format)
+    except UnsupportedTiffError as error:
+        raise UnsupportedTiffError(f"{directory.where}: {error}") from None
 
 
 def _size(directory: Directory, tag: int) -> int:

@@ -31,6 +31,17 @@ JPEG_XL_DNG: Final = 52546
 BYTE_CODECS: Final = frozenset((NONE, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD))
 """Compressions that know nothing of pixels: their bytes are samples as TIFF 6.0 lays them out."""
 
+IMAGE_CODECS: Final = frozenset(
+    (
+        CCITT_RLE, CCITT_FAX3, CCITT_FAX4, JPEG, JPEG2000_APERIO_YCC, JPEG2000_APERIO_RGB, JPEG2000, LERC, WEBP,
+        JPEG_XL, JPEG_XL_DNG,
+    )
+)  # fmt: skip
+"""Compressions that code whole images."""
+
+READ_NAMES: Final = "none, lzw, deflate, packbits, zstd, lzma, lerc, jpeg, webp, jpegxl, jpeg2000, ccitt_*"
+"""The compressions that are read, for messages."""
+
 MINISWHITE: Final = 0
 MINISBLACK: Final = 1
 RGB: Final = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import zlib
+from functools import lru_cache
 
 import imagecodecs
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from rasterio.io import MemoryFile
 
 from rasteret_sql.errors import CorruptTiffError, InvalidArgumentError, UnsupportedTiffError
+from rasteret_sql.tiff import codecs, image_codecs, names
 from rasteret_sql.tiff.decode import TileDecoder
 from rasteret_sql.tiff.model import TileFormat
 
@@ -337,25 +339,26 @@ def test_threads_may_share_a_decoder():
     assert not wrong
 
 
+@lru_cache(maxsize=1)
+def encoded_tiles():
+    """Compression, samples and bytes of tiles of 16 x 16 pixels."""
+    array, rgb = noise((16, 16), "uint8", 16), noise((16, 16, 3), "uint8", 17)
+    return (
+        (5, 1, imagecodecs.lzw_encode(array.tobytes())),
+        (8, 1, zlib.compress(array.tobytes())),
+        (32773, 1, imagecodecs.packbits_encode(array.tobytes())),
+        (50000, 1, imagecodecs.zstd_encode(array.tobytes())),
+        (34925, 1, imagecodecs.lzma_encode(array.tobytes())),
+        (34887, 1, imagecodecs.lerc_encode(array)),
+        (7, 3, imagecodecs.jpeg_encode(rgb)),
+        (50001, 3, imagecodecs.webp_encode(rgb)),
+    )
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_broken_tiles_raise_nothing_but_corrupt_tiff_errors(data):
-    array = noise((16, 16), "uint8", 16)
-    rgb = noise((16, 16, 3), "uint8", 17)
-    compression, samples, tile = data.draw(
-        st.sampled_from(
-            [
-                (5, 1, imagecodecs.lzw_encode(array.tobytes())),
-                (8, 1, zlib.compress(array.tobytes())),
-                (32773, 1, imagecodecs.packbits_encode(array.tobytes())),
-                (50000, 1, imagecodecs.zstd_encode(array.tobytes())),
-                (34925, 1, imagecodecs.lzma_encode(array.tobytes())),
-                (34887, 1, imagecodecs.lerc_encode(array)),
-                (7, 3, imagecodecs.jpeg_encode(rgb)),
-                (50001, 3, imagecodecs.webp_encode(rgb)),
-            ]
-        )
-    )
+    compression, samples, tile = data.draw(st.sampled_from(encoded_tiles()))
     broken = bytearray(tile)
     for _ in range(data.draw(st.integers(1, 4))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
@@ -365,3 +368,8 @@ def test_broken_tiles_raise_nothing_but_corrupt_tiff_errors(data):
     except CorruptTiffError:
         return
     assert decoded.shape == (16, 16, samples)
+
+
+def test_headers_let_pass_exactly_the_compressions_that_have_decoders():
+    assert set(codecs._MAKERS) | {names.NONE} == names.BYTE_CODECS
+    assert set(image_codecs._MAKERS) == names.IMAGE_CODECS

@@ -374,3 +374,22 @@ def test_broken_headers_raise_nothing_but_tiff_errors(data, sample_headers):
     else:
         for level in header.levels:
             assert level.tile_offsets.size == level.tile_byte_counts.size
+
+
+@pytest.mark.parametrize("code", [6, 32766, 34676, 44510])
+def test_a_compression_that_is_not_read_is_refused_with_the_header(code, make_tiff, basic, parse):
+    message = rf"test.tif: IFD 0: Compression \(259\): got \w+ \({code}\), which is not read; expected one of none, lzw"
+    with pytest.raises(UnsupportedTiffError, match=message):
+        parse(make_tiff(basic((259, 3, code))))
+
+
+def test_colours_that_are_not_converted_are_refused_with_the_header(make_tiff, basic, parse):
+    with pytest.raises(UnsupportedTiffError, match=r"test.tif: IFD 0: got photometric interpretation cielab"):
+        parse(make_tiff(basic((262, 3, 8))))
+
+
+def test_an_overview_that_is_not_read_is_left_out_with_a_note(make_tiff, basic, parse):
+    half = basic((254, 4, 1), (256, 3, 4), (257, 3, 4), (279, 4, 16), (259, 3, 34676))
+    header = parse(make_tiff(basic(), half))
+    assert len(header.levels) == 1
+    assert header.notes[0].startswith("left out: IFD 1: Compression (259): got sgilog")
