@@ -81,7 +81,9 @@ def test_a_tile_fetched_alone_is_read_without_its_frame(framed: Path) -> None:
     offset, _ = place_of(framed, 1, 2)
     edit(framed.with_name("f.tif"), offset - 4, bytes(4))
     with rs.connect() as con:
-        ((pixels,),) = con.sql(f"SELECT pixels FROM read_tiles('{framed}') WHERE tile_row = 1 AND tile_col = 2").fetchall()
+        ((pixels,),) = con.sql(
+            f"SELECT pixels FROM read_tiles('{framed}') WHERE tile_row = 1 AND tile_col = 2"
+        ).fetchall()
     np.testing.assert_array_equal(np.frombuffer(pixels, "<u2").reshape(64, 64), PIXELS[64:, 128:192])
 
 
