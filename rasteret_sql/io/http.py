@@ -14,6 +14,7 @@ from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.http_answer import check_answer
 from rasteret_sql.io.retry import RETRIED_STATUSES, RetryPolicy, parse_http_date, parse_retry_after
+from rasteret_sql.io.signing import TokenSource
 from rasteret_sql.io.store import RangeResponse
 from rasteret_sql.io.threads import import_in_thread
 
@@ -91,6 +92,7 @@ class HttpStore:
         self._session: aiohttp.ClientSession | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._proxies: dict[tuple[str, str | None], URL | None] = {}
+        self._tokens = TokenSource()
 
     async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
@@ -129,8 +131,8 @@ class HttpStore:
         headers = {"Range": f"bytes={asked.start}-{asked.end - 1}"}
         if asked.strong_etag is not None:
             headers["If-Match"] = asked.strong_etag
-        url = _as_url(asked)
         try:
+            url = _as_url(asked, await self._signed(session, asked))
             async with session.get(
                 url,
                 headers=headers,
@@ -157,6 +159,12 @@ class HttpStore:
                 raise
             raise _mapped(error, asked) from safe_cause(error)
 
+    async def _signed(self, session: aiohttp.ClientSession, asked: Asked) -> str:
+        try:
+            return await self._tokens.signed(session, asked.href)
+        except TransportError as error:
+            raise _Failed(TransportError(f"{asked}: {error}")) from error
+
     async def _session_here(self) -> aiohttp.ClientSession:
         here = (os.getpid(), asyncio.get_running_loop())
         if self._session is not None and self._owner == here:
@@ -170,6 +178,7 @@ class HttpStore:
         if self._session is None or self._owner != here:
             self._session, self._owner = self._new_session(), here
             self._proxies = {}
+            self._tokens = TokenSource()
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -216,12 +225,11 @@ def _proxy_from_environment(url: URL) -> URL | None:
     return URL(address if "://" in address else f"http://{address}")
 
 
-def _as_url(asked: Asked) -> URL:
+def _as_url(asked: Asked, href: str) -> URL:
     from yarl import URL
 
     try:
         # As it is where that is possible: quoting it anew would break the signatures of some object stores.
-        href = asked.href
         is_quoted = href.isascii() and href.isprintable() and " " not in href
         url = URL(href, encoded=is_quoted)
         if url.host:

@@ -10,6 +10,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.hrefs import absolute, is_url, suffix_of
 from rasteret_sql.index.model import Found
 from rasteret_sql.index.report import Failure
+from rasteret_sql.index.sources.api import StacSearch
 from rasteret_sql.index.sources.crawl import NdjsonSource, StacDocumentSource, StacObjectSource
 from rasteret_sql.index.sources.files import FileSource
 from rasteret_sql.index.sources.tables import TableSource, parquet_batches
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _EXPECTED = (
     "a path, glob or URL of TIFF or STAC files, a list of them, "
-    "a table or Parquet file with an href column, or STAC items"
+    "a table or Parquet file with an href column, STAC items, or a stac_search()"
 )
 _GLOB_CHARACTERS = frozenset("*?[")
 
@@ -50,6 +51,8 @@ def resolve_source(source: Any, pattern: PathPattern | None, options: StacOption
     Raises:
         InvalidArgumentError: it is nothing that can be read.
     """
+    if isinstance(source, StacSearch):
+        return [source.source(options)], repr(source)
     if isinstance(source, (str, os.PathLike)):
         return _paths([os.fspath(source)], pattern, options), redact(os.fspath(source))
     if isinstance(source, dict) or (hasattr(source, "to_dict") and hasattr(source, "stac_extensions")):

@@ -120,9 +120,20 @@ def _parse_item(
                 band_lists=_band_lists(raw, properties),
                 proj=_proj(raw, properties),
                 mirror=mirror_of(href, options.href_map),
+                media_type=_text(raw.get("type")),
+                title=_text(raw.get("title")),
+                roles=_texts(raw.get("roles")),
             )
         )
     return item, assets
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
 
 
 def _collection(document: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,113 @@
+"""Datasets that are a Parquet table of files instead of a STAC API."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidIndexError, RangeError
+from rasteret_sql.index.hrefs import absolute, is_url
+from rasteret_sql.index.sources.api_arguments import box_parts, period_us
+from rasteret_sql.index.sources.tables import ROWS_PER_STEP, TableSource
+from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.io import loop
+from rasteret_sql.io.stores import redact, store_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from rasteret_sql.index.datasets.model import Dataset
+    from rasteret_sql.index.model import Found
+    from rasteret_sql.index.sources.api import StacSearch
+    from rasteret_sql.index.sources.stac import StacOptions
+
+#: Of a table of files that is fetched.
+PIECE_BYTES = 1 << 24
+
+
+class DatasetTableSource:
+    """The files of a table that lie in the bbox and period of a search.
+
+    The table is fetched whole: DuckDB cannot be assumed to read over HTTP.
+    """
+
+    def __init__(self, dataset: Dataset, search: StacSearch, options: StacOptions) -> None:
+        self._dataset = dataset
+        self._search = search
+        self._options = options
+
+    def find(self) -> Iterator[Found]:
+        """Fetch the table and go through it.
+
+        Raises:
+            RasteretError: it cannot be fetched, or is not what the entry says.
+        """
+        with _local_copy(self._dataset.table) as path:
+            source = TableSource(
+                lambda: self._batches(path), self._dataset.id, None, self._options, self._dataset.table
+            )
+            yield from source.find()
+
+    def _batches(self, path: str) -> Iterator[pa.RecordBatch]:
+        import duckdb
+
+        query = f"SELECT * FROM ({self._dataset.query}) AS files"  # noqa: S608 - of the catalog
+        conditions, values = self._conditions()
+        if conditions:
+            query += f" WHERE {' AND '.join(conditions)}"
+        query += " ORDER BY href"
+        if self._search.max_items is not None:
+            query += f" LIMIT {self._search.max_items}"
+        try:
+            with duckdb.connect() as con:
+                con.execute("SET TimeZone = 'UTC'")
+                con.execute(f"CREATE VIEW source AS FROM read_parquet({quote_literal(path)})")
+                files = con.sql(query, params=values)
+                yield from files.to_arrow_reader(ROWS_PER_STEP)
+        except duckdb.Error as error:
+            raise InvalidIndexError(
+                f"{redact(self._dataset.table)}: got a table that the query of {self._dataset.file} does not fit "
+                f"({str(error).partition(chr(10))[0]}); correct the entry"
+            ) from error
+
+    def _conditions(self) -> tuple[list[str], list[Any]]:
+        conditions: list[str] = []
+        values: list[Any] = []
+        if self._search.bbox is not None:
+            parts = box_parts(self._search.bbox)
+            touches = "(bbox.xmin <= ? AND bbox.xmax >= ? AND bbox.ymin <= ? AND bbox.ymax >= ?)"
+            conditions.append(f"({' OR '.join([touches] * len(parts))})")
+            for xmin, ymin, xmax, ymax in parts:
+                values += [xmax, xmin, ymax, ymin]
+        if self._search.datetime is not None:
+            start_us, end_us = period_us(self._search.datetime)
+            conditions += ["epoch_us(start_datetime) < ?", "epoch_us(end_datetime) >= ?"]
+            values += [end_us, start_us]
+        return conditions, values
+
+
+@contextlib.contextmanager
+def _local_copy(href: str) -> Iterator[str]:
+    if not is_url(href):
+        yield absolute(href)
+        return
+    with tempfile.TemporaryDirectory(prefix="rasteret_sql.") as folder:
+        path = Path(folder) / "table.parquet"
+        store = store_for(href)
+        etag = None
+        start = 0
+        with path.open("wb") as file:
+            while True:
+                piece = loop.run(store.fetch(href, start, start + PIECE_BYTES, if_match=etag))
+                file.write(piece.data)
+                start += len(piece.data)
+                etag = piece.etag
+                if start == piece.file_size or len(piece.data) < PIECE_BYTES:
+                    break
+        if piece.file_size is not None and start != piece.file_size:
+            raise RangeError(f"{redact(href)}: got {start} bytes, expected {piece.file_size}; try again")
+        yield str(path)

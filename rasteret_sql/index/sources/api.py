@@ -1,0 +1,300 @@
+"""A search of a STAC API, or of a dataset of the catalog, as a source of an index."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError
+from rasteret_sql.index.model import Found
+from rasteret_sql.index.sources.api_arguments import (
+    MAX_PAGE_ITEMS,
+    Box,
+    box_parts,
+    checked_box,
+    checked_count,
+    checked_filter,
+    checked_geometry,
+    checked_names,
+    checked_period,
+    checked_sort,
+)
+from rasteret_sql.index.sources.crawl import take_document
+from rasteret_sql.index.sources.stac import StacOptions, own_base
+from rasteret_sql.io.asked import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rasteret_sql.index.datasets.model import Dataset
+    from rasteret_sql.index.model import Source
+
+#: Items that a page has where nothing else is asked for: servers' own defaults are as low as 10, and answers of
+#: many megabytes are refused by some gateways.
+PAGE_ITEMS = 100
+
+#: What a dataset that is a table of files can be searched by.
+_OF_TABLES = frozenset({"bbox", "datetime", "max_items"})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StacSearch:
+    """A search that has not run yet: a source for `build_index`, or a table of its assets.
+
+    `stac_search` makes it. Every use runs it anew. DuckDB and Arrow take it as a table with one row per item and
+    TIFF asset: `con.sql("FROM search")`, `pyarrow.table(search)`.
+
+    Attributes:
+        url: landing page of the API, or "" where the dataset is a table of files.
+        dataset: the entry of the catalog, or None.
+        collections: ids of collections, or None for all.
+        bbox: (xmin, ymin, xmax, ymax), xmin above xmax over the antimeridian.
+        intersects: GeoJSON geometry.
+        datetime: RFC 3339, both ends inclusive.
+        ids: ids of items.
+        filter: CQL2 JSON or text.
+        sortby: fields, "-" before those that descend.
+        max_items: how many items at most.
+        page_items: items per page.
+        progress: what is told how far it is, as for `stac_search`.
+    """
+
+    url: str
+    dataset: Dataset | None = None
+    collections: tuple[str, ...] | None = None
+    bbox: Box | None = None
+    intersects: Mapping[str, Any] | None = None
+    datetime: str | None = None
+    ids: tuple[str, ...] | None = None
+    filter: Mapping[str, Any] | str | None = None
+    sortby: tuple[str, ...] | None = None
+    max_items: int | None = None
+    page_items: int = PAGE_ITEMS
+    progress: Callable[[int, int], None] | bool = False
+
+    def __repr__(self) -> str:
+        given = self.definition()
+        first = given.pop("dataset", None) or given.pop("url")
+        given.pop("url", None)
+        return f"stac_search({', '.join([repr(first), *(f'{name}={value!r}' for name, value in given.items())])})"
+
+    def definition(self) -> dict[str, Any]:
+        """Give the search as an index keeps it: what makes it again, as JSON can hold it, without secrets."""
+        values: dict[str, Any] = {"url": redact(self.url)} if self.url else {}
+        if self.dataset is not None:
+            values["dataset"] = self.dataset.id
+        else:
+            values["collections"] = list(self.collections) if self.collections is not None else None
+        values |= {
+            "bbox": list(self.bbox) if self.bbox is not None else None,
+            "intersects": self.intersects,
+            "datetime": self.datetime,
+            "ids": list(self.ids) if self.ids is not None else None,
+            "filter": self.filter,
+            "sortby": list(self.sortby) if self.sortby is not None else None,
+            "max_items": self.max_items,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def source(self, options: StacOptions) -> Source:
+        """Give what finds its items, for a build."""
+        if self.dataset is None:
+            return ApiSource(self, options)
+        from rasteret_sql.index.datasets.apply import DatasetSource
+
+        if self.dataset.table:
+            from rasteret_sql.index.datasets.tables import DatasetTableSource
+
+            return DatasetSource(DatasetTableSource(self.dataset, self, options), self.dataset)
+        return DatasetSource(ApiSource(self, options), self.dataset)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Run the search, and give one row per item and TIFF asset."""
+        from rasteret_sql.index.asset_rows import asset_table
+
+        stream: object = asset_table([self.source(StacOptions(None, None, {}))]).__arrow_c_stream__(requested_schema)
+        return stream
+
+
+def stac_search(  # noqa: PLR0913 - the arguments of the STAC API, by keyword
+    api: str,
+    *,
+    collections: Sequence[str] | str | None = None,
+    bbox: Sequence[float] | None = None,
+    intersects: Any = None,
+    datetime: Any = None,
+    ids: Sequence[str] | str | None = None,
+    filter: Mapping[str, Any] | str | None = None,  # noqa: A002 - as in the STAC API
+    sortby: Sequence[str] | str | None = None,
+    max_items: int | None = None,
+    page_items: int = PAGE_ITEMS,
+    progress: Callable[[int, int], None] | bool = False,
+) -> StacSearch:
+    """Describe a search of a STAC API, or of a dataset of the catalog; `build_index` runs it.
+
+    Nothing is asked of the API yet. Conditions hold together. Answers of 429 and 5xx and lost connections are tried
+    again, as long as the server asks for within a minute.
+
+    Args:
+        api: URL of a STAC API, or the id of a dataset of `datasets()`, whose collection, names of bands and mirrors
+            apply then.
+        collections: ids of collections; one that the API does not have is an error.
+        bbox: [xmin, ymin, xmax, ymax] in longitude and latitude; xmin above xmax crosses the antimeridian.
+        intersects: GeoJSON, WKT or WKB, or anything with `__geo_interface__`; not together with `bbox`.
+        datetime: '2024-01', '2024-01-01/2024-02-15', '../2024': STAC's forms, both ends inclusive; in Python also a
+            `datetime`, or a pair of them.
+        ids: ids of items.
+        filter: CQL2, as text or as a JSON object.
+        sortby: fields such as '-properties.datetime', with '-' before those that descend.
+        max_items: how many items at most.
+        page_items: items per page of the answer; fewer where the API finds its answers too large.
+        progress: True for a bar, or a callable that takes (pages so far, items so far).
+
+    Returns:
+        The search: a source for `build_index`, and a table for DuckDB and Arrow.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> rs.stac_search("earthsearch/sentinel-2-l2a", bbox=[77.5, 12.9, 77.7, 13.1], datetime="2024-01-31")
+        stac_search('earthsearch/sentinel-2-l2a', bbox=[77.5, 12.9, 77.7, 13.1], \
+datetime='2024-01-31T00:00:00Z/2024-01-31T23:59:59.999999Z')
+    """
+    dataset = _dataset(api)
+    if bbox is not None and intersects is not None:
+        raise InvalidArgumentError("area: got both bbox and intersects, expected one of them; leave one out")
+    if dataset is not None and collections is not None:
+        raise InvalidArgumentError(
+            f"collections: got {collections!r} for the dataset {dataset.id}, which is the collection "
+            f"{dataset.collection!r}; leave it out, or give the URL of the API"
+        )
+    listed = checked_names("collections", collections, example="sentinel-2-l2a")
+    search = StacSearch(
+        url=api if dataset is None else dataset.endpoint,
+        dataset=dataset,
+        collections=listed if dataset is None else (dataset.collection,),
+        bbox=checked_box(bbox),
+        intersects=checked_geometry(intersects),
+        datetime=checked_period(datetime),
+        ids=checked_names("ids", ids, example="S2A_29RKH_20200219_0_L2A"),
+        filter=checked_filter(filter),
+        sortby=checked_sort(sortby),
+        max_items=checked_count("max_items", max_items),
+        page_items=checked_count("page_items", page_items, most=MAX_PAGE_ITEMS) or PAGE_ITEMS,
+        progress=progress,
+    )
+    if search.bbox is not None and len(box_parts(search.bbox)) > 1 and search.sortby and search.max_items:
+        raise InvalidArgumentError(
+            "sortby: got it together with max_items and a bbox over the antimeridian, which is two searches; "
+            "leave max_items out, or give the area as intersects"
+        )
+    if dataset is not None and dataset.table:
+        wrong = sorted(set(search.definition()) - _OF_TABLES - {"dataset", "url"})
+        if wrong:
+            raise InvalidArgumentError(
+                f"{wrong[0]}: the dataset {dataset.id} is a table of files, which is searched by bbox, datetime and "
+                f"max_items; leave {wrong[0]} out"
+            )
+    return search
+
+
+class ApiSource:
+    """What a search finds, page by page.
+
+    An API that fails ends the build: half of a search is not the search.
+    """
+
+    def __init__(self, search: StacSearch, options: StacOptions) -> None:
+        self._search = search
+        self._options = options
+
+    def find(self) -> Iterator[Found]:
+        """Run the search.
+
+        Raises:
+            RasteretError: the API cannot be reached, refuses, or has not got one of the collections.
+        """
+        search = self._search
+        seen: set[tuple[object, object]] = set()
+        found_in: set[object] = set()
+        pages = 0
+        with _progress(search.progress) as advance:
+            client, documents = self._documents()
+            for page in documents:
+                pages += 1
+                found = Found()
+                for item in page.get("features") or ():
+                    key = (item.get("collection"), item.get("id")) if isinstance(item, dict) else (None, None)
+                    # A page may repeat items of the one before, where new ones came in meanwhile.
+                    if key in seen or (search.max_items is not None and len(seen) >= search.max_items):
+                        continue
+                    seen.add(key)
+                    found_in.add(key[0])
+                    base = own_base(item, search.url) if isinstance(item, dict) else None
+                    take_document(found, item, base, self._options)
+                advance(pages, len(seen))
+                yield found
+                if search.max_items is not None and len(seen) >= search.max_items:
+                    break
+        if search.collections is not None:
+            client.require_collections([name for name in search.collections if name not in found_in])
+
+    def _documents(self) -> tuple[Any, Iterator[Mapping[str, Any]]]:
+        from rasteret_sql.index.sources.api_client import ApiClient
+
+        search = self._search
+        client = ApiClient(search.url)
+        parameters: dict[str, Any] = {
+            "collections": list(search.collections) if search.collections is not None else None,
+            "intersects": search.intersects,
+            "datetime": search.datetime,
+            "ids": list(search.ids) if search.ids is not None else None,
+            "filter": search.filter,
+            "sortby": list(search.sortby) if search.sortby is not None else None,
+            "max_items": search.max_items,
+            "limit": search.page_items,
+        }
+        boxes: tuple[Box | None, ...] = box_parts(search.bbox) if search.bbox is not None else (None,)
+
+        def pages() -> Iterator[Mapping[str, Any]]:
+            try:
+                for box in boxes:
+                    yield from client.pages({**parameters, "bbox": list(box) if box is not None else None})
+            except (AssetNotFoundError, InvalidArgumentError):
+                # Some servers refuse a collection that they have not got, without saying so.
+                client.require_collections(search.collections or ())
+                raise
+
+        return client, pages()
+
+
+def _dataset(api: object) -> Dataset | None:
+    """The entry of the catalog that is meant, or None for a URL."""
+    if not isinstance(api, str) or not api.strip():
+        raise InvalidArgumentError(f"api: got {api!r}, expected the URL of a STAC API, or the id of a dataset")
+    if api.startswith(("http://", "https://")):
+        return None
+    if "://" in api:
+        raise InvalidArgumentError(f"api: got {redact(api)}, expected an http(s) URL, or the id of a dataset")
+    from rasteret_sql.index.datasets.catalog import dataset
+
+    return dataset(api)
+
+
+@contextlib.contextmanager
+def _progress(progress: Callable[[int, int], None] | bool) -> Iterator[Callable[[int, int], None]]:  # noqa: FBT001
+    if progress is True:
+        from tqdm.auto import tqdm
+
+        with tqdm(unit=" items", desc="search") as bar:
+
+            def advance(pages: int, items: int) -> None:
+                bar.set_postfix_str(f"{pages} pages", refresh=False)
+                bar.update(items - bar.n)
+
+            yield advance
+        return
+    yield progress if callable(progress) else lambda *_: None

@@ -1,0 +1,269 @@
+"""The arguments of a search, checked and made one form of, before anything is asked. Pure: no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.sqlfiles import sql_file
+
+#: Bounds of a search: (xmin, ymin, xmax, ymax) in OGC:CRS84.
+Box = tuple[float, float, float, float]
+
+#: What STAC API servers take as the size of a page at most.
+MAX_PAGE_ITEMS = 10_000
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_OPEN_START_US = -9223372036854775807
+_OPEN_END_US = 9223372036854775807
+_PERIOD_MACROS = ("_rst_instant", "_rst_instant_after", "_rst_datetime_range")
+_DUCKDB_PREFIX = re.compile(r"^(?:Invalid Input Error: )+")
+
+
+def checked_box(bbox: object) -> Box | None:
+    """Read a bbox; with xmin above xmax it crosses the antimeridian.
+
+    Raises:
+        InvalidArgumentError: it is not (xmin, ymin, xmax, ymax) in degrees.
+    """
+    if bbox is None:
+        return None
+    expected = "expected four finite numbers (xmin, ymin, xmax, ymax) in degrees, longitude first"
+    try:
+        values = [] if isinstance(bbox, (str, bytes, Mapping)) else [float(value) for value in cast("Any", bbox)]
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"bbox: got {bbox!r}, {expected}") from None
+    if len(values) != 4 or not all(map(math.isfinite, values)):
+        raise InvalidArgumentError(f"bbox: got {bbox!r}, {expected}")
+    xmin, ymin, xmax, ymax = values
+    if ymin > ymax:
+        raise InvalidArgumentError(
+            f"bbox: got {values}, whose ymin {ymin} is above its ymax {ymax}; "
+            f"expected (xmin, ymin, xmax, ymax): swap them"
+        )
+    if ymin < -90 or ymax > 90 or min(xmin, xmax) < -180 or max(xmin, xmax) > 180:
+        raise InvalidArgumentError(
+            f"bbox: got {values}, expected degrees, longitude -180 to 180 and latitude -90 to 90; "
+            f"a bbox over the antimeridian has xmin above xmax"
+        )
+    if xmin > xmax and xmax + 360 - xmin > 180:
+        raise InvalidArgumentError(
+            f"bbox: got {values}, whose xmin {xmin} is above its xmax {xmax}; over the antimeridian that would be "
+            f"{xmax + 360 - xmin:.2f} degrees wide; expected (xmin, ymin, xmax, ymax): swap them"
+        )
+    return xmin, ymin, xmax, ymax
+
+
+def box_parts(box: Box) -> tuple[Box, ...]:
+    """Split a box at the antimeridian: servers differ in what they make of one that crosses it.
+
+    >>> box_parts((170.0, 0.0, -170.0, 1.0))
+    ((170.0, 0.0, 180.0, 1.0), (-180.0, 0.0, -170.0, 1.0))
+    """
+    xmin, ymin, xmax, ymax = box
+    if xmin <= xmax:
+        return (box,)
+    return (xmin, ymin, 180.0, ymax), (-180.0, ymin, xmax, ymax)
+
+
+def checked_geometry(geometry: object) -> dict[str, Any] | None:
+    """Read GeoJSON (a geometry or a Feature), WKT, WKB or anything with `__geo_interface__`; gives GeoJSON.
+
+    Raises:
+        InvalidArgumentError: it is none of these, or empty, or not in longitude and latitude.
+    """
+    if geometry is None:
+        return None
+    import shapely
+
+    shape: Any = None
+    try:
+        if isinstance(geometry, (bytes, bytearray)):
+            shape = shapely.from_wkb(bytes(geometry))
+        elif isinstance(geometry, str) and not geometry.lstrip().startswith("{"):
+            shape = shapely.from_wkt(geometry)
+        else:
+            document = json.loads(geometry) if isinstance(geometry, str) else geometry
+            document = getattr(document, "__geo_interface__", document)
+            if isinstance(document, Mapping) and document.get("type") == "Feature":
+                document = document["geometry"]
+            shape = shapely.from_geojson(json.dumps(document))
+    except (shapely.errors.ShapelyError, ValueError, KeyError, TypeError):
+        shape = None
+    if shape is None or shape.is_empty:
+        raise InvalidArgumentError(
+            f"intersects: got {_shortened(geometry)}, expected a GeoJSON geometry or Feature, WKT or WKB, "
+            f"with an extent, in longitude and latitude"
+        )
+    xmin, ymin, xmax, ymax = shape.bounds
+    if xmin < -180 or xmax > 180 or ymin < -90 or ymax > 90:
+        raise InvalidArgumentError(
+            f"intersects: got a {shape.geom_type} with the bounds {shape.bounds}, expected longitude -180 to 180 and "
+            f"latitude -90 to 90; reproject it to OGC:CRS84"
+        )
+    geojson: dict[str, Any] = json.loads(shapely.to_geojson(shapely.force_2d(shape)))
+    return geojson
+
+
+def checked_period(value: object) -> str | None:
+    """Read STAC's datetime forms, as `read_tiles` does; gives RFC 3339 with both ends inclusive.
+
+    A year, month or day is all of it, to its last microsecond: '2024-01' is
+    '2024-01-01T00:00:00Z/2024-01-31T23:59:59.999999Z'. A `datetime`, a `date`, and a pair of these or of texts
+    (None for an open end) are taken too; a time without an offset is UTC.
+
+    Raises:
+        InvalidArgumentError: it is none of these, or ends before it starts.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        if len(value) != 2:
+            raise InvalidArgumentError(f"datetime: got {value!r}, expected one time or two, (start, end)")
+        text = "/".join(".." if one is None else _time_text(one) for one in value)
+    else:
+        text = _time_text(value)
+    start_us, end_us = period_us(text)
+    last_us = end_us - 1
+    start = ".." if start_us == _OPEN_START_US else _timestamp(start_us)
+    last = ".." if end_us == _OPEN_END_US else _timestamp(last_us)
+    return start if start == last else f"{start}/{last}"
+
+
+@lru_cache(maxsize=256)
+def period_us(text: str) -> tuple[int, int]:
+    """Start (inclusive) and end (exclusive) of a period, in microseconds since 1970, by the macros of the planner.
+
+    Raises:
+        InvalidArgumentError: the text is no period.
+    """
+    import duckdb
+
+    with duckdb.connect() as con:
+        for name in _PERIOD_MACROS:
+            con.execute(sql_file(f"macros/{name}.sql"))
+        try:
+            row = con.execute(
+                "SELECT r.start_us, r.end_us FROM (SELECT _rst_datetime_range(?) AS r)", [text]
+            ).fetchone()
+        except duckdb.Error as error:
+            message = _DUCKDB_PREFIX.sub("", str(error)).strip()
+            if message.startswith("datetime: "):
+                raise InvalidArgumentError(message) from None
+            raise InvalidArgumentError(
+                f"datetime: got {text!r}, expected a year, month, day or RFC 3339 time, or two with a slash between"
+            ) from error
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+def checked_names(name: str, values: object, *, example: str) -> tuple[str, ...] | None:
+    """Read one text or several.
+
+    Raises:
+        InvalidArgumentError: they are no texts, or there is none.
+    """
+    if values is None:
+        return None
+    if isinstance(values, str):
+        values = [values]
+    listed = list(values) if isinstance(values, Sequence | set | frozenset) else None
+    if not listed or not all(isinstance(value, str) and value for value in listed):
+        raise InvalidArgumentError(f"{name}: got {values!r}, expected a list of texts such as [{example!r}]")
+    return tuple(dict.fromkeys(listed))
+
+
+def checked_filter(value: object) -> Mapping[str, Any] | str | None:
+    """Read a CQL2 filter: an object is CQL2 JSON, a text CQL2 text; the text of an object is that object.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not value.lstrip().startswith("{"):
+            if value.strip():
+                return value.strip()
+        else:
+            try:
+                value = json.loads(value)
+            except ValueError as error:
+                raise InvalidArgumentError(f"filter: got {_shortened(value)}, which is not JSON: {error}") from None
+    if isinstance(value, Mapping) and isinstance(value.get("op"), str) and "args" in value:
+        return dict(value)
+    raise InvalidArgumentError(
+        f"filter: got {_shortened(value)}, expected CQL2 text such as 'eo:cloud_cover < 20', or CQL2 JSON such as "
+        f"{{'op': '<', 'args': [{{'property': 'eo:cloud_cover'}}, 20]}}"
+    )
+
+
+def checked_sort(value: object) -> tuple[str, ...] | None:
+    """Read fields to sort by, "-" before one that descends; objects with `field` and `direction` are taken too.
+
+    Raises:
+        InvalidArgumentError: they are something else.
+    """
+    if value is None:
+        return None
+    expected = "expected fields such as ['-properties.datetime', 'id'], '-' before those that descend"
+    listed = [value] if isinstance(value, (str, Mapping)) else value
+    if not isinstance(listed, Sequence) or not listed:
+        raise InvalidArgumentError(f"sortby: got {value!r}, {expected}")
+    fields = []
+    for one in listed:
+        if isinstance(one, Mapping) and isinstance(one.get("field"), str):
+            if one.get("direction", "asc") not in {"asc", "desc"}:
+                raise InvalidArgumentError(f"sortby: got {one!r}, expected the direction 'asc' or 'desc'")
+            fields.append(("-" if one.get("direction") == "desc" else "") + one["field"])
+        elif isinstance(one, str) and one.strip().lstrip("+-"):
+            fields.append(one.strip().removeprefix("+"))
+        else:
+            raise InvalidArgumentError(f"sortby: got {one!r}, {expected}")
+    return tuple(fields)
+
+
+def checked_count(name: str, value: object, *, most: int | None = None) -> int | None:
+    """Read a whole number of at least 1.
+
+    Raises:
+        InvalidArgumentError: it is something else, or more than `most`.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        limit = "of at least 1" if most is None else f"from 1 to {most:,}"
+        raise InvalidArgumentError(f"{name}: got {value!r}, expected a whole number {limit}")
+    return value
+
+
+def _time_text(value: object) -> str:
+    if isinstance(value, dt.datetime):
+        value = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return value
+    raise InvalidArgumentError(
+        f"datetime: got {value!r}, expected a text such as '2024-01' or '2024-01-01/2024-02-15', or a datetime"
+    )
+
+
+def _timestamp(microseconds: int) -> str:
+    try:
+        when = _EPOCH + dt.timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise InvalidArgumentError("datetime: expected years from 1 to 9999") from None
+    return when.isoformat().replace("+00:00", "Z")
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,6 @@
+-- name: _rst_datasets_json
+-- kind: scalar macro
+-- grain: one value
+-- reads: nothing
+-- The function in Python behind datasets: the catalog as a JSON array.
+CREATE OR REPLACE MACRO _rst_datasets_json(folder) AS _rstpy_datasets(folder::VARCHAR);

@@ -1,0 +1,22 @@
+-- name: stac_assets
+-- kind: schema
+-- grain: one row per item and TIFF asset
+-- reads: nothing
+-- What STAC says of an asset; item properties ("eo:cloud_cover", ...) follow `end_datetime`, one column each.
+CREATE TABLE stac_assets (
+    collection VARCHAR,                   -- STAC collection id, or NULL
+    item_id VARCHAR,                      -- STAC item id
+    asset VARCHAR,                        -- STAC asset key
+    datetime TIMESTAMP WITH TIME ZONE,    -- UTC
+    start_datetime TIMESTAMP WITH TIME ZONE,  -- UTC
+    end_datetime TIMESTAMP WITH TIME ZONE,    -- UTC, inclusive as in STAC
+    geometry GEOMETRY,                    -- footprint of the item in OGC:CRS84 (lon, lat)
+    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- degrees; of the footprint
+    href VARCHAR,                         -- as published, absolute, never signed
+    mirror VARCHAR,                       -- where the bytes are read instead of from href, or NULL
+    media_type VARCHAR,                   -- as STAC gives it
+    asset_title VARCHAR,                  -- for people
+    asset_roles VARCHAR[],                -- "data", "reflectance", ...
+    band_lists VARCHAR,                   -- JSON: what STAC and the catalog say of its bands
+    proj VARCHAR                          -- JSON: code, shape and transform, as far as STAC gives them
+);

@@ -1,0 +1,65 @@
+"""`rasteret-sql datasets`, and `build` of a dataset."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rasteret_sql.testing import stac_api
+
+
+def test_the_catalog_is_listed(run):
+    outcome = run("datasets")
+    assert outcome.code == 0
+    assert "earthsearch/landsat-c2-l2" in outcome.out
+    assert "(requester-pays)" in outcome.out
+
+
+def test_an_entry_is_described_with_what_its_reader_must_do(run):
+    outcome = run("datasets", "earthsearch/landsat-c2-l2")
+    assert "AWS_REQUEST_PAYER=requester" in outcome.out
+    assert "rasteret-sql build earthsearch/landsat-c2-l2" in outcome.out
+    document = json.loads(run("datasets", "pc/naip", "--json").out)
+    assert document["bands"]["NIR"] == "image:4"
+    assert len(json.loads(run("datasets", "--json").out)) > 10
+
+
+def test_an_entry_that_is_not_there_is_an_error_with_near_ones(run):
+    outcome = run("datasets", "earthsearch/sentinel2")
+    assert outcome.code == 1
+    assert "earthsearch/sentinel-2-l2a" in outcome.err
+
+
+@pytest.fixture(scope="module")
+def api(collection, tmp_path_factory):
+    if not stac_api.is_installed():
+        pytest.skip("rustac is not installed: pip install rustac")
+    items = [stac_api.with_absolute_hrefs(path) for path in sorted(collection.document.parent.rglob("items/*.json"))]
+    items = [{**item, "collection": "sentinel-2-l2a"} for item in items]
+    path = tmp_path_factory.mktemp("api") / "items.json"
+    with stac_api.serving(items, path) as url, stac_api.endpoint_of("earthsearch/", url):
+        yield url
+
+
+def test_a_dataset_is_built_by_its_id(run, api, tmp_path):
+    index = tmp_path / "s2.parquet"
+    options = ("--bbox", "77.5,12.5,78.5,13.5", "--datetime", "2024", "--asset", "red", "--json")
+    outcome = run("build", "earthsearch/sentinel-2-l2a", *options, "-o", index)
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["assets"] == {"red": 2}
+    rows = run("sql", f"FROM read_tiles('{index}', bands := ['B04']) SELECT DISTINCT asset", "--format", "csv")
+    assert rows.out.split() == ["asset", "red"]
+
+
+def test_an_api_is_searched_by_its_url(run, api, tmp_path):
+    options = ("--collection", "sentinel-2-l2a", "--max-items", "1", "--json")
+    outcome = run("build", api, *options, "-o", tmp_path / "a.parquet")
+    assert json.loads(outcome.out)["items"] == 1
+
+
+def test_wrong_arguments_are_one_line(run, tmp_path):
+    outcome = run("build", "earthsearch/sentinel-2-l2a", "--bbox", "1,2,3", "-o", tmp_path / "a.parquet")
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    outcome = run("build", "a.tif", "b.tif", "--datetime", "2024", "-o", tmp_path / "a.parquet")
+    assert "got 2 of them with --datetime" in outcome.err
