@@ -119,10 +119,67 @@ FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
     "explain_read": """\
 SELECT band, items, tiles, requests, request_bytes
 FROM explain_read('s2.parquet', bands := ['red', 'nir'], datetime := '2024-01/2024-06');""",
+    "stac_search": """\
+SELECT item_id, asset, datetime, "eo:cloud_cover", href
+FROM stac_search('earthsearch/sentinel-2-l2a', bbox := [77.9, 12.9, 78.1, 13.1], datetime := '2024-01/2024-06')
+WHERE asset IN ('red', 'nir') AND "eo:cloud_cover" < 20;""",
+    "stac_items": """\
+SELECT item_id, asset, datetime, "eo:cloud_cover", href
+FROM stac_items('demo/collection/catalog.json')
+WHERE asset = 'red';""",
+    "datasets": """\
+SELECT id, collection, authentication, bands FROM datasets() WHERE id LIKE 'earthsearch/%';""",
+    "read_headers": """\
+WITH assets AS (
+    SELECT file AS href, parse_filename(file, true) AS asset, split_part(file, '/', -2) AS item_id
+    FROM glob('demo/collection/*/B0?.tif')
+)
+SELECT item_id, asset, crs, width, height, len(levels) AS levels FROM read_headers(assets);""",
     "rst_to_list": """\
 SELECT item_id, tile_row, tile_col, round(list_avg(rst_to_list(pixels, dtype)), 1) AS mean
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
 }
+#: What the comment over an example says that it needs.
+_EXAMPLE_NEEDS = {"stac_search": "rustac"}
+#: Of functions that give what STAC or the catalog says: the schema file of their columns, and what arguments mean that
+#: no Python function of the same name explains.
+_SOURCES: dict[str, tuple[str, dict[str, str]]] = {
+    "stac_search": (
+        "stac_assets",
+        {
+            "intersects": "GeoJSON, WKT or a GEOMETRY, in longitude and latitude; not together with `bbox`.",
+            "datetime": "STAC's forms, both ends inclusive: '2024-01', '2024-01-01/2024-02-15', '../2024'.",
+            "filter": "CQL2, as text, or as JSON or a struct.",
+        },
+    ),
+    "stac_items": (
+        "stac_assets",
+        {
+            "source": "Path, glob or URL of STAC Items, ItemCollections, Catalogs and Collections, which are crawled, "
+            "NDJSON or stac-geoparquet.",
+            "collection": "Collection of the items that name none.",
+            "on_error": "'raise', or 'skip' what cannot be read.",
+        },
+    ),
+    # No schema file: its columns are those of an index.
+    "read_headers": (
+        "",
+        {
+            "source": "Table, view, CTE or Parquet path with a column href; relative ones lie in the working folder.",
+            "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, whose notes say why.",
+        },
+    ),
+    "datasets": (
+        "datasets",
+        {"folder": "Entries of your own; by default the folder that RASTERET_SQL_DATASETS names."},
+    ),
+}
+_HEADER_COLUMNS = """\
+Its columns are those of [the index](schema.md). `collection`, `item_id`, `asset`, `datetime`, `start_datetime`,
+`end_datetime`, `geometry`, `mirror` and `bands` are taken from the source where it has them; a file without `item_id`
+is called by its name, and a file without `asset` is "data". All further columns of the source stand before `geometry`,
+except `band_lists` and `proj`, which `stac_search` gives and headers are compared with. What `COPY` writes of it is an
+index."""
 _SQL_INTRO = """\
 # SQL functions
 
@@ -143,20 +200,63 @@ in which it fits at all is an error that lists them.
 Conditions in `WHERE` on columns other than `pixels`, `mask` and `error` decide what is fetched. A query that does not
 select `pixels` fetches none, `mask` costs only what masks need, and `LIMIT` ends the reading.
 """
-_ORDER = ("read_tiles", "tile_plan", "explain_read", "rst_to_list")
+_ORDER = (
+    "read_tiles",
+    "tile_plan",
+    "explain_read",
+    "stac_search",
+    "stac_items",
+    "datasets",
+    "read_headers",
+    "rst_to_list",
+)
 
 
 def sql_page() -> str:
     """The public SQL functions: headers, parameters and columns."""
     public = {found.name: found for found in sql_objects("macros", "functions") if found.is_public}
     assert set(_ORDER) == set(public), f"SQL functions that the page does not order: {sorted(public)}"
-    described = [
-        _table_function(public[name], public["read_tiles"])
-        if public[name].kind == "table macro"
-        else _scalar_function(public[name])
-        for name in _ORDER
-    ]
+    described = [_function(public[name], public["read_tiles"]) for name in _ORDER]
     return "\n".join([_MADE, _SQL_INTRO, *described])
+
+
+def _function(macro: SqlObject, typed: SqlObject) -> str:
+    if macro.kind != "table macro":
+        return _scalar_function(macro)
+    return _source_function(macro) if macro.name in _SOURCES else _table_function(macro, typed)
+
+
+def _source_function(macro: SqlObject) -> str:
+    head = re.search(r"MACRO \w+\((.*?)\) AS TABLE", macro.text, re.DOTALL)
+    assert head is not None
+    schema, meanings = _SOURCES[macro.name]
+    if hasattr(rs, macro.name):
+        meanings = _sections(inspect.getdoc(getattr(rs, macro.name)) or "").items.get("Args", {}) | meanings
+    rows = []
+    for parameter in head[1].split(","):
+        name, _, default = (part.strip() for part in parameter.partition(":="))
+        cast = re.search(rf"\b{name}(?:\))?::([A-Z]+(?:\[\])?)", macro.text)
+        # A name that stands in query_table() alone can have no cast.
+        assert cast is not None or f"query_table({name})" in macro.text, f"{macro.name}: no type is known of {name}"
+        kind = cast[1] if cast is not None else "VARCHAR"
+        rows.append((f"`{name}`", f"`{kind}`", f"`{default}`" if default else "", _sentence(meanings[name])))
+    columns = _column_table(columns_of(sql_file(f"schema/{schema}.sql"))) if schema else _HEADER_COLUMNS
+    needs = f"<!-- needs: {_EXAMPLE_NEEDS[macro.name]} -->\n" if macro.name in _EXAMPLE_NEEDS else ""
+    return f"""\
+## {macro.name}
+
+{macro.comment}
+
+Grain: {macro.grain}.
+
+{_table(("Argument", "Type", "Default", "Meaning"), rows)}
+
+{columns}
+
+{needs}```sql
+{_EXAMPLES[macro.name]}
+```
+"""
 
 
 def _scalar_function(macro: SqlObject) -> str:

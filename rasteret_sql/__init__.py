@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from rasteret_sql.adapters.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.build import build_index
+    from rasteret_sql.index.datasets.catalog import datasets
+    from rasteret_sql.index.datasets.model import Dataset
+    from rasteret_sql.index.refresh import RefreshReport, refresh
     from rasteret_sql.index.report import BuildReport
+    from rasteret_sql.index.sources.api import StacSearch, stac_search
+    from rasteret_sql.index.validate import ValidationReport, validate
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.readers import explain, read_tiles
 
@@ -22,31 +27,47 @@ __version__ = "0.1.0"
 __all__ = [
     "BuildReport",
     "ChipArray",
+    "Dataset",
     "RasterArray",
     "RasteretError",
+    "RefreshReport",
+    "StacSearch",
+    "ValidationReport",
     "build_index",
     "connect",
+    "datasets",
     "explain",
     "install",
     "read_chips",
     "read_tiles",
+    "refresh",
+    "stac_search",
     "to_numpy",
     "to_xarray",
+    "validate",
 ]
 
 _HOME = {
     "BuildReport": "rasteret_sql.index.report",
     "ChipArray": "rasteret_sql.adapters.numpy",
+    "Dataset": "rasteret_sql.index.datasets.model",
     "RasterArray": "rasteret_sql.adapters.numpy",
     "RasteretError": "rasteret_sql.errors",
+    "RefreshReport": "rasteret_sql.index.refresh",
+    "StacSearch": "rasteret_sql.index.sources.api",
+    "ValidationReport": "rasteret_sql.index.validate",
     "build_index": "rasteret_sql.index.build",
     "connect": "rasteret_sql.sql.connection",
+    "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
     "install": "rasteret_sql.sql.connection",
     "read_chips": "rasteret_sql.adapters.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
+    "refresh": "rasteret_sql.index.refresh",
+    "stac_search": "rasteret_sql.index.sources.api",
     "to_numpy": "rasteret_sql.adapters.numpy",
     "to_xarray": "rasteret_sql.adapters.xarray",
+    "validate": "rasteret_sql.index.validate",
 }
 
 

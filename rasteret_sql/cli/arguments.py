@@ -29,6 +29,14 @@ def mapping(text: str) -> tuple[str, str]:
     return source, target
 
 
+def variable(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE."""
+    name, sign, value = text.partition("=")
+    if not (sign and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME=VALUE, such as period=2024-01")
+    return name, value
+
+
 def numbers(text: str) -> list[float]:
     """Read numbers with commas or spaces between them."""
     try:

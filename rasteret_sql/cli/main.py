@@ -8,7 +8,7 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from rasteret_sql.cli import build, demo, explain, info, sql
+from rasteret_sql.cli import build, datasets, demo, explain, info, refresh, sql, validate
 from rasteret_sql.cli.console import error_message, fail
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ _EPILOG = """\
 examples:
   rasteret-sql demo                                  the whole path in a few seconds, offline
   rasteret-sql build items.json -o s2.parquet        an index of STAC items
+  rasteret-sql build earthsearch/sentinel-2-l2a --bbox 77.5,12.9,77.7,13.1 --datetime 2024-01 -o s2.parquet
+  rasteret-sql datasets                              what can be built by name
+  rasteret-sql build index.sql -o s2.parquet         an index of a reviewed SELECT
   rasteret-sql info s2.parquet                       what is in it
+  rasteret-sql validate s2.parquet                   whether its files are still the same
+  rasteret-sql refresh s2.parquet                    new files in, changed ones read anew
   rasteret-sql sql "FROM read_tiles('s2.parquet', bands := ['red']) LIMIT 3"
 
 exit codes:
@@ -49,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"rasteret-sql {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (build, info, sql, explain, demo):
+    for module in (build, refresh, validate, datasets, info, sql, explain, demo):
         module.add_parser(commands)
     return root
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.report import BuildReport, Failure, list_failures
+from rasteret_sql.index.finishing import (
+    EXAMPLES,
+    build_connection,
+    checked_target,
+    definition_digest,
+    finish_build,
+    leftovers,
+    require_rows,
+    staging_folder,
+)
+from rasteret_sql.index.hrefs import is_url
+from rasteret_sql.index.kept import source_again, take_over
+from rasteret_sql.index.report import BuildReport, list_failures
+from rasteret_sql.index.sources.api import StacSearch
 from rasteret_sql.index.sources.pattern import PathPattern
 from rasteret_sql.index.sources.resolve import resolve_source
 from rasteret_sql.index.sources.stac import StacOptions
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file, sql_folder
+from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
@@ -32,13 +43,6 @@ if TYPE_CHECKING:
 
 #: Called with the files that are done, and with all that there are.
 Progress = Callable[[int, int], None]
-
-#: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
-#: holds row groups of its own, so two of them keep it there.
-MEMORY_LIMIT = "1GB"
-THREADS = 2
-#: How many examples a message gives.
-EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +70,20 @@ def build_index(
     pattern: str | None = None,
     collection: str | None = None,
     assets: Sequence[str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     progress: Progress | bool = False,
 ) -> BuildReport:
     """Build an index: read the headers of TIFF files and write one Parquet row per asset.
 
-    Files that cannot be read are in the report, and the others in the index.
+    Files that cannot be read are in the report, and the others in the index. A build that was interrupted is
+    taken up by the next one of the same source and options.
 
     Args:
         source: path, glob (with `**`) or http(s) URL, or a list of these: TIFF files; STAC Items,
             ItemCollections, Collections and Catalogs as JSON, which are crawled; NDJSON; stac-geoparquet or
             other Parquet with an `href` column. Or a table: Arrow, a DuckDB relation, a data frame. Or STAC
-            items as dictionaries or pystac objects.
+            items as dictionaries or pystac objects. Or what `stac_search` gives.
+            Or an index definition: a `.sql` file with one SELECT, which says all the rest itself.
         path: where the index is written; a file that is there is replaced once the new one is complete.
         href_map: mirrors for reading: prefix of an href -> prefix of what is read instead; the longest fits.
             The index keeps both.
@@ -86,6 +93,7 @@ def build_index(
             file name, led by as many folders as make it unique, and `asset` is "data".
         collection: collection of the items that name none.
         assets: keys of the assets that are wanted; all TIFF assets without it.
+        variables: what `getvariable('name')` gives in an index definition.
         progress: True for a progress bar, or a callable that takes (files done, files in all).
 
     Returns:
@@ -99,30 +107,59 @@ def build_index(
         >>> build_index("scenes/*/*.tif", "s.parquet", pattern="{item_id}/{asset}.tif").rows  # doctest: +SKIP
         16
     """
-    request = _checked(source, path, href_map, pattern, collection, assets)
+    if _is_definition(source):
+        if any(value is not None for value in (href_map, pattern, collection, assets)):
+            raise InvalidArgumentError(
+                f"{os.fspath(source)}: got href_map, pattern, collection or assets with an index definition, "
+                f"expected none; write them into its SELECT"
+            )
+        from rasteret_sql.sql.definitions import build_definition
+
+        return build_definition(source, path, variables=variables)
+    if variables is not None:
+        raise InvalidArgumentError("variables: they are for index definitions, which are .sql files; leave them out")
+    return _build(_checked(source, path, href_map, pattern, collection, assets), progress)
+
+
+def build_again(
+    source: Any,
+    path: str | os.PathLike[str],
+    *,
+    href_map: Mapping[str, str] | None,
+    pattern: str | None,
+    collection: str | None,
+    assets: Sequence[str] | None,
+    progress: Progress | bool = False,
+) -> BuildReport:
+    """Build an index in the place of an older one, and take over the rows of files that did not change."""
+    return _build(_checked(source, path, href_map, pattern, collection, assets), progress, previous=Path(path))
+
+
+def _build(request: BuildRequest, progress: Progress | bool, previous: Path | None = None) -> BuildReport:  # noqa: FBT001
     began_s = time.monotonic()
-    with _staging_folder(request.path) as folder, _connection(folder) as con:
+    can_resume = bool(request.definition.get("again") or request.definition.get("search"))
+    digest = definition_digest(request.definition) if can_resume else ""
+    with staging_folder(request.path, digest) as folder, build_connection(folder) as con:
         inventory = _stage_sources(con, request, folder)
+        take_over(con, previous, leftovers(request.path, digest) if can_resume else ())
         counts = _stage_headers(con, request, folder, inventory, progress)
-        failures = (*inventory.failures, *counts.failures)
-        written = folder / "index.parquet"
-        _write(con, written, request.definition, failures, began_s)
-        _check(con, written)
-        rows, items, by_asset = _count(con)
-        index_bytes = written.stat().st_size
-        os.replace(written, request.path)  # noqa: PTH105 - the one atomic step
-    return BuildReport(
-        path=request.path,
-        rows=rows,
-        items=items,
-        assets=by_asset,
-        failures=failures,
-        left_out=dict(inventory.left_out.most_common()),
-        proj_mismatches=counts.proj_mismatches,
-        noted=counts.noted,
-        requests=counts.requests,
-        seconds=time.monotonic() - began_s,
-        index_bytes=index_bytes,
+        return finish_build(
+            con,
+            folder,
+            request.path,
+            definition=request.definition,
+            counts=counts,
+            failures=(*inventory.failures, *counts.failures),
+            left_out=dict(inventory.left_out.most_common()),
+            began_s=began_s,
+        )
+
+
+def _is_definition(source: Any) -> bool:
+    return (
+        isinstance(source, (str, os.PathLike))
+        and os.fspath(source).lower().endswith(".sql")
+        and not is_url(str(source))
     )
 
 
@@ -184,17 +221,7 @@ def _checked(
     assets: Sequence[str] | None,
 ) -> BuildRequest:
     options, compiled = _options(href_map, pattern, collection, assets)
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index that is to be written")
-    target = Path(path).expanduser()
-    if target.is_dir():
-        raise InvalidArgumentError(
-            f"path: got the directory {target}, expected a file; give {target / 'index.parquet'}"
-        )
-    if not target.parent.is_dir():
-        raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK):
-        raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
+    target = checked_target(path)
     sources, described = resolve_source(source, compiled, options)
     definition = {
         "source": described,
@@ -203,36 +230,11 @@ def _checked(
         "assets": sorted(assets) if assets is not None else None,
         "href_map": {redact(key): redact(value) for key, value in options.href_map.items()},
     }
+    if isinstance(source, StacSearch):
+        definition["search"] = source.definition()
+    else:
+        definition["again"] = source_again(source, options.href_map)
     return BuildRequest(tuple(sources), target, options, definition)
-
-
-@contextlib.contextmanager
-def _staging_folder(path: Path) -> Iterator[Path]:
-    """A folder beside the index, so that a rename ends the build; it goes in any case."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".building", dir=path.parent) as folder:
-        yield Path(folder)
-
-
-@contextlib.contextmanager
-def _connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    import duckdb
-
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": THREADS,
-        "temp_directory": str(folder / "spill"),
-    }
-    try:
-        with duckdb.connect(":memory:", config=config) as con:
-            # Times in properties that name no offset are UTC, wherever the build runs.
-            con.execute("SET TimeZone = 'UTC'")
-            yield con
-    except duckdb.Error as error:
-        raise BuildError(
-            f"{folder.parent}: DuckDB could not build the index ({error}); nothing was written."
-        ) from error
 
 
 def _stage_sources(con: duckdb.DuckDBPyConnection, request: BuildRequest, folder: Path) -> Inventory:
@@ -301,22 +303,16 @@ def _stage_headers(
     from rasteret_sql.index.rows import stage_headers
     from rasteret_sql.index.staging import HEADERS
 
-    row = con.execute("SELECT count(*) FROM assets").fetchone()
+    row = con.execute("SELECT count(*) FROM unread_assets").fetchone()
     assert row is not None
     with _progress(progress, int(row[0])) as advance:
         counts = stage_headers(con, folder, advance)
-    if not counts.rows:
-        failures = [*inventory.failures, *counts.failures]
-        raise BuildError(
-            "\n".join(
-                [
-                    f"{request.path}: none of {len(failures)} files could be read; nothing was written.",
-                    *list_failures(failures),
-                ]
-            )
-        )
-    con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_literal(str(folder / HEADERS))})")
-    con.execute(f"CREATE OR REPLACE VIEW asset_index AS {sql_file('index/build_index.sql')}")
+    con.execute(
+        f"CREATE VIEW headers AS FROM kept_headers UNION ALL BY NAME "
+        f"FROM read_parquet({quote_literal(str(folder / HEADERS))})"
+    )
+    ((counts.rows, counts.noted),) = con.execute("SELECT count(*), count(notes) FROM headers").fetchall()
+    require_rows(request.path, counts, [*inventory.failures, *counts.failures])
     return counts
 
 
@@ -337,40 +333,3 @@ def _progress(progress: Progress | bool, total: int) -> Iterator[Callable[[int],
             progress(done, total)
 
     yield advance
-
-
-def _write(
-    con: duckdb.DuckDBPyConnection,
-    path: Path,
-    definition: Mapping[str, Any],
-    failures: Sequence[Failure],
-    began_s: float,
-) -> None:
-    from rasteret_sql.index.writing import provenance, write_index
-
-    text = json.dumps(definition, sort_keys=True) + sql_file("index/build_index.sql")
-    metadata = provenance(
-        definition, hashlib.sha256(text.encode()).hexdigest(), failures, seconds=time.monotonic() - began_s
-    )
-    write_index(con, path, metadata)
-
-
-def _check(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Run every check on the file that was written."""
-    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(path))})")
-    for file in sorted((sql_folder() / "checks").glob("*.sql")):
-        result = con.execute(f"{sql_file(f'checks/{file.name}')} LIMIT {EXAMPLES}")
-        names = [column[0] for column in result.description]
-        rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-        if rows:
-            examples = "; ".join(f"{row['item_id']} {row['asset']}: {row['problem']}" for row in rows)
-            raise BuildError(
-                f"check {file.stem}: {examples}. Nothing was written; correct the source or leave them out."
-            )
-
-
-def _count(con: duckdb.DuckDBPyConnection) -> tuple[int, int, dict[str, int]]:
-    row = con.execute("SELECT count(*), count(DISTINCT (collection, item_id)) FROM asset_index").fetchone()
-    assert row is not None
-    by_asset = con.execute("SELECT asset, count(*) FROM asset_index GROUP BY asset ORDER BY asset").fetchall()
-    return row[0], row[1], dict(by_asset)

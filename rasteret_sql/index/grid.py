@@ -63,7 +63,11 @@ def _footprint(crs: str, transform: Affine, width: int, height: int) -> bytes | 
 
 
 def bounds_of(geometry: bytes | None) -> dict[str, float] | None:
-    """Bounds of a WKB geometry as the `bbox` column holds them; None where lon/lat cannot be meant."""
+    """Bounds of a WKB geometry as the `bbox` column holds them; None where lon/lat cannot be meant.
+
+    Longitudes lie within -180 to 180: what is beyond is turned by 360 degrees, and what is on both sides is as wide as
+    the Earth. Reads prune row groups by them, which knows no turns.
+    """
     if geometry is None:
         return None
     import shapely
@@ -72,6 +76,11 @@ def bounds_of(geometry: bytes | None) -> dict[str, float] | None:
     xmin, ymin, xmax, ymax = bounds
     if not all(map(math.isfinite, bounds)) or not (-360 <= xmin <= xmax <= 360 and -90.001 <= ymin <= ymax <= 90.001):
         return None
+    if xmax > 180 or xmin < -180:
+        turn = -360 if xmin >= 180 else 360 if xmax <= -180 else 0
+        xmin, xmax = xmin + turn, xmax + turn
+        if xmax > 180 or xmin < -180:
+            xmin, xmax = -180.0, 180.0
     return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
 
 

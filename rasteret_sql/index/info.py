@@ -130,10 +130,11 @@ def _provenance(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Any]:
             value = int(value)
         values[name] = value
     version = values.get("schema_version", SCHEMA_VERSION)
-    if version > SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
+        remedy = "Update rasteret_sql, or build it again." if version > SCHEMA_VERSION else "Build it again."
         raise InvalidIndexError(
-            f"{path}: got schema version {version}, written by rasteret_sql {values.get('version')}; "
-            f"expected {SCHEMA_VERSION} at most. Update rasteret_sql, or build the index anew."
+            f"{path} has schema version {version}, written by rasteret_sql {values.get('version')}; "
+            f"expected {SCHEMA_VERSION}. {remedy}"
         )
     return values
 

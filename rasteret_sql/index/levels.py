@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.index.runs import runs_of
 from rasteret_sql.index.schema import index_schema
 from rasteret_sql.tiff.model import TileFormat
 
@@ -42,6 +43,7 @@ def _structs(levels: Sequence[Level | None], kind: pa.StructType) -> pa.StructAr
     import pyarrow as pa
 
     there = [level for level in levels if level is not None]
+    runs = runs_of(there)
     arrays = []
     for field in kind:
         if field.name == "format":
@@ -49,10 +51,9 @@ def _structs(levels: Sequence[Level | None], kind: pa.StructType) -> pa.StructAr
         elif field.name == "mask":
             values = _structs([level.mask for level in there], field.type)
         elif pa.types.is_list(field.type):
-            parts = [np.asarray(getattr(level, field.name), dtype=np.int64) for level in there]
-            ends = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int32)
-            numbers = np.concatenate(parts) if parts else np.empty(0, np.int64)
-            values = pa.ListArray.from_arrays(pa.array(ends), pa.array(numbers), type=field.type)
+            lists = getattr(runs, field.name)
+            ends = np.concatenate([[0], np.cumsum(lists.lengths)]).astype(np.int32)
+            values = pa.ListArray.from_arrays(pa.array(ends), pa.array(lists.values), type=field.type)
         else:
             values = pa.array([getattr(level, field.name) for level in there], field.type)
         arrays.append(values)

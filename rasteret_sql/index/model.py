@@ -49,6 +49,7 @@ class AssetRef:
         band_lists: what the source says of its bands, one entry per description.
         proj: `code`, `shape` and `transform` of the STAC projection extension, as far as they are given.
         mirror: where its bytes are read instead of from `href`, or None.
+        media_type, title, roles: as STAC gives them.
     """
 
     asset: str
@@ -56,6 +57,9 @@ class AssetRef:
     band_lists: tuple[BandList, ...] = ()
     proj: Mapping[str, Any] = field(default_factory=dict)
     mirror: str | None = None
+    media_type: str | None = None
+    title: str | None = None
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

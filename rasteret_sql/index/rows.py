@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rasteret_sql.errors import CorruptTiffError, RasteretError
 from rasteret_sql.index.bands import merge_bands
 from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint, joint_bounds
-from rasteret_sql.index.headers import FileHeader, read_headers
+from rasteret_sql.index.headers import FileHeader, UnreadFile, read_headers
 from rasteret_sql.index.levels import levels_to_arrow
 from rasteret_sql.index.report import Failure
+from rasteret_sql.index.runs import MAX_OFFSET
 from rasteret_sql.index.schema import index_schema
-from rasteret_sql.index.staging import HEADERS, ParquetFile
+from rasteret_sql.index.staging import HeaderFiles
 from rasteret_sql.io.stores import redact
 from rasteret_sql.tiff.names import compression_name, photometric_name
 
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
     from rasteret_sql.tiff.model import Header
 
-    _Read = tuple[dict[str, Any], FileHeader]
+    ReadHeader = tuple[dict[str, Any], FileHeader]
 
 #: Files whose headers are read, and rows that are staged, together.
 FILES_PER_BATCH = 256
 
 _ASSETS = """
     SELECT a.asset_no, a.asset, a.read_href, a.band_lists, a.proj, i.item_id, i.geometry
-    FROM assets AS a
+    FROM unread_assets AS a
     JOIN items AS i USING (item_no)
     ORDER BY a.asset_no
 """
@@ -59,6 +60,13 @@ class HeaderCounts:
     noted: int = 0
     failures: list[Failure] = field(default_factory=list)
 
+    def add(self, file: FileHeader, proj: Mapping[str, Any]) -> None:
+        """Count a file that became a row, and compare it with what STAC's `proj:` fields say of it."""
+        self.rows += 1
+        self.requests += file.requests
+        self.noted += bool(file.header.notes)
+        self.proj_mismatches += contradicts(file.header, proj)
+
 
 def header_schema() -> pa.Schema:
     """Columns of the staged headers: `asset_no`, and everything of the index that a header tells."""
@@ -77,7 +85,7 @@ def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callab
     """Read the headers of all staged assets and stage their rows.
 
     Args:
-        con: connection of the build, with the views `assets` and `items`.
+        con: connection of the build, with the views `unread_assets` and `items`.
         folder: where rows are staged.
         progress: called with the number of files of each batch that is done.
     """
@@ -93,22 +101,43 @@ def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callab
                 waiting.append([dict(zip(names, row, strict=True)) for row in rows])
                 yield [row["read_href"] for row in waiting[-1]]
 
-    with ParquetFile(folder / HEADERS, schema) as file:
-        for outcomes in read_headers(batches()):
-            assets = waiting.popleft()
-            read: list[_Read] = []
-            for asset, outcome in zip(assets, outcomes, strict=True):
-                if isinstance(outcome, FileHeader):
-                    read.append((asset, outcome))
-                else:
-                    counts.failures.append(_failure(asset, outcome.error, outcome.message))
-            _stage(file, read, schema, counts)
-            progress(len(assets))
+    file = HeaderFiles(folder, schema)
+    for outcomes in read_headers(batches()):
+        assets = waiting.popleft()
+        read: list[ReadHeader] = []
+        for asset, outcome in zip(assets, outcomes, strict=True):
+            if isinstance(outcome, FileHeader):
+                read.append((asset, outcome))
+            else:
+                counts.failures.append(_failure(asset, outcome.error, outcome.message))
+        _stage(file, read, schema, counts)
+        file.flush()
+        progress(len(assets))
+    file.flush()
     return counts
 
 
-def _stage(file: ParquetFile, read: Sequence[_Read], schema: pa.Schema, counts: HeaderCounts) -> None:
+def _stage(file: HeaderFiles, read: Sequence[ReadHeader], schema: pa.Schema, counts: HeaderCounts) -> None:
     """Write the rows of some files; one that cannot be a row is a failure, and the others are written."""
+    for part, batch in header_batches(read, schema):
+        if isinstance(batch, UnreadFile):
+            ((asset, _),) = part
+            counts.failures.append(_failure(asset, batch.error, batch.message))
+            continue
+        file.write(batch)
+        for asset, one in part:
+            counts.add(one, json.loads(asset["proj"] or "{}"))
+
+
+def header_batches(
+    read: Sequence[ReadHeader], schema: pa.Schema
+) -> Iterator[tuple[Sequence[ReadHeader], pa.RecordBatch | UnreadFile]]:
+    """Make rows of headers, in order; a file that cannot be a row comes alone, with the reason.
+
+    Args:
+        read: what the source says of each file (`asset_no, asset, read_href, band_lists, geometry`), and its header.
+        schema: as `header_schema` gives it.
+    """
     if not read:
         return
     try:
@@ -116,28 +145,23 @@ def _stage(file: ParquetFile, read: Sequence[_Read], schema: pa.Schema, counts: 
     except Exception as error:  # noqa: BLE001 - one file never ends a build of thousands
         if len(read) > 1:
             middle = len(read) // 2
-            _stage(file, read[:middle], schema, counts)
-            _stage(file, read[middle:], schema, counts)
+            yield from header_batches(read[:middle], schema)
+            yield from header_batches(read[middle:], schema)
             return
         asset, _ = read[0]
         message = str(error)
         if not isinstance(error, RasteretError):
             message = f"{redact(asset['read_href'])}: its header does not fit the index ({message}); leave it out."
-        counts.failures.append(_failure(asset, type(error).__name__, message))
+        yield read, UnreadFile(type(error).__name__, message)
         return
-    file.write(batch)
-    for asset, one in read:
-        counts.rows += 1
-        counts.requests += one.requests
-        counts.noted += bool(one.header.notes)
-        counts.proj_mismatches += contradicts(one.header, json.loads(asset["proj"] or "{}"))
+    yield read, batch
 
 
 def _failure(asset: Mapping[str, Any], error: str, message: str) -> Failure:
     return Failure(redact(asset["read_href"]), asset["item_id"], asset["asset"], error, message)
 
 
-def _to_batch(read: Sequence[_Read], schema: pa.Schema) -> pa.RecordBatch:
+def _to_batch(read: Sequence[ReadHeader], schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
     now = datetime.now(UTC)
@@ -198,6 +222,15 @@ def _require_consistent(header: Header, href: str) -> None:
                 f"{redact(href)}: level {number} has {len(level.tile_offsets)} tile offsets and "
                 f"{len(level.tile_byte_counts)} byte counts; expected {tiles} of each. Write the file anew."
             )
+        for part in (level, level.mask):
+            if (
+                part is not None
+                and max(part.tile_offsets.max(initial=0), part.tile_byte_counts.max(initial=0)) >= MAX_OFFSET
+            ):
+                raise CorruptTiffError(
+                    f"{redact(href)}: level {number} has tiles at byte {part.tile_offsets.max()} and of "
+                    f"{part.tile_byte_counts.max()} bytes; expected less than {MAX_OFFSET}. Write the file anew."
+                )
         if level.width > first.width or level.height > first.height:
             raise CorruptTiffError(
                 f"{redact(href)}: level {number} has {level.width} x {level.height} pixels; "

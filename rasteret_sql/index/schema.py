@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Changes when an older reader would misread the index.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Every key that we write into the Parquet metadata begins with this; `geo` is the other one.
 METADATA_PREFIX = "rasteret_sql."
 

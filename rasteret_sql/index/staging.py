@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 ITEMS = "items.parquet"
 ASSETS = "assets.parquet"
-HEADERS = "headers.parquet"
+#: What was read so far: a glob, and the file of one batch.
+HEADERS = "headers*.parquet"
+HEADER_FILE = "headers_{:06}.parquet"
 #: One file per source and schema: tables have property columns of their own types.
 COLUMNS = "columns_{}.parquet"
 
@@ -85,12 +87,40 @@ class ParquetFile:
         self._rows.clear()
 
 
+class HeaderFiles:
+    """Rows of headers in one Parquet file per batch, each of which is whole: a build that is killed leaves them."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._batches: list[pa.RecordBatch] = []
+        self._files = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows to the file that `flush` writes."""
+        self._batches.append(batch)
+
+    def flush(self) -> None:
+        """Write what was added; without any rows, only where there is no file yet."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        if not self._batches and self._files:
+            return
+        path = self._folder / HEADER_FILE.format(self._files)
+        aside = path.with_suffix(".partial")
+        parquet.write_table(pa.Table.from_batches(self._batches, self._schema), aside, compression="zstd")
+        aside.replace(path)
+        self._batches.clear()
+        self._files += 1
+
+
 def stage_sources(sources: Iterable[Source], folder: Path) -> Inventory:
     """Go through the sources and write what they give: items and assets, numbered in order."""
     inventory = Inventory()
     with (
-        ParquetFile(folder / ITEMS, _items_schema()) as items,
-        ParquetFile(folder / ASSETS, _assets_schema()) as assets,
+        ParquetFile(folder / ITEMS, items_schema()) as items,
+        ParquetFile(folder / ASSETS, assets_schema()) as assets,
     ):
         for source in sources:
             columns: ParquetFile | None = None
@@ -139,6 +169,9 @@ def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: Parqu
                     "read_href": asset.mirror or asset.href,
                     "band_lists": _to_json(asset.band_lists) if asset.band_lists else None,
                     "proj": _to_json(asset.proj) if asset.proj else None,
+                    "media_type": asset.media_type,
+                    "title": asset.title,
+                    "roles": list(asset.roles) or None,
                 }
             )
             inventory.assets += 1
@@ -148,7 +181,8 @@ def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: Parqu
     inventory.asset_keys |= found.asset_keys
 
 
-def _items_schema() -> pa.Schema:
+def items_schema() -> pa.Schema:
+    """Columns of the staged items; `properties` is JSON."""
     import pyarrow as pa
 
     utc = pa.timestamp("us", tz="UTC")
@@ -166,11 +200,13 @@ def _items_schema() -> pa.Schema:
     )
 
 
-def _assets_schema() -> pa.Schema:
+def assets_schema() -> pa.Schema:
+    """Columns of the staged assets; `band_lists` and `proj` are JSON."""
     import pyarrow as pa
 
-    texts = ("asset", "href", "mirror", "read_href", "band_lists", "proj")
-    return pa.schema({"asset_no": pa.int64(), "item_no": pa.int64()} | dict.fromkeys(texts, pa.string()))
+    texts = ("asset", "href", "mirror", "read_href", "band_lists", "proj", "media_type", "title")
+    numbers = {"asset_no": pa.int64(), "item_no": pa.int64()}
+    return pa.schema(numbers | dict.fromkeys(texts, pa.string()) | {"roles": pa.list_(pa.string())})
 
 
 def _numbered(columns: pa.RecordBatch, first_item_no: int) -> pa.RecordBatch:

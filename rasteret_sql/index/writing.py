@@ -1,58 +1,171 @@
-"""The Parquet file itself: encodings, row groups, and the metadata that says where it came from."""
+"""The Parquet file itself: order, encodings, row groups, and the metadata that says where it came from."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, geo_metadata
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
+    import pyarrow as pa
 
     from rasteret_sql.index.report import Failure
 
-#: Small, so that a place and a month are few of them; levels are some kilobytes a row.
+#: Small, so that a place and a month are few of them, and large enough that the footer, some kilobytes for each
+#: of them, is little of the file.
 ROW_GROUP_ROWS = 4096
 #: How many failures the metadata lists; the count is of all.
 LISTED_FAILURES = 1000
+#: What is put in order at a time, in bytes as they are in memory: DuckDB's own sort holds wide rows beyond its limit.
+BUCKET_BYTES = 1 << 25
+#: Rows that come from DuckDB at a time.
+_BATCH_ROWS = 2048
+
+#: Orders the rows of the view, and is not written.
+_ORDER = "asset_no"
+#: Bytes that a row takes without its tiles, that a tile takes, and how many files may be open.
+_ROW_BYTES, _TILE_BYTES, _MOST_BUCKETS = 2048, 8, 256
+_SIZE = """
+    SELECT
+        count(*),
+        coalesce(sum(list_sum(list_transform(
+            levels, lambda l: len(l.tile_byte_counts) + coalesce(len(l.mask.tile_byte_counts), 0)
+        ))), 0)::BIGINT,
+        min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax)
+    FROM headers
+"""
+_TILES = "levels.list.element.{}{}.list.element"
+#: Encodings where a dictionary would be longer than the values; all other columns have one.
+_ENCODINGS = {
+    **{
+        _TILES.format(mask, name): "DELTA_BINARY_PACKED"
+        for mask in ("", "mask.")
+        for name in ("tile_byte_counts", "run_offsets", "tile_gaps")
+    },
+    "file_size": "DELTA_BINARY_PACKED",
+    "item_id": "DELTA_BYTE_ARRAY",
+    "href": "DELTA_BYTE_ARRAY",
+    "mirror": "DELTA_BYTE_ARRAY",
+    "etag": "PLAIN",
+}
+#: Texts and geometries by which nothing is pruned.
+_WITHOUT_STATISTICS = frozenset({"href", "mirror", "etag", "geometry"})
 
 
 def write_index(con: duckdb.DuckDBPyConnection, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the view `asset_index`, in its order, as GeoParquet 1.1.
+    """Write the view `asset_index`, in the order of `asset_no`, as GeoParquet 1.1.
 
     The geometry is written as WKB with a `geo` key of our own: DuckDB's has no bbox covering, and its native
     geometry type is unknown to older readers. DuckDB reads it back as GEOMETRY('OGC:CRS84').
 
     Args:
-        con: connection that sees `asset_index` and `headers`.
-        path: the file; it must not be there.
+        con: connection that sees `asset_index` and `headers`; its time zone is UTC.
+        path: the file; it must not be there. Rows wait in files beside it.
         metadata: further Parquet key-value metadata.
     """
-    import duckdb
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    row = con.execute("SELECT min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax) FROM headers").fetchone()
-    bounds = row if row is not None and row[0] is not None else None
-    pairs = {"geo": geo_metadata(bounds), **metadata}
-    values = ", ".join(f"{quote_identifier(key)}: {quote_literal(value)}" for key, value in pairs.items())
-    copy = (
-        f"COPY (SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index) "  # noqa: S608 - quoted
-        f"TO {quote_literal(str(path))} (FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, "
-        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, GEOPARQUET_VERSION 'NONE', KV_METADATA {{{values}}})"
-    )
-    try:
-        con.execute(copy)
-    except duckdb.OutOfMemoryException:
-        # Rows of some thousand tiles fit the limit of a build; gigapixel mosaics may need what there is.
-        path.unlink(missing_ok=True)
-        con.execute("RESET memory_limit")
-        con.execute(copy)
+    ((rows_in_all, tiles, *bounds),) = con.execute(_SIZE).fetchall()
+    rows_per_bucket = _rows_per_bucket(rows_in_all, tiles)
+    rows = con.sql("SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index").to_arrow_reader(_BATCH_ROWS)
+    kept = [field for field in rows.schema if field.name != _ORDER]
+    schema = pa.schema(kept)
+    leaves = [leaf for field in kept for leaf in _leaves(field.name, field.type)]
+    with _Buckets(path, rows.schema, rows_per_bucket) as buckets:
+        for batch in rows:
+            buckets.add(batch)
+        with parquet.ParquetWriter(
+            path,
+            schema,
+            version="2.6",
+            compression="zstd",
+            use_dictionary=[leaf for leaf in leaves if leaf not in _ENCODINGS],
+            column_encoding={leaf: _ENCODINGS[leaf] for leaf in leaves if leaf in _ENCODINGS},
+            write_statistics=[leaf for leaf in leaves if _has_statistics(leaf)],
+            store_schema=False,
+        ) as writer:
+            for table in buckets.in_order():
+                writer.write_table(table.select(schema.names), min(ROW_GROUP_ROWS, rows_per_bucket))
+            geo = geo_metadata(bounds if bounds[0] is not None else None)
+            writer.add_key_value_metadata({"geo": geo, **metadata})
+
+
+def _rows_per_bucket(rows: int, tiles: int) -> int:
+    """Whole row groups, as many as fit; fewer rows than one where each has very many tiles."""
+    nbytes = rows * _ROW_BYTES + tiles * _TILE_BYTES
+    most = max(1, rows * BUCKET_BYTES // max(1, nbytes), rows // _MOST_BUCKETS)
+    return most // ROW_GROUP_ROWS * ROW_GROUP_ROWS or most
+
+
+class _Buckets:
+    """Rows in files by their place in the order, each file small enough to be put in order in memory."""
+
+    def __init__(self, path: Path, schema: pa.Schema, rows_per_bucket: int) -> None:
+        self._path = path
+        self._schema = schema
+        self._rows = rows_per_bucket
+        self._writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, writer in self._writers.items():
+            writer.close()
+            self._file(number).unlink(missing_ok=True)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Put rows where they belong."""
+        import numpy as np
+        import pyarrow as pa
+
+        bucket = batch.column(_ORDER).to_numpy() // self._rows
+        for number in np.unique(bucket).tolist():
+            if number not in self._writers:
+                options = pa.ipc.IpcWriteOptions(compression="lz4")
+                self._writers[number] = pa.ipc.new_file(self._file(number), self._schema, options=options)
+            self._writers[number].write_batch(batch.filter(pa.array(bucket == number)))
+
+    def in_order(self) -> Iterator[pa.Table]:
+        """Give all rows, bucket by bucket; none can be added after it."""
+        import pyarrow as pa
+
+        for number in sorted(self._writers):
+            self._writers[number].close()
+        for number in sorted(self._writers):
+            with pa.OSFile(str(self._file(number))) as file:
+                table = pa.ipc.open_file(file).read_all()
+            yield table.sort_by(_ORDER)
+            self._file(number).unlink()
+
+    def _file(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}.arrow")
+
+
+def _leaves(name: str, kind: pa.DataType) -> Iterator[str]:
+    """The Parquet columns of an Arrow column, by their paths."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{name}.{field.name}", field.type)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield from _leaves(f"{name}.list.element", kind.value_type)
+    else:
+        yield name
+
+
+def _has_statistics(leaf: str) -> bool:
+    """Whether rows are looked for by this column; the statistics of the others would be most of the footer."""
+    return leaf.startswith("bbox.") or ("." not in leaf and leaf not in _WITHOUT_STATISTICS)
 
 
 def provenance(

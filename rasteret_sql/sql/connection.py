@@ -19,7 +19,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.sql import functions
+from rasteret_sql.sql import functions, headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_objects
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
 
 
 def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConnection:
-    """Make `read_tiles`, `tile_plan` and `explain_read` in a DuckDB connection and in its cursors.
+    """Make `read_tiles`, `stac_search` and the other functions in a DuckDB connection and in its cursors.
 
     It can be called again, and works for `:memory:`, for a file and for a file opened read-only; a database
     file holds nothing of it afterwards. Each process installs for itself.
@@ -180,6 +180,7 @@ def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
 
     suffix = f"_{uuid.uuid4().hex[:12]}"
     functions.register(con, suffix)
+    stac.register(con, suffix)
     con.create_function(
         f"_rstpy_to_list{suffix}",
         tile_values,
@@ -188,6 +189,7 @@ def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
         type=PythonUDFType.ARROW,
         null_handling=FunctionNullHandling.SPECIAL,
     )
+    headers.register(con, suffix, f"{CATALOG}.main.")
     for found in sql_objects(*_FOLDERS):
         if not found.is_public:
             for statement in found.statements(suffix=suffix):

@@ -49,10 +49,10 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
         ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
     ]
     for name, function, arguments, result in signatures:
-        con.create_function(f"{name}{suffix}", _in_proj_thread(function), arguments, result, side_effects=False)
+        con.create_function(f"{name}{suffix}", in_proj_thread(function), arguments, result, side_effects=False)
 
 
-def _in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
+def in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
     """Run a function in the one thread that uses pyproj here.
 
     DuckDB calls functions from threads that it made, where Python's thread-local data end with each call. pyproj keeps
@@ -113,7 +113,7 @@ def geometry_parts(text: str, crs: str) -> list[Bounds]:
     Raises:
         InvalidArgumentError: the text is no geometry, or an empty one.
     """
-    geometry = _geometry(text)
+    geometry = parse_geometry(text)
     _crs(crs)
     parts = getattr(geometry, "geoms", [geometry])
     return [dict(zip(("xmin", "ymin", "xmax", "ymax"), part.bounds, strict=True)) for part in parts]
@@ -163,7 +163,12 @@ def tiles_touched(
 
 
 @lru_cache(maxsize=64)
-def _geometry(text: str) -> Any:
+def parse_geometry(text: str) -> Any:
+    """Read GeoJSON, WKT, or WKB as `geometry_parts` takes it, as a Shapely geometry.
+
+    Raises:
+        InvalidArgumentError: the text is no geometry, or an empty one.
+    """
     import shapely
 
     stripped = text.strip()
@@ -198,7 +203,7 @@ def _geometry(text: str) -> Any:
 def _projected(text: str, crs: str, raster_crs: str) -> Any:
     import shapely
 
-    geometry = _geometry(text)
+    geometry = parse_geometry(text)
     transformer = _transformer(crs, raster_crs)
     if crs != raster_crs:
         xmin, ymin, xmax, ymax = geometry.bounds

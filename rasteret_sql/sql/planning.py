@@ -232,7 +232,11 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
             f"index: {shown} is not an index: it has no column {', '.join(missing)}; expected one made by "
             "rasteret_sql.build_index or `rasteret-sql build`"
         )
-    return InvalidArgumentError(message_of(error))
+    message = message_of(error)
+    if "has schema version" in message:
+        # The planner knows a query by the name that it was given here.
+        return InvalidIndexError(message.replace(f"'{name}'", shown))
+    return InvalidArgumentError(message)
 
 
 def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[PlannedAsset, ...]:

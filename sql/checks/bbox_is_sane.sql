@@ -12,8 +12,8 @@ FROM asset_index
 WHERE (geometry IS NULL) <> (bbox IS NULL)
     OR bbox.xmin > bbox.xmax
     OR bbox.ymin > bbox.ymax
-    OR bbox.xmin < -360
-    OR bbox.xmax > 360
+    OR bbox.xmin < -180
+    OR bbox.xmax > 180
     OR bbox.ymin < -90.001
     OR bbox.ymax > 90.001
 ORDER BY collection, item_id, asset

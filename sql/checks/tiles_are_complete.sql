@@ -2,18 +2,41 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- Every level has an offset and a byte count for each of its tiles.
+-- Every level and mask has a byte count for each of its tiles, an offset for each run of them, and gaps for one or all.
 SELECT
     collection,
     item_id,
     asset,
-    'a level has other numbers of offsets, byte counts and tiles' AS problem
-FROM asset_index
-WHERE len(list_filter(levels, lambda l:
-    len(l.tile_offsets) <> len(l.tile_byte_counts)
-    OR len(l.tile_offsets)
-        <> ((l.width::BIGINT + l.format.tile_width - 1) // l.format.tile_width)
-            * ((l.height::BIGINT + l.format.tile_height - 1) // l.format.tile_height)
-            * CASE WHEN l.format.planar THEN l.format.samples_per_pixel ELSE 1 END
+    'a level has other numbers of tiles, byte counts, offsets of runs and gaps' AS problem
+FROM asset_index, (SELECT 64 AS run_tiles) AS format    -- as _rst_run_tiles() has it
+WHERE len(list_filter(
+    list_concat(
+        list_transform(levels, lambda l: {
+            'width': l.width,
+            'height': l.height,
+            'tile_width': l.format.tile_width,
+            'tile_height': l.format.tile_height,
+            'planes': CASE WHEN l.format.planar THEN l.format.samples_per_pixel ELSE 1 END,
+            'counts': len(l.tile_byte_counts),
+            'runs': len(l.run_offsets),
+            'gaps': len(l.tile_gaps)
+        }),
+        list_transform(list_filter(levels, lambda l: l.mask IS NOT NULL), lambda l: {
+            'width': l.mask.width,
+            'height': l.mask.height,
+            'tile_width': l.mask.format.tile_width,
+            'tile_height': l.mask.format.tile_height,
+            'planes': CASE WHEN l.mask.format.planar THEN l.mask.format.samples_per_pixel ELSE 1 END,
+            'counts': len(l.mask.tile_byte_counts),
+            'runs': len(l.mask.run_offsets),
+            'gaps': len(l.mask.tile_gaps)
+        })
+    ),
+    lambda l: (
+        l.counts = ((l.width::BIGINT + l.tile_width - 1) // l.tile_width)
+            * ((l.height::BIGINT + l.tile_height - 1) // l.tile_height) * l.planes
+        AND l.runs = (l.counts + format.run_tiles - 1) // format.run_tiles
+        AND (l.gaps = 1 OR l.gaps = l.counts)
+    ) IS NOT TRUE
 )) > 0
 ORDER BY collection, item_id, asset

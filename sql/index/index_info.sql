@@ -12,7 +12,7 @@ totals AS (
         max(coalesce(end_datetime, datetime)) AS last_time,
         [min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax)] AS bbox,    -- degrees
         sum(list_sum(list_transform(levels, lambda l:
-            len(l.tile_offsets) + coalesce(len(l.mask.tile_offsets), 0)
+            len(l.tile_byte_counts) + coalesce(len(l.mask.tile_byte_counts), 0)
         )))::BIGINT AS tiles,
         sum(list_sum(list_transform(levels, lambda l:
             coalesce(list_sum(l.tile_byte_counts), 0) + coalesce(list_sum(l.mask.tile_byte_counts), 0)

@@ -53,6 +53,39 @@ candidates AS (
         i.levels
     FROM query_table(index) AS i, rst_plan_arguments AS a
     WHERE a.is_valid
+        -- Row groups are pruned by these; a bbox of the index lies within -180 to 180 degrees. What is exact follows.
+        AND (i.bbox.ymin IS NULL OR i.bbox.ymin <= _rst_reach(
+            crs,
+            (bbox::DOUBLE[])[4],
+            CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
+            )) END,
+            'inf'::DOUBLE
+        ))
+        AND (i.bbox.ymax IS NULL OR i.bbox.ymax >= _rst_reach(
+            crs,
+            (bbox::DOUBLE[])[2],
+            CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
+            )) END,
+            '-inf'::DOUBLE
+        ))
+        AND (i.bbox.xmin IS NULL OR i.bbox.xmin <= _rst_reach(
+            crs,
+            CASE WHEN bbox IS NOT NULL THEN CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[3] ELSE 'inf'::DOUBLE END END,
+            CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
+            )) END,
+            'inf'::DOUBLE
+        ))
+        AND (i.bbox.xmax IS NULL OR i.bbox.xmax >= _rst_reach(
+            crs,
+            CASE WHEN bbox IS NOT NULL THEN CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[1] ELSE '-inf'::DOUBLE END END,
+            CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
+            )) END,
+            '-inf'::DOUBLE
+        ))
         AND (
             a.period IS NULL
             OR (
@@ -231,7 +264,12 @@ levelled AS (
 sized AS (
     SELECT
         s.* EXCLUDE (levels, transform),
-        s.levels[s.level + 1] AS image,
+        -- Fields that an index of an older schema lacks are NULL, and said below.
+        coalesce(s.levels[s.level + 1], {
+            'run_offsets': NULL::BIGINT[],
+            'tile_gaps': NULL::BIGINT[],
+            'mask': {'run_offsets': NULL::BIGINT[], 'tile_gaps': NULL::BIGINT[]}
+        }) AS image,
         list_transform([{
             'x_size': s.transform[1] * s.levels[1].width / s.levels[s.level + 1].width,
             'y_size': s.transform[5] * s.levels[1].height / s.levels[s.level + 1].height
@@ -242,6 +280,9 @@ parted AS (
     SELECT
         s.*,
         CASE
+            WHEN s.image.width IS NOT NULL AND s.image.run_offsets IS NULL
+                THEN error('index: ''' || split_part(index::VARCHAR, '?', 1) || ''' has schema version 1, expected 2: its levels have no '
+                    || 'run_offsets; build it again with rasteret_sql.build_index or `rasteret-sql build`')
             WHEN (FROM (SELECT a.area IS NULL FROM rst_plan_arguments AS a))
                 THEN [{'xmin': 0::DOUBLE, 'ymin': 0::DOUBLE, 'xmax': s.image.width::DOUBLE, 'ymax': s.image.height::DOUBLE}]
             WHEN s.transform[1] IS NULL OR s.crs IS NULL

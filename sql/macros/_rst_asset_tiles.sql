@@ -19,8 +19,9 @@ grid AS (
         p.image.format.tile_height AS tile_height,
         (p.image.width::BIGINT + p.image.format.tile_width - 1) // p.image.format.tile_width AS tiles_across,
         (p.image.height::BIGINT + p.image.format.tile_height - 1) // p.image.format.tile_height AS tiles_down,
-        p.image.tile_offsets AS tile_offsets,
         p.image.tile_byte_counts AS tile_byte_counts,
+        p.image.run_offsets AS run_offsets,
+        p.image.tile_gaps AS tile_gaps,
         p.image.mask AS mask,
         p.pixel_parts,
         {
@@ -89,7 +90,7 @@ masked AS (
                             lambda n: {
                                 'tile_row': mask_row::INTEGER,
                                 'tile_col': mask_col::INTEGER,
-                                'tile_offset': t.mask.tile_offsets[n]::BIGINT,
+                                'tile_offset': _rst_tile_offset(t.mask.tile_byte_counts, t.mask.run_offsets, t.mask.tile_gaps, n),
                                 'tile_byte_count': t.mask.tile_byte_counts[n]::BIGINT
                             }
                         )[1]
@@ -101,7 +102,7 @@ masked AS (
                     lambda n: {
                         'tile_row': t.tile_row::INTEGER,
                         'tile_col': t.tile_col::INTEGER,
-                        'tile_offset': t.tile_offsets[n]::BIGINT,
+                        'tile_offset': _rst_tile_offset(t.tile_byte_counts, t.run_offsets, t.tile_gaps, n),
                         'tile_byte_count': t.tile_byte_counts[n]::BIGINT
                     }
                 )
@@ -136,14 +137,12 @@ SELECT
     p.tile_pixel_height AS height,
     p.tile_width,
     p.tile_height,
-    CASE
-        WHEN p.tile_offsets[p.n] IS NULL OR p.tile_byte_counts[p.n] IS NULL
-            THEN error('tile (row ' || p.tile_row || ', col ' || p.tile_col || ') of asset number ' || p.asset_no || ': the index '
-                || 'has no offset and byte count of it, expected those of every tile; build the index again')
-        WHEN p.tile_byte_counts[p.n] > 0 THEN p.tile_offsets[p.n]
-        ELSE 0
-    END AS tile_offset,
-    CASE WHEN p.tile_offsets[p.n] > 0 THEN p.tile_byte_counts[p.n] ELSE 0 END AS tile_byte_count,
+    coalesce(
+        _rst_tile_offset(p.tile_byte_counts, p.run_offsets, p.tile_gaps, p.n),
+        error('tile (row ' || p.tile_row || ', col ' || p.tile_col || ') of asset number ' || p.asset_no || ': the index '
+            || 'has no offset and byte count of it, expected those of every tile; build the index again')
+    ) AS tile_offset,
+    p.tile_byte_counts[p.n] AS tile_byte_count,
     p.mask_kind,
     CASE WHEN p.mask_kind = 'mask' OR p.mask_kind = 'alpha' THEN p.mask_tiles END AS mask_tiles
 FROM placed AS p;

@@ -5,25 +5,33 @@
 -- STAC's datetime forms ('2024-01', '2024-01-01/2024-02-15', '../2024') as microseconds, start inclusive, end exclusive.
 CREATE OR REPLACE MACRO _rst_datetime_range(text) AS
     list_transform(
-        [{
-            'first': nullif(nullif(trim(split_part(text, '/', 1)), ''), '..'),
-            'last': nullif(nullif(trim(
-                CASE WHEN contains(text, '/') THEN split_part(text, '/', 2) ELSE text END), ''), '..')
-        }],
+        list_transform(
+            [{
+                'first': nullif(nullif(trim(split_part(text, '/', 1)), ''), '..'),
+                'last': nullif(nullif(trim(
+                    CASE WHEN contains(text, '/') THEN split_part(text, '/', 2) ELSE text END), ''), '..')
+            }],
+            lambda part: {
+                'first': part.first,
+                'last': part.last,
+                'first_us': _rst_instant(part.first),
+                'last_us': _rst_instant(part.last)
+            }
+        ),
         lambda part:
             CASE
                 WHEN length(text) - length(replace(text, '/', '')) > 1
-                    OR (part.first IS NOT NULL AND _rst_instant(part.first) IS NULL)
-                    OR (part.last IS NOT NULL AND _rst_instant(part.last) IS NULL)
+                    OR (part.first IS NOT NULL AND part.first_us IS NULL)
+                    OR (part.last IS NOT NULL AND part.last_us IS NULL)
                     OR trim(text) IN ('', '..')
                     THEN error('datetime: got ''' || text || ''', expected a year, month, day or RFC 3339 time, or '
                         || 'two of them with a slash between, such as ''2024-01'' or ''2024-01-01/2024-02-15''; '
                         || '''..'' leaves an end open')
-                WHEN _rst_instant(part.first) > _rst_instant(part.last)
+                WHEN part.first_us > part.last_us
                     THEN error('datetime: got ''' || text || ''', which ends before it starts; swap the two ends')
                 ELSE {
-                    'start_us': coalesce(_rst_instant(part.first), -9223372036854775807),
-                    'end_us': coalesce(_rst_instant_after(part.last), 9223372036854775807)
+                    'start_us': coalesce(part.first_us, -9223372036854775807),
+                    'end_us': coalesce(_rst_instant_after(part.last, part.last_us), 9223372036854775807)
                 }
             END
     )[1];

@@ -11,7 +11,7 @@ CREATE TABLE asset_index (
     start_datetime TIMESTAMP WITH TIME ZONE,  -- UTC
     end_datetime TIMESTAMP WITH TIME ZONE,    -- UTC, inclusive as in STAC
     geometry GEOMETRY,                    -- footprint in OGC:CRS84 (lon, lat)
-    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- degrees; holds the footprint and all pixels
+    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- degrees, -180 to 180; holds the footprint and all pixels
     href VARCHAR NOT NULL,                -- as published, never signed
     mirror VARCHAR,                       -- where the bytes are read instead of from href, or NULL
     bands STRUCT(
@@ -59,8 +59,9 @@ CREATE TABLE asset_index (
             ycbcr_subsampling INTEGER[],  -- TIFF YCbCrSubSampling: horizontal, vertical
             codec_parameters INTEGER[]    -- of further tags that a codec needs
         ),
-        tile_offsets BIGINT[],            -- bytes; plane by plane, row by row
-        tile_byte_counts BIGINT[],        -- 0: sparse
+        tile_byte_counts BIGINT[],        -- plane by plane, row by row; 0: sparse
+        run_offsets BIGINT[],             -- bytes; of every 64 tiles, where the first that is not sparse begins
+        tile_gaps BIGINT[],               -- bytes from the end of a tile to the next of its run: one for all, or one per tile
         mask STRUCT(
             width INTEGER,
             height INTEGER,
@@ -81,8 +82,9 @@ CREATE TABLE asset_index (
                 ycbcr_subsampling INTEGER[],
                 codec_parameters INTEGER[]
             ),
-            tile_offsets BIGINT[],
-            tile_byte_counts BIGINT[]
+            tile_byte_counts BIGINT[],
+            run_offsets BIGINT[],
+            tile_gaps BIGINT[]
         )                                 -- internal mask of this level, or NULL
     )[],                                  -- level 0 is full resolution, then the overviews
     file_size BIGINT,                     -- bytes

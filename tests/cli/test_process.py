@@ -39,7 +39,7 @@ def in_terminal(*arguments, **environment):
     return process.returncode, shown.decode()
 
 
-@pytest.mark.parametrize("command", ["build", "info", "sql", "explain", "demo"])
+@pytest.mark.parametrize("command", ["build", "refresh", "validate", "info", "sql", "explain", "demo"])
 def test_every_command_has_help_with_examples(capsys, command):
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out

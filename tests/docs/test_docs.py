@@ -16,7 +16,7 @@ import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.cli.main import main
-from rasteret_sql.testing import write_collection
+from rasteret_sql.testing import stac_api, write_collection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,11 @@ SHOWN = frozenset({"text", "pycon", "json"})
 #: Commands of a checkout, which other tests and CI run.
 EXEMPT = ("make ", "pip install ", "python -m benchmarks", "python docs/generate.py", "duckdb ")
 #: What the comment `<!-- needs: ... -->` over a fence may say, and whether it is there.
-NEEDS = {"real files": SHARED_DATA.is_dir(), "matplotlib": importlib.util.find_spec("matplotlib") is not None}
+NEEDS = {
+    "real files": SHARED_DATA.is_dir(),
+    "matplotlib": importlib.util.find_spec("matplotlib") is not None,
+    "rustac": stac_api.is_installed(),
+}
 REAL_ITEM = "PAIRED_earthsearch-v1_S2A_29RKH_20200219_0_L2A.json"
 REAL_SCENES = "scenes/cogeotiff+rio-tiler-pds/tests/fixtures"
 
@@ -75,8 +79,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def earthsearch(written: Path) -> Iterator[None]:
+    """Let the catalog's `earthsearch/sentinel-2-l2a` mean a STAC API on this machine, with the items of the demo."""
+    if not stac_api.is_installed():
+        yield
+        return
+    items = [stac_api.with_absolute_hrefs(path) for path in sorted((written / "demo").rglob("items/*.json"))]
+    items = [{**item, "collection": "sentinel-2-l2a"} for item in items]
+    with stac_api.serving(items, written / "api.json") as url, stac_api.endpoint_of("earthsearch/", url):
+        yield
+
+
 @pytest.fixture
-def workplace(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(written: Path, tmp_path: Path, earthsearch: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a page is read in: the collection and its index, and the real files where they are there."""
     folder = tmp_path / "main"
     folder.mkdir()

@@ -133,7 +133,7 @@ def test_the_metadata_says_where_the_index_came_from_and_what_failed(cog, tmp_pa
     metadata = {
         key.decode(): value.decode() for key, value in parquet.read_metadata(tmp_path / "i.parquet").metadata.items()
     }
-    assert metadata["rasteret_sql.schema_version"] == "1"
+    assert metadata["rasteret_sql.schema_version"] == "2"
     assert json.loads(metadata["rasteret_sql.definition"])["source"] == f"{tmp_path}/*.tif"
     assert len(metadata["rasteret_sql.definition_sha256"]) == 64
     assert metadata["rasteret_sql.failure_count"] == "1"
@@ -322,7 +322,7 @@ def test_a_path_that_cannot_be_written_fails_before_io(tmp_path):
         build_index("a.tif", tmp_path)
 
 
-def test_an_interrupted_build_leaves_the_old_index_and_nothing_else(cog, tmp_path):
+def test_an_interrupted_build_leaves_the_old_index_and_what_the_next_one_takes_over(cog, tmp_path):
     cog("files/a.tif")
     path = tmp_path / "i.parquet"
     path.write_bytes(b"the old one")
@@ -333,6 +333,7 @@ def test_an_interrupted_build_leaves_the_old_index_and_nothing_else(cog, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         build_index(tmp_path / "files" / "a.tif", path, progress=interrupt)
     assert path.read_bytes() == b"the old one"
+    assert build_index(tmp_path / "files" / "a.tif", path).requests == 0
     assert sorted(found.name for found in tmp_path.iterdir()) == ["files", "i.parquet"]
 
 

@@ -61,10 +61,14 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path):
         info(tmp_path / "x.parquet")
 
 
-def test_a_later_schema_version_is_refused_by_name(index, tmp_path):
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(99, r"Update rasteret_sql, or build it again"), (1, "Build it again")]
+)
+def test_another_schema_version_is_refused_by_name(index, tmp_path, version, remedy):
     duckdb.sql(
         f"COPY (FROM '{index}') TO '{tmp_path}/j.parquet' "
-        f"(FORMAT parquet, KV_METADATA {{'rasteret_sql.schema_version': '99', 'rasteret_sql.version': '9.0'}})"
+        f"(FORMAT parquet, KV_METADATA {{'rasteret_sql.schema_version': '{version}', 'rasteret_sql.version': '9.0'}})"
     )
-    with pytest.raises(InvalidIndexError, match=r"got schema version 99, written by rasteret_sql 9\.0; expected 1"):
+    expected = rf"j\.parquet has schema version {version}, written by rasteret_sql 9\.0; expected 2\. {remedy}"
+    with pytest.raises(InvalidIndexError, match=expected):
         info(tmp_path / "j.parquet")

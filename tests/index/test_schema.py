@@ -37,19 +37,20 @@ def test_every_file_begins_with_its_name_kind_grain_and_sources(folder):
         assert lines[4].endswith(".")
 
 
-def level(width=64, height=64, tiles=4):
+def level(width=64, height=64, tiles=4, runs=1, gaps=1, mask=None):
     form = {
         "byte_order": "little", "dtype": "uint16", "bits_per_sample": 16, "samples_per_pixel": 1, "planar": False,
         "compression": 8, "predictor": 1, "photometric": 1, "fill_order": 1, "tile_width": 32, "tile_height": 32,
         "tiled": True,
     }  # fmt: skip
-    tiles = list(range(tiles))
     return {
         "width": width,
         "height": height,
         "format": form,
-        "tile_offsets": tiles,
-        "tile_byte_counts": tiles,
+        "tile_byte_counts": list(range(tiles)),
+        "run_offsets": [8] * runs,
+        "tile_gaps": [0] * gaps,
+        "mask": mask,
     }
 
 
@@ -73,6 +74,9 @@ BROKEN = {
     "tiles_are_complete": [
         row(levels=[level(tiles=3)]),
         row(levels=[level(width=33)] * 2 + [level(65, 64, 4)]),
+        row(levels=[level(runs=2)]),
+        row(levels=[level(gaps=3)]),
+        row(levels=[level(mask=level(tiles=3))]),
     ],
     "bands_fit_samples": [row(samples_per_pixel=2), row(bands=None), row(bands=[{"name": None, "band": 1}])],
     "times_in_order": [row(start_datetime=2_000_000, end_datetime=1_000_000)],

@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 import rasteret_sql as rs
+from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.sql.catalog import sql_objects
 from rasteret_sql.sql.connection import make_planner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sql.conftest import Collection
 
 
@@ -136,7 +139,8 @@ def _asset(asset: str = "red", bands: tuple[str, ...] = ("red",), **values: Any)
         }  # fmt: skip
         return {
             "width": width // factor, "height": height // factor, "format": form, "mask": None,
-            "tile_offsets": [1000 + 500 * n for n in range(count)], "tile_byte_counts": [500] * count,
+            "tile_byte_counts": [500] * count, "run_offsets": [1000 + 500 * n for n in range(0, count, 64)],
+            "tile_gaps": [0],
         }  # fmt: skip
 
     row = {
@@ -417,7 +421,7 @@ def test_bands_that_say_nothing_or_twice_the_same_are_refused(con: duckdb.DuckDB
 
 def test_a_row_without_all_its_offsets_is_refused(con: duckdb.DuckDBPyConnection) -> None:
     row = _asset()
-    row["levels"][0]["tile_offsets"] = row["levels"][0]["tile_offsets"][:3]
+    row["levels"][0]["tile_byte_counts"] = row["levels"][0]["tile_byte_counts"][:3]
     with pytest.raises(duckdb.Error, match="has no offset and byte count of it, expected those of every tile"):
         _plan(con, [row])
 
@@ -428,3 +432,52 @@ def test_a_table_may_have_any_name(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM t")
         assert con.execute(f"SELECT count(*) FROM tile_plan('{name}')").fetchall() == [(35,)]
         con.execute(f"DROP VIEW {name}")
+
+
+def test_an_index_of_the_first_schema_is_refused_by_name(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    _plan(con, [_asset()])
+    old = tmp_path / "old.parquet"
+    tiles = "'width': l.width, 'height': l.height, 'format': l.format, 'tile_offsets': l.run_offsets, 'tile_byte_counts': l.tile_byte_counts"
+    con.execute(
+        f"COPY (SELECT * REPLACE (list_transform(levels, lambda l: {{{tiles}, 'mask': {{{tiles}}}}}) AS levels) FROM t) TO '{old}'"
+    )
+    message = r"old\.parquet' has schema version 1, expected 2: .*build it again"
+    for query in (f"FROM tile_plan('{old}')", f"FROM explain_read('{old}')", f"FROM read_tiles('{old}')"):
+        with pytest.raises(duckdb.Error, match=message):
+            con.execute(query).fetchall()
+    with pytest.raises(InvalidIndexError, match=message):
+        rs.to_numpy(old)
+    with pytest.raises(InvalidIndexError, match="has schema version 1, expected 2"):
+        rs.explain(f"FROM '{old}'")
+
+
+def test_places_are_pruned_and_rows_without_one_are_kept(con: duckdb.DuckDBPyConnection) -> None:
+    def box(west: float, south: float) -> dict[str, float]:
+        return {"xmin": west, "ymin": south, "xmax": west + 1, "ymax": south + 1}
+
+    degrees = {"crs": "EPSG:4326", "size": (300, 200)}
+    rows = [
+        _asset(
+            item_id=f"{west} {south}",
+            bbox=box(west, south),
+            transform=[1 / 300, 0.0, west, 0.0, -1 / 200, south + 1.0],
+            **degrees,
+        )
+        for west in (-180.0, -10.0, 0.0, 10.0, 179.0)
+        for south in (-5.0, 0.0, 5.0)
+    ]
+    whole = {"xmin": -180.0, "ymin": -90.0, "xmax": 180.0, "ymax": 90.0}
+    rows.append(_asset(item_id="whole", bbox=whole, transform=[1.2, 0.0, 0.0, 0.0, -0.9, 90.0], **degrees))
+    rows.append(_asset(item_id="none", bbox=None, transform=[1 / 300, 0.0, 0.0, 0.0, -1 / 200, 1.0], **degrees))
+    _plan(con, rows)
+
+    def found(arguments: str) -> set[str]:
+        query = f"SELECT DISTINCT item_id FROM tile_plan('t', {arguments})"
+        return {item for (item,) in con.execute(query).fetchall()}
+
+    assert found("bbox := [0.2, 0.2, 0.4, 0.4]") == {"0.0 0.0", "whole", "none"}
+    assert found("geometry := 'POINT (0.3 0.3)'") == {"0.0 0.0", "whole", "none"}
+    assert found("bbox := [-9.8, 5.2, 10.2, 5.4]") == {"-10.0 5.0", "0.0 5.0", "10.0 5.0", "whole"}
+    assert found("bbox := [179.5, 0.2, -179.5, 0.4]") == {"179.0 0.0", "-180.0 0.0", "whole"}
+    assert found("geometry := 'POLYGON ((179.5 0.2, 180.5 0.2, 180.5 0.4, 179.5 0.4, 179.5 0.2))'") >= {"179.0 0.0"}
+    assert found("bbox := [0.2, 0.2, 0.4, 0.4], crs := 'EPSG:4326'") == {"0.0 0.0", "whole", "none"}

@@ -1,0 +1,160 @@
+"""Index definitions: a `.sql` file with a header and one SELECT, taken apart. Pure: nothing is run.
+
+    -- name: s2_bangalore
+    -- kind: index
+    -- grain: one row per asset
+    -- What it is for, in a sentence.
+    -- check: no clouds: SELECT item_id, asset, "eo:cloud_cover" FROM asset_index
+    --     WHERE "eo:cloud_cover" >= 20
+    WITH assets AS (FROM stac_search('https://example.com/v1', collections := ['sentinel-2-l2a']))
+    FROM read_headers(assets)
+
+A check is a query of `asset_index` that must give no row; lines that are indented by three spaces or more go on
+with it. To DuckDB all of the header is a comment, so the file runs as it is in a shell, in `COPY (...) TO` and in dbt.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.hrefs import unsigned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIELD = re.compile(r"^-- (name|kind|grain|reads|check): *(.*)$")
+_CONTINUED = re.compile(r"^-- {3,}(\S.*)$")
+_CHECK = re.compile(r"([^:]+): *(\S.*)", re.DOTALL)
+_REQUIRED = ("name", "kind", "grain")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"$;,)]+")
+_PASSWORD = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_SECRET_NAME = re.compile(r"secret|token|passw|credential|signature|api_?key|access_?key|sas\b", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_]\w*")
+_EXAMPLE = 'no clouds: SELECT item_id FROM asset_index WHERE "eo:cloud_cover" > 20'
+#: Stands where a secret was.
+LEFT_OUT = "(left out: it looks like a secret)"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """An index definition.
+
+    Attributes:
+        name: of the index.
+        grain: what one row is.
+        comment: what it is for, or "".
+        checks: queries of `asset_index` that must give no row, by name.
+        text: the whole file.
+    """
+
+    name: str
+    grain: str
+    comment: str
+    checks: Mapping[str, str]
+    text: str
+
+
+def parse_definition(text: str, what: str) -> Definition:
+    """Read the header of a definition.
+
+    Args:
+        text: the whole file.
+        what: what to call it in a message, such as its path.
+
+    Raises:
+        InvalidArgumentError: its header lacks something.
+    """
+    fields: dict[str, str] = {}
+    checks: dict[str, str] = {}
+    comment: list[str] = []
+    lines = _header_lines(text)
+    for key, value in lines:
+        if key == "check":
+            name, query = _check(value, what)
+            if name in checks:
+                raise InvalidArgumentError(f"{what}: got two checks of the name {name!r}, expected a name for each")
+            checks[name] = query
+        elif key:
+            fields[key] = value
+        else:
+            comment.append(value)
+    missing = [name for name in _REQUIRED if not fields.get(name)]
+    if missing:
+        raise InvalidArgumentError(
+            f"{what}: its header has no {', '.join(missing)}; expected lines such as '-- name: s2', '-- kind: index' "
+            f"and '-- grain: one row per asset' at its beginning"
+        )
+    if fields["kind"] != "index":
+        raise InvalidArgumentError(f"{what}: got the kind {fields['kind']!r}, expected '-- kind: index'")
+    return Definition(fields["name"], fields["grain"], " ".join(comment), checks, text)
+
+
+def _header_lines(text: str) -> list[tuple[str, str]]:
+    """Keys and values of the comment at the beginning; the key is "" where a line is only a comment."""
+    found: list[tuple[str, str]] = []
+    for line in text.lstrip("\ufeff").splitlines():
+        match = _FIELD.match(line)
+        more = _CONTINUED.match(line)
+        if match:
+            found.append((match[1], match[2].strip()))
+        elif more and found and found[-1][0] == "check":
+            found[-1] = ("check", f"{found[-1][1]}\n{more[1]}")
+        elif line.startswith("--"):
+            found.append(("", line[2:].strip()))
+        elif line.strip():
+            break
+    return found
+
+
+def _check(value: str, what: str) -> tuple[str, str]:
+    match = _CHECK.fullmatch(value)
+    if match is None:
+        raise InvalidArgumentError(
+            f"{what}: got the check {value!r}, expected a name and a query that must give no row, such as "
+            f"'-- check: {_EXAMPLE}'"
+        )
+    return match[1].strip(), match[2].rstrip().rstrip(";")
+
+
+def checked_variables(variables: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give the variables of a definition.
+
+    Raises:
+        InvalidArgumentError: a name cannot be one, or a value cannot be kept in the index.
+    """
+    if variables is None:
+        return {}
+    for name, value in variables.items():
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+            raise InvalidArgumentError(f"variables: got the name {name!r}, expected letters, digits and _")
+        if not _is_plain(value):
+            raise InvalidArgumentError(
+                f"variables: got {name} = {value!r}, expected a text, number or boolean, or a list of these"
+            )
+    return dict(variables)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(part) and not isinstance(part, (list, tuple)) for part in value)
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def kept_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables as the index keeps them: without what signs URLs, and without those that are called like secrets."""
+    return {
+        name: LEFT_OUT if _SECRET_NAME.search(name) else kept_text(value) if isinstance(value, str) else value
+        for name, value in variables.items()
+    }
+
+
+def kept_text(text: str) -> str:
+    """SQL as the index keeps it: signatures, users and passwords of URLs are left out.
+
+    >>> kept_text("FROM 'https://me:pw@example.com/a.parquet?sig=abc&v=1'")
+    "FROM 'https://example.com/a.parquet?v=1'"
+    """
+    return _URL.sub(lambda match: unsigned(_PASSWORD.sub("", match[0])), text)

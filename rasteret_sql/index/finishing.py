@@ -1,0 +1,251 @@
+"""What every build shares: where it works, and how its rows become a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rasteret_sql.errors import BuildError, InvalidArgumentError
+from rasteret_sql.index.report import BuildReport, list_failures
+from rasteret_sql.index.sqlfiles import quote_literal, sql_file, sql_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
+
+    from rasteret_sql.index.report import Failure
+    from rasteret_sql.index.rows import HeaderCounts
+
+#: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
+#: holds row groups of its own, so two of them keep it there.
+MEMORY_LIMIT = "1GB"
+THREADS = 2
+#: How many examples a message gives.
+EXAMPLES = 5
+
+_SUFFIX = ".building"
+_LOCK = "lock"
+_DIGEST_LENGTH = 16
+
+
+def checked_target(path: str | os.PathLike[str]) -> Path:
+    """Give the path of the index that is to be written.
+
+    Raises:
+        InvalidArgumentError: nothing can be written there.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index that is to be written")
+    target = Path(path).expanduser()
+    if target.is_dir():
+        raise InvalidArgumentError(
+            f"path: got the directory {target}, expected a file; give {target / 'index.parquet'}"
+        )
+    if not target.parent.is_dir():
+        raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
+    return target
+
+
+@contextlib.contextmanager
+def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
+    """A folder beside the index, so that a rename ends the build.
+
+    It goes with the build, and what killed builds of this index left goes with one that succeeds. Where there is a
+    digest, it stays after Ctrl-C, as it does when the process is killed: `leftovers` finds it then.
+
+    Args:
+        path: the index.
+        digest: hash of what is built, or "" where nothing can be taken over.
+    """
+    import shutil
+    import tempfile
+
+    prefix = f".{path.name}.{digest[:_DIGEST_LENGTH]}."
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
+    with (folder / _LOCK).open("wb") as lock:
+        _locked(lock)
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            if not digest:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    for ended in [folder, *leftovers(path)]:
+        shutil.rmtree(ended, ignore_errors=True)
+
+
+def leftovers(path: Path, digest: str = "") -> list[Path]:
+    """Give the folders of builds of an index that were killed; those of builds that go on are locked.
+
+    Args:
+        path: the index.
+        digest: hash of what was built, or "" for all.
+    """
+    import glob
+
+    found = path.parent.glob(f".{glob.escape(path.name)}.{digest[:_DIGEST_LENGTH]}*{_SUFFIX}")
+    return sorted(folder for folder in found if _is_ended(folder))
+
+
+def _is_ended(folder: Path) -> bool:
+    try:
+        with (folder / _LOCK).open("rb+") as lock:
+            return _locked(lock)
+    except OSError:
+        return False
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Lock a file for as long as it is open, and say whether that worked."""
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def definition_digest(definition: Mapping[str, Any]) -> str:
+    """Hash what was asked for, and the SQL that makes rows of it."""
+    text = json.dumps(definition, sort_keys=True) + sql_file("index/build_index.sql")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory that works on disk in a folder where memory does not do.
+
+    Raises:
+        BuildError: DuckDB failed inside the block.
+    """
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": THREADS,
+        "temp_directory": str(folder / "spill"),
+    }
+    try:
+        with duckdb.connect(":memory:", config=config) as con:
+            # Times in properties that name no offset are UTC, wherever the build runs.
+            con.execute("SET TimeZone = 'UTC'")
+            yield con
+    except duckdb.Error as error:
+        raise BuildError(
+            f"{folder.parent}: DuckDB could not build the index ({error}); nothing was written."
+        ) from error
+
+
+def require_rows(path: Path, counts: HeaderCounts, failures: Sequence[Failure]) -> None:
+    """Refuse to write an index without rows.
+
+    Raises:
+        BuildError: no header was read.
+    """
+    if counts.rows:
+        return
+    raise BuildError(
+        "\n".join(
+            [
+                f"{path}: none of {len(failures)} files could be read; nothing was written.",
+                *list_failures(list(failures)),
+            ]
+        )
+    )
+
+
+def finish_build(
+    con: duckdb.DuckDBPyConnection,
+    folder: Path,
+    path: Path,
+    *,
+    definition: Mapping[str, Any],
+    counts: HeaderCounts,
+    failures: Sequence[Failure],
+    left_out: Mapping[str, int],
+    began_s: float,
+    checks: Mapping[str, str] | None = None,
+) -> BuildReport:
+    """Write the rows that `sql/index/build_index.sql` gives, check them, and put the file in its place.
+
+    Args:
+        con: connection with the views that the query reads.
+        folder: the staging folder.
+        path: where the index is to be.
+        definition: what was asked for, without secrets.
+        counts: what header reading came to.
+        failures: the files that are not in the index.
+        left_out: what was no TIFF, or named twice.
+        began_s: when the build began, as `time.monotonic` has it.
+        checks: further queries that must give no row, by name.
+
+    Raises:
+        BuildError: a check gives rows; nothing was written.
+    """
+    from rasteret_sql.index.writing import provenance, write_index
+
+    con.execute(f"CREATE OR REPLACE TABLE positions AS {sql_file('index/positions.sql')}")
+    con.execute(f"CREATE OR REPLACE VIEW asset_index AS {sql_file('index/build_index.sql')}")
+    digest = definition_digest(definition)
+    written = folder / "index.parquet"
+    write_index(con, written, provenance(definition, digest, failures, seconds=time.monotonic() - began_s))
+    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(written))})")
+    for name, query in (_checks_of_every_index() | dict(checks or {})).items():
+        _check(con, name, query)
+    rows, items, by_asset = _count(con)
+    index_bytes = written.stat().st_size
+    os.replace(written, path)  # noqa: PTH105 - the one atomic step
+    return BuildReport(
+        path=path,
+        rows=rows,
+        items=items,
+        assets=by_asset,
+        failures=tuple(failures),
+        left_out=dict(left_out),
+        proj_mismatches=counts.proj_mismatches,
+        noted=counts.noted,
+        requests=counts.requests,
+        seconds=time.monotonic() - began_s,
+        index_bytes=index_bytes,
+    )
+
+
+def _checks_of_every_index() -> dict[str, str]:
+    return {file.stem: sql_file(f"checks/{file.name}") for file in sorted((sql_folder() / "checks").glob("*.sql"))}
+
+
+def _check(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+    """Run a check on the file that was written."""
+    result = con.execute(f"FROM ({query}\n) LIMIT {EXAMPLES}")
+    names = [column[0] for column in result.description]
+    rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    if rows:
+        examples = "; ".join(map(_example, rows))
+        raise BuildError(f"check {name}: {examples}. Nothing was written; correct the source or leave them out.")
+
+
+def _example(row: Mapping[str, Any]) -> str:
+    """Say what a row of a check is about; checks of definitions have columns of their own."""
+    head = " ".join(str(row[name]) for name in ("item_id", "asset") if row.get(name) is not None)
+    rest = {name: value for name, value in row.items() if name not in {"collection", "item_id", "asset", "files"}}
+    said = rest["problem"] if "problem" in rest else ", ".join(f"{name} {value}" for name, value in rest.items())
+    return f"{head}: {said}" if head and said else head or str(said)
+
+
+def _count(con: duckdb.DuckDBPyConnection) -> tuple[int, int, dict[str, int]]:
+    row = con.execute("SELECT count(*), count(DISTINCT (collection, item_id)) FROM asset_index").fetchone()
+    assert row is not None
+    by_asset = con.execute("SELECT asset, count(*) FROM asset_index GROUP BY asset ORDER BY asset").fetchall()
+    return row[0], row[1], dict(by_asset)

@@ -1,0 +1,143 @@
+"""Rows of an older index that a build takes over: those of files that did not change since."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.index.hrefs import absolute, is_url, unsigned
+from rasteret_sql.index.rows import header_schema
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.index.staging import ASSETS, HEADERS, ITEMS
+from rasteret_sql.index.validate import IndexedFile, compare_files
+from rasteret_sql.io.stores import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+#: Files that are compared together.
+_FILES_PER_BATCH = 2048
+
+
+def take_over(con: duckdb.DuckDBPyConnection, previous: Path | None, unfinished: Sequence[Path] = ()) -> None:
+    """Make `kept_headers`, the rows that need no reading, and `unread_assets`, the assets that are left.
+
+    A row is taken over where it is there for the same item, asset and file, with the footprint that the source gives
+    now. Rows of an older index are compared with their files: one byte must come with the ETag, size or time of change
+    that the row has. Rows that a killed build read within a day are taken as they are.
+
+    Args:
+        con: connection of the build, with the views `assets` and `items`.
+        previous: the older index, or None.
+        unfinished: folders of builds of the same definition that were killed.
+    """
+    con.from_arrow(header_schema().empty_table()).create("kept_headers")
+    con.execute("CREATE TABLE kept (asset_no BIGINT, row_no BIGINT)")
+    con.execute("CREATE VIEW unread_assets AS FROM assets WHERE asset_no NOT IN (SELECT asset_no FROM kept_headers)")
+    for folder in unfinished:
+        if _see_unfinished(con, folder):
+            _take(con, folder, is_compared=False)
+    if previous is not None:
+        reader = f"read_parquet({quote_literal(str(previous))}, file_row_number = true)"
+        con.execute(f"CREATE OR REPLACE VIEW old_index AS FROM {reader}")
+        _take(con, previous.parent, is_compared=True)
+
+
+def _see_unfinished(con: duckdb.DuckDBPyConnection, folder: Path) -> bool:
+    """Make `old_index` of what a killed build read; False where that is nothing."""
+    import duckdb
+
+    if not list(folder.glob(HEADERS)):
+        return False
+    readers = [f"read_parquet({quote_literal(str(folder / name))})" for name in (HEADERS, ASSETS, ITEMS)]
+    text = sql_file("index/unfinished_index.sql")
+    for name, reader in zip(("$headers", "$assets", "$items"), readers, strict=True):
+        text = text.replace(name, reader)
+    try:
+        con.execute(f"CREATE OR REPLACE VIEW old_index AS {text}")
+    except duckdb.Error:
+        # It was killed while it wrote, or another version wrote it.
+        return False
+    return True
+
+
+def _take(con: duckdb.DuckDBPyConnection, folder: Path, *, is_compared: bool) -> None:
+    """Add the rows of `old_index` whose files did not change.
+
+    Args:
+        con: connection of the build.
+        folder: what relative hrefs lie in.
+        is_compared: whether each file is asked for one byte.
+    """
+    if not _is_alike(con):
+        return
+    base = quote_literal(f"{os.path.abspath(folder)}/")  # noqa: PTH100 - hrefs are text
+    candidates = sql_file("index/kept_candidates.sql").replace("$folder", base)
+    con.execute(f"CREATE OR REPLACE TABLE candidates AS {candidates}")
+    con.execute("DELETE FROM kept")
+    if is_compared:
+        with con.cursor() as cursor:
+            cursor.execute("FROM candidates ORDER BY asset_no")
+            names = [column[0] for column in cursor.description]
+            while rows := cursor.fetchmany(_FILES_PER_BATCH):
+                _keep(con, [dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        con.execute("INSERT INTO kept SELECT asset_no, row_no FROM candidates")
+    columns = ", ".join(
+        "ST_AsWKB(o.geometry) AS geometry" if name == "geometry" else f"o.{quote_identifier(name)}"
+        for name in header_schema().names
+        if name != "asset_no"
+    )
+    con.execute(
+        f"INSERT INTO kept_headers BY NAME SELECT k.asset_no, {columns} "  # noqa: S608 - names of our schema
+        "FROM old_index AS o JOIN kept AS k ON k.row_no = o.file_row_number"
+    )
+
+
+def _is_alike(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the older index has the columns of this version, of the same types."""
+    old = {row[0]: row[1] for row in con.execute("DESCRIBE old_index").fetchall()}
+    new = {row[0]: row[1] for row in con.execute("DESCRIBE kept_headers").fetchall()}
+    return all(old.get(name) == kind for name, kind in new.items() if name not in {"asset_no", "geometry"})
+
+
+def _keep(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    files = [
+        IndexedFile(row["read_href"], row["item_id"], row["asset"], row["etag"], row["file_size"], row["last_modified"])
+        for row in rows
+    ]
+    kept = [row for row, state in zip(rows, compare_files(files), strict=True) if state.kind == "unchanged"]
+    con.execute(
+        "INSERT INTO kept SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[])",
+        [[row["asset_no"] for row in kept], [row["row_no"] for row in kept]],
+    )
+
+
+def source_again(source: Any, href_map: Mapping[str, str]) -> dict[str, Any] | None:
+    """Give what makes a source again wherever it is run, as JSON can hold it and without secrets; None for what cannot.
+
+    Args:
+        source: as `build_index` takes it.
+        href_map: mirrors.
+    """
+    parts = [source] if isinstance(source, (str, os.PathLike)) else source
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, (str, os.PathLike)) for part in parts):
+        return None
+    return {
+        "paths": [_anywhere(os.fspath(part)) for part in parts],
+        "href_map": {_anywhere(key, is_prefix=True): _anywhere(mirror) for key, mirror in href_map.items()},
+    }
+
+
+def _anywhere(path: str, *, is_prefix: bool = False) -> str:
+    if is_url(path):
+        # Users and passwords go with `redact`, and what is no signature stays.
+        query = unsigned(path).partition("?")[2]
+        return redact(path) + (f"?{query}" if query else "")
+    if is_prefix:
+        return path
+    slash = "/" if path.endswith("/") else ""
+    return absolute(os.path.expanduser(path)) + slash  # noqa: PTH111 - a glob is no path

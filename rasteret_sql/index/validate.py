@@ -1,0 +1,224 @@
+"""Drift: whether the files that an index names are still those that were indexed. No pixels are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rasteret_sql.errors import (
+    AccessDeniedError,
+    AssetNotFoundError,
+    InvalidArgumentError,
+    InvalidIndexError,
+    RasteretError,
+)
+from rasteret_sql.index.hrefs import absolute
+from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.io import loop
+from rasteret_sql.io.http_answer import same_etag
+from rasteret_sql.io.stores import redact, store_for
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
+
+Kind = Literal["unchanged", "changed", "gone", "no access", "unknown"]
+
+KINDS: tuple[Kind, ...] = ("unchanged", "changed", "gone", "no access", "unknown")
+#: Files that are asked for at the same time, and rows of the index that are held at once.
+FILES_IN_FLIGHT = 96
+ROWS_PER_BATCH = 2048
+#: How many files of each kind a report lists; it counts all of them.
+LISTED = 1000
+#: HTTP gives times in whole seconds.
+SAME_TIME_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """What an index says of a file.
+
+    Attributes:
+        href: where it is read, absolute.
+        item_id, asset: of one row that names it.
+        etag, file_size, last_modified: as they were when it was indexed; seconds since 1970-01-01 UTC; or None.
+    """
+
+    href: str
+    item_id: str
+    asset: str
+    etag: str | None
+    file_size: int | None
+    last_modified: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What became of a file since it was indexed.
+
+    Attributes:
+        kind: "unchanged", "changed", "gone", "no access" or "unknown".
+        href: its path or URL, without query string.
+        item_id, asset: of one row that names it.
+        message: what differs, or why it is not known.
+    """
+
+    kind: Kind
+    href: str
+    item_id: str
+    asset: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """The outcome of `validate`.
+
+    Attributes:
+        path: the index.
+        files: files that it names.
+        checked: how many of them were asked for.
+        counts: files of each kind: "unchanged", "changed", "gone", "no access", "unknown".
+        states: those that are not "unchanged"; a thousand of each kind at most.
+    """
+
+    path: Path
+    files: int
+    checked: int
+    counts: Mapping[Kind, int]
+    states: tuple[FileState, ...] = field(default_factory=tuple)
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether a file changed or is gone."""
+        return bool(self.counts["changed"] or self.counts["gone"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every file that was asked for could be compared."""
+        return not (self.counts["no access"] or self.counts["unknown"])
+
+    def __str__(self) -> str:
+        of = "" if self.checked == self.files else f" of {self.files:,}"
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in self.counts.items() if number)
+        lines = [f"{self.path}: {self.checked:,}{of} files: {counts or 'none'}"]
+        lines += [f"  {state.kind}: {state.item_id} {state.asset}: {state.message}" for state in self.states[:10]]
+        return "\n".join(lines)
+
+
+def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> ValidationReport:
+    """Compare the files that an index names with what they were when it was built: ETag, size, time of change.
+
+    One byte is fetched of each file. Reads notice a changed file too, and raise; this says it beforehand.
+
+    Args:
+        index: a local index file.
+        sample: how many files are asked for, chosen by a hash of their hrefs; or None for all.
+
+    Returns:
+        How many files are unchanged, changed or gone, and which ones.
+
+    Raises:
+        AssetNotFoundError: there is no such index.
+        InvalidIndexError: it is not one, or says nothing of its files.
+        InvalidArgumentError: `sample` is not a number above 0.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> rs.validate("s2.parquet", sample=200).has_drift  # doctest: +SKIP
+        False
+    """
+    import duckdb
+
+    if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool) or sample < 1):
+        raise InvalidArgumentError(f"sample: got {sample!r}, expected a number of files above 0, or None for all")
+    path = Path(index).expanduser()
+    if not path.is_file():
+        raise AssetNotFoundError(f"{path}: no such file; expected an index. Check the path.")
+    counts: Counter[Kind] = Counter()
+    listed: list[FileState] = []
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"CREATE VIEW asset_index AS FROM read_parquet({quote_literal(str(path))})")
+            con.execute(f"CREATE VIEW indexed_files AS {sql_file('index/indexed_files.sql')}")
+            ((files,),) = con.execute("SELECT count(*) FROM indexed_files").fetchall()
+            for batch in _batches(con, path, sample):
+                for state in compare_files(batch):
+                    counts[state.kind] += 1
+                    if state.kind != "unchanged" and counts[state.kind] <= LISTED:
+                        listed.append(state)
+    except duckdb.Error as error:
+        raise InvalidIndexError(
+            f"{path} is not an index whose files can be validated: {error}. Expected href, etag, file_size and "
+            f"last_modified; build one with rasteret_sql.build_index(source, 'index.parquet')"
+        ) from error
+    listed.sort(key=lambda state: KINDS.index(state.kind))
+    return ValidationReport(path, files, counts.total(), {kind: counts[kind] for kind in KINDS}, tuple(listed))
+
+
+def _batches(con: duckdb.DuckDBPyConnection, path: Path, sample: int | None) -> Iterator[list[IndexedFile]]:
+    limit = f" LIMIT {sample}" if sample is not None else ""
+    with con.cursor() as cursor:
+        cursor.execute(f"FROM indexed_files ORDER BY hash(href), href{limit}")
+        while rows := cursor.fetchmany(ROWS_PER_BATCH):
+            yield [IndexedFile(absolute(row[0], str(path)), *row[1:]) for row in rows]
+
+
+def compare_files(files: Sequence[IndexedFile]) -> list[FileState]:
+    """Ask for one byte of each file, concurrently, and say what became of it, in order."""
+    return loop.run(_compare_all(files))
+
+
+async def _compare_all(files: Sequence[IndexedFile]) -> list[FileState]:
+    gate = asyncio.Semaphore(FILES_IN_FLIGHT)
+
+    async def one(file: IndexedFile) -> FileState:
+        async with gate:
+            kind, message = await _compare(file)
+            return FileState(kind, redact(file.href), file.item_id, file.asset, message)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(file)) for file in files]
+    return [task.result() for task in tasks]
+
+
+async def _compare(file: IndexedFile) -> tuple[Kind, str]:
+    try:
+        answer = await store_for(file.href).fetch(file.href, 0, 1)
+    except AssetNotFoundError as error:
+        return "gone", str(error)
+    except AccessDeniedError as error:
+        return "no access", str(error)
+    except RasteretError as error:
+        return "unknown", str(error)
+    return drift(file, answer)
+
+
+def drift(file: IndexedFile, answer: Any) -> tuple[Kind, str]:
+    """Compare what an index and a store say of a file; pure.
+
+    Args:
+        file: what the index says.
+        answer: what the store says: `etag`, `file_size`, `last_modified`, each of which may be None.
+    """
+    name = redact(file.href)
+    if file.file_size is not None and answer.file_size is not None and file.file_size != answer.file_size:
+        return "changed", f"{name} has {answer.file_size} bytes now, and had {file.file_size} when it was indexed"
+    if file.etag is not None:
+        if answer.etag is None:
+            return "unknown", f"{name}: the store gives no ETag; it was {file.etag} when the file was indexed"
+        if not same_etag(file.etag, answer.etag):
+            return "changed", f"{name} has the ETag {answer.etag} now, and had {file.etag} when it was indexed"
+        return "unchanged", ""
+    if file.last_modified is not None and answer.last_modified is not None:
+        if abs(file.last_modified - answer.last_modified) >= SAME_TIME_S:
+            return "changed", f"{name} was modified after it was indexed"
+        return "unchanged", ""
+    if file.file_size is not None and answer.file_size is not None:
+        return "unchanged", ""
+    return "unknown", f"{name}: index and store have neither ETag, size nor time of change in common"

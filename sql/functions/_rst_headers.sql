@@ -1,0 +1,18 @@
+-- name: _rst_headers
+-- kind: scalar macro
+-- grain: one value
+-- reads: the files that href or mirror names
+-- The function in Python behind read_headers, which can be made anew without touching the macros of each connection.
+CREATE OR REPLACE MACRO _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS
+    _rstpy_read_headers({
+        'href': href::VARCHAR,
+        'mirror': mirror::VARCHAR,
+        'item_id': item_id::VARCHAR,
+        'asset': asset::VARCHAR,
+        'geometry': geometry::VARCHAR,
+        'bands': to_json(bands)::VARCHAR,
+        'band_lists': band_lists::VARCHAR,
+        'proj': proj::VARCHAR,
+        'on_error': on_error::VARCHAR,
+        'build': getvariable('rasteret_sql_build')::VARCHAR
+    });

@@ -1,0 +1,54 @@
+-- name: read_headers
+-- kind: table macro
+-- grain: one row per row of the source, each of which is one TIFF file
+-- reads: a table, view, CTE or Parquet path with an href column, and the headers of the files that it names
+-- Rows of an index: the headers of TIFF files; conditions on columns of the source prune before anything is fetched.
+CREATE OR REPLACE MACRO read_headers(source, on_error := NULL) AS TABLE
+WITH
+rst_named AS (
+    FROM query_table(source)
+    UNION ALL BY NAME
+    SELECT
+        NULL AS collection,
+        NULL AS item_id,
+        NULL AS asset,
+        NULL AS datetime,
+        NULL AS start_datetime,
+        NULL AS end_datetime,
+        NULL AS geometry,
+        NULL AS mirror,
+        NULL AS bands,
+        NULL AS band_lists,          -- JSON: lists of STAC band objects, as stac_search gives them
+        NULL AS proj                 -- JSON: code, shape and transform as STAC has them
+    WHERE false
+),
+rst_assets AS (
+    SELECT
+        collection::VARCHAR AS collection,
+        coalesce(item_id::VARCHAR, _rst_file_stem(href::VARCHAR)) AS item_id,
+        coalesce(asset::VARCHAR, 'data') AS asset,
+        _rst_utc(datetime, 'datetime') AS datetime,
+        _rst_utc(start_datetime, 'start_datetime') AS start_datetime,
+        _rst_utc(end_datetime, 'end_datetime') AS end_datetime,
+        geometry,
+        mirror,
+        bands,
+        band_lists,
+        proj,
+        -- With href, since COLUMNS must find at least one.
+        COLUMNS(lambda name: lower(name) = 'href' OR NOT list_contains(_rst_index_columns(), lower(name)))
+    FROM rst_named
+),
+rst_read AS (
+    SELECT
+        * EXCLUDE (geometry, mirror, bands, band_lists, proj, href),
+        _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS _header
+    FROM rst_assets
+)
+SELECT
+    * EXCLUDE (_header),
+    ST_GeomFromWKB(_header.geometry) AS geometry,    -- OGC:CRS84
+    unnest(_header.columns)
+FROM rst_read
+-- The function raises where it is not told otherwise.
+WHERE on_error::VARCHAR IS DISTINCT FROM 'skip' OR _header.columns.levels IS NOT NULL;

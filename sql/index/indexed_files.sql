@@ -1,0 +1,14 @@
+-- name: indexed_files
+-- kind: query
+-- grain: one row per file and version of it that an index names
+-- reads: asset_index
+-- Where each file of an index is read, and what tells whether it was rewritten since.
+SELECT
+    coalesce(mirror, href)::VARCHAR AS href,
+    any_value(item_id)::VARCHAR AS item_id,
+    any_value(asset)::VARCHAR AS asset,
+    etag::VARCHAR AS etag,
+    file_size::BIGINT AS file_size,                                  -- bytes
+    epoch_us(last_modified::TIMESTAMPTZ) / 1000000.0 AS last_modified    -- seconds since 1970
+FROM asset_index
+GROUP BY ALL

@@ -1,0 +1,6 @@
+-- name: _rst_run_tiles
+-- kind: scalar macro
+-- grain: one value
+-- reads: nothing
+-- How many tiles share one of run_offsets.
+CREATE OR REPLACE MACRO _rst_run_tiles() AS 64::BIGINT;
