@@ -35,13 +35,14 @@ def merge_bands(bands: Sequence[Band], band_lists: Sequence[BandList], asset: st
 
 
 def _fitted(bands: Sequence[Band], described: BandList) -> list[Mapping[str, Any]]:
+    nothing: Mapping[str, Any] = {}
     if len(described) == 1 and described[0].get("every"):
-        return [{} if band.is_alpha else described[0] for band in bands]
+        return [nothing if band.is_alpha else described[0] for band in bands]
     if len(described) == len(bands):
         return list(described)
     if len(described) == sum(not band.is_alpha for band in bands):
         entries = iter(described)
-        return [{} if band.is_alpha else next(entries) for band in bands]
+        return [nothing if band.is_alpha else next(entries) for band in bands]
     return []
 
 

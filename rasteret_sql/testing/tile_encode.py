@@ -117,7 +117,7 @@ def _encoded(pixels: npt.NDArray[Any], form: SegmentFormat) -> bytes:
                 )
             )
         case "webp":
-            lossless = {"lossless": True} if level is None else {"level": level, "lossless": False}
+            lossless: dict[str, Any] = {"lossless": True} if level is None else {"level": level, "lossless": False}
             return bytes(imagecodecs.webp_encode(pixels, **lossless))
         case "lerc" | "lerc_deflate" | "lerc_zstd":
             extra: Any = form.compression.partition("_")[2] or None
