@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import codecs
+from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
 from benchmarks.measure import ROOT, Contender, Result, is_installed, measure
 from benchmarks.report import describe_machine, table
@@ -27,7 +28,7 @@ _MODULES = {
     "async-geotiff": "async_geotiff",
     "tifffile": "tifffile",
 }
-_NAMES = (*WORKLOADS, codecs.NAME)
+_NAMES = (*WORKLOADS, codecs.NAME, index_workload.NAME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = _run_served(served, arguments, scale) if served else []
     if codecs.NAME in names:
         wrong += _run_codecs(arguments, scale)
+    if index_workload.NAME in names:
+        _run_index(arguments, scale)
     for each in wrong:
         _say(each)
     return 1 if wrong else 0
@@ -72,6 +75,16 @@ def _run_codecs(arguments: argparse.Namespace, scale: Scale) -> list[str]:
     text, wrong = codecs.run(peers, scale.size, scale.tile, arguments.repeat, with_targets=scale != TINY)
     print(text, flush=True)
     return wrong
+
+
+def _run_index(arguments: argparse.Namespace, scale: Scale) -> None:
+    """Write indexes and plan from them."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        size = index_workload.TINY_INDEX if scale == TINY else index_workload.FULL_INDEX
+        print(f"{describe_machine()}\n", flush=True)
+        print(index_workload.run(folder, size, arguments.repeat, with_targets=scale != TINY), flush=True)
 
 
 def _run(

@@ -216,7 +216,7 @@ def _levels(count: int, rng: np.random.Generator, tile: int) -> tuple[pa.ListArr
         ends = starts + np.cumsum(byte_counts[level] + _GAP_BYTES, axis=1)
         run_offsets[level] = (ends - byte_counts[level] - _GAP_BYTES)[:, ::RUN_TILES]
         starts = ends[:, -1:]
-    one = levels_to_arrow([tuple(Level(n, n, form, *[np.ones(1, np.int64)] * 2) for n in sizes)])
+    one = levels_to_arrow([tuple(Level(n, n, form, np.ones(1, np.int64), np.ones(1, np.int64)) for n in sizes)])
     every = one.values.take(pa.array(np.tile(np.arange(len(sizes)), count)))
     kind = one.type.value_type
     parts = {

@@ -56,6 +56,16 @@ def test_decoders_are_measured_without_peers():
     assert "### codecs" in done.stdout
 
 
+def test_an_index_is_weighed_and_planned_from(tmp_path):
+    done = run("index", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [
+        line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| bytes per tile", "| tile_plan"))
+    ]
+    assert len(rows) == 2
+    assert all(float(row[1].strip(" |")) > 0 for row in rows)
+
+
 def test_an_unknown_workload_is_refused():
     done = run("W9")
     assert done.returncode == 2
