@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
 from rasteret_sql.sql.catalog import CATALOG, make_public
 from rasteret_sql.tiff.ghost import frames_of
@@ -189,7 +190,8 @@ def _outside(arguments: ReadArguments) -> EmptyReadError:
 def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give a name for an index that query_table takes: a query gets a temporary view."""
     if not is_query(index):
-        return index
+        # duckdb 1.5 takes dots in a path for those between catalog, schema and table where it is not quoted.
+        return quote_identifier(index) if _PATH.search(index) and '"' not in index else index
     import duckdb
 
     try:

@@ -451,6 +451,17 @@ def test_an_index_of_the_first_schema_is_refused_by_name(con: duckdb.DuckDBPyCon
         rs.explain(f"FROM '{old}'")
 
 
+def test_a_path_may_have_any_number_of_dots(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    folder = tmp_path / "v1.2.3"
+    folder.mkdir()
+    _plan(con, [_asset()])
+    for name in ("a.b.parquet", "c.d.parquet"):
+        con.execute(f"COPY t TO '{folder / name}'")
+    for index, tiles in (("a.b.parquet", 35), ("*.parquet", 70), ("../**/*.d.parquet", 35)):
+        table = rs.explain(f"{folder}/{index}")
+        assert table.column("tiles").to_pylist()[-1] == tiles
+
+
 def test_places_are_pruned_and_rows_without_one_are_kept(con: duckdb.DuckDBPyConnection) -> None:
     def box(west: float, south: float) -> dict[str, float]:
         return {"xmin": west, "ymin": south, "xmax": west + 1, "ymax": south + 1}
