@@ -1,4 +1,4 @@
-"""Query results as one NumPy array (item, band, y, x) on the native grid of the files."""
+"""Query results as one NumPy array (item, band, y, x): native pixels, or on a grid that is asked for."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.adapters.cubes import CubeArguments, GridArguments, plan_cube, plan_some
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
-from rasteret_sql.read.grid import GridLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
-
-    from rasteret_sql.read.plan import TilePlan
-    from rasteret_sql.sql.planning import ReadArguments
 
 Transform = tuple[float, float, float, float, float, float]
 
@@ -30,14 +28,14 @@ class RasterArray:
     Attributes:
         data: shape (item, band, y, x), the dtype of the files; y runs down the rows of the files.
         mask: booleans of the same shape, True means valid: inside the file, and not nodata.
-        item_ids: STAC item ids, shape (item,).
+        item_ids: STAC item ids, shape (item,); of a group of items joined by commas.
         collections: their STAC collections, None where unknown.
         times: `datetime64[us]` in UTC, NaT where unknown, shape (item,).
         bands: names of the bands, as they were asked for.
         transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to CRS.
         crs: authority code such as "EPSG:32643", or WKT2; None where the files have none.
-        nodata: the nodata value of each band, None where it has none or its files have several.
-        level: the level that was read, 0 is full resolution.
+        nodata: what pixels without data hold, by band; None where no value is free for that.
+        level: the level that was read, 0 is full resolution; None where files had several.
     """
 
     data: npt.NDArray[Any]
@@ -49,7 +47,7 @@ class RasterArray:
     transform: Transform | None
     crs: str | None
     nodata: tuple[float | None, ...]
-    level: int
+    level: int | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,65 +81,80 @@ class ChipArray:
     nodata: tuple[float | None, ...]
 
 
-def to_numpy(
+def to_numpy(  # noqa: PLR0913 - keywords only
     index: Any,
     *,
     bands: Sequence[str] | None = None,
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
-    crs: str = "OGC:CRS84",
+    geometry_crs: str = "OGC:CRS84",
     datetime: str | None = None,
     level: int | None = None,
-    resolution: float | None = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    shape: tuple[int, int] | None = None,
+    transform: Any = None,
+    like: Any = None,
+    resampling: str | Mapping[str, str] = "nearest",
+    groupby: str | None = None,
+    mosaic: str = "first",
 ) -> RasterArray:
-    """Read an area of some items and bands into one array, pixel for pixel as the files have it.
+    """Read an area of some items and bands into one array.
 
-    All files must share one CRS and one pixel grid. The window is that of the pixels that the area's bounds in that CRS
-    touch, cut off where no file has any.
+    Where no grid is asked for, all files must share one CRS, and pixels are those of the files, bit for bit; the window
+    is that of the pixels that the area's bounds in that CRS touch, cut off where no file has any. Otherwise they are
+    resampled to the grid. The arguments are those of `to_xarray`, which says more of them.
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
         bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `crs`; only tiles that it touches are
-            read, and what lies outside them is masked.
-        bbox: (xmin, ymin, xmax, ymax) in `crs`.
-        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`; on the grid of the files
+            only tiles that it touches are read, and what lies outside them is masked.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
+        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
         datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
-        level: 0 is full resolution, n the nth overview.
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        level: on the grid of the files: 0 is full resolution, n the nth overview.
+        crs, resolution, shape, transform, like: the grid.
+        resampling: method, or a mapping of bands to methods.
+        groupby: what items of one slice have in common; None for one slice per item.
+        mosaic: which pixel of a slice is taken where its items overlap.
 
     Returns:
-        Array (item, band, y, x) with mask, ids, times, transform and CRS. Pixels without data hold nodata, or 0
-        where the band has none, and are False in the mask.
+        Array (item, band, y, x), ordered by time, with mask, ids, times, transform and CRS. Pixels without data hold
+        nodata, NaN in floats without, or 0, and are False in the mask.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or the files do not share one grid.
+        InvalidArgumentError: an argument is wrong, or the files share no grid and none is asked for.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to read.
         RasteretError: bytes could not be fetched or decoded.
     """
     from rasteret_sql.sql.readers import read_arguments
 
-    plan = plan_arrays(index, read_arguments(bands, geometry, bbox, crs, datetime, level, resolution))
-    layout = GridLayout(plan)
-    dtypes = dict(zip(layout.dtypes, layout.bands, strict=True))
+    planned = plan_cube(
+        index,
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+    )
+    cube = planned.cube
+    dtypes = {band.dtype: band.name for band in cube.bands}
     if len(dtypes) > 1:
-        described = " and ".join(f"{band.name} is {dtype}" for dtype, band in dtypes.items())
+        described = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())
         raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands, or use to_xarray")
-    data = np.empty((len(layout.items), len(layout.bands), layout.height, layout.width), layout.dtypes[0])
+    data = np.empty((cube.group_count, len(cube.bands), cube.box.height, cube.box.width), next(iter(dtypes)))
     mask = np.empty(data.shape, bool)
-    layout.read(list(np.moveaxis(data, 1, 0)), list(np.moveaxis(mask, 1, 0)))
+    read_cube(cube, list(np.moveaxis(data, 1, 0)), list(np.moveaxis(mask, 1, 0)))
     return RasterArray(
         data=data,
         mask=mask,
-        item_ids=tuple(item_id for _, item_id, _ in layout.items),
-        collections=tuple(collection for collection, _, _ in layout.items),
-        times=item_times(layout),
-        bands=tuple(band.name for band in layout.bands),
-        transform=layout.transform,
-        crs=layout.crs,
-        nodata=tuple(layout.nodata(number) for number in range(len(layout.bands))),
-        level=layout.level,
+        item_ids=planned.item_ids,
+        collections=planned.collections,
+        times=planned.times,
+        bands=tuple(band.name for band in cube.bands),
+        transform=cube.box.transform if planned.has_transform else None,
+        crs=cube.box.crs,
+        nodata=tuple(band.nodata for band in cube.bands),
+        level=planned.level,
     )
 
 
@@ -191,35 +204,9 @@ def read_chips(
         ) from error
     if not wanted:
         raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
-    plan = plan_arrays(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None))
+    plan = plan_some(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None)).plan
     layout = ChipLayout(plan, [str(chip[0]) for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
     data = np.empty(layout.shape, layout.dtype)
     mask = np.empty(layout.shape, bool)
     layout.read(data, mask)
     return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))
-
-
-def plan_arrays(index: Any, arguments: ReadArguments) -> TilePlan:
-    """Plan a read that must give something.
-
-    Raises:
-        InvalidArgumentError: an argument is wrong.
-        InvalidIndexError: `index` holds no rows of an index.
-        EmptyReadError: nothing is left to read.
-    """
-    from rasteret_sql.sql.readers import plan_index
-
-    plan = plan_index(index, arguments).plan
-    if not len(plan):
-        raise EmptyReadError(
-            f"nothing to read: no asset of the index is left by bands {arguments.bands}, datetime "
-            f"{arguments.datetime!r} and the area; widen one of them, or look at the index with SQL"
-        )
-    return plan
-
-
-def item_times(layout: GridLayout) -> npt.NDArray[np.datetime64]:
-    """Give the time of each item of a layout as `datetime64[us]`, NaT where it is unknown."""
-    return np.array(
-        [np.datetime64("NaT", "us") if us is None else np.datetime64(us, "us") for *_, us in layout.items], "M8[us]"
-    )

@@ -1,4 +1,4 @@
-"""Query results as an `xarray.Dataset` on the native grid of the files, with CF coordinates and CRS."""
+"""Query results as an `xarray.Dataset` with CF coordinates and CRS: native pixels, or on a grid that is asked for."""
 
 from __future__ import annotations
 
@@ -6,62 +6,94 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.adapters.numpy import item_times, plan_arrays
+from rasteret_sql.adapters.cubes import CubeArguments, GridArguments, plan_cube
+from rasteret_sql.adapters.failures import Failures
+from rasteret_sql.adapters.scaling import scaled
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.read.grid import GridLayout
-from rasteret_sql.read.tiles import valid_pixels
+from rasteret_sql.read.assembly import read_cube
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import xarray as xr
 
-    from rasteret_sql.read.plan import PlannedBand
+    from rasteret_sql.adapters.cubes import PlannedCube
+    from rasteret_sql.read.cube import CubeBand
 
 #: Name of the coordinate that holds the CRS, as rioxarray and odc-geo look for it.
 SPATIAL_REF = "spatial_ref"
+_DIMS = ("time", "y", "x")
 
 
-def to_xarray(
+def to_xarray(  # noqa: PLR0913 - keywords only
     index: Any,
     *,
     bands: Sequence[str] | None = None,
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
-    crs: str = "OGC:CRS84",
+    geometry_crs: str = "OGC:CRS84",
     datetime: str | None = None,
     level: int | None = None,
-    resolution: float | None = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    shape: tuple[int, int] | None = None,
+    transform: Any = None,
+    like: Any = None,
+    resampling: str | Mapping[str, str] = "nearest",
+    groupby: str | None = None,
+    mosaic: str = "first",
+    chunks: Any = None,
     mask_and_scale: bool = False,
+    on_error: str = "raise",
 ) -> xr.Dataset:
-    """Read an area into an `xarray.Dataset`, pixel for pixel as the files have it.
+    """Read an area into an `xarray.Dataset`.
 
-    All files must share one CRS and one pixel grid.
+    Where no grid is asked for, and all files share one CRS and one pixel grid, pixels are those of the files, bit for
+    bit. Bands of coarser pixels are then resampled to the grid of the finest. Files in several CRSs, or on grids that
+    are shifted by part of a pixel, want `crs` and `resolution`, or another way to say the grid.
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
         bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `crs`; only tiles that it touches are
-            read, and what lies outside them is masked.
-        bbox: (xmin, ymin, xmax, ymax) in `crs`.
-        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`. Its bounds are read; on the
+            grid of the files only tiles that it touches are, and what lies outside them is masked.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
+        geometry_crs: CRS of `geometry` and `bbox`, x before y; longitude and latitude by default.
         datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
-        level: 0 is full resolution, n the nth overview.
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        level: on the grid of the files: 0 is full resolution, n the nth overview.
+        crs: CRS of the grid.
+        resolution: size of the grid's pixels in units of its CRS, one number or (x, y). Their edges are multiples of
+            it, or lie where those of the files do, if these have one grid with pixels of that size and CRS.
+        shape: (height, width) of the grid, instead of `resolution`; or with `transform`.
+        transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to `crs`, or an `Affine`; with `shape`.
+        like: what has the grid: an xarray object, an odc-geo GeoBox, a rasterio profile.
+        resampling: "nearest", "bilinear", "cubic", "average", "mode", "min" or "max", as GDAL's warper has them, or a
+            mapping of bands to these, with "*" for all others. Pixels that are not valid never take part. The overview
+            is the coarsest whose pixels are not larger than those of the grid.
+        groupby: None for one slice of time per item; or what items of one slice have in common: "id", "time", "day"
+            (UTC), "solar_day" (of the mean solar time at the item's bbox), or a column of the index.
+        mosaic: which pixel of a slice is taken where its items overlap: "first" or "last" of the valid ones in the
+            order of the query (ORDER BY; of a table or file: by collection, time and id), or their "min", "max",
+            "mean", "median", or "count".
+        chunks: None to read at once; or sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, for Dask arrays
+            that are read when they are computed. {} is one chunk per slice and band.
         mask_and_scale: give floats, with NaN for pixels that are not valid, and scale and offset applied.
+        on_error: "raise", or "nodata" to fill what failed and list it in the attribute "failed". With `chunks` it is
+            logged instead.
 
     Returns:
-        One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, `item_id`
-        and `collection` along time, ordered by time, and `spatial_ref`. Pixels that are not valid hold the nodata
-        value, which is in `_FillValue`. Where a mask says more than nodata does, a boolean variable
-        "<band>_valid" has it.
+        One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, ordered by
+        time. Along time lie `item_id`, `collection`, and the properties that all items of each slice agree on; missing
+        numbers are NaN and missing texts "". `spatial_ref` has the CRS as CF and GDAL write it. Pixels that are not
+        valid hold the nodata value, which is in `_FillValue`: floats that have none get NaN. Where only a mask tells
+        them, a boolean variable "<band>_valid" has it, if any is not valid. Means and medians of integers are floats.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or the files do not share one grid.
+        InvalidArgumentError: an argument is wrong, or the files share no grid and none is asked for.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to read.
-        RasteretError: bytes could not be fetched or decoded.
+        RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
     """
     try:
         import xarray as xr
@@ -71,96 +103,112 @@ def to_xarray(
         ) from error
     from rasteret_sql.sql.readers import read_arguments
 
-    layout = GridLayout(plan_arrays(index, read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)))
-    shape = (len(layout.items), layout.height, layout.width)
-    pixels = [np.empty(shape, dtype) for dtype in layout.dtypes]
-    masks = [np.empty(shape, bool) for _ in layout.bands]
-    layout.read(pixels, masks)
+    failures = Failures.of(on_error)
+    planned = plan_cube(
+        index,
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+        with_properties=True,
+    )
+    coordinates = _coordinates(planned)
+    _check_names(planned.cube.bands, coordinates)
+    if chunks is None:
+        arrays = _read(planned, failures, mask_and_scale=mask_and_scale)
+    else:
+        from rasteret_sql.adapters.dask import lazy_arrays
 
-    dims = ("time", "y", "x")
+        arrays = lazy_arrays(planned.cube, chunks, on_error=on_error, mask_and_scale=mask_and_scale)
     variables: dict[str, Any] = {}
-    reserved = {"time", "y", "x", "item_id", "collection", SPATIAL_REF}
-    for number, (band, array, mask) in enumerate(zip(layout.bands, pixels, masks, strict=True)):
-        if band.name in reserved or f"{band.name}_valid" in {other.name for other in layout.bands}:
+    for band, (pixels, mask) in zip(planned.cube.bands, arrays, strict=True):
+        variables[band.name] = (_DIMS, pixels, _attributes(band, is_scaled=mask_and_scale))
+        if mask is not None:
+            variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF})
+    attributes = {"failed": failures.described()} if failures.found else {}
+    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+
+
+def _read(
+    planned: PlannedCube, failures: Failures, *, mask_and_scale: bool
+) -> list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]]:
+    """Read all of a cube; gives pixels and, where it is to be kept, the mask of each band."""
+    cube = planned.cube
+    shape = (cube.group_count, cube.box.height, cube.box.width)
+    pixels = [np.empty(shape, band.dtype) for band in cube.bands]
+    masks = [np.empty(shape, bool) if band.has_mask or mask_and_scale else None for band in cube.bands]
+    read_cube(cube, pixels, masks, on_failure=failures.add)
+    arrays: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = []
+    for band, array, mask in zip(cube.bands, pixels, masks, strict=True):
+        if not mask_and_scale:
+            arrays.append((array, None if mask is None or mask.all() else mask))
+            continue
+        assert mask is not None
+        arrays.append((scaled(array, mask, band), None))
+    return arrays
+
+
+def _check_names(bands: Sequence[CubeBand], coordinates: Mapping[str, Any]) -> None:
+    names = {band.name for band in bands}
+    for band in bands:
+        if band.name in coordinates or f"{band.name}_valid" in names:
             raise InvalidArgumentError(
                 f'bands: got "{band.name}", expected no name that a coordinate or a mask of the dataset has; '
                 "rename the asset in the query, or use to_numpy"
             )
-        scale, offset = layout.scaling(number)
-        if mask_and_scale:
-            variables[band.name] = (dims, _scaled(array, mask, scale, offset), _attributes(band))
-            continue
-        nodata = layout.nodata(number)
-        attributes = _attributes(band) | _packing(array.dtype, nodata, scale, offset)
-        variables[band.name] = (dims, array, attributes)
-        says_all = "_FillValue" in attributes and np.array_equal(mask, valid_pixels(array, nodata or 0.0))
-        if not says_all and not mask.all():
-            variables[f"{band.name}_valid"] = (dims, mask, {"grid_mapping": SPATIAL_REF})
-    dataset = xr.Dataset(variables, coords=_coordinates(layout))
-    return dataset.sortby("time") if len(layout.items) > 1 else dataset
 
 
-def _coordinates(layout: GridLayout) -> dict[str, Any]:
+def _coordinates(planned: PlannedCube) -> dict[str, Any]:
+    box = planned.cube.box
     coordinates: dict[str, Any] = {
-        "time": ("time", item_times(layout).astype("M8[ns]"), {"standard_name": "time", "axis": "T"}),
-        "item_id": ("time", np.array([item_id for _, item_id, _ in layout.items], object)),
-        "collection": ("time", np.array([collection for collection, _, _ in layout.items], object)),
+        "time": ("time", planned.times.astype("M8[ns]"), {"standard_name": "time", "axis": "T"}),
+        "item_id": ("time", np.array(planned.item_ids, object)),
+        "collection": ("time", np.array([collection or "" for collection in planned.collections], object)),
     }
+    if (planned.item_counts > 1).any():
+        coordinates["item_count"] = ("time", planned.item_counts)
     x_attributes: dict[str, Any] = {"axis": "X", "long_name": "x coordinate of the pixel's centre"}
     y_attributes: dict[str, Any] = {"axis": "Y", "long_name": "y coordinate of the pixel's centre"}
     reference: dict[str, Any] = {}
-    if layout.crs is not None:
+    if box.crs is not None:
         from pyproj import CRS
 
-        crs = CRS.from_user_input(layout.crs)
+        crs = CRS.from_user_input(box.crs)
         reference = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
         for axis in crs.cs_to_cf():
             {"X": x_attributes, "Y": y_attributes}.get(axis.get("axis", ""), {}).update(axis)
-    if layout.transform is not None:
-        x_size, _, x_off, _, y_size, y_off = layout.transform
-        reference["GeoTransform"] = " ".join(repr(value) for value in (x_off, x_size, 0.0, y_off, 0.0, y_size))
-    else:
-        x_size, x_off, y_size, y_off = 1.0, 0.0, 1.0, 0.0
-    coordinates["x"] = ("x", x_off + x_size * (np.arange(layout.width) + 0.5), x_attributes)
-    coordinates["y"] = ("y", y_off + y_size * (np.arange(layout.height) + 0.5), y_attributes)
+    if planned.has_transform:
+        a, b, c, d, e, f = box.transform
+        reference["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
+    coordinates["x"] = ("x", box.xs(), x_attributes)
+    coordinates["y"] = ("y", box.ys(), y_attributes)
     coordinates[SPATIAL_REF] = ((), 0, reference)
+    for name, column in planned.properties.items():
+        if name not in coordinates:
+            coordinates[name] = ("time", _coordinate(column))
     return coordinates
 
 
-def _attributes(band: PlannedBand) -> dict[str, Any]:
+def _coordinate(column: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[Any]:
+    """Give a property as an array that files can hold: NULL is NaN, NaT or ""."""
+    missing, values = np.ma.getmaskarray(column), np.ma.getdata(column)
+    if values.dtype.kind == "M":
+        return np.where(missing, np.datetime64("NaT", "ns"), values.astype("M8[ns]"))
+    if values.dtype.kind == "O":
+        return np.array(["" if absent else str(value) for absent, value in zip(missing, values, strict=True)], object)
+    if not missing.any():
+        return np.asarray(values)
+    return np.where(missing, np.nan, values.astype(np.float64))
+
+
+def _attributes(band: CubeBand, *, is_scaled: bool) -> dict[str, Any]:
+    """Give the CF attributes of a band: its unit, and what turns stored values into physical ones."""
     attributes: dict[str, Any] = {"grid_mapping": SPATIAL_REF}
     if band.unit:
         attributes["units"] = band.unit
+    if is_scaled:
+        return attributes
+    if (band.nodata is not None and band.fill == band.nodata) or (band.nodata is not None and np.isnan(band.nodata)):
+        attributes["_FillValue"] = band.fill
+    if band.scale not in {None, 1.0} or band.offset not in {None, 0.0}:
+        attributes["scale_factor"] = 1.0 if band.scale is None else band.scale
+        attributes["add_offset"] = 0.0 if band.offset is None else band.offset
     return attributes
-
-
-def _packing(dtype: np.dtype[Any], nodata: float | None, scale: float | None, offset: float | None) -> dict[str, Any]:
-    """Give the CF attributes that turn stored values into physical ones."""
-    attributes: dict[str, Any] = {}
-    if nodata is not None and _holds(dtype, nodata):
-        attributes["_FillValue"] = dtype.type(nodata)
-    if scale not in {None, 1.0} or offset not in {None, 0.0}:
-        attributes["scale_factor"] = 1.0 if scale is None else scale
-        attributes["add_offset"] = 0.0 if offset is None else offset
-    return attributes
-
-
-def _holds(dtype: np.dtype[Any], nodata: float) -> bool:
-    if dtype.kind not in "iu":
-        return True
-    limits = np.iinfo(dtype)
-    return bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
-
-
-def _scaled(
-    pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], scale: float | None, offset: float | None
-) -> npt.NDArray[Any]:
-    """Give physical values as the smallest float type that holds the stored ones exactly."""
-    dtype = np.result_type(pixels.dtype, np.float32)
-    values = pixels.astype(dtype)
-    if scale is not None:
-        values *= dtype.type(scale)
-    if offset is not None:
-        values += dtype.type(offset)
-    values[~mask] = np.nan
-    return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,11 @@ from rasteret_sql.index.sqlfiles import sql_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import duckdb
     import pyarrow as pa
 
+#: A column of the table; the fields of structs are indented further.
+_COLUMN = re.compile(r"^ {4}(\w+) ", re.MULTILINE)
 #: Changes when an older reader would misread the index.
 SCHEMA_VERSION = 2
 #: Every key that we write into the Parquet metadata begins with this; `geo` is the other one.
@@ -48,10 +52,19 @@ def index_schema() -> pa.Schema:
     return pa.schema([field.with_type(utc) if pa.types.is_timestamp(field.type) else field for field in table.schema])
 
 
+def column_types(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Names and DuckDB types of the columns that every index has, in order."""
+    schema = sql_file("schema/asset_index.sql")
+    con.execute(schema.replace("CREATE TABLE asset_index", "CREATE TEMP TABLE _rst_asset_index", 1))
+    rows = con.execute("DESCRIBE temp.main._rst_asset_index").fetchall()
+    con.execute("DROP TABLE temp.main._rst_asset_index")
+    return {row[0]: row[1] for row in rows}
+
+
 @cache
 def index_columns() -> frozenset[str]:
     """Names of the columns that every index has."""
-    return frozenset(index_schema().names)
+    return frozenset(_COLUMN.findall(sql_file("schema/asset_index.sql")))
 
 
 def geo_metadata(bounds: Sequence[float] | None) -> str:

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rasteret_sql.errors import RangeError
+from rasteret_sql.errors import RangeError, RasteretError
 from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
@@ -131,8 +131,19 @@ class Engine:
         await _pool().run(work)
 
 
-async def run_all(requests: Sequence[Request], handle: Callable[[Piece, Encoded], None], options: ReadOptions) -> None:
-    """Fetch and decode all requests, in any order; the first error cancels the rest.
+async def run_all(
+    requests: Sequence[Request],
+    handle: Callable[[Piece, Encoded], None],
+    options: ReadOptions,
+    on_failure: Callable[[Request, RasteretError], None] | None = None,
+) -> None:
+    """Fetch and decode all requests, in any order.
+
+    Args:
+        requests: what is fetched.
+        handle: called in a thread with each tile and its bytes.
+        options: bounds of the read.
+        on_failure: told of each request that failed. Without it the first error cancels the rest.
 
     Raises:
         RasteretError: some bytes could not be fetched, or some tile could not be decoded.
@@ -143,6 +154,10 @@ async def run_all(requests: Sequence[Request], handle: Callable[[Piece, Encoded]
     async def one(request: Request) -> None:
         try:
             await engine.run(request)
+        except RasteretError as error:
+            if on_failure is None:
+                raise
+            on_failure(request, error)
         finally:
             budget.release(request.nbytes)
 

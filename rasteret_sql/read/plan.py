@@ -76,6 +76,11 @@ class PlannedAsset:
     row_end: int
     col_end: int
 
+    @property
+    def dtype(self) -> str:
+        """The numpy name of decoded samples."""
+        return self.format.dtype
+
     def describe_tile(self, tile_row: int, tile_col: int) -> str:
         """Name one of its tiles in a message."""
         return f'tile (row {tile_row}, col {tile_col}), level {self.level}, asset "{self.asset}" of item {self.item_id}'

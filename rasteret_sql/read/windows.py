@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.errors import RasteretError
 from rasteret_sql.io import loop
 from rasteret_sql.read.engine import ReadOptions, run_all
 from rasteret_sql.read.requests import plan_requests
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from rasteret_sql.read.plan import TilePlan
+    from rasteret_sql.read.plan import PlannedAsset, TilePlan
     from rasteret_sql.read.requests import Encoded, Piece
+
+    OnFailure = Callable[[PlannedAsset, RasteretError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,13 @@ class Target:
 
     Attributes:
         pixels: array (height, width) of the dtype of the asset; any strides.
-        mask: booleans of the same shape, True means valid.
+        mask: booleans of the same shape, True means valid; None where nobody wants to know.
         row_off, col_off: pixel of the asset's level that lies at `pixels[0, 0]`; may be negative.
         fill: value for pixels that no tile covers; they are False in the mask.
     """
 
     pixels: npt.NDArray[Any]
-    mask: npt.NDArray[np.bool_]
+    mask: npt.NDArray[np.bool_] | None
     row_off: int
     col_off: int
     fill: Any
@@ -60,6 +63,7 @@ class WindowReader:
         self._plan = plan
         self._targets = [targets[number] for number in target_of.tolist()]
         self._tiles = TileReader(plan)
+        self._failed: set[int] = set()
         self._row_off, self._row_first, self._row_end = _spans(
             plan.tile_row,
             np.array([asset.format.tile_height for asset in plan.assets], np.int64)[plan.asset_no],
@@ -76,16 +80,38 @@ class WindowReader:
         )
         self._fill(targets, target_of)
 
-    def read(self, options: ReadOptions | None = None) -> None:
+    def read(self, options: ReadOptions | None = None, on_failure: OnFailure | None = None) -> None:
         """Fetch and decode everything.
 
+        Args:
+            options: bounds of the read.
+            on_failure: told of each file and error, in any thread, while the pixels that it is about are filled and
+                become False in the mask. Without it the first error ends the read.
+
         Raises:
-            RasteretError: a tile could not be fetched or decoded.
+            RasteretError: a tile could not be fetched or decoded, and there is no `on_failure`.
         """
         requests = plan_requests(self._plan, pixels=True, mask=True)
         for row in np.flatnonzero(self._plan.tile_byte_count == 0).tolist():
             self._fill_sparse(row)
-        loop.run(run_all(requests, self._handle, options or ReadOptions()))
+        options = options or ReadOptions()
+        if on_failure is None:
+            loop.run(run_all(requests, self._handle, options))
+            return
+
+        def failed(pieces: Sequence[Piece], error: RasteretError) -> None:
+            for piece in pieces:
+                for row in piece.rows:
+                    self._fill_failed(row)
+            on_failure(self._plan.assets[pieces[0].asset_no], error)
+
+        def handle(piece: Piece, encoded: Encoded) -> None:
+            try:
+                self._handle(piece, encoded)
+            except RasteretError as error:
+                failed([piece], error)
+
+        loop.run(run_all(requests, handle, options, lambda request, error: failed(request.pieces, error)))
 
     def _handle(self, piece: Piece, encoded: Encoded) -> None:
         if piece.kind == "mask":
@@ -128,10 +154,11 @@ class WindowReader:
         self._mark_valid(row, overlap, band, alpha)
 
     def _mark_valid(self, row: int, overlap: _Overlap, band: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> None:
-        if self._plan.mask_tiles[row] is not None:
+        whole = self._targets[row].mask
+        if self._plan.mask_tiles[row] is not None or whole is None:
             return
         kind = self._plan.mask_kind[row]
-        mask = self._targets[row].mask[overlap.target]
+        mask = whole[overlap.target]
         if kind is None:
             mask[...] = True
         elif kind == "nodata":
@@ -141,11 +168,12 @@ class WindowReader:
 
     def _place_mask(self, row: int, piece: Piece, valid: npt.NDArray[np.bool_]) -> None:
         overlap = self._overlap(row)
-        if overlap is None:
+        whole = self._targets[row].mask
+        if overlap is None or whole is None or row in self._failed:
             return
         assert piece.mask_tile is not None
         rows, cols = overlap.tile
-        mask = self._targets[row].mask[overlap.target]
+        mask = whole[overlap.target]
         self._tiles.place_mask(row, piece.mask_tile, valid, mask, rows.start, cols.start)
 
     def _fill_sparse(self, row: int) -> None:
@@ -160,6 +188,17 @@ class WindowReader:
         if self._plan.mask_kind[row] != "alpha":
             self._mark_valid(row, overlap, pixels, pixels)
 
+    def _fill_failed(self, row: int) -> None:
+        """Fill the pixels of a row whose image or mask tile failed; of one with both, whichever comes last."""
+        self._failed.add(row)
+        overlap = self._overlap(row)
+        if overlap is None:
+            return
+        target = self._targets[row]
+        target.pixels[overlap.target] = target.fill
+        if target.mask is not None:
+            target.mask[overlap.target] = False
+
     def _fill(self, targets: Sequence[Target], target_of: npt.NDArray[np.int64]) -> None:
         """Fill the targets that tiles leave gaps in. To touch the others twice would cost as much as to decode them."""
         sizes = np.maximum(self._row_end - self._row_first, 0) * np.maximum(self._col_end - self._col_first, 0)
@@ -170,7 +209,8 @@ class WindowReader:
         for number, target in enumerate(targets):
             if has_gaps[number] or covered[number] < target.pixels.size:
                 target.pixels[...] = target.fill
-                target.mask[...] = False
+                if target.mask is not None:
+                    target.mask[...] = False
 
     def _overlap(self, row: int) -> _Overlap | None:
         rows = slice(int(self._row_first[row]), int(self._row_end[row]))

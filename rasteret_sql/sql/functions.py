@@ -35,6 +35,7 @@ _WIDE_DEGREES = 30
 _EVERYWHERE = {"xmin": -1e30, "ymin": -1e30, "xmax": 1e30, "ymax": 1e30}
 #: Degrees or metres are cut into so many steps along the longest side of a geometry before it is reprojected.
 _STEPS = 100
+_HALF_TURN = 180.0
 _proj_thread: list[ThreadPoolExecutor] = []
 _HEX_WKB = re.compile(r"(?:[0-9A-Fa-f]{2}){5,}")
 _BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
@@ -45,6 +46,7 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
     text = "VARCHAR"
     signatures: list[tuple[str, Callable[..., Any], list[Any], str]] = [
         ("_rstpy_project", project, [_BOUNDS, text, text], _BOUNDS),
+        ("_rstpy_pixel_size", pixel_size, ["DOUBLE", text, text, _BOUNDS, text], "DOUBLE"),
         ("_rstpy_geometry_parts", geometry_parts, [text, text], _BOUNDS),
         ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
     ]
@@ -101,6 +103,81 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
             xmin = -180.0
         projected.append({"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax})
     return projected
+
+
+def pixel_size(size: float, from_crs: str, to_crs: str, area: Sequence[Bounds], area_crs: str) -> float:
+    """Give the size of a pixel in the units of another CRS, at the middle of an area.
+
+    Args:
+        size: width and height of the pixel, in units of `from_crs`.
+        from_crs, to_crs: authority codes or WKT2.
+        area: bounds in `area_crs`.
+        area_crs: its CRS.
+
+    Raises:
+        InvalidArgumentError: a CRS is not known, or the middle of the area is not in the domain of one.
+    """
+    to_source = _transformer(area_crs, from_crs)
+    transformer = _transformer(from_crs, to_crs)
+    part = area[0]
+    x, y = to_source.transform((part["xmin"] + part["xmax"]) / 2, (part["ymin"] + part["ymax"]) / 2)
+    xs, ys = transformer.transform([x - size / 2, x + size / 2, x, x], [y, y, y - size / 2, y + size / 2])
+    across = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
+    down = math.hypot(xs[3] - xs[2], ys[3] - ys[2])
+    if not math.isfinite(across + down) or not across or not down:
+        raise InvalidArgumentError(
+            f"resolution: the middle of the area ({area_crs}) cannot be projected to {_shortened(to_crs)}, the CRS of "
+            "some rasters, so that no level of them can be chosen; leave them out, or give level instead"
+        )
+    return min(across, down)
+
+
+@in_proj_thread
+def area_bounds(
+    geometry: str | None, bbox: Sequence[float] | None, crs: str, to_crs: str
+) -> tuple[float, float, float, float]:
+    """Give the bounds of an area in another CRS, with curved edges held.
+
+    Args:
+        geometry: the area as `geometry_parts` takes it, or None.
+        bbox: or else its (xmin, ymin, xmax, ymax); longitudes may run over the antimeridian.
+        crs: CRS of the area.
+        to_crs: CRS of the bounds. Longitudes of an area over the antimeridian go on beyond 180.
+
+    Raises:
+        InvalidArgumentError: a CRS is not known, or the area cannot be projected.
+    """
+    to_lonlat = _crs(to_crs).is_geographic
+    if geometry is not None:
+        projected = _projected(geometry, crs, to_crs)
+        xmin, ymin, xmax, ymax = projected.bounds
+        if to_lonlat and xmax - xmin > _HALF_TURN:
+            import shapely
+
+            turned = shapely.transform(projected, lambda xy: xy + [[360.0, 0.0]] * (xy[:, :1] < 0))
+            if turned.bounds[2] - turned.bounds[0] < xmax - xmin:
+                xmin, ymin, xmax, ymax = turned.bounds
+    else:
+        assert bbox is not None
+        xmin, ymin, xmax, ymax = bbox
+        if xmin > xmax and _crs(crs).is_geographic:
+            xmax += 360.0
+        if not xmin <= xmax or not ymin <= ymax:
+            raise InvalidArgumentError(
+                f"bbox: got {list(bbox)}, expected (xmin, ymin, xmax, ymax), each minimum below its maximum"
+            )
+        if crs != to_crs:
+            xmin, ymin, xmax, ymax = _transformer(crs, to_crs).transform_bounds(
+                xmin, ymin, xmax, ymax, densify_pts=_STEPS, errcheck=False
+            )
+            if to_lonlat and xmin > xmax:
+                xmax += 360.0
+    if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
+        raise InvalidArgumentError(
+            f"area: it cannot be projected from {_shortened(crs)} to {_shortened(to_crs)}; expected one inside the "
+            "area of use of both, check geometry_crs and the order (x, y)"
+        )
+    return xmin, ymin, xmax, ymax
 
 
 def geometry_parts(text: str, crs: str) -> list[Bounds]:

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.errors import (
+    AssetNotFoundError,
+    EmptyReadError,
+    InvalidArgumentError,
+    InvalidIndexError,
+    RasteretError,
+)
+from rasteret_sql.index.folders import index_files, index_reader, is_many, require_version
+from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
 from rasteret_sql.sql.catalog import CATALOG, make_public
+from rasteret_sql.sql.properties import read_properties
 from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from rasteret_sql.read.stream import OnError
+    from rasteret_sql.sql.properties import AssetProperties
 
 _QUERY = re.compile(
     r"(?:\s|--[^\n]*\n)*(?:(?:FROM|SELECT|WITH|VALUES|TABLE|PIVOT|UNPIVOT)[\s('\"]|\(\s*(?:FROM|SELECT|WITH)\s)",
@@ -36,6 +46,7 @@ _PASSED = (
     "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], "
     "crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
 )
+_PLANNED = f"{_PASSED[:-1]}, resolution_crs := $resolution_crs::VARCHAR, margin := $margin::DOUBLE)"
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
 #: What _rst_asset_plan reads of an index.
 INDEX_COLUMNS = (
@@ -57,6 +68,10 @@ class ReadArguments:
         datetime: STAC's forms, or None.
         level: 0 is full resolution; None leaves it to `resolution`.
         resolution: largest pixel size, in units of the raster's CRS, or None.
+        resolution_crs: whose units `resolution` has instead, or None.
+        margin: so many pixels beside the area are read too: pixels of the level, or of `resolution` where those are
+            larger.
+        is_ordered: whether the order of the index's rows means something, as in the result of a query.
     """
 
     index: str
@@ -67,28 +82,40 @@ class ReadArguments:
     datetime: str | None = None
     level: int | None = None
     resolution: float | None = None
+    resolution_crs: str | None = None
+    margin: float | None = None
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTiles:
-    """A plan, and the rows of `read_tiles` without their pixels where those were asked for.
+    """A plan, and what else was asked for.
 
     Attributes:
         plan: the tiles.
-        rows: a `pyarrow.Table` with as many rows, or None.
+        rows: the rows of `read_tiles` without their pixels, a `pyarrow.Table` with as many rows; or None.
+        properties: what the index says of each asset of the plan beside what a read needs; or None.
     """
 
     plan: TilePlan
-    rows: Any
+    rows: Any = None
+    properties: AssetProperties | None = None
 
 
-def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, with_rows: bool = False) -> PlannedTiles:
+def plan_tiles(
+    cursor: duckdb.DuckDBPyConnection,
+    arguments: ReadArguments,
+    *,
+    with_rows: bool = False,
+    with_properties: bool = False,
+) -> PlannedTiles:
     """Plan a read with the SQL of `sql/macros`.
 
     Args:
         cursor: a connection of its own, which gets temporary tables.
         arguments: what was asked.
         with_rows: whether the rows of `read_tiles` are wanted too.
+        with_properties: whether the properties of the items are.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
@@ -100,8 +127,8 @@ def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, w
     name = _named_index(cursor, arguments.index)
     try:
         cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE planned_assets AS FROM {CATALOG}.main._rst_asset_plan{_PASSED}",
-            _parameters(arguments, name),
+            f"CREATE OR REPLACE TEMP TABLE planned_assets AS FROM {CATALOG}.main._rst_asset_plan{_PLANNED}",
+            _parameters(arguments, name) | {"resolution_crs": arguments.resolution_crs, "margin": arguments.margin},
         )
         cursor.execute(
             "CREATE OR REPLACE TEMP TABLE planned_tiles AS "
@@ -114,11 +141,12 @@ def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, w
         rows = None
         if with_rows:
             rows = cursor.sql(f"FROM {CATALOG}.main._rst_tile_rows('planned_assets', 'planned_tiles')").to_arrow_table()
+        properties = read_properties(cursor, name, is_ordered=arguments.is_ordered) if with_properties else None
         if not assets and _is_outside(cursor, arguments, name):
             raise _outside(arguments)
     except duckdb.Error as error:
         raise _explained(cursor, arguments.index, name, error) from error
-    return PlannedTiles(plan, rows)
+    return PlannedTiles(plan, rows, properties)
 
 
 def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> Any:
@@ -188,7 +216,9 @@ def _outside(arguments: ReadArguments) -> EmptyReadError:
 
 
 def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
-    """Give a name for an index that query_table takes: a query gets a temporary view."""
+    """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
+    if not is_query(index) and is_many(index) and not _is_table(cursor, index):
+        return _view_of_files(cursor, index)
     if not is_query(index):
         # duckdb 1.5 takes dots in a path for those between catalog, schema and table where it is not quoted.
         return quote_identifier(index) if _PATH.search(index) and '"' not in index else index
@@ -204,6 +234,38 @@ def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {index.strip().rstrip(';')}")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: the query {_shortened(index)} does not run: {message_of(error)}") from error
+    return "planned_index"
+
+
+def _is_table(cursor: duckdb.DuckDBPyConnection, index: str) -> bool:
+    """Whether there is a table or view of the name that a folder has too."""
+    import duckdb
+
+    if _PATH.search(index):
+        return False
+    try:
+        cursor.execute("SELECT 1 FROM (DESCRIBE FROM query_table($1))", [index])
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _view_of_files(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+    """Make a view of a folder or a glob; hrefs that are relative are led by the folder of their file."""
+    import duckdb
+
+    try:
+        files = [index] if is_url(index) else index_files(index)
+        if not is_url(index):
+            require_version(cursor, files)
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS FROM {index_reader(files)}")
+    except AssetNotFoundError as error:
+        raise InvalidIndexError(f"index: {error}") from error
+    except duckdb.Error as error:
+        raise InvalidIndexError(
+            f"index: {_shortened(index)} cannot be read as one index: {message_of(error)}; expected files made by "
+            "rasteret_sql.build_index or `rasteret-sql build`"
+        ) from error
     return "planned_index"
 
 

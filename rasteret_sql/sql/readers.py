@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.index.folders import index_files, is_many
+from rasteret_sql.index.schema import index_columns
+from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import fork
 from rasteret_sql.sql.planning import (
     INDEX_COLUMNS,
@@ -113,13 +116,16 @@ def explain(
         return explain_read(cursor, _shown(cursor, index, arguments))
 
 
-def plan_index(index: Any, arguments: ReadArguments, *, with_rows: bool = False) -> PlannedTiles:
+def plan_index(
+    index: Any, arguments: ReadArguments, *, with_rows: bool = False, with_properties: bool = False
+) -> PlannedTiles:
     """Plan a read of any rows of an index.
 
     Args:
         index: as for `read_tiles`.
         arguments: what is asked; its `index` is not looked at.
         with_rows: whether the rows of `read_tiles` are wanted too.
+        with_properties: whether the properties of the items are.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
@@ -127,7 +133,8 @@ def plan_index(index: Any, arguments: ReadArguments, *, with_rows: bool = False)
         EmptyReadError: the area touches no asset.
     """
     with planning_cursor(index) as cursor:
-        return plan_tiles(cursor, _shown(cursor, index, arguments), with_rows=with_rows)
+        arguments = _shown(cursor, index, arguments, with_properties=with_properties)
+        return plan_tiles(cursor, arguments, with_rows=with_rows, with_properties=with_properties)
 
 
 def read_arguments(
@@ -219,7 +226,9 @@ def planning_cursor(index: Any = None) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor.close()
 
 
-def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments) -> ReadArguments:
+def _shown(
+    cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments, *, with_properties: bool = False
+) -> ReadArguments:
     """Show the rows of an index to the planner and give the arguments that name them."""
     from dataclasses import replace
 
@@ -227,8 +236,8 @@ def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArgumen
         index = os.fspath(index)
     if isinstance(index, str):
         _check_local(index)
-        return replace(arguments, index=index)
-    rows = _arrow(index)
+        return replace(arguments, index=index, is_ordered=is_query(index))
+    rows = _arrow(index, with_properties=with_properties)
     missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
     if "pixels" in rows.schema.names and missing:
         raise InvalidIndexError(
@@ -240,7 +249,7 @@ def _shown(cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArgumen
             "made by rasteret_sql.build_index or `rasteret-sql build`, with all their columns"
         )
     cursor.register(_ROWS, rows)
-    return replace(arguments, index=_ROWS)
+    return replace(arguments, index=_ROWS, is_ordered=True)
 
 
 def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
@@ -256,6 +265,7 @@ def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
         return
     try:
         # The files of an index on a server are likely to be on one too; to look would cost it further requests.
+        index = index_files(index)[0] if is_many(index) and "://" not in index else index
         addresses = (
             [(index,)]
             if "://" in index
@@ -271,10 +281,6 @@ def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
 def _check_local(index: str) -> None:
     if is_query(index) or "://" in index or any(sign in index for sign in "*?["):
         return
-    if os.path.isdir(index):  # noqa: PTH112
-        raise InvalidIndexError(
-            f"index: {index!r} is a folder, expected a Parquet file; for a folder of them give {index!r} + '/*.parquet'"
-        )
     if not os.path.exists(index):  # noqa: PTH110
         raise InvalidIndexError(
             f"index: {index!r} does not exist; expected the path, glob or URL of an index, or a query. Build one with "
@@ -282,14 +288,16 @@ def _check_local(index: str) -> None:
         )
 
 
-def _arrow(index: Any) -> pa.Table:
+def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     import duckdb
     import pyarrow as pa
 
     if isinstance(index, duckdb.DuckDBPyRelation):
         known = [column for column in INDEX_COLUMNS if column in index.columns]
+        if with_properties:
+            known += [column for column in index.columns if column not in index_columns()]
         try:
-            return index.project(", ".join(f'"{column}"' for column in known) or "*").to_arrow_table()
+            return index.project(", ".join(map(quote_identifier, known)) or "*").to_arrow_table()
         except duckdb.Error as error:
             raise InvalidIndexError(f"index: the query does not run: {error}") from error
     if isinstance(index, pa.Table):

@@ -11,7 +11,9 @@ CREATE OR REPLACE MACRO _rst_asset_plan(
     crs := 'OGC:CRS84',
     datetime := NULL,
     level := NULL,
-    resolution := NULL
+    resolution := NULL,
+    resolution_crs := NULL,    -- whose units resolution has; NULL: those of each raster
+    margin := NULL             -- pixels beside the area that are read too: of the level, or of resolution where those are larger
 ) AS TABLE
 WITH
 rst_plan_arguments AS MATERIALIZED (
@@ -37,7 +39,7 @@ rst_plan_arguments AS MATERIALIZED (
 ),
 candidates AS (
     SELECT
-        i.collection,
+        i.collection::VARCHAR AS collection,    -- folders called collection=2024 make numbers of it
         i.item_id,
         i.asset,
         i.datetime,
@@ -51,7 +53,7 @@ candidates AS (
         i.dtype,
         i.bands,
         i.levels
-    FROM query_table(index) AS i, rst_plan_arguments AS a
+    FROM query_table(_rst_index_table(index)) AS i, rst_plan_arguments AS a
     WHERE a.is_valid
         -- Row groups are pruned by these; a bbox of the index lies within -180 to 180 degrees. What is exact follows.
         AND (i.bbox.ymin IS NULL OR i.bbox.ymin <= _rst_reach(
@@ -213,7 +215,11 @@ chosen_bands AS (
 projected AS (
     SELECT
         code,
-        CASE WHEN code IS NOT NULL AND a.area IS NOT NULL THEN _rst_project(a.area, crs, code) END AS area
+        CASE WHEN code IS NOT NULL AND a.area IS NOT NULL THEN _rst_project(a.area, crs, code) END AS area,
+        CASE
+            WHEN resolution_crs IS NULL OR code IS NULL OR upper(code) = upper(resolution_crs) THEN resolution::DOUBLE
+            ELSE _rstpy_pixel_size(resolution::DOUBLE, resolution_crs, code, a.area, crs)
+        END AS pixel_size
     FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), rst_plan_arguments AS a
 ),
 levelled AS (
@@ -241,6 +247,7 @@ levelled AS (
             WHEN c.dtype IN ('uint8', 'uint16') AND len(c.bands) IN (2, 4) AND c.bands[-1].is_alpha THEN len(c.bands)
         END AS alpha_band,
         p.area,
+        p.pixel_size,
         CASE
             WHEN level IS NULL AND resolution IS NULL THEN 0
             WHEN level < len(c.levels) THEN level
@@ -251,7 +258,7 @@ levelled AS (
                 THEN error('resolution: asset ''' || c.asset || ''' of item ''' || c.item_id || ''' has no transform, so '
                     || 'its pixel size is not known; give level := instead')
             ELSE coalesce(list_max(list_filter(range(len(c.levels)), lambda n:
-                abs(c.transform[1]) * c.levels[1].width / c.levels[n + 1].width <= resolution * 1.000001
+                abs(c.transform[1]) * c.levels[1].width / c.levels[n + 1].width <= p.pixel_size * 1.000001
             )), 0)
         END::INTEGER AS level,
         c.levels
@@ -297,19 +304,33 @@ parted AS (
                 }),
                 lambda part: part.xmax > 0 AND part.xmin < s.image.width AND part.ymax > 0 AND part.ymin < s.image.height
             )
-        END AS pixel_parts
+        END AS touched_parts,
+        CASE
+            WHEN margin IS NULL THEN 0
+            ELSE ceil(margin * greatest(1, coalesce(s.pixel_size / abs(s.transform[1]), 1)))
+        END AS beside
     FROM sized AS s
 ),
 windowed AS (
     SELECT
-        p.*,
+        p.* EXCLUDE (touched_parts, beside, pixel_size),
         {
             'xmin': list_min(list_transform(p.pixel_parts, lambda part: part.xmin)),
             'ymin': list_min(list_transform(p.pixel_parts, lambda part: part.ymin)),
             'xmax': list_max(list_transform(p.pixel_parts, lambda part: part.xmax)),
             'ymax': list_max(list_transform(p.pixel_parts, lambda part: part.ymax))
         } AS pixels
-    FROM parted AS p
+    FROM (
+        SELECT
+            *,
+            list_transform(touched_parts, lambda part: {
+                'xmin': part.xmin - beside,
+                'ymin': part.ymin - beside,
+                'xmax': part.xmax + beside,
+                'ymax': part.ymax + beside
+            }) AS pixel_parts
+        FROM parted
+    ) AS p
 )
 SELECT
     row_number() OVER (ORDER BY w.collection, w.datetime, w.item_id, w.asset, w.href) - 1 AS asset_no,

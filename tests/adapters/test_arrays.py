@@ -84,11 +84,9 @@ def test_files_that_share_no_grid_are_refused_with_the_remedy(tmp_path: Path) ->
     _write(tmp_path, "c_red", transform=(10.0, 0.0, 600_005.0, 0.0, -10.0, 1_400_000.0))
     index = _index(tmp_path, [("a", "red", 1), ("a", "swir", 1), ("b", "red", 2), ("c", "red", 3)])
     for read in (rs.to_numpy, rs.to_xarray):
-        with pytest.raises(InvalidArgumentError, match=r"pixels of 10 x 10 .*20 x 20.*resolution=20"):
-            read(index, datetime="2024-01-01")
         with pytest.raises(InvalidArgumentError, match=r"in EPSG:32643 and .*in EPSG:32644, expected one CRS"):
             read(index, bands=["red"], datetime="2024-01-01/2024-01-02")
-        with pytest.raises(InvalidArgumentError, match=r"lie 0.5000 columns and 0.0000 rows beside"):
+        with pytest.raises(InvalidArgumentError, match=r"lie 0.5000 columns and 0.0000 rows beside.*resolution=10"):
             read(f"FROM '{index}' WHERE item_id IN ('a', 'c')", bands=["red"])
     both = rs.to_numpy(index, datetime="2024-01-01", resolution=20, bands=["red", "swir"])
     assert both.shape == (1, 2, 48, 64)
@@ -108,7 +106,7 @@ def test_two_files_under_one_key_are_an_error_that_names_both(tmp_path: Path) ->
 def test_xarray_has_cf_coordinates_that_rioxarray_takes(tmp_path: Path) -> None:
     data = {name: _write(tmp_path, name, size=(96, 128)) for name in ("b_red", "a_red")}
     index = _index(tmp_path, [("b", "red", 2), ("a", "red", 1)])
-    dataset = rs.to_xarray(index, bbox=(600_100, 1_399_200, 600_900, 1_399_900), crs="EPSG:32643")
+    dataset = rs.to_xarray(index, bbox=(600_100, 1_399_200, 600_900, 1_399_900), geometry_crs="EPSG:32643")
     assert dict(dataset.sizes) == {"time": 2, "y": 70, "x": 80}
     assert dataset.item_id.values.tolist() == ["a", "b"]
     assert dataset.red.dtype == np.uint16

@@ -161,7 +161,11 @@ def test_one_of_two_connections_may_be_closed(tmp_path: Path, collection: Collec
         "print(open_.execute(f\"SELECT sum(rst_to_list(pixels, dtype)[1]) > 0 FROM read_tiles('{index}')\").fetchall())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["[(3,)]", "[(True,)]"]), done.stderr
+    # On a slow machine DuckDB draws its progress bar there too.
+    assert (done.returncode, [line for line in done.stdout.split("\n") if line.startswith("[")]) == (
+        0,
+        ["[(3,)]", "[(True,)]"],
+    ), done.stderr
 
 
 def test_the_default_connection_works_through_the_module(collection: Collection) -> None:

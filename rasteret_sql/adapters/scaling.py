@@ -1,0 +1,24 @@
+"""Stored values to physical ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from rasteret_sql.read.cube import CubeBand
+
+
+def scaled(pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], band: CubeBand) -> npt.NDArray[Any]:
+    """Give physical values as the smallest float type that holds the stored ones exactly, NaN where not valid."""
+    dtype = np.result_type(pixels.dtype, np.float32)
+    values = pixels.astype(dtype)
+    if band.scale is not None:
+        values *= dtype.type(band.scale)
+    if band.offset is not None:
+        values += dtype.type(band.offset)
+    values[~mask] = np.nan
+    return values

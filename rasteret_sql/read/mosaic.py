@@ -1,0 +1,112 @@
+"""Several readings of the same pixels made one: what overlaps in a group of items, with nodata falling through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+#: How pixels of several items become one. The order is that of the query.
+MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
+#: Those that give floats whatever the files hold.
+FLOATING = frozenset({"mean", "median"})
+
+
+def mosaic_dtype(mosaic: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the dtype of a mosaic of arrays of a dtype."""
+    if mosaic == "count":
+        return np.dtype(np.uint16)
+    if mosaic in FLOATING and dtype.kind in "iu":
+        return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+    return dtype
+
+
+class Mosaic:
+    """One array that readings are put into, in order.
+
+    Args:
+        kind: one of `MOSAICS`.
+        pixels: where the result goes, shape (height, width); of `mosaic_dtype`.
+        mask: where its validity goes, of the same shape.
+        fill: what pixels hold that no reading has.
+    """
+
+    def __init__(self, kind: str, pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], fill: Any) -> None:
+        self._kind = kind
+        self._pixels, self._mask = pixels, mask
+        pixels[...] = fill
+        mask[...] = False
+        # Sums of float32 would depend on the order of the items.
+        self._sum = np.zeros(pixels.shape, np.result_type(pixels.dtype, np.float64)) if kind == "mean" else None
+        self._count = np.zeros(pixels.shape, np.uint32) if kind in {"mean", "count"} else None
+
+    def add(
+        self,
+        place: tuple[slice, slice],
+        readings: Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]],
+    ) -> None:
+        """Put readings of one part of the array in; threads may do so for parts that do not overlap.
+
+        Args:
+            place: the part.
+            readings: pixels and validity, in order. "median" wants all that there are of a part at once.
+        """
+        if self._kind == "median":
+            self._add_median(place, readings)
+            return
+        for pixels, valid in readings:
+            self._add(place, pixels, valid)
+
+    def finish(self, rows: slice) -> None:
+        """Make the result of some rows, once everything is in."""
+        if self._count is None:
+            return
+        count = self._count[rows]
+        if self._sum is not None:
+            valid = count > 0
+            self._pixels[rows][valid] = self._sum[rows][valid] / count[valid]
+            self._mask[rows] = valid
+            return
+        self._pixels[rows] = np.minimum(count, np.iinfo(self._pixels.dtype).max)
+        self._mask[rows] = True
+
+    def _add(self, place: tuple[slice, slice], pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> None:
+        if self._count is not None:
+            self._count[place] += valid
+            if self._sum is not None:
+                self._sum[place] += np.where(valid, pixels, 0)
+            return
+        out, mask = self._pixels[place], self._mask[place]
+        if self._kind == "first":
+            taken = valid & ~mask
+        elif self._kind == "last":
+            taken = valid
+        else:
+            better = pixels < out if self._kind == "min" else pixels > out
+            taken = valid & (better | ~mask)
+        np.copyto(out, pixels, where=taken)
+        mask |= valid
+
+    def _add_median(
+        self, place: tuple[slice, slice], readings: Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]
+    ) -> None:
+        if not readings:
+            return
+        stack = np.stack([pixels for pixels, _ in readings]).astype(self._pixels.dtype, copy=False)
+        valid = np.stack([mask for _, mask in readings])
+        count = valid.sum(axis=0)
+        # Sorting puts what is not valid behind everything else; NaN goes there by itself.
+        behind = np.where(valid, stack, np.array(np.nan, stack.dtype))
+        behind.sort(axis=0)
+        lower = np.take_along_axis(behind, np.maximum(count - 1, 0)[np.newaxis] // 2, 0)[0]
+        upper = np.take_along_axis(behind, (count // 2)[np.newaxis].clip(0, len(readings) - 1), 0)[0]
+        some = count > 0
+        out = self._pixels[place]
+        middle = (lower.astype(np.result_type(lower, np.float64)) + upper) / 2
+        np.copyto(out, middle, where=some, casting="same_kind")
+        self._mask[place] |= some
