@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.adapters.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
-from rasteret_sql.read.cube import Cube, make_cube, named
+from rasteret_sql.read.cube import Cube, make_cube
 from rasteret_sql.read.geobox import GeoBox, geobox_of, normalized_crs, same_crs
-from rasteret_sql.read.grid import check_grid, native_box
+from rasteret_sql.read.grid import bounds_of, check_grid, named, native_box
 from rasteret_sql.read.mosaic import MOSAICS
 from rasteret_sql.read.resample import METHODS, reach
 from rasteret_sql.sql.properties import AssetProperties
@@ -118,6 +119,8 @@ def plan_cube(
     _check_area(arguments)
     with_properties = with_properties or wanted.groupby is not None
     box = _given_box(arguments, wanted.grid)
+    if box is None and holds_tiles(index):
+        _check_no_area(arguments)
     if wanted.grid.is_given and box is None:
         planned = plan_some(index, arguments, with_properties=with_properties)
         box = _derived_box(planned.plan.assets, arguments, wanted.grid)
@@ -142,6 +145,8 @@ def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = F
     """
     from rasteret_sql.sql.readers import plan_index
 
+    if holds_tiles(index):
+        return plan_given_tiles(index, arguments.bands)
     planned = plan_index(index, arguments, with_properties=with_properties)
     if not len(planned.plan):
         raise EmptyReadError(
@@ -149,6 +154,20 @@ def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = F
             f"{arguments.datetime!r} and the area; widen one of them, or look at the index with SQL"
         )
     return planned
+
+
+def _check_no_area(arguments: ReadArguments) -> None:
+    """Refuse what rows of tiles cannot be cut to.
+
+    Raises:
+        InvalidArgumentError: an area, time or level is given.
+    """
+    given = [name for name in ("geometry", "bbox", "datetime", "level") if getattr(arguments, name) is not None]
+    if given:
+        raise InvalidArgumentError(
+            f"{given[0]}: got one with rows of read_tiles, expected none: they are put together as they are; give it "
+            "to read_tiles, or say a grid with crs and resolution"
+        )
 
 
 def _onto(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str]) -> ReadArguments:
@@ -296,22 +315,11 @@ def _bounds_of(assets: Sequence[PlannedAsset], crs: str) -> tuple[float, float, 
     from rasteret_sql.sql.functions import area_bounds
 
     found = []
-    for source_crs, bounds in {(asset.crs, _bounds(asset)) for asset in assets}:
+    for source_crs, bounds in {(asset.crs, bounds_of(asset)) for asset in assets}:
         assert source_crs is not None
         found.append(area_bounds(None, bounds, source_crs, crs))
     xmins, ymins, xmaxs, ymaxs = zip(*found, strict=True)
     return min(xmins), min(ymins), max(xmaxs), max(ymaxs)
-
-
-def _bounds(asset: PlannedAsset) -> tuple[float, float, float, float]:
-    if asset.transform is None:
-        raise InvalidArgumentError(
-            f"grid: {named(asset)} has no transform, so it cannot be read onto a grid; leave it out"
-        )
-    x_size, _, x_off, _, y_size, y_off = asset.transform
-    xs = sorted((x_off + x_size * asset.col_off, x_off + x_size * asset.col_end))
-    ys = sorted((y_off + y_size * asset.row_off, y_off + y_size * asset.row_end))
-    return xs[0], ys[0], xs[1], ys[1]
 
 
 def _on_lattice(box: GeoBox, assets: Sequence[PlannedAsset], grid: GridArguments) -> GeoBox:

@@ -329,6 +329,8 @@ class _Resampler:
             rows, cols = rows[row_part, col_part], cols[row_part, col_part]
         if is_area:
             pixels, valid = resample_areas(source.pixels, source.mask, rows, cols, job.band.method)
+            if places.period is not None:
+                _mend_seam(source, rows, cols, places.period, job.band.method, (pixels, valid))
         else:
             pixels, valid = resample_points(source.pixels, source.mask, rows, cols, job.band.method, places.scale)
         _avoid_nodata(pixels, valid, job.band)
@@ -345,6 +347,33 @@ class _Resampler:
         inside = slice(place[0].start - start, place[0].stop - start), place[1]
         wide[inside], mask[inside] = pixels, valid
         return wide, mask
+
+
+def _mend_seam(
+    source: _Source,
+    rows: npt.NDArray[Any],
+    cols: npt.NDArray[Any],
+    period: float,
+    method: str,
+    found: tuple[npt.NDArray[Any], npt.NDArray[np.bool_]],
+) -> None:
+    """Resample anew the pixels that lie across the edge of a raster around the Earth, with corners on both sides of it.
+
+    They get what is there of the side that lies to the east.
+    """
+    assert source.pixels is not None
+    corners = np.stack([cols[..., :-1], cols[..., 1:]])
+    if cols.ndim > 1:
+        corners = np.concatenate([corners[:, :-1], corners[:, 1:]])
+    across = np.asarray(corners.max(axis=0) - corners.min(axis=0) > period / 2)
+    if not across.any():
+        return
+    middle = (np.nanmin(cols) + np.nanmax(cols)) / 2
+    turned = np.where(cols > middle, cols - period, cols)
+    pixels, valid = resample_areas(source.pixels, source.mask, rows, turned, method)
+    where = np.broadcast_to(across, found[0].shape)
+    np.copyto(found[0], pixels, where=where)
+    np.copyto(found[1], valid, where=where)
 
 
 def _inside(places: npt.NDArray[Any], axis: int, size: int, *, is_area: bool) -> tuple[int, int] | None:

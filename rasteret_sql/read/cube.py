@@ -9,6 +9,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.stores import redact
+from rasteret_sql.read.grid import named
 from rasteret_sql.read.mosaic import FLOATING, mosaic_dtype
 from rasteret_sql.read.places import touches
 from rasteret_sql.read.tiles import fill_value
@@ -298,8 +299,3 @@ def _holds(dtype: np.dtype[Any], nodata: float) -> bool:
         return True
     limits = np.iinfo(dtype)
     return bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
-
-
-def named(asset: Any) -> str:
-    """Name a file of a plan in a message."""
-    return f'asset "{asset.asset}" of item {asset.item_id}'

@@ -126,11 +126,12 @@ class GeoBox:
         crs = None if crs is None else normalized_crs(crs)
         xmin, ymin, xmax, ymax = _checked_bounds(bounds, crs)
         x_size, y_size = _checked_resolution(resolution)
-        if len(anchor) != 2 or not all(map(math.isfinite, anchor)):
+        origin = _numbers(anchor)
+        if len(origin) != 2 or not all(map(math.isfinite, origin)):
             raise InvalidArgumentError(f"anchor: got {anchor!r}, expected two finite numbers (x, y)")
-        col_first, width = _snapped(xmin, xmax, anchor[0], x_size)
-        row_first, height = _snapped(ymin, ymax, anchor[1], y_size)
-        left, top = anchor[0] + col_first * x_size, anchor[1] + (row_first + height) * y_size
+        col_first, width = _snapped(xmin, xmax, origin[0], x_size)
+        row_first, height = _snapped(ymin, ymax, origin[1], y_size)
+        left, top = origin[0] + col_first * x_size, origin[1] + (row_first + height) * y_size
         return cls(crs, (x_size, 0.0, left, 0.0, -y_size, top), height, width)
 
     @classmethod
@@ -443,10 +444,7 @@ def _crs_of_xarray(like: Any, reference: Mapping[str, Any]) -> str | None:
 
 
 def _six(transform: Any) -> tuple[float, ...]:
-    try:
-        values = tuple(float(value) for value in transform)
-    except (TypeError, ValueError):
-        values = ()
+    values = _numbers(transform)
     # An `Affine` has a third row, 0 0 1.
     if len(values) not in {6, 9}:
         raise InvalidArgumentError(
@@ -476,11 +474,19 @@ def _check_transform(transform: Sequence[float]) -> None:
         raise InvalidArgumentError(f"transform: got {tuple(transform)!r}, expected pixel sizes that are not 0")
 
 
+def _numbers(values: Any) -> tuple[float, ...]:
+    """Floats of a sequence; none where it is not one of numbers."""
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        return ()
+
+
 def _checked_bounds(bounds: Sequence[float], crs: str | None) -> Bounds:
-    values = tuple(bounds)
+    values = _numbers(bounds)
     if len(values) != 4 or not all(map(math.isfinite, values)):
-        raise InvalidArgumentError(f"bounds: got {values!r}, expected four finite numbers (xmin, ymin, xmax, ymax)")
-    xmin, ymin, xmax, ymax = map(float, values)
+        raise InvalidArgumentError(f"bounds: got {bounds!r}, expected four finite numbers (xmin, ymin, xmax, ymax)")
+    xmin, ymin, xmax, ymax = values
     if xmin > xmax:
         xmax += turn_of(crs) or 0.0
     if not (xmin < xmax and ymin < ymax):
@@ -489,10 +495,10 @@ def _checked_bounds(bounds: Sequence[float], crs: str | None) -> Bounds:
 
 
 def _checked_resolution(resolution: float | Sequence[float]) -> tuple[float, float]:
-    pair = tuple(resolution) if isinstance(resolution, Sequence) else (resolution, resolution)
+    pair = _numbers(resolution if np.ndim(resolution) else (resolution, resolution))
     if len(pair) != 2 or not all(math.isfinite(size) and size > 0 for size in pair):
         raise InvalidArgumentError(f"resolution: got {resolution!r}, expected a number above 0 or (x, y), in CRS units")
-    return float(pair[0]), float(pair[1])
+    return pair[0], pair[1]
 
 
 def _checked_shape(shape: Any) -> tuple[int, int]:

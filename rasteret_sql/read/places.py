@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rasteret_sql.io import fork
 from rasteret_sql.read.geobox import same_crs
+from rasteret_sql.read.grid import GRID_TOLERANCE
 from rasteret_sql.read.pixelmap import PixelMap
 from rasteret_sql.read.resample import EPSILON, reach
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from rasteret_sql.read.geobox import GeoBox, Transform
     from rasteret_sql.read.plan import PlannedAsset, TilePlan
-
-#: Part of a pixel by which two grids may differ and still be one.
-GRID_TOLERANCE = 1e-4
 
 #: CRS and transform of a level, and its width.
 Lattice: TypeAlias = "tuple[str | None, Transform | None, int]"

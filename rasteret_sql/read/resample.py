@@ -16,19 +16,18 @@ What a target pixel is made of:
   is covered, in each direction. Where a box leaves the image, the outermost pixels stand for what lies outside. Mode
   counts source pixels; of values that are as frequent, the one wins that gets there first, row by row.
 
-Sums are in float64, and integers are rounded half up. Hence 64-bit integers beyond 2**53 are exact with nearest, mode,
+Sums are in float64, and integers are rounded half up. Hence 64-bit integers beyond 2**52 are exact with nearest, mode,
 min and max only. An unmasked NaN is a value: it spreads to targets in which it has a weight, and min and max pass over
 it. A result that equals a nodata value is the caller's to handle.
 
-Large arrays are worked on in blocks, by NumPy calls that release the GIL: threads may share one source, and resample
-some rows of the target each.
+NumPy calls that release the GIL do the work, block by block: threads may share a source, and fill some rows each.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,8 +43,7 @@ if TYPE_CHECKING:
     Indexes = NDArray[np.intp]
     Pixels = NDArray[Any]
 
-Method = Literal["nearest", "bilinear", "cubic", "average", "mode", "min", "max"]
-METHODS: tuple[str, ...] = get_args(Method)
+METHODS = ("nearest", "bilinear", "cubic", "average", "mode", "min", "max")
 POINT_METHODS = frozenset({"nearest", "bilinear", "cubic"})
 AREA_METHODS = frozenset({"average", "mode", "min", "max"})
 
@@ -60,9 +58,8 @@ _BLOCK_PIXELS = 1 << 16
 """Pixels that are worked on at a time: what they need fits the caches, and many threads need little memory."""
 
 _BOX_SIDES = (2, 3, 4, 6, 8, 11, 15, 22, 32)
-"""Boxes are worked on with others of about their size, so that one large box does not make all others slow."""
-_LARGEST_MODE_BOX = 15
-"""Its 225 pixels are counted in uint8."""
+"""Boxes are worked on with others of about their size, so that a large one does not make all others slow."""
+_LARGEST_MODE_BOX = 15  # its 225 pixels are counted in uint8
 
 _EXTREMES: dict[str, np.ufunc] = {"min": np.fmin, "max": np.fmax}
 
@@ -183,8 +180,9 @@ def resample_areas(pixels: Pixels, mask: Bools | None, rows: Floats, cols: Float
             if separable:
                 rows, cols = np.broadcast_arrays(rows[:, np.newaxis], cols)
             for block in _blocks(shape):
-                corners = slice(block.start, block.stop + 1)
-                row_boxes, col_boxes = _Boxes.of_corners(rows[corners], height), _Boxes.of_corners(cols[corners], width)
+                first, last = (block, slice(-1)), (slice(block.start + 1, block.stop + 1), slice(1, None))
+                row_boxes = _Boxes.of(rows[first].reshape(-1), rows[last].reshape(-1), height)
+                col_boxes = _Boxes.of(cols[first].reshape(-1), cols[last].reshape(-1), width)
                 target = out[block].reshape(-1), valid[block].reshape(-1)
                 _scattered_areas(source, row_boxes, col_boxes, method, *target)
     return out, valid
@@ -207,9 +205,7 @@ class _Source:
 
     def mask_near(self, rows: _Taps, cols: _Taps) -> Bools | None:
         """The mask, or None where all pixels that the taps lie among are valid."""
-        if self.mask is None or self.mask[rows.span(), cols.span()].all():
-            return None
-        return self.mask
+        return None if self.mask is None or self.mask[rows.span(), cols.span()].all() else self.mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,10 +319,6 @@ class _Boxes:
         end = np.clip(np.ceil(stop - EPSILON), 0, size).astype(np.intp)
         return cls(inside, start, stop, first, np.maximum(end - first, 1))
 
-    @classmethod
-    def of_corners(cls, corners: Floats, size: int) -> _Boxes:
-        return cls.of(corners[:-1, :-1].reshape(-1), corners[1:, 1:].reshape(-1), size)
-
     def part(self, which: slice | Indexes) -> _Boxes:
         return _Boxes(*(getattr(self, field.name)[which] for field in fields(self)))
 
@@ -383,13 +375,11 @@ class _Separable:
     def reduce(self, ufunc: np.ufunc, pixels: Pixels, rows: _Taps, cols: _Taps) -> Pixels:
         """What `ufunc` makes of all pixels of the taps."""
         row_span, col_span = rows.span(), cols.span()
-        window = np.ascontiguousarray(pixels[row_span, col_span])
-        lines = window.take(rows.index[0] - row_span.start, axis=0)
-        for index in rows.index[1:]:
-            ufunc(lines, window.take(index - row_span.start, axis=0), out=lines)
-        total = lines.take(cols.index[0] - col_span.start, axis=1)
-        for index in cols.index[1:]:
-            ufunc(total, lines.take(index - col_span.start, axis=1), out=total)
+        total: Pixels = np.ascontiguousarray(pixels[row_span, col_span])
+        for axis, index in ((0, rows.index - row_span.start), (1, cols.index - col_span.start)):
+            window, total = total, total.take(index[0], axis=axis)
+            for index_of_tap in index[1:]:
+                ufunc(total, window.take(index_of_tap, axis=axis), out=total)
         return total
 
 
@@ -407,11 +397,13 @@ class _Scattered:
 
     def pick(self, pixels: Pixels, rows: Indexes, cols: Indexes) -> Pixels:
         """The pixels at `rows` and `cols`."""
-        return pixels.reshape(-1).take(rows * pixels.shape[1] + cols)
+        picked: Pixels = pixels.reshape(-1).take(rows * pixels.shape[1] + cols)
+        return picked
 
     def sum(self, pixels: Pixels, rows: _Taps, cols: _Taps, *, careful: bool = False) -> Pixels:
         """The weighted sums of the pixels of the taps; `careful` keeps infinity and NaN without weight out of them."""
         flat = pixels.reshape(-1)
+        sums: Pixels
         sums, line, product = np.zeros((3, *rows.index.shape[1:]), np.result_type(pixels.dtype, np.float64))
         for row, row_weight in zip(rows.index * pixels.shape[1], rows.weight, strict=True):
             line[:] = 0
@@ -426,7 +418,7 @@ class _Scattered:
     def reduce(self, ufunc: np.ufunc, pixels: Pixels, rows: _Taps, cols: _Taps) -> Pixels:
         """What `ufunc` makes of all pixels of the taps."""
         flat = pixels.reshape(-1)
-        total = flat.take(rows.index[0] * pixels.shape[1] + cols.index[0])
+        total: Pixels = flat.take(rows.index[0] * pixels.shape[1] + cols.index[0])
         for row in rows.index * pixels.shape[1]:
             for col in cols.index:
                 ufunc(total, flat.take(row + col), out=total)
@@ -518,13 +510,10 @@ def _mode(source: _Source, rows: _Boxes, cols: _Boxes) -> tuple[Pixels, Bools]:
                 known &= mask.reshape(-1).take(index)
             frequency = known.astype(np.uint8)
             for earlier_values, earlier_known in earlier:
-                same = values == earlier_values
-                same &= earlier_known
-                frequency += same.view(np.uint8)
+                frequency += ((values == earlier_values) & earlier_known).view(np.uint8)
             earlier.append((values, known))
             # As many as before is not enough: the first value to get there wins.
-            better = frequency > most
-            better &= known
+            better = (frequency > most) & known
             np.copyto(modes, values, where=better)
             np.copyto(most, frequency, where=better)
     return modes, most > 0
@@ -538,10 +527,9 @@ def _mode_of_large_box(source: _Source, rows: _Boxes, cols: _Boxes) -> tuple[Pix
         values = values[source.mask[window].reshape(-1)]
     if not values.size:
         return np.zeros(1, values.dtype), np.zeros(1, np.bool_)
-    _, label, count = np.unique(values, return_inverse=True, return_counts=True, equal_nan=False)
-    last_seen = np.zeros(count.shape, np.intp)
-    np.maximum.at(last_seen, label.reshape(-1), np.arange(len(values)))
-    return values[[last_seen[count == count.max()].min()]], np.ones(1, np.bool_)
+    # In the reverse, the first of a value is the one that completed its count.
+    _, from_end, count = np.unique(values[::-1], return_index=True, return_counts=True, equal_nan=False)
+    return values[::-1][[from_end[count == count.max()].max()]], np.ones(1, np.bool_)
 
 
 def _weigh(
@@ -580,9 +568,7 @@ def _filler(dtype: np.dtype[Any], method: str) -> Any:
     """What masked pixels are to hold, so that they take no part."""
     if method not in _EXTREMES:
         return 0
-    if dtype.kind == "f":
-        return np.nan
-    return np.iinfo(dtype).max if method == "min" else np.iinfo(dtype).min
+    return np.nan if dtype.kind == "f" else getattr(np.iinfo(dtype), "max" if method == "min" else "min")
 
 
 def _blocks(shape: tuple[int, ...], source_width: int = 0, depth: int = 1) -> Iterator[slice]:
@@ -595,17 +581,15 @@ def _blocks(shape: tuple[int, ...], source_width: int = 0, depth: int = 1) -> It
 def _is_separable(pixels: Pixels, mask: Bools | None, rows: Floats, cols: Floats, *, corners: int) -> bool:
     """Whether coordinates are separable; shapes and dtype are checked."""
     if pixels.dtype.kind not in "iufc":
-        raise InvalidArgumentError(
-            f"resampling: got pixels of dtype {pixels.dtype}, expected numbers. Cast them first."
-        )
+        raise InvalidArgumentError(f"resampling: got pixels of dtype {pixels.dtype}, expected numbers. Cast them.")
     if pixels.ndim != 2 or (mask is not None and mask.shape != pixels.shape):
         got = f"pixels {pixels.shape}" if mask is None else f"pixels {pixels.shape} and mask {mask.shape}"
         raise InvalidArgumentError(f"resampling: got {got}, expected (height, width). Resample one band at a time.")
     separable = rows.ndim == cols.ndim == 1
     if min(rows.shape + cols.shape) < corners or not (separable or (rows.ndim == 2 and rows.shape == cols.shape)):
         raise InvalidArgumentError(
-            f"resampling: got rows {rows.shape} and cols {cols.shape}, expected two 1-D arrays, or two 2-D arrays of the "
-            "same shape, with one more corner than there are pixels for areas. Broadcast the coordinates."
+            f"resampling: got rows {rows.shape} and cols {cols.shape}, expected two 1-D arrays, or two 2-D arrays of "
+            "the same shape, with one more corner than there are pixels for areas. Broadcast the coordinates."
         )
     return separable
 

@@ -123,17 +123,30 @@ def _install(con: duckdb.DuckDBPyConnection) -> None:
 
 def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     """Attach the catalog and fill it; gives what the virtual table needs to know of connections."""
-    from rasteret_sql.sql.batches import tile_schema
-    from rasteret_sql.sql.virtual import Connections, TileSource
+    from rasteret_sql.sql.virtual import Connections
 
-    identity = uuid.uuid4().hex
-    connections = Connections(identity, _make_helpers)
+    connections = Connections(uuid.uuid4().hex, _make_helpers)
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
+    try:
+        _fill(con, connections)
+    except BaseException:
+        # The next install would take a catalog that is half full for somebody else's.
+        con.execute(f"DETACH {CATALOG}")
+        raise
+    _databases[connections.identity] = connections
+    return connections
+
+
+def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
+    """Make everything in the catalog."""
+    from rasteret_sql.sql.batches import tile_schema
+    from rasteret_sql.sql.virtual import TileSource
+
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
     ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
     con.execute(f"USE {CATALOG}")
     try:
-        con.execute(f"CREATE MACRO {_IDENTITY}() AS '{identity}'")
+        con.execute(f"CREATE MACRO {_IDENTITY}() AS '{connections.identity}'")
         source = TileSource(tile_schema(con), connections)
         con.from_arrow(source).create_view("_rst_tile_source")
     finally:
@@ -141,8 +154,6 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     _make_helpers(con)
     connections.own(con)
     make_public(con, f"{CATALOG}.main.", *_FOLDERS)
-    _databases[identity] = connections
-    return connections
 
 
 def identity_of(con: duckdb.DuckDBPyConnection) -> str:

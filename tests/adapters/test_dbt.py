@@ -73,7 +73,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def copied(folder: Path) -> Path:
-    ignored = shutil.ignore_patterns("target", "logs", "*.duckdb", "*.parquet", "*.refused")
+    ignored = shutil.ignore_patterns("target", "logs", "*.duckdb", "*.parquet", "*.refused", "*.rows")
     return Path(shutil.copytree(EXAMPLE, folder / "project", ignore=ignored))
 
 
@@ -247,6 +247,60 @@ def test_a_file_that_fails_is_in_the_metadata_and_in_the_log(scenes: Scenes, pro
     assert set(rows(project, "SELECT field_id, item_id FROM field_ndvi")) == expected.keys()
 
 
+def test_an_index_outlives_runs_that_are_refused_or_end_early(scenes: Scenes, project: Path) -> None:
+    catalog = {"STAC_CATALOG": scenes.server.url("catalog.json")}
+    index, model = project / "s2_index.parquet", project / "models" / "index" / "s2_index.sql"
+    beside, refused = project / "s2_index.parquet.rows", project / "s2_index.parquet.refused"
+    select = ("run", "--select", "+s2_index")
+    run = dbt(project, *select, **catalog)
+    assert run.returncode == 0, run.stdout
+    assert "writes over the index" not in run.stdout
+    kept, viewed, text = index.read_bytes(), rows(project, "FROM s2_index"), model.read_text()
+
+    # Without rows; dbt-duckdb writes one of NULLs, and makes a view that leaves out what has a NULL.
+    run = dbt(project, *select, "--vars", "max_cloud_cover: -1", **catalog)
+    assert run.returncode == 1
+    assert "its SELECT gives no rows" in run.stdout
+    assert "The index is as it was." in run.stdout
+    assert (index.read_bytes(), rows(project, "FROM s2_index")) == (kept, viewed)
+
+    # With rows that a check refuses.
+    model.write_text(f"{text}\nUNION ALL\nFROM '{index}'")
+    run = dbt(project, *select, **catalog)
+    assert run.returncode == 1
+    assert "check unique_key" in run.stdout
+    assert (index.read_bytes(), rows(project, "FROM s2_index")) == (kept, viewed)
+    assert refused.is_file()
+    assert not beside.exists()
+
+    # Ended once the rows were written: they stay, and no run takes those of another one.
+    model.write_text(text.replace("plugin=", """post_hook="SELECT error('ended')", plugin="""))
+    run = dbt(project, *select, **catalog)
+    assert run.returncode == 1
+    assert (index.read_bytes(), rows(project, "FROM s2_index")) == (kept, viewed)
+    assert beside.is_file()
+    model.write_text(text)
+    run = dbt(project, *select, **catalog)
+    assert run.returncode == 0, run.stdout
+    assert len(rows(project, "FROM s2_index")) == len(viewed)
+    assert index.read_bytes() != kept
+    assert not beside.exists()
+
+
+def test_many_threads_may_have_models_of_one_source(scenes: Scenes, project: Path) -> None:
+    shutil.rmtree(project / "models" / "marts")
+    (project / "models" / "schema.yml").unlink()
+    (project / "seeds" / "fields.csv").unlink()
+    (project / "tests" / "every_scene_has_both_bands.sql").unlink()
+    for number in range(8):
+        query = "SELECT item_id, asset FROM {{ source('stac', 'listed') }}"
+        (project / "models" / f"m{number}.sql").write_text(query)
+    for _ in range(2):
+        run = dbt(project, "run", "--threads", "4", STAC_CATALOG=scenes.server.url("catalog.json"))
+        assert run.returncode == 0, run.stdout
+    assert len({tuple(rows(project, f"FROM m{number} ORDER BY ALL")) for number in range(8)}) == 1
+
+
 # --- The plugin itself -----------------------------------------------------------------------------
 
 
@@ -274,9 +328,11 @@ def in_dbt(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from dbt_common.exceptions import DbtRuntimeError
+        from dbt_common.invocation import get_invocation_id, reset_invocation_id
 
         from rasteret_sql.adapters.dbt import Plugin
-    return {"Plugin": Plugin, "DbtRuntimeError": DbtRuntimeError}[name]
+    named = (DbtRuntimeError, get_invocation_id, reset_invocation_id)
+    return {"Plugin": Plugin, **{one.__name__: one for one in named}}[name]
 
 
 def source(**meta: Any) -> Any:
@@ -326,6 +382,41 @@ def test_a_source_is_what_the_function_gives(plugin: Any, con: duckdb.DuckDBPyCo
         con.register("loaded", plugin.load(source(stac_items=meta)))
         assert con.execute("FROM loaded ORDER BY href").fetchall() == expected
     assert con.execute("SELECT DISTINCT typeof(geometry) FROM loaded").fetchall() == [("GEOMETRY('OGC:CRS84')",)]
+
+
+def test_a_source_is_read_once_in_a_run(
+    plugin: Any, con: duckdb.DuckDBPyConnection, scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rasteret_sql.sql.stac.LOCAL_KEPT_S", -1.0)
+    config = source(stac_items=str(tmp_path / "items.json"))
+
+    def made(items: list[dict[str, Any]]) -> int:
+        (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+        con.register("loaded", plugin.load(config))
+        con.execute("CREATE SCHEMA IF NOT EXISTS stac")
+        con.execute("CREATE OR REPLACE TABLE memory.stac.assets AS FROM loaded")
+        con.unregister("loaded")
+        return len(con.execute("SELECT DISTINCT item_id FROM stac.assets").fetchall())
+
+    items = scenes.items()
+    assert made(items) == len(items)
+    assert made(items[:1]) == len(items)
+    in_dbt("reset_invocation_id")()
+    assert made(items[:1]) == 1
+    config.meta["stac_items"] = {"source": str(tmp_path / "items.json"), "collection": "c"}
+    assert made(items[:2]) == 2
+
+
+def test_threads_take_turns_and_one_that_fails_holds_up_no_other(plugin: Any, scenes: Scenes) -> None:
+    good, bad = source(stac_items=str(scenes.info.document)), source(stac_items="/nowhere/items.json")
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        with pytest.raises(in_dbt("DbtRuntimeError")):
+            first.submit(plugin.load, bad).result()
+        made = [first.submit(plugin.load, good).result()]
+        waiting = second.submit(plugin.load, good)
+        assert not waiting.done()
+        made.clear()
+        assert waiting.result(timeout=60).num_rows > 0
 
 
 def test_a_search_takes_lists_and_objects_of_yaml(plugin: Any, scenes: Scenes, tmp_path: Path) -> None:
@@ -382,8 +473,11 @@ def test_rows_that_a_check_refuses_take_no_place(
 ) -> None:
     path = tmp_path / "scenes.parquet"
     con.execute(f"COPY (FROM '{index}' UNION ALL FROM '{index}') TO '{path}'")
-    with pytest.raises(in_dbt("DbtRuntimeError"), match=r"(?s)dbt model model.p.scenes: check unique_key: .*\.refused"):
+    with pytest.raises(
+        in_dbt("DbtRuntimeError"), match=r"(?s)dbt model model.p.scenes: check unique_key: .*\.refused"
+    ) as caught:
         plugin.store(target(path))
+    assert "put write_to_file.sql of examples/dbt/macros into the macros of the project" in str(caught.value)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["index.parquet", "scenes.parquet.refused"]
 
     con.execute(f"COPY (SELECT item_id, asset, href FROM '{index}') TO '{path}'")
@@ -394,6 +488,32 @@ def test_rows_that_a_check_refuses_take_no_place(
     con.execute(f"COPY (SELECT NULL AS item_id, NULL AS asset, NULL AS href) TO '{path}'")
     with pytest.raises(in_dbt("DbtRuntimeError"), match="its SELECT gives no rows"):
         plugin.store(target(path))
+
+
+def test_rows_that_were_written_beside_an_index_leave_it_there_until_they_are_one(
+    plugin: Any, con: duckdb.DuckDBPyConnection, index: Path, tmp_path: Path
+) -> None:
+    before = index.read_bytes()
+    beside = tmp_path / "index.parquet.rows"
+
+    def write(query: str, invocation: str) -> None:
+        con.execute(f"COPY ({query}) TO '{beside}' (FORMAT parquet, KV_METADATA {{dbt_invocation_id: '{invocation}'}})")
+
+    con.execute("CREATE VIEW scenes AS SELECT 1 AS item_id")
+    write(f"FROM '{index}' LIMIT 2", "another run")
+    with pytest.raises(in_dbt("DbtRuntimeError"), match=r"got no rows of this run in .*rows, .* Run it again"):
+        plugin.store(target(index))
+
+    write(f"FROM '{index}' UNION ALL FROM '{index}'", in_dbt("get_invocation_id")())
+    with pytest.raises(in_dbt("DbtRuntimeError"), match=r"(?s)check unique_key: .*\.refused\. The index is as it was"):
+        plugin.store(target(index))
+    assert index.read_bytes() == before
+    assert con.execute("FROM scenes").fetchall() == con.execute(f"FROM '{index}'").fetchall()
+
+    write(f"FROM '{index}' LIMIT 2", in_dbt("get_invocation_id")())
+    plugin.store(target(index))
+    assert len(con.execute("FROM scenes").fetchall()) == 2
+    assert not beside.exists()
 
 
 def test_a_place_that_is_no_local_parquet_file_is_refused(plugin: Any, index: Path, tmp_path: Path) -> None:

@@ -200,3 +200,17 @@ def test_a_temporary_table_of_tiles_is_left_alone() -> None:
     rs.install(con)
     assert con.execute("FROM tiles").fetchall() == [(42,)]
     con.close()
+
+
+def test_an_install_that_fails_leaves_nothing_that_the_next_one_trips_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    con = duckdb.connect()
+
+    def fail(*_: object) -> None:
+        raise duckdb.Error("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rasteret_sql.sql.connection._make_helpers", fail)
+        with pytest.raises(duckdb.Error, match="no"):
+            rs.install(con)
+    rs.install(con)
+    assert con.execute("SELECT count(*) FROM datasets()").fetchall()[0][0] > 0

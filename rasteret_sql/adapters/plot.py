@@ -1,0 +1,254 @@
+"""Pictures with matplotlib: datasets in natural colours, and where the items of an index lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.read.tiles import valid_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+#: Pixels along the longer side of a picture; of larger arrays every nth pixel is shown.
+_MAX_PIXELS = 2000
+_COLUMNS, _PANEL_INCHES = 4, 3.2
+_MAX_PANELS = 100
+#: What shows through where there are no data: neither white, as clouds are, nor black.
+_NO_DATA = "#d9dee3"
+
+
+def plot_rgb(
+    ds: xr.Dataset,
+    bands: Sequence[str] = ("B04", "B03", "B02"),
+    *,
+    time: Any = None,
+    percentiles: tuple[float, float] = (2, 98),
+    ax: Axes | None = None,
+) -> Axes | npt.NDArray[Any]:
+    """Show three bands of a dataset as red, green and blue.
+
+    Each band is stretched from its lower to its upper percentile over valid pixels; of several times these are the
+    medians of theirs, so that colours can be compared and one cloudy day does not darken all. Clouds are bright: with
+    more than a few per cent of them, give a lower upper percentile. Pixels that are not valid in all three bands are
+    transparent: NaN, `_FillValue`, and what "<band>_valid" says. North is up, whichever way the rows run.
+
+    Args:
+        ds: as `to_xarray` gives it; lazy arrays are computed. Of large ones every nth pixel is shown.
+        bands: names of three variables (y, x) or (time, y, x).
+        time: None for all times, one small picture each; a number or a list of numbers, counted from 0; or what
+            `ds.sel` takes, such as "2024-01-05" or slice("2024-01", "2024-03").
+        percentiles: what becomes black and white, 0 to 100.
+        ax: where one picture is drawn; by default a new figure is made.
+
+    Returns:
+        The axes: one for one picture, else an array of them.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or matplotlib is not installed.
+
+    Example:
+        >>> plot_rgb(ds, ("red", "green", "blue"), time=0)  # doctest: +SKIP
+    """
+    plt = _pyplot("plot_rgb")
+    low, high = _checked_percentiles(percentiles)
+    shown = _thinned(_chosen(ds, bands, time))
+    arrays = [_as_pictures(shown[name]) for name in bands]
+    count = arrays[0].sizes["time"]
+    if count > 1 and ax is not None:
+        raise InvalidArgumentError(
+            f"ax: got one for {count} times, expected one time; choose it with time=, or leave ax out"
+        )
+    if count > _MAX_PANELS:
+        raise InvalidArgumentError(f"time: got {count} times, expected {_MAX_PANELS} at most; choose some of them")
+    pixels, valid = zip(*(_values(shown, array) for array in arrays), strict=True)
+    visible = np.logical_and.reduce(valid)
+    limits = [_limits(values, each, low, high) for values, each in zip(pixels, valid, strict=True)]
+    image = np.empty((*visible.shape, 4), np.uint8)
+    for channel, (values, (black, white)) in enumerate(zip(pixels, limits, strict=True)):
+        share = (np.where(visible, values, black).astype(np.float64) - black) / (white - black)
+        image[..., channel] = np.rint(np.clip(share, 0, 1) * 255)
+    image[..., 3] = np.where(visible, 255, 0)
+    if ax is not None:
+        axes = np.array([ax], object)
+    else:
+        down, across = -(-count // _COLUMNS), min(count, _COLUMNS)
+        size = (_PANEL_INCHES * across, (_PANEL_INCHES * _steepness(arrays[0]) + 0.5) * down) if count > 1 else None
+        _, axes = plt.subplots(down, across, sharex=True, sharey=True, squeeze=False, figsize=size, layout="compressed")
+        axes = axes.ravel()
+        for spare in axes[count:]:
+            spare.set_axis_off()
+    for number, title in enumerate(_titles(arrays[0])):
+        _draw(axes[number], image[number], arrays[0], title)
+    for number in range(count):
+        # Labels stand beside the outer pictures alone.
+        if number + _COLUMNS < count:
+            axes[number].set_xlabel("")
+        elif count > 1:
+            axes[number].tick_params(labelbottom=True)
+        if number % _COLUMNS:
+            axes[number].set_ylabel("")
+    return axes[0] if count == 1 else axes[:count]
+
+
+def _pyplot(caller: str) -> Any:
+    """Import what draws.
+
+    Raises:
+        InvalidArgumentError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import pyplot as plt
+    except ImportError as error:
+        raise InvalidArgumentError(
+            f"{caller}: matplotlib is not installed, expected it to be; run pip install 'rasteret-sql[plot]'"
+        ) from error
+    return plt
+
+
+def _checked_percentiles(percentiles: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, percentiles)
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not 0 <= low < high <= 100:
+        raise InvalidArgumentError(
+            f"percentiles: got {percentiles!r}, expected two numbers of 0 to 100, the lower one first"
+        )
+    return low, high
+
+
+def _chosen(ds: Any, bands: Sequence[str], time: Any) -> Any:
+    """Give the bands at the times that are asked for.
+
+    Raises:
+        InvalidArgumentError: there are none such.
+    """
+    names = list(bands)
+    if len(names) != 3 or isinstance(bands, str) or any(name not in ds.data_vars for name in names):
+        known = ", ".join(str(name) for name in ds.data_vars if not str(name).endswith("_valid"))
+        raise InvalidArgumentError(f"bands: got {bands!r}, expected three of the dataset's variables: {known}")
+    wanted = ds[names + [f"{name}_valid" for name in names if f"{name}_valid" in ds.data_vars]]
+    if time is None:
+        return wanted
+    try:
+        numbers = np.atleast_1d(time) if not isinstance(time, (str, slice)) else np.array([""])
+        chosen = wanted.isel(time=numbers) if numbers.dtype.kind in "iu" else wanted.sel(time=time)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        known = ", ".join(str(each)[:16] for each in np.atleast_1d(ds["time"].values)[:10]) if "time" in ds else "none"
+        raise InvalidArgumentError(f"time: got {time!r}, expected some of the dataset's times: {known}") from error
+    if chosen.sizes.get("time") == 0:
+        raise InvalidArgumentError(f"time: got {time!r}, in which the dataset has no time; widen it")
+    return chosen
+
+
+def _thinned(ds: Any) -> Any:
+    """Give every nth pixel of a large dataset."""
+    step = -(-max(ds.sizes[dim] for dim in ds.dims if dim != "time") // _MAX_PIXELS)
+    return ds.isel({dim: slice(None, None, step) for dim in ds.dims if dim != "time"})
+
+
+def _as_pictures(array: Any) -> Any:
+    """Give a band as (time, y, x)."""
+    if "time" not in array.dims:
+        array = array.expand_dims("time")
+    if array.ndim != 3:
+        raise InvalidArgumentError(
+            f"bands: got {array.name!r} with the dimensions {', '.join(array.dims)}, expected (time, y, x) or (y, x)"
+        )
+    return array.transpose("time", ...)
+
+
+def _values(ds: Any, array: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Give pixels, and which of them are valid."""
+    values = array.values
+    valid = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)
+    for name in ("_FillValue", "nodata"):
+        nodata = array.attrs.get(name)
+        if nodata is not None:
+            valid &= valid_pixels(values, float(nodata))
+    mask = f"{array.name}_valid"
+    if mask in ds.data_vars:
+        valid &= _as_pictures(ds[mask]).values
+    return values, valid
+
+
+def _limits(pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], low: float, high: float) -> tuple[float, float]:
+    """Give what becomes black and white: the medians of the percentiles of each time."""
+    found = [np.percentile(one[mask], (low, high)) for one, mask in zip(pixels, valid, strict=True) if mask.any()]
+    if not found:
+        return 0.0, 1.0
+    black, white = (float(each) for each in np.median(found, axis=0))
+    # One value is shown as middle grey.
+    return (black, white) if white > black else (black - 0.5, black + 0.5)
+
+
+def _titles(array: Any) -> list[str]:
+    times = array["time"].values if "time" in array.coords else [None] * array.sizes["time"]
+    if not len(times) or times[0] is None or np.asarray(times).dtype.kind != "M":
+        return [""] * array.sizes["time"]
+    days = np.asarray(times, "M8[D]")
+    unit = "D" if len(set(days.tolist())) == len(days) else "m"
+    return [str(each).replace("T", " ") for each in np.asarray(times, f"M8[{unit}]")]
+
+
+def _draw(ax: Any, image: npt.NDArray[np.uint8], array: Any, title: str) -> None:
+    y_name, x_name = array.dims[1:]
+    x_edges, y_edges = _edges(array, x_name), _edges(array, y_name)
+    if y_edges[0] < y_edges[1] and _is_on_the_ground(array):
+        image, y_edges = image[::-1], y_edges[::-1]
+    if x_edges[0] > x_edges[1]:
+        image, x_edges = image[:, ::-1], x_edges[::-1]
+    ax.set_facecolor(_NO_DATA)
+    ax.imshow(image, extent=(*x_edges, y_edges[1], y_edges[0]), interpolation="nearest")
+    ax.set_aspect(_aspect(array))
+    ax.set(xlabel=_label(array[x_name]), ylabel=_label(array[y_name]), title=title)
+    ax.ticklabel_format(useOffset=False, style="plain")
+    ax.locator_params(nbins=4)
+
+
+def _aspect(array: Any) -> float:
+    """Give how much longer a unit of y is drawn than one of x."""
+    y_name, x_name = array.dims[1:]
+    if "degree" not in str(array[x_name].attrs.get("units", "")):
+        return 1.0
+    return lonlat_aspect(float(array[y_name].values.mean()))
+
+
+def _steepness(array: Any) -> float:
+    """Give the height of a picture in terms of its width."""
+    y_edges, x_edges = (_edges(array, dim) for dim in array.dims[1:])
+    ratio = _aspect(array) * abs(y_edges[1] - y_edges[0]) / abs(x_edges[1] - x_edges[0])
+    return min(max(ratio, 0.2), 5.0)
+
+
+def _is_on_the_ground(array: Any) -> bool:
+    """Whether y runs up, and not down the rows of a file without a transform."""
+    if array.dims[1] not in array.coords:
+        return False
+    return "spatial_ref" not in array.coords or "GeoTransform" in array.spatial_ref.attrs
+
+
+def _edges(array: Any, dim: str) -> tuple[float, float]:
+    """Give where the first pixel begins and the last one ends."""
+    centres = array[dim].values.astype(np.float64)
+    half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2 if len(centres) > 1 else 0.5
+    return float(centres[0] - half), float(centres[-1] + half)
+
+
+def _label(coordinate: Any) -> str:
+    units = {"degrees_east": "°E", "degrees_north": "°N", "metre": "m"}
+    unit = str(coordinate.attrs.get("units", ""))
+    name = {"degrees_east": "longitude", "degrees_north": "latitude"}.get(unit, str(coordinate.name))
+    return f"{name} [{units.get(unit, unit)}]" if unit else name
+
+
+def lonlat_aspect(latitude: float) -> float:
+    """Give how much longer a degree of latitude is drawn than one of longitude."""
+    return float(1 / max(np.cos(np.radians(latitude)), 0.05))
