@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.io import fork
-from rasteret_sql.read.mosaic import FLOATING, Mosaic
+from rasteret_sql.read.mosaic import COUNT_BYTES, FLOATING, MEAN_BYTES, Mosaic
 from rasteret_sql.read.places import Places, lattice_of, pixel_map, touches
-from rasteret_sql.read.resample import AREA_METHODS, EPSILON, resample_areas, resample_points
+from rasteret_sql.read.resample import AREA_METHODS, EPSILON, reach, resample_areas, resample_points
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 SCRATCH_BYTES = 67_108_864
 #: Pixels of the target that a thread resamples at a time.
 BLOCK_PIXELS = 262_144
+_NEARLY_WHOLE = 0.05
+#: Lattices of files whose places a thread keeps meanwhile, for the bands of an item share one.
+KNOWN_PLACES = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -105,15 +108,15 @@ def read_cube(
     if len(batches) == 1:
         # In this thread, so that Ctrl-C ends it at once.
         _fetch(cube.plan, batches[0], options, on_failure)
-        _place(batches[0])
+        _place(batches[0], cube.whole)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="rasteret-read") as reader:
         for batch in batches:
             fetched = reader.submit(_fetch, cube.plan, batch, options, on_failure)
-            _place(pending)
+            _place(pending, cube.whole)
             fetched.result()
             pending = batch
-        _place(pending)
+        _place(pending, cube.whole)
 
 
 class _Jobs:
@@ -123,7 +126,7 @@ class _Jobs:
         self, cube: Cube, pixels: Sequence[npt.NDArray[Any]], masks: Sequence[npt.NDArray[np.bool_] | None]
     ) -> None:
         self._cube, self._pixels, self._masks = cube, pixels, masks
-        self._places = Places(cube.plan)
+        self._places = Places(cube.plan, cube.whole)
 
     def all(self) -> list[_Job]:
         cube = self._cube
@@ -178,10 +181,17 @@ def _scratch_bytes(job: _Job, sources: Sequence[_Source]) -> int:
     return sum(math.prod(source.window.shape) * (job.band.source_dtype.itemsize + 1) for source in sources)
 
 
+def _held_bytes(job: _Job) -> int:
+    """Bytes that a mosaic takes beside its result, from its first source to its last."""
+    if job.is_direct:
+        return 0
+    each = {"mean": MEAN_BYTES, "count": COUNT_BYTES}.get(job.band.mosaic, 0) + (job.mask is None)
+    return job.pixels.size * each
+
+
 def _is_masked(job: _Job) -> bool:
-    """Whether pixels of a direct read that are not valid must be filled, and the mask known for it."""
-    # A float may be nodata without being equal to it.
-    return job.mask is None and job.band.dtype.kind in "fc" and not np.isnan(job.band.fill)
+    """Whether a direct read takes a mask that nobody else wants, to fill what is not valid."""
+    return job.mask is None and job.band.is_filled
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[tuple[_Job, list[_Source], bool]]]:
@@ -192,11 +202,12 @@ def _batches(jobs: Sequence[_Job]) -> list[list[tuple[_Job, list[_Source], bool]
         parts = (
             [job.sources] if job.is_direct or job.band.mosaic == "median" else [[each] for each in job.sources] or [[]]
         )
+        held = _held_bytes(job)
         for number, sources in enumerate(parts):
-            nbytes = _scratch_bytes(job, sources)
+            nbytes = _scratch_bytes(job, sources) + (held if number == 0 else 0)
             if size and size + nbytes > SCRATCH_BYTES:
                 batches.append([])
-                size = 0
+                size = held if number else 0
             size += nbytes
             is_last = number == len(parts) - 1
             if batches[-1] and batches[-1][-1][0] is job:
@@ -235,25 +246,30 @@ def _fetch(
     WindowReader(plan.take(np.concatenate(rows)), targets, target_of).read(options, on_failure)
 
 
-def _place(batch: Sequence[tuple[_Job, list[_Source], bool]]) -> None:
+def _place(batch: Sequence[tuple[_Job, list[_Source], bool]], whole: GeoBox) -> None:
     """Put what was read of a batch into the arrays of its jobs."""
     by_box: dict[GeoBox, list[tuple[_Job, list[_Source], bool]]] = {}
     for job, sources, is_last in batch:
         if job.is_direct:
             (source,) = sources
-            if _is_masked(job):
+            _leave_out_nan(source)
+            if job.band.is_filled:
                 assert source.mask is not None
-                job.pixels[~source.mask] = job.band.fill
+                np.copyto(job.pixels, job.band.fill, where=~source.mask)
             source.pixels = source.mask = None
             continue
         if job.mosaic is None:
             mask = np.empty(job.pixels.shape, bool) if job.mask is None else job.mask
             job.mosaic = Mosaic(job.band.mosaic, job.pixels, mask, job.band.fill)
+        for source in sources:
+            _leave_out_nan(source)
         by_box.setdefault(job.box, []).append((job, sources, is_last))
     for box, entries in by_box.items():
         lattices = {source.lattice for _, sources, _ in entries for source in sources if source.shift is None}
-        resampler = _Resampler(box, entries, {lattice: pixel_map(lattice, box) for lattice in lattices})
-        step = max(1, BLOCK_PIXELS // box.width)
+        resampler = _Resampler(box, entries, {lattice: pixel_map(lattice, box, whole) for lattice in lattices})
+        # A median has all of its sources in hand at once.
+        depth = max(len(sources) if job.band.mosaic == "median" else 1 for job, sources, _ in entries)
+        step = max(1, BLOCK_PIXELS // (box.width * max(depth, 1)))
         # Exceptions of threads come out here.
         list(_pool().map(resampler.place, range(0, box.height, step), [step] * -(-box.height // step)))
         for job, sources, is_last in entries:
@@ -261,6 +277,13 @@ def _place(batch: Sequence[tuple[_Job, list[_Source], bool]]) -> None:
                 source.pixels = source.mask = None
             if is_last:
                 job.mosaic = None
+
+
+def _leave_out_nan(source: _Source) -> None:
+    """Take NaN for not valid: whatever a file says of nodata, it is no reading, and would hide those of others."""
+    assert source.pixels is not None
+    if source.mask is not None and source.pixels.dtype.kind in "fc":
+        source.mask &= ~np.isnan(source.pixels)
 
 
 class _Resampler:
@@ -314,6 +337,8 @@ class _Resampler:
         places = self._maps[source.lattice]
         key = source.lattice, is_area
         if key not in known:
+            if len(known) == KNOWN_PLACES:
+                del known[next(iter(known))]
             known[key] = places.corners(start, end) if is_area else places.centres(start, end)
         rows, cols = known[key]
         rows, cols = rows - window.row_off, cols - window.col_off
@@ -327,12 +352,20 @@ class _Resampler:
             rows, cols = rows[row_part], cols[col_part]
         else:
             rows, cols = rows[row_part, col_part], cols[row_part, col_part]
+        # Only what these rows need: masked sources are copied before they are resampled.
+        row_part, col_part = (
+            _needed(places_of, size, job.band.method, scale)
+            for places_of, size, scale in zip((rows, cols), window.shape, places.scale, strict=True)
+        )
+        values, mask = source.pixels[row_part, col_part], source.mask[row_part, col_part]
+        rows, cols = rows - row_part.start, cols - col_part.start
         if is_area:
-            pixels, valid = resample_areas(source.pixels, source.mask, rows, cols, job.band.method)
+            pixels, valid = resample_areas(values, mask, rows, cols, job.band.method)
             if places.period is not None:
-                _mend_seam(source, rows, cols, places.period, job.band.method, (pixels, valid))
+                _mend_seam(values, mask, rows, cols, places.period, job.band.method, (pixels, valid))
         else:
-            pixels, valid = resample_points(source.pixels, source.mask, rows, cols, job.band.method, places.scale)
+            scale = _kernel_scale(places.scale[0]), _kernel_scale(places.scale[1])
+            pixels, valid = resample_points(values, mask, rows, cols, job.band.method, scale)
         _avoid_nodata(pixels, valid, job.band)
         return (slice(start + down[0], start + down[1]), slice(*across)), pixels, valid
 
@@ -349,8 +382,25 @@ class _Resampler:
         return wide, mask
 
 
+def _needed(places: npt.NDArray[Any], size: int, method: str, scale: float) -> slice:
+    """Give the part of a source along an axis that a method reads for some places."""
+    finite = places[np.isfinite(places)]
+    beside = reach(method, scale) + 1
+    first = math.floor(max(float(finite.min()), 0.0)) - beside
+    last = math.ceil(min(float(finite.max()), float(size))) + beside
+    start = min(max(first, 0), size - 1)
+    return slice(start, max(min(last, size), start + 1))
+
+
+def _kernel_scale(scale: float) -> float:
+    """Give the scale that widens a kernel: as in GDAL a whole number where it is nearly one."""
+    whole = round(scale)
+    return float(whole) if abs(scale - whole) < _NEARLY_WHOLE else scale
+
+
 def _mend_seam(
-    source: _Source,
+    values: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
     rows: npt.NDArray[Any],
     cols: npt.NDArray[Any],
     period: float,
@@ -361,7 +411,6 @@ def _mend_seam(
 
     They get what is there of the side that lies to the east.
     """
-    assert source.pixels is not None
     corners = np.stack([cols[..., :-1], cols[..., 1:]])
     if cols.ndim > 1:
         corners = np.concatenate([corners[:, :-1], corners[:, 1:]])
@@ -370,7 +419,7 @@ def _mend_seam(
         return
     middle = (np.nanmin(cols) + np.nanmax(cols)) / 2
     turned = np.where(cols > middle, cols - period, cols)
-    pixels, valid = resample_areas(source.pixels, source.mask, rows, turned, method)
+    pixels, valid = resample_areas(values, mask, rows, turned, method)
     where = np.broadcast_to(across, found[0].shape)
     np.copyto(found[0], pixels, where=where)
     np.copyto(found[1], valid, where=where)

@@ -34,6 +34,7 @@ class CubeBand:
         dtype: of the array; another one for means, medians and counts.
         nodata: what pixels without data hold, or None where no value is free for that.
         fill: the same, 0 where there is none.
+        is_filled: whether pixels of the files that are not valid may hold something else.
         has_mask: whether only a mask tells which pixels have data.
         mask_kinds: where the masks of its files come from: "mask", "nodata", "alpha", or None for all valid.
         scale, offset, unit: physical values are stored ones times `scale` plus `offset`, in `unit`; None where unknown.
@@ -46,6 +47,7 @@ class CubeBand:
     dtype: np.dtype[Any]
     nodata: float | None
     fill: Any
+    is_filled: bool
     has_mask: bool
     mask_kinds: frozenset[str | None]
     scale: float | None
@@ -93,6 +95,7 @@ class Cube:
         group_count: length of the first axis.
         plan: the tiles, by file and band.
         sources: which of them go where.
+        whole: the grid that `box` is a part of, which says how wide kernels are.
     """
 
     box: GeoBox
@@ -100,6 +103,7 @@ class Cube:
     group_count: int
     plan: TilePlan
     sources: Sources
+    whole: GeoBox
 
     def part(self, place: int, groups: slice, box: GeoBox, picked: npt.NDArray[np.int64], places: Places) -> Cube:
         """Give what one band of some groups in a part of the grid takes, and nothing else.
@@ -144,6 +148,7 @@ class Cube:
                 start=ends - counts,
                 end=ends,
             ),
+            whole=self.whole,
         )
 
 
@@ -209,7 +214,7 @@ def make_cube(
         )
         for number, each in enumerate(found)
     ]
-    return Cube(box, tuple(bands), group_count, plan, sources)
+    return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
 
 
 def _find_bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
@@ -284,6 +289,9 @@ def _cube_band(plan: TilePlan, sources: Sources, number: int, band: PlannedBand,
         dtype=dtype,
         nodata=nodata,
         fill=fill_value(dtype, nodata),
+        # A float may be nodata without being equal to it.
+        is_filled=bool(kinds & {"mask", "alpha"})
+        or ("nodata" in kinds and (len(nodatas) > 1 or (dtype.kind in "fc" and not np.isnan(nodata or 0.0)))),
         has_mask=has_mask,
         mask_kinds=frozenset(kinds),
         scale=None if mosaic == "count" else first_band.scale,

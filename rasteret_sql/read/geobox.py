@@ -32,6 +32,9 @@ SKEW_PIXELS: Final = 1e-4
 #: Sides longer than this are mistakes in units, and no array has them.
 MAX_SIDE: Final = 2**31 - 1
 
+#: Two turns around the Earth are less, in degrees or grads.
+_NO_LONGITUDE: Final = 1000.0
+
 Axis = Literal["x", "y"]
 _NAMES: Final[dict[Axis, tuple[str, ...]]] = {"x": ("x", "lon", "longitude"), "y": ("y", "lat", "latitude")}
 _STANDARD_NAMES: Final[dict[Axis, tuple[str, ...]]] = {
@@ -234,12 +237,19 @@ def turn_of(crs: str | None) -> float | None:
     """
     if crs is None:
         return None
+    if crs in {"EPSG:4326", "OGC:CRS84"}:
+        return 360.0
     parsed = parsed_crs(crs)
     if not parsed.is_geographic:
         return None
     # In radians per unit: a few national CRSs are in grads.
     turn = 2 * math.pi / parsed.axis_info[0].unit_conversion_factor
     return float(round(turn, 6))
+
+
+def turn_at(crs: str | None, x: float) -> float | None:
+    """As `turn_of`, for the CRS of some x: where no longitude is as large, PROJ need not be loaded to tell."""
+    return turn_of(crs) if abs(x) < _NO_LONGITUDE else None
 
 
 def parsed_crs(text: str) -> Any:

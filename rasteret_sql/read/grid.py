@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.read.geobox import GeoBox
+from rasteret_sql.read.geobox import GeoBox, turn_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,16 +115,43 @@ def _window(files: Sequence[PlannedAsset]) -> _Window:
     offsets = [(0.0, 0.0) if file.transform is None else _shift(file, files[0]) for file in files]
     placed = [(file, round(rows), round(cols)) for file, (rows, cols) in zip(files, offsets, strict=True)]
     row_off = min(file.row_off + rows for file, rows, _ in placed)
-    col_off = min(file.col_off + cols for file, _, cols in placed)
     row_end = max(file.row_end + rows for file, rows, _ in placed)
-    col_end = max(file.col_end + cols for file, _, cols in placed)
+    spans = [(file.col_off + cols, file.col_end + cols) for file, _, cols in placed]
+    col_off, col_end = _over_antimeridian(files[0], spans)
     return _Window(row_off, col_off, row_end - row_off, col_end - col_off)
+
+
+def _over_antimeridian(first: PlannedAsset, spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Give the columns that spans of them take together, counted in the first file's grid.
+
+    Files in longitude on both sides of the antimeridian get a grid that goes on there, if the other way around the
+    Earth is longer.
+    """
+    plain = min(start for start, _ in spans), max(end for _, end in spans)
+    turn = None if first.transform is None else turn_at(first.crs, first.transform[2])
+    if turn is None:
+        return plain
+    assert first.transform is not None
+    x_size, _, x_off, *_ = first.transform
+    period = turn / x_size
+    if plain[1] - plain[0] <= abs(period) / 2 or abs(period - round(period)) > GRID_TOLERANCE:
+        return plain
+    turned = [
+        (start + round(period), end + round(period)) if x_off + x_size * (start + end) / 2 < 0 else (start, end)
+        for start, end in spans
+    ]
+    around = min(start for start, _ in turned), max(end for _, end in turned)
+    return around if around[1] - around[0] < plain[1] - plain[0] else plain
 
 
 def _grown(box: GeoBox, files: Sequence[PlannedAsset]) -> GeoBox:
     """Give a grid that holds files of other resolutions too, as far as they leave it by more than a rounding error."""
     x_size, _, x_off, _, y_size, y_off = box.transform
     bounds = [bounds_of(file) for file in files]
+    turn, middle = turn_at(box.crs, x_off), x_off + x_size * box.width / 2
+    if turn is not None:
+        turns = [turn * round((middle - (xmin + xmax) / 2) / turn) for xmin, _, xmax, _ in bounds]
+        bounds = [(b[0] + by, b[1], b[2] + by, b[3]) for b, by in zip(bounds, turns, strict=True)]
     cols = [(x - x_off) / x_size for xmin, _, xmax, _ in bounds for x in (xmin, xmax)]
     rows = [(y - y_off) / y_size for _, ymin, _, ymax in bounds for y in (ymin, ymax)]
     col_off, row_off = math.floor(min(cols) + GRID_TOLERANCE), math.floor(min(rows) + GRID_TOLERANCE)

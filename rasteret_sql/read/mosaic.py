@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
 #: Those that give floats whatever the files hold.
 FLOATING = frozenset({"mean", "median"})
+#: Bytes per pixel that they take while readings come in: a count, for means with a sum.
+COUNT_BYTES = 4
+MEAN_BYTES = COUNT_BYTES + 8
 
 
 def mosaic_dtype(mosaic: str, dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -75,12 +75,13 @@ class PixelMap:
         max_error: pixels of the source by which a place may be wrong, along rows or columns. 0 is exact everywhere.
         source_width: pixels of the source in a row. Without it a source in longitude is taken to go around the Earth
             from its first column on.
+        scale_of: the grid that `scale` is that of, of which `target` is a part; or None.
 
     Attributes:
         is_separable: both grids have one CRS, so that rows depend on y only, and columns on x only.
         error: bound that was reached, in pixels of the source; 0 where separable.
-        scale: (rows, cols), pixels of the source per pixel of the target: the median over the target; above 1 when
-            downsampling. NaN where no part of the target has a place in the source's CRS.
+        scale: (rows, cols), pixels of the source per pixel of the target: the median over the target, or over
+            `scale_of`; above 1 when downsampling. NaN where no part of it has a place in the source's CRS.
         period: columns of a turn around the Earth, for a source in longitude; otherwise None.
 
     Raises:
@@ -104,6 +105,7 @@ class PixelMap:
         max_error: float = 0.01,
         *,
         source_width: int | None = None,
+        scale_of: GeoBox | None = None,
     ) -> None:
         if not max_error >= 0:
             raise InvalidArgumentError(f"max_error: got {max_error}, expected pixels of the source, 0 or more")
@@ -115,7 +117,7 @@ class PixelMap:
         turn = turn_of(source_crs)
         self.period = None if turn is None else turn / source.x_size
         self._middle = (self.period or 0.0) / 2 if source_width is None else source_width / 2
-        self.scale = self._find_scale()
+        self.scale = self._find_scale(scale_of or target)
         self.error = 0.0
         if not self.is_separable:
             self._folds = _folds(target.crs)
@@ -299,8 +301,8 @@ class PixelMap:
             parts.append(self._exact(rows, cols))
         return parts
 
-    def _find_scale(self) -> tuple[float, float]:
-        source, target = self._source, self._target
+    def _find_scale(self, target: GeoBox) -> tuple[float, float]:
+        source = self._source
         if self.is_separable:
             return target.y_size / source.y_size, target.x_size / source.x_size
         right, down = _steps(source.crs, target)

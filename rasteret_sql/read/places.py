@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from rasteret_sql.io import fork
-from rasteret_sql.read.geobox import same_crs
+from rasteret_sql.read.geobox import same_crs, turn_at
 from rasteret_sql.read.grid import GRID_TOLERANCE
 from rasteret_sql.read.pixelmap import PixelMap
 from rasteret_sql.read.resample import EPSILON, reach
@@ -40,10 +40,10 @@ class Window:
 
 
 class Places:
-    """Where grids lie in the files of a plan; found once for all files on one lattice."""
+    """Where parts of a grid lie in the files of a plan; found once for all files on one lattice."""
 
-    def __init__(self, plan: TilePlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: TilePlan, whole: GeoBox) -> None:
+        self._plan, self._whole = plan, whole
         self._found: dict[tuple[Lattice, GeoBox, str], tuple[Window, tuple[int, int] | None] | None] = {}
 
     def window(self, asset: PlannedAsset, box: GeoBox, method: str) -> tuple[Window, tuple[int, int] | None] | None:
@@ -66,12 +66,12 @@ class Places:
         if shift is not None:
             rows, cols = shift
             return Window(rows, cols, rows + box.height, cols + box.width), shift
-        return source_window(asset, box, method)
+        return source_window(asset, box, method, self._whole)
 
 
-def source_window(asset: PlannedAsset, box: GeoBox, method: str) -> tuple[Window, None] | None:
-    """Give the part of a level that a grid takes, before it is cut to the level; None where it has no place there."""
-    places = pixel_map(lattice_of(asset), box)
+def source_window(asset: PlannedAsset, box: GeoBox, method: str, whole: GeoBox) -> tuple[Window, None] | None:
+    """Give what a part of a grid takes of a level, before it is cut to the level; None where it has no place there."""
+    places = pixel_map(lattice_of(asset), box, whole)
     extent = places.extent()
     if extent is None:
         return None
@@ -79,7 +79,7 @@ def source_window(asset: PlannedAsset, box: GeoBox, method: str) -> tuple[Window
     if places.period is not None and col_max - col_min > places.period / 2:
         # Places jump at the edge of a raster around the Earth: all columns may be needed.
         col_min, col_max = 0.0, float(asset.width)
-    beside = [reach(method, scale) for scale in places.scale]
+    beside = [reach(method, scale if math.isfinite(scale) else 1.0) for scale in places.scale]
     return (
         Window(
             math.floor(row_min + EPSILON) - beside[0],
@@ -97,11 +97,14 @@ def lattice_of(asset: PlannedAsset) -> Lattice:
 
 
 @lru_cache(maxsize=64)
-def pixel_map(lattice: Lattice, box: GeoBox) -> PixelMap:
-    """Say where the pixels of a grid lie in files on a lattice."""
+def pixel_map(lattice: Lattice, box: GeoBox, whole: GeoBox) -> PixelMap:
+    """Say where the pixels of a part of a grid lie in files on a lattice.
+
+    Kernels are as wide as the whole grid wants them, so that a pixel does not depend on the part that it is read with.
+    """
     crs, transform, width = lattice
     assert transform is not None
-    return PixelMap(crs, transform, box, source_width=width)
+    return PixelMap(crs, transform, box, source_width=width, scale_of=whole)
 
 
 def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:
@@ -114,6 +117,15 @@ def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:
     if not near_x or not near_y or not same_crs(asset.crs, box.crs):
         return None
     rows, cols = (box.transform[5] - y_off) / y_size, (box.transform[2] - x_off) / x_size
+    turn = turn_at(box.crs, box.transform[2])
+    if turn is not None:
+        period = turn / x_size
+        cols -= period * round((cols + (box.width - asset.width) / 2) / period)
+        is_within = cols + GRID_TOLERANCE >= 0 and cols + box.width <= asset.width + GRID_TOLERANCE
+        is_around = cols <= GRID_TOLERANCE and asset.width <= cols + box.width + GRID_TOLERANCE
+        if box.width + asset.width > abs(period) and not is_within and not is_around:
+            # They may meet at both ends.
+            return None
     if abs(rows - round(rows)) > GRID_TOLERANCE or abs(cols - round(cols)) > GRID_TOLERANCE:
         return None
     return round(rows), round(cols)

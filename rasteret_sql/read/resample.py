@@ -19,7 +19,6 @@ What a target pixel is made of:
 Sums are in float64, and integers are rounded half up. Hence 64-bit integers beyond 2**52 are exact with nearest, mode,
 min and max only. An unmasked NaN is a value: it spreads to targets in which it has a weight, and min and max pass over
 it. A result that equals a nodata value is the caller's to handle.
-
 NumPy calls that release the GIL do the work, block by block: threads may share a source, and fill some rows each.
 """
 
@@ -54,13 +53,10 @@ _WIDENED_FROM = 1 / 0.95
 _KERNEL_RADIUS = {"bilinear": 1, "cubic": 2}
 _LEAST_WEIGHT = 1e-6
 
-_BLOCK_PIXELS = 1 << 16
-"""Pixels that are worked on at a time: what they need fits the caches, and many threads need little memory."""
-
+_BLOCK_PIXELS = 1 << 16  # so few at a time that what they need fits the caches, and threads need little memory
+# Boxes are worked on with others of about their size, so that a large one does not make all others slow.
 _BOX_SIDES = (2, 3, 4, 6, 8, 11, 15, 22, 32)
-"""Boxes are worked on with others of about their size, so that a large one does not make all others slow."""
 _LARGEST_MODE_BOX = 15  # its 225 pixels are counted in uint8
-
 _EXTREMES: dict[str, np.ufunc] = {"min": np.fmin, "max": np.fmax}
 
 
@@ -229,9 +225,11 @@ class _Kernel:
         """What pixels weigh that lie whole steps from the one a fraction before the target: (taps, targets)."""
         if self.widened:
             x = np.abs(steps - fraction) / self.scale[axis]
-            near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-            cubic = np.where(x < 1, near, np.where(x < 2, far, 0))
-            weight: Floats = np.maximum(1 - x, 0) if self.name == "bilinear" else cubic
+            if self.name == "bilinear":
+                weight: Floats = np.maximum(1 - x, 0)
+            else:
+                near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+                weight = np.where(x < 1, near, np.where(x < 2, far, 0))
             weight /= weight.sum(axis=0)
             return weight
         x, weight = fraction, np.empty((len(steps), len(fraction)))
@@ -269,8 +267,7 @@ class _Centres:
     place: Floats
     size: int
     taps: _Taps
-    whole: Bools
-    """Whether all taps lie in the image."""
+    whole: Bools  # where all taps lie in the image
 
     @classmethod
     def of(cls, places: Floats, size: int, kernel: _Kernel, axis: int) -> _Centres:
@@ -322,10 +319,12 @@ class _Boxes:
     def part(self, which: slice | Indexes) -> _Boxes:
         return _Boxes(*(getattr(self, field.name)[which] for field in fields(self)))
 
-    def taps(self) -> _Taps:
+    def taps(self, *, weighted: bool = True) -> _Taps:
         steps = np.arange(self.count.max())[:, np.newaxis]
         last = self.count - 1
         index = self.first + np.minimum(steps, last)
+        if not weighted:
+            return _Taps(index, _NO_TAPS.weight)
         weight = (steps <= last).astype(np.float64)
         # At the edges of the image these may be more than 1: the outermost pixels stand for what lies outside.
         weight[0] = self.first + 1 - self.start
@@ -458,12 +457,13 @@ def _points(form: _Form, rows: _Centres, cols: _Centres, kernel: _Kernel) -> tup
 
 def _areas(form: _Form, rows: _Boxes, cols: _Boxes, method: str) -> tuple[Pixels, Bools]:
     """The average, min or max of boxes, and which of them are valid."""
-    row_taps, col_taps = rows.taps(), cols.taps()
+    weighted = method == "average"
+    row_taps, col_taps = rows.taps(weighted=weighted), cols.taps(weighted=weighted)
     valid = form.cross(rows.inside, cols.inside)
     mask = form.source.mask_near(row_taps, col_taps)
     if mask is not None:
         valid &= form.reduce(np.logical_or, mask, row_taps, col_taps)
-    if method == "average":
+    if weighted:
         values, enough = _weigh(form, mask, row_taps, col_taps)
         return values, valid & enough
     return form.reduce(_EXTREMES[method], form.source.pixels, row_taps, col_taps), valid
@@ -481,7 +481,7 @@ def _scattered_areas(source: _Source, rows: _Boxes, cols: _Boxes, method: str, o
         step = max(1, 4 * _BLOCK_PIXELS // (largest * largest if method == "mode" else largest))
         for begin in range(0, len(alike), step):
             which = alike[begin : begin + step]
-            boxes = rows.part(which), cols.part(which)
+            boxes = (rows, cols) if len(which) == len(side) else (rows.part(which), cols.part(which))
             values = _mode(source, *boxes) if method == "mode" else _areas(_Scattered(source), *boxes, method)
             out[which], valid[which] = values
     for target in np.flatnonzero(side > smaller):
@@ -497,7 +497,7 @@ def _scattered_areas(source: _Source, rows: _Boxes, cols: _Boxes, method: str, o
 def _mode(source: _Source, rows: _Boxes, cols: _Boxes) -> tuple[Pixels, Bools]:
     """The most frequent values of small boxes, by comparing all pairs of pixels, and which boxes are valid."""
     pixels = source.pixels.reshape(-1)
-    row_taps, col_taps = rows.taps(), cols.taps()
+    row_taps, col_taps = rows.taps(weighted=False), cols.taps(weighted=False)
     mask = source.mask_near(row_taps, col_taps)
     modes, most = np.zeros(rows.first.shape, pixels.dtype), np.zeros(rows.first.shape, np.uint8)
     earlier: list[tuple[Pixels, Bools]] = []
@@ -521,7 +521,7 @@ def _mode(source: _Source, rows: _Boxes, cols: _Boxes) -> tuple[Pixels, Bools]:
 
 def _mode_of_large_box(source: _Source, rows: _Boxes, cols: _Boxes) -> tuple[Pixels, Bools]:
     """The most frequent value of one box, and whether it is valid."""
-    window = rows.taps().span(), cols.taps().span()
+    window = rows.taps(weighted=False).span(), cols.taps(weighted=False).span()
     values = source.pixels[window].reshape(-1)
     if source.mask is not None:
         values = values[source.mask[window].reshape(-1)]

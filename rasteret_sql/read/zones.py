@@ -131,7 +131,7 @@ class ZoneLayout:
             fill = fill_value(pixels[number].dtype, cell.band.nodata)
             targets.append(Target(pixels[number], masks[number], cell.row_off, cell.col_off, fill))
             tiles = self._place(cell).tiles
-            rows.append(self._rows(cell, rows_of[cell.asset_no, cell.band.band], tiles))
+            rows.append(self._rows(cell, rows_of.get((cell.asset_no, cell.band.band), _NO_TILES), tiles))
         taken = np.concatenate(rows)
         target_of = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
         # In file order, so that tiles that lie side by side are asked for at the same time.
@@ -170,6 +170,9 @@ class ZoneLayout:
     def _inside(self, cell: Cell) -> npt.NDArray[np.bool_]:
         shifted = _moved(np.array([self._place(cell).geometry]), (1.0, 1.0), (-cell.col_off, -cell.row_off))[0]
         return pixels_inside(shifted, (cell.height, cell.width), all_touched=self._all_touched)
+
+
+_NO_TILES: tuple[tuple[int, int], Rows] = ((0, 0), np.empty((0, 0), np.int64))
 
 
 def planning_area(geometries: npt.NDArray[Any], crs: str) -> Any:
