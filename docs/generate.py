@@ -165,7 +165,7 @@ _SOURCES: dict[str, tuple[str, dict[str, str]]] = {
     "read_headers": (
         "",
         {
-            "source": "Table, view, CTE or Parquet path with a column href; relative ones lie in the working folder.",
+            "source": "Table, view, CTE or Parquet path with column href; relative ones lie in the working directory.",
             "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, whose notes say why.",
         },
     ),
@@ -188,10 +188,10 @@ them into one that is open; `rasteret-sql sql` runs SQL with them. Table functio
 first, the other arguments by name with `:=`. Their arguments are constants or prepared parameters; a value that
 changes from row to row is refused, for a read is planned before it starts.
 
-An index is named as a table or view, or as a Parquet path, glob or URL. `tile_plan` and `explain_read` are plain SQL,
-and take CTEs and temporary tables too. `read_tiles` runs beside the query that it is part of, so it sees no CTE,
-no temporary table and no uncommitted row; it takes the text of a query instead, such as
-`$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
+An index is named as a table or view, or as a Parquet path, folder, glob or URL. `tile_plan` and `explain_read` are
+plain SQL, and take CTEs and temporary tables too, but a folder only with a slash at its end. `read_tiles` runs beside
+the query that it is part of, so it sees no CTE, no temporary table and no uncommitted row; it takes the text of a query
+instead, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
 
 A name in `bands` is looked up in this order: an asset key (`red`: all bands of that asset), a band inside an asset
 (`visual:red`, `visual:1`), a band name, a common name, a band number. A name that fits two things in the first tier
@@ -387,7 +387,7 @@ _PYTHON_INTRO = """\
 # Python
 
 `import rasteret_sql as rs` imports nothing heavy; each name below is imported when it is first used. `index` is
-always *rows of an index*: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+always *rows of an index*: a DuckDB relation, an Arrow table, a Parquet path, folder, glob or URL, or the text of a query.
 """
 #: Sections of a docstring in the order of the page, and what they are called there.
 _TITLES = {

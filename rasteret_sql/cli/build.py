@@ -37,6 +37,7 @@ examples:
   rasteret-sql build index.sql -o s2.parquet --set period=2024-01
   rasteret-sql build https://example.com/catalog.json -o s2.parquet --asset red --asset nir
   rasteret-sql build 'scenes/**/*.tif' -o s2.parquet --pattern '{item_id}/{asset}.tif'
+  rasteret-sql build items.json -o s2/ --partition-by collection,year
   rasteret-sql build items.json -o s2.parquet --href-map https://example.com/=/mnt/mirror/
 
 exit codes:
@@ -50,7 +51,13 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "build", "read the headers of TIFF files into a Parquet index", _EPILOG)
     command.add_argument("source", nargs="+", metavar="SOURCE", help="TIFF files, STAC documents or tables")
-    command.add_argument("-o", "--output", required=True, metavar="INDEX", help="the index that is written")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="INDEX",
+        help="the index that is written: a file, or a folder with --partition-by",
+    )
     command.add_argument(
         "--href-map",
         action="append",
@@ -67,6 +74,12 @@ def add_parser(commands: Commands) -> None:
         dest="assets",
         metavar="KEY",
         help="only assets of this key; may be repeated",
+    )
+    command.add_argument(
+        "--partition-by",
+        type=names,
+        metavar="COLUMN,...",
+        help="split the index into INDEX/COLUMN=value/...; year, month and day are of the time of the items",
     )
     search = command.add_argument_group("search of a dataset or of a STAC API")
     search.add_argument(
@@ -108,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
             collection=arguments.collection if search is None else None,
             assets=arguments.assets,
             variables=dict(arguments.variables) if arguments.variables else None,
+            partition_by=arguments.partition_by,
             progress=progress,
         )
     if arguments.json:
@@ -167,11 +181,14 @@ def report_as_text(report: BuildReport, style: Style) -> str:
     if report.left_out:
         left_out = [f"{number:,} {kind}" for kind, number in report.left_out.items()]
         facts["left out"] = listed(left_out, width=width)
+    notes = []
     if report.proj_mismatches:
-        facts["note"] = (
-            f"{count(report.proj_mismatches, 'file')} whose header contradicts the proj: fields of STAC, "
-            f"and is believed"
-        )
+        mismatches = count(report.proj_mismatches, "file")
+        notes.append(f"{mismatches} whose header contradicts the proj: fields of STAC, and is believed")
+    if report.size_mismatches:
+        notes.append(f"{count(report.size_mismatches, 'file')} whose size is not the file:size of STAC")
+    if notes:
+        facts["note"] = notes
     if report.noted:
         facts["noted"] = f"{count(report.noted, 'file')} of which something was left out: see the column notes"
     if report.failures:
@@ -189,6 +206,7 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in report.failures],
         "left_out": dict(report.left_out),
         "proj_mismatches": report.proj_mismatches,
+        "size_mismatches": report.size_mismatches,
         "noted": report.noted,
         "requests": report.requests,
         "seconds": round(report.seconds, 3),

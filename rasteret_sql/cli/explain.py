@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rasteret_sql.cli.arguments import Commands, names, new_command, numbers
@@ -34,7 +35,7 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "explain", "say what a read would cost: tiles, bytes and requests; fetches nothing", _EPILOG
     )
-    command.add_argument("index", metavar="INDEX", help="path, glob or URL of an index")
+    command.add_argument("index", metavar="INDEX", help="path, folder, glob or URL of an index")
     command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
     command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat, or in --crs")
     command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
@@ -50,7 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rasteret_sql.sql.connection import connect
 
     with connect() as con:
-        con.execute(_QUERY, {name: getattr(arguments, name) for name in _PARAMETERS}).fetchall()
+        values = {name: getattr(arguments, name) for name in _PARAMETERS}
+        if Path(arguments.index).is_dir():
+            # In SQL a folder has a slash at its end, or it would be the name of a table.
+            values["index"] = arguments.index.rstrip("/") + "/"
+        con.execute(_QUERY, values).fetchall()
         sys.stdout.write(box(con, con.sql("SELECT * EXCLUDE (sparse_tiles) FROM temp.cost"), max_rows=_SHOWN_ROWS).text)
         tiles, items, requests, request_bytes, pixel_bytes = con.execute(_TOTAL).fetchall()[0]
     print(

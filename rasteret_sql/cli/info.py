@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "info", "say what is in an index: items, bands, dates, CRSs, sizes, provenance", _EPILOG
     )
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote")
+    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
     command.add_argument("--json", action="store_true", help="write JSON")
     command.set_defaults(run=run)
 
@@ -115,6 +115,8 @@ def _provenance(values: Mapping[str, Any], width: int) -> dict[str, str | list[s
         seconds = f" in {values['build_seconds']} s" if "build_seconds" in values else ""
         version = f" by rasteret_sql {values['version']}" if "version" in values else ""
         lines["built"] = f"{values['built_at']}{seconds}{version}"
+    if "partition_by" in values:
+        lines["split by"] = ", ".join(values["partition_by"])
     if definition.get("source"):
         lines["source"] = listed(str(definition["source"]).split("; "), width=width)
     for name in ("pattern", "collection"):

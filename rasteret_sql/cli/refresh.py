@@ -18,8 +18,9 @@ _SHOWN = 5
 
 _EPILOG = """\
 The index says itself what it was built of. Its source is asked anew; files that it has already are compared by
-ETag, size and time of change, and only those that differ are read again. An index of a table or of items in
-memory cannot be built again: use `rasteret-sql build`.
+ETag, size and time of change, and only those that differ are read again; those of an index definition are all read
+again, since its SELECT may change what their headers say. An index of a table or of items in memory cannot be
+built again: use `rasteret-sql build`.
 
 examples:
   rasteret-sql refresh s2.parquet
@@ -36,7 +37,7 @@ exit codes:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "refresh", "build an index again: new files in, changed ones read anew", _EPILOG)
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote")
+    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
     command.add_argument(
         "--set",
         action="append",

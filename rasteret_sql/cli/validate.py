@@ -43,7 +43,7 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "validate", "compare the files of an index with what they were when indexed", _EPILOG
     )
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote")
+    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
     command.add_argument("--sample", type=int, metavar="N", help="ask for N files only, the same ones each time")
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,11 @@ from rasteret_sql.index.finishing import (
     require_rows,
     staging_folder,
 )
+from rasteret_sql.index.folders import text_columns
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.kept import source_again, take_over
+from rasteret_sql.index.partitions import checked_partition, require_columns
+from rasteret_sql.index.progress import reporting
 from rasteret_sql.index.report import BuildReport, list_failures
 from rasteret_sql.index.sources.api import StacSearch
 from rasteret_sql.index.sources.pattern import PathPattern
@@ -38,11 +40,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from rasteret_sql.index.model import Found, Source
+    from rasteret_sql.index.progress import Progress
     from rasteret_sql.index.rows import HeaderCounts
     from rasteret_sql.index.staging import Inventory
-
-#: Called with the files that are done, and with all that there are.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,14 @@ class BuildRequest:
     Attributes:
         sources: what gives the assets.
         path: where the index is to be.
+        partition_by: columns by which it is split into files.
         options: which assets are wanted, and their mirrors.
         definition: the request as the index keeps it, without secrets.
     """
 
     sources: tuple[Source, ...]
     path: Path
+    partition_by: tuple[str, ...]
     options: StacOptions
     definition: Mapping[str, Any]
 
@@ -71,6 +73,7 @@ def build_index(
     collection: str | None = None,
     assets: Sequence[str] | None = None,
     variables: Mapping[str, Any] | None = None,
+    partition_by: Sequence[str] | str | None = None,
     progress: Progress | bool = False,
 ) -> BuildReport:
     """Build an index: read the headers of TIFF files and write one Parquet row per asset.
@@ -94,7 +97,11 @@ def build_index(
         collection: collection of the items that name none.
         assets: keys of the assets that are wanted; all TIFF assets without it.
         variables: what `getvariable('name')` gives in an index definition.
-        progress: True for a progress bar, or a callable that takes (files done, files in all).
+        partition_by: columns by which the index is split, and `path` is then a folder: `["collection", "year"]`
+            writes `collection=.../year=.../part-0.parquet`. `year`, `month` and `day` are those of `datetime`
+            where no column is called so. The folder appears as a whole, in the place of an older one.
+        progress: True for a progress bar, or a callable that takes (files done, files in all); of an index
+            definition it is given the files that its SELECT has named so far.
 
     Returns:
         What was built, and what was not.
@@ -115,10 +122,10 @@ def build_index(
             )
         from rasteret_sql.sql.definitions import build_definition
 
-        return build_definition(source, path, variables=variables)
+        return build_definition(source, path, variables=variables, partition_by=partition_by, progress=progress)
     if variables is not None:
         raise InvalidArgumentError("variables: they are for index definitions, which are .sql files; leave them out")
-    return _build(_checked(source, path, href_map, pattern, collection, assets), progress)
+    return _build(_checked(source, path, href_map, pattern, collection, assets, partition_by), progress)
 
 
 def build_again(
@@ -129,10 +136,12 @@ def build_again(
     pattern: str | None,
     collection: str | None,
     assets: Sequence[str] | None,
+    partition_by: Sequence[str] | None = None,
     progress: Progress | bool = False,
 ) -> BuildReport:
     """Build an index in the place of an older one, and take over the rows of files that did not change."""
-    return _build(_checked(source, path, href_map, pattern, collection, assets), progress, previous=Path(path))
+    request = _checked(source, path, href_map, pattern, collection, assets, partition_by)
+    return _build(request, progress, previous=Path(path))
 
 
 def _build(request: BuildRequest, progress: Progress | bool, previous: Path | None = None) -> BuildReport:  # noqa: FBT001
@@ -141,7 +150,7 @@ def _build(request: BuildRequest, progress: Progress | bool, previous: Path | No
     digest = definition_digest(request.definition) if can_resume else ""
     with staging_folder(request.path, digest) as folder, build_connection(folder) as con:
         inventory = _stage_sources(con, request, folder)
-        take_over(con, previous, leftovers(request.path, digest) if can_resume else ())
+        take_over(con, folder, previous, leftovers(request.path, digest) if can_resume else ())
         counts = _stage_headers(con, request, folder, inventory, progress)
         return finish_build(
             con,
@@ -152,6 +161,7 @@ def _build(request: BuildRequest, progress: Progress | bool, previous: Path | No
             failures=(*inventory.failures, *counts.failures),
             left_out=dict(inventory.left_out.most_common()),
             began_s=began_s,
+            partition_by=request.partition_by,
         )
 
 
@@ -219,9 +229,11 @@ def _checked(
     pattern: str | None,
     collection: str | None,
     assets: Sequence[str] | None,
+    partition_by: Sequence[str] | str | None,
 ) -> BuildRequest:
     options, compiled = _options(href_map, pattern, collection, assets)
-    target = checked_target(path)
+    partition = checked_partition(partition_by)
+    target = checked_target(path, partition)
     sources, described = resolve_source(source, compiled, options)
     definition = {
         "source": described,
@@ -234,21 +246,24 @@ def _checked(
         definition["search"] = source.definition()
     else:
         definition["again"] = source_again(source, options.href_map)
-    return BuildRequest(tuple(sources), target, options, definition)
+    return BuildRequest(tuple(sources), target, partition, options, definition)
 
 
 def _stage_sources(con: duckdb.DuckDBPyConnection, request: BuildRequest, folder: Path) -> Inventory:
     from rasteret_sql.index.properties import create_properties_view
-    from rasteret_sql.index.staging import ASSETS, stage_sources
+    from rasteret_sql.index.staging import create_assets_view, stage_sources
 
     inventory = stage_sources(request.sources, folder)
     _require_assets(request, inventory)
     create_properties_view(con, folder, inventory.column_files)
-    con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
-    con.execute(sql_file("index/assets.sql"))
-    row = con.execute("SELECT (SELECT count(*) FROM found_assets) - (SELECT count(*) FROM assets)").fetchone()
-    if row is not None and row[0]:
-        inventory.left_out["files named twice"] += row[0]
+    if request.partition_by:
+        # Before headers are read, rather than after it.
+        properties = {row[0]: row[1] for row in con.execute("DESCRIBE properties").fetchall()}
+        require_columns(request.partition_by, dict.fromkeys(text_columns(), "VARCHAR") | properties)
+    create_assets_view(con, folder)
+    ((named_twice,),) = con.execute("SELECT count(*) FROM named_twice").fetchall()
+    if named_twice:
+        inventory.left_out["files named twice"] += named_twice
     con.execute(
         "CREATE OR REPLACE VIEW asset_index AS "
         "SELECT i.collection, i.item_id, a.asset, a.href FROM assets AS a JOIN items AS i USING (item_no)"
@@ -305,31 +320,9 @@ def _stage_headers(
 
     row = con.execute("SELECT count(*) FROM unread_assets").fetchone()
     assert row is not None
-    with _progress(progress, int(row[0])) as advance:
-        counts = stage_headers(con, folder, advance)
-    con.execute(
-        f"CREATE VIEW headers AS FROM kept_headers UNION ALL BY NAME "
-        f"FROM read_parquet({quote_literal(str(folder / HEADERS))})"
-    )
+    with reporting(progress, int(row[0])) as files:
+        counts = stage_headers(con, folder, files.advance)
+    con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_literal(str(folder / HEADERS))})")
     ((counts.rows, counts.noted),) = con.execute("SELECT count(*), count(notes) FROM headers").fetchall()
     require_rows(request.path, counts, [*inventory.failures, *counts.failures])
     return counts
-
-
-@contextlib.contextmanager
-def _progress(progress: Progress | bool, total: int) -> Iterator[Callable[[int], None]]:  # noqa: FBT001
-    if progress is True:
-        from tqdm.auto import tqdm
-
-        with tqdm(total=total, unit="file", desc="headers") as bar:
-            yield lambda files: bar.update(files) and None
-        return
-    done = 0
-
-    def advance(files: int) -> None:
-        nonlocal done
-        done += files
-        if callable(progress):
-            progress(done, total)
-
-    yield advance

@@ -24,18 +24,35 @@ if TYPE_CHECKING:
 
 #: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
 #: holds row groups of its own, so two of them keep it there.
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "512MB"
 THREADS = 2
 #: How many examples a message gives.
 EXAMPLES = 5
+
+#: The SQL that decides which rows an index has, what they hold and how they are ordered.
+SQL_OF_ROWS = (
+    "schema/asset_index.sql",
+    "functions/read_headers.sql",
+    "functions/_rst_headers.sql",
+    "index/named_twice.sql",
+    "index/assets.sql",
+    "index/kept_candidates.sql",
+    "index/unfinished_index.sql",
+    "index/positions.sql",
+    "index/build_index.sql",
+)
 
 _SUFFIX = ".building"
 _LOCK = "lock"
 _DIGEST_LENGTH = 16
 
 
-def checked_target(path: str | os.PathLike[str]) -> Path:
+def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = ()) -> Path:
     """Give the path of the index that is to be written.
+
+    Args:
+        path: of a file, or of a folder where the index is split.
+        partition_by: columns by which it is split.
 
     Raises:
         InvalidArgumentError: nothing can be written there.
@@ -43,9 +60,13 @@ def checked_target(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index that is to be written")
     target = Path(path).expanduser()
-    if target.is_dir():
+    if partition_by:
+        from rasteret_sql.index.partitions import checked_folder
+
+        checked_folder(target)
+    elif target.is_dir():
         raise InvalidArgumentError(
-            f"path: got the directory {target}, expected a file; give {target / 'index.parquet'}"
+            f"path: got the directory {target}, expected a file; give {target / 'index.parquet'}, or partition_by"
         )
     if not target.parent.is_dir():
         raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
@@ -119,7 +140,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 def definition_digest(definition: Mapping[str, Any]) -> str:
     """Hash what was asked for, and the SQL that makes rows of it."""
-    text = json.dumps(definition, sort_keys=True) + sql_file("index/build_index.sql")
+    text = "\0".join([json.dumps(definition, sort_keys=True), *map(sql_file, SQL_OF_ROWS)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -141,6 +162,8 @@ def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(":memory:", config=config) as con:
             # Times in properties that name no offset are UTC, wherever the build runs.
             con.execute("SET TimeZone = 'UTC'")
+            # Each byte of what is staged is read a few times and from a disk; kept, it would fill the memory.
+            con.execute("SET enable_external_file_cache = false")
             yield con
     except duckdb.Error as error:
         raise BuildError(
@@ -177,6 +200,7 @@ def finish_build(
     left_out: Mapping[str, int],
     began_s: float,
     checks: Mapping[str, str] | None = None,
+    partition_by: Sequence[str] = (),
 ) -> BuildReport:
     """Write the rows that `sql/index/build_index.sql` gives, check them, and put the file in its place.
 
@@ -190,23 +214,32 @@ def finish_build(
         left_out: what was no TIFF, or named twice.
         began_s: when the build began, as `time.monotonic` has it.
         checks: further queries that must give no row, by name.
+        partition_by: columns by which the index is split into a tree of files.
 
     Raises:
         BuildError: a check gives rows; nothing was written.
     """
+    from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
     from rasteret_sql.index.writing import provenance, write_index
 
     con.execute(f"CREATE OR REPLACE TABLE positions AS {sql_file('index/positions.sql')}")
     con.execute(f"CREATE OR REPLACE VIEW asset_index AS {sql_file('index/build_index.sql')}")
     digest = definition_digest(definition)
     written = folder / "index.parquet"
-    write_index(con, written, provenance(definition, digest, failures, seconds=time.monotonic() - began_s))
+    metadata = provenance(definition, digest, failures, seconds=time.monotonic() - began_s)
+    if partition_by:
+        metadata[PARTITION_KEY] = json.dumps(list(partition_by))
+    write_index(con, written, metadata)
     con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(written))})")
     for name, query in (_checks_of_every_index() | dict(checks or {})).items():
         _check(con, name, query)
     rows, items, by_asset = _count(con)
-    index_bytes = written.stat().st_size
-    os.replace(written, path)  # noqa: PTH105 - the one atomic step
+    if partition_by:
+        split_index(con, written, folder / "parts", partition_by)
+        written = folder / "parts"
+        checked_folder(path)
+    index_bytes = sum(file.stat().st_size for file in [written, *written.rglob("*")] if file.is_file())
+    put_in_place(written, path)
     return BuildReport(
         path=path,
         rows=rows,
@@ -215,6 +248,7 @@ def finish_build(
         failures=tuple(failures),
         left_out=dict(left_out),
         proj_mismatches=counts.proj_mismatches,
+        size_mismatches=counts.size_mismatches,
         noted=counts.noted,
         requests=counts.requests,
         seconds=time.monotonic() - began_s,

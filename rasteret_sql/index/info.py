@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
-from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, index_columns
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.index.folders import index_files, index_reader, require_version
+from rasteret_sql.index.schema import METADATA_PREFIX, index_columns
+from rasteret_sql.index.sqlfiles import sql_file
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import duckdb
 
@@ -26,7 +29,7 @@ class IndexInfo:
     """Facts about an index.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         rows, items: assets, and distinct items.
         collections: rows per collection; None is the key of those without.
         assets: rows per asset key.
@@ -59,29 +62,49 @@ def info(path: str | os.PathLike[str]) -> IndexInfo:
     """Describe an index.
 
     Args:
-        path: a local index file.
+        path: a local index: a file, a folder of them, or a glob.
 
     Raises:
         AssetNotFoundError: there is no such file.
         InvalidIndexError: it is not an index, or one of a later schema version.
     """
+    file = Path(path).expanduser()
+    with _opened(file) as con:
+        return _describe(con, file)
+
+
+def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Give what an index says of its making, as `info` does, without reading its rows.
+
+    Raises:
+        AssetNotFoundError: there is no such file.
+        InvalidIndexError: it is not an index, or one of another schema version.
+    """
+    file = Path(path).expanduser()
+    with _opened(file) as con:
+        _columns(con, file)
+        return _provenance(con, file)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection to read an index with; what DuckDB cannot read is none."""
     import duckdb
 
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise AssetNotFoundError(f"{file}: no such file; expected an index. {_REMEDY.format(file)}")
+    index_files(file)
     try:
         with duckdb.connect() as con:
-            return _describe(con, file)
+            yield con
     except duckdb.Error as error:
         raise InvalidIndexError(
             f"{file} is not an index: DuckDB cannot read it as Parquet ({error}). {_REMEDY.format('index.parquet')}"
         ) from error
 
 
-def _describe(con: duckdb.DuckDBPyConnection, path: Path) -> IndexInfo:
-    source = f"read_parquet({quote_literal(str(path))})"
-    columns = [row[0] for row in con.execute(f"DESCRIBE FROM {source}").fetchall()]
+def _columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    """Names of the columns of an index; those that every read needs are there."""
+    rows = con.execute(f"DESCRIBE FROM {index_reader(index_files(path))}").fetchall()
+    columns = [row[0] for row in rows]
     missing = [name for name in _REQUIRED if name not in columns]
     if missing:
         subject = f"column {missing[0]} is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
@@ -89,11 +112,17 @@ def _describe(con: duckdb.DuckDBPyConnection, path: Path) -> IndexInfo:
             f"{path} is not an index: {subject} missing; "
             f"it has {', '.join(columns[:12])}. {_REMEDY.format('index.parquet')}"
         )
+    return columns
+
+
+def _describe(con: duckdb.DuckDBPyConnection, path: Path) -> IndexInfo:
+    columns = _columns(con, path)
     provenance = _provenance(con, path)
     # An index that was written by plain SQL may lack columns that no read needs.
     absent = sorted(index_columns() - set(columns))
     nulls = "".join(f", NULL AS {name}" for name in absent)
-    con.execute(f"CREATE VIEW asset_index AS SELECT *{nulls} FROM {source}")  # noqa: S608 - quoted
+    files = index_files(path)
+    con.execute(f"CREATE VIEW asset_index AS SELECT *{nulls} FROM {index_reader(files)}")  # noqa: S608 - quoted
     result = con.execute(sql_file("index/index_info.sql"))
     names = [column[0] for column in result.description]
     row = result.fetchone()
@@ -111,31 +140,27 @@ def _describe(con: duckdb.DuckDBPyConnection, path: Path) -> IndexInfo:
         bbox=tuple(facts["bbox"]) if facts["bbox"][0] is not None else None,
         tiles=facts["tiles"] or 0,
         tile_bytes=int(facts["tile_bytes"] or 0),
-        index_bytes=path.stat().st_size,
+        index_bytes=sum(Path(file).stat().st_size for file in files),
         provenance=provenance,
     )
 
 
 def _provenance(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Any]:
-    rows = con.execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(path)]).fetchall()
+    files = index_files(path)
+    require_version(con, files)
+    rows = con.execute("SELECT key, value FROM parquet_kv_metadata(?)", [files]).fetchall()
     values: dict[str, Any] = {}
-    for raw_key, raw_value in rows:
+    # What is not the same in all files is said of none.
+    for (raw_key, raw_value), count in Counter(rows).items():
         key, value = raw_key.decode(), raw_value.decode()
-        if not key.startswith(METADATA_PREFIX):
+        if not key.startswith(METADATA_PREFIX) or count < len(files):
             continue
         name = key.removeprefix(METADATA_PREFIX)
-        if name in {"definition", "failures"}:
+        if name in {"definition", "failures", "partition_by"}:
             value = json.loads(value)
         elif name in {"schema_version", "failure_count"}:
             value = int(value)
         values[name] = value
-    version = values.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        remedy = "Update rasteret_sql, or build it again." if version > SCHEMA_VERSION else "Build it again."
-        raise InvalidIndexError(
-            f"{path} has schema version {version}, written by rasteret_sql {values.get('version')}; "
-            f"expected {SCHEMA_VERSION}. {remedy}"
-        )
     return values
 
 

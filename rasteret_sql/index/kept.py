@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.index.folders import index_files, index_reader
 from rasteret_sql.index.hrefs import absolute, is_url, unsigned
 from rasteret_sql.index.rows import header_schema
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
-from rasteret_sql.index.staging import ASSETS, HEADERS, ITEMS
+from rasteret_sql.index.staging import ASSETS, HEADERS, ITEMS, KEPT_FILE, ROWS_PER_HEADER_FILE
 from rasteret_sql.index.validate import IndexedFile, compare_files
 from rasteret_sql.io.stores import redact
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 _FILES_PER_BATCH = 2048
 
 
-def take_over(con: duckdb.DuckDBPyConnection, previous: Path | None, unfinished: Sequence[Path] = ()) -> None:
-    """Make `kept_headers`, the rows that need no reading, and `unread_assets`, the assets that are left.
+def take_over(
+    con: duckdb.DuckDBPyConnection, staged: Path, previous: Path | None, unfinished: Sequence[Path] = ()
+) -> None:
+    """Stage the rows that need no reading, and make `unread_assets`, the assets that are left.
 
     A row is taken over where it is there for the same item, asset and file, with the footprint that the source gives
     now. Rows of an older index are compared with their files: one byte must come with the ETag, size or time of change
@@ -31,19 +35,22 @@ def take_over(con: duckdb.DuckDBPyConnection, previous: Path | None, unfinished:
 
     Args:
         con: connection of the build, with the views `assets` and `items`.
+        staged: the staging folder.
         previous: the older index, or None.
         unfinished: folders of builds of the same definition that were killed.
     """
-    con.from_arrow(header_schema().empty_table()).create("kept_headers")
+    con.from_arrow(header_schema().empty_table()).create("header_columns")
     con.execute("CREATE TABLE kept (asset_no BIGINT, row_no BIGINT)")
-    con.execute("CREATE VIEW unread_assets AS FROM assets WHERE asset_no NOT IN (SELECT asset_no FROM kept_headers)")
+    con.execute("CREATE TABLE taken (asset_no BIGINT)")
+    con.execute("CREATE VIEW unread_assets AS FROM assets WHERE asset_no NOT IN (SELECT asset_no FROM taken)")
+    files = (staged / KEPT_FILE.format(number) for number in itertools.count())
     for folder in unfinished:
         if _see_unfinished(con, folder):
-            _take(con, folder, is_compared=False)
+            _take(con, folder, next(files), is_compared=False)
     if previous is not None:
-        reader = f"read_parquet({quote_literal(str(previous))}, file_row_number = true)"
+        reader = index_reader(index_files(previous), with_numbers=True)
         con.execute(f"CREATE OR REPLACE VIEW old_index AS FROM {reader}")
-        _take(con, previous.parent, is_compared=True)
+        _take(con, previous.parent, next(files), is_compared=True)
 
 
 def _see_unfinished(con: duckdb.DuckDBPyConnection, folder: Path) -> bool:
@@ -64,19 +71,20 @@ def _see_unfinished(con: duckdb.DuckDBPyConnection, folder: Path) -> bool:
     return True
 
 
-def _take(con: duckdb.DuckDBPyConnection, folder: Path, *, is_compared: bool) -> None:
-    """Add the rows of `old_index` whose files did not change.
+def _take(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path, *, is_compared: bool) -> None:
+    """Stage the rows of `old_index` whose files did not change.
 
     Args:
         con: connection of the build.
         folder: what relative hrefs lie in.
+        staged: the file that they are written to; without any rows it is not there.
         is_compared: whether each file is asked for one byte.
     """
     if not _is_alike(con):
         return
     base = quote_literal(f"{os.path.abspath(folder)}/")  # noqa: PTH100 - hrefs are text
     candidates = sql_file("index/kept_candidates.sql").replace("$folder", base)
-    con.execute(f"CREATE OR REPLACE TABLE candidates AS {candidates}")
+    con.execute(f"CREATE TABLE candidates AS {candidates}")
     con.execute("DELETE FROM kept")
     if is_compared:
         with con.cursor() as cursor:
@@ -86,21 +94,28 @@ def _take(con: duckdb.DuckDBPyConnection, folder: Path, *, is_compared: bool) ->
                 _keep(con, [dict(zip(names, row, strict=True)) for row in rows])
     else:
         con.execute("INSERT INTO kept SELECT asset_no, row_no FROM candidates")
+    con.execute("DROP TABLE candidates")
     columns = ", ".join(
         "ST_AsWKB(o.geometry) AS geometry" if name == "geometry" else f"o.{quote_identifier(name)}"
         for name in header_schema().names
         if name != "asset_no"
     )
+    if not con.execute("SELECT 1 FROM kept LIMIT 1").fetchall():
+        return
+    aside = staged.with_suffix(".partial")
     con.execute(
-        f"INSERT INTO kept_headers BY NAME SELECT k.asset_no, {columns} "  # noqa: S608 - names of our schema
-        "FROM old_index AS o JOIN kept AS k ON k.row_no = o.file_row_number"
+        f"COPY (SELECT k.asset_no, {columns} "  # noqa: S608 - names of our schema
+        "FROM old_index AS o JOIN kept AS k ON k.row_no = o.file_row_number) "
+        f"TO {quote_literal(str(aside))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_PER_HEADER_FILE})"
     )
+    aside.replace(staged)
+    con.execute("INSERT INTO taken SELECT asset_no FROM kept")
 
 
 def _is_alike(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether the older index has the columns of this version, of the same types."""
     old = {row[0]: row[1] for row in con.execute("DESCRIBE old_index").fetchall()}
-    new = {row[0]: row[1] for row in con.execute("DESCRIBE kept_headers").fetchall()}
+    new = {row[0]: row[1] for row in con.execute("DESCRIBE header_columns").fetchall()}
     return all(old.get(name) == kind for name, kind in new.items() if name not in {"asset_no", "geometry"})
 
 

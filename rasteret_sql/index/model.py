@@ -47,7 +47,7 @@ class AssetRef:
         asset: its key.
         href: path or URL as published, absolute; it may still carry a signature, which is never stored.
         band_lists: what the source says of its bands, one entry per description.
-        proj: `code`, `shape` and `transform` of the STAC projection extension, as far as they are given.
+        proj: `code`, `shape`, `transform` and `file_size` of the STAC extensions, as far as they are given.
         mirror: where its bytes are read instead of from `href`, or None.
         media_type, title, roles: as STAC gives them.
     """

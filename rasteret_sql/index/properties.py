@@ -19,14 +19,24 @@ if TYPE_CHECKING:
 _TIMES = frozenset({"created", "updated", "published", "expires", "unpublished"})
 #: What a property is called whose name is empty or that of an index column.
 _RENAMED = "properties:{}"
+#: Of each kind of properties one: the function makes one text of all that it is given.
+_STRUCTURE = """
+    SELECT json_group_structure(properties)::VARCHAR
+    FROM (
+        SELECT arg_min(properties, item_no) AS properties
+        FROM items
+        GROUP BY json_structure(properties)
+        ORDER BY min(item_no)
+    )
+"""
 
 
 def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path]) -> None:
     """Make the view `properties`: `item_no`, and one column per property.
 
-    A number stays a number, objects become structs, and where values of different kinds share a name the
-    column is their JSON text. A property that an item lacks is NULL. Properties named like an index column
-    are called `properties:name`.
+    A number stays a number, objects become structs, and where values of different kinds share a name, also inside
+    objects and lists, the column is their JSON text. A property that an item lacks is NULL. Properties named like
+    an index column are called `properties:name`.
 
     Args:
         con: connection of the build; its time zone is UTC.
@@ -71,7 +81,7 @@ def column_names(names: Iterable[str]) -> dict[str, str]:
 
 def _from_json(con: duckdb.DuckDBPyConnection) -> list[str]:
     """One SELECT expression per property of the staged JSON."""
-    row = con.execute("SELECT json_group_structure(properties)::VARCHAR FROM items").fetchone()
+    row = con.execute(_STRUCTURE).fetchone()
     structure = json.loads(row[0]) if row is not None and row[0] is not None else {}
     if not isinstance(structure, dict):
         return []
@@ -89,13 +99,20 @@ def _expression(name: str, kind: Any) -> str:
     value = f"properties -> {_pointer(name)}"
     text = f"properties ->> {_pointer(name)}"
     if not isinstance(kind, str):
-        return f"json_transform({value}, {quote_literal(json.dumps(kind))})"
+        return f"({text})" if _is_mixed(kind) else f"json_transform({value}, {quote_literal(json.dumps(kind))})"
     if kind == "VARCHAR" and name in _TIMES:
         return f"TRY_CAST({text} AS TIMESTAMPTZ)"
     if kind in {"VARCHAR", "NULL", "JSON"}:
         return f"({text})"
     # Non-negative integers are inferred as unsigned, which few readers of Parquet like.
     return f"TRY_CAST({text} AS {'BIGINT' if kind == 'UBIGINT' else kind})"
+
+
+def _is_mixed(kind: Any) -> bool:
+    """Whether values inside objects or lists differ in kind, as the coordinates of polygons and multipolygons do."""
+    if isinstance(kind, str):
+        return kind == "JSON"
+    return any(map(_is_mixed, kind.values() if isinstance(kind, dict) else kind))
 
 
 def _lossy(con: duckdb.DuckDBPyConnection, typed: dict[str, str]) -> set[str]:

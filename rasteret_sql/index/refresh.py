@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.definition import LEFT_OUT
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.index.folders import index_files, index_reader
+from rasteret_sql.index.sqlfiles import sql_file
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
-    from rasteret_sql.index.build import Progress
+    from rasteret_sql.index.progress import Progress
     from rasteret_sql.index.report import BuildReport
 
 #: How many files of each kind a report names; it counts all of them.
@@ -58,10 +60,11 @@ def refresh(
 
     What the index was built of is in its metadata: paths and options, a search, or the SQL of a definition. The source
     is asked anew; a file that the index has already is compared by one request of one byte, and its header is read
-    where ETag, size or time of change differ. The new index takes the place of the old one once it is complete.
+    where ETag, size or time of change differ. The SELECT of a definition may change what headers say, so that it cannot
+    be taken over: all headers are read anew. The new index takes the place of the old one once it is complete.
 
     Args:
-        index: a local index file.
+        index: a local index: a file, or the folder of a partitioned one.
         variables: variables of an index definition that are not those of the build, by name.
         progress: as for `build_index`.
 
@@ -79,12 +82,18 @@ def refresh(
         >>> rs.refresh("s2.parquet").new  # doctest: +SKIP
         12
     """
-    from rasteret_sql.index.info import info
+    from rasteret_sql.index.info import provenance_of
 
     path = Path(index).expanduser()
-    definition: Mapping[str, Any] = info(path).provenance.get("definition") or {}
+    provenance = provenance_of(path)
+    if not path.is_file() and not provenance.get("partition_by"):
+        raise InvalidIndexError(
+            f"{path} is not one index that was built at a time: it has {len(index_files(path))} files; "
+            f"expected a file, or the folder of a partitioned index. Refresh each file"
+        )
+    definition: Mapping[str, Any] = provenance.get("definition") or {}
     with _old_files(path) as old:
-        report = _built_again(path, definition, variables, progress)
+        report = _built_again(path, definition, variables, provenance.get("partition_by"), progress)
         return _compared(old, report)
 
 
@@ -92,13 +101,17 @@ def _built_again(
     path: Path,
     definition: Mapping[str, Any],
     variables: Mapping[str, Any] | None,
+    partition_by: Sequence[str] | None,
     progress: Progress | bool,  # noqa: FBT001
 ) -> BuildReport:
     if "sql" in definition:
         from rasteret_sql.sql.definitions import build_from_text
 
         values = _variables(path, definition.get("variables") or {}, variables)
-        return build_from_text(definition["sql"], path, what=str(definition.get("source")), variables=values)
+        what = str(definition.get("source"))
+        return build_from_text(
+            definition["sql"], path, what=what, variables=values, partition_by=partition_by, progress=progress
+        )
     if variables:
         raise InvalidArgumentError(
             f"variables: got {', '.join(variables)}, expected none; {path} was not built of an index definition"
@@ -107,8 +120,9 @@ def _built_again(
 
     options = {name: definition.get(name) for name in ("pattern", "collection", "assets")}
     again = definition.get("again") or {}
+    options["href_map"] = again.get("href_map") or None
     source = _source(path, definition, again)
-    return build_again(source, path, **options, href_map=again.get("href_map") or None, progress=progress)
+    return build_again(source, path, **options, partition_by=partition_by, progress=progress)
 
 
 def _variables(path: Path, kept: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -138,29 +152,20 @@ def _source(path: Path, definition: Mapping[str, Any], again: Mapping[str, Any])
     )
 
 
-class _old_files:  # noqa: N801 - used as a context
-    """What the index says of its files before it is replaced."""
+@contextlib.contextmanager
+def _old_files(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection that has what the index says of its files before it is replaced."""
+    import duckdb
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._con: duckdb.DuckDBPyConnection | None = None
-
-    def __enter__(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        self._con = duckdb.connect()
-        self._con.execute(f"CREATE VIEW asset_index AS FROM read_parquet({quote_literal(str(self._path))})")
-        self._con.execute(f"CREATE TABLE old_files AS {sql_file('index/indexed_files.sql')}")
-        return self._con
-
-    def __exit__(self, *exception: object) -> None:
-        assert self._con is not None
-        self._con.close()
+    with duckdb.connect() as con:
+        con.execute(f"CREATE VIEW asset_index AS FROM {index_reader(index_files(path))}")
+        con.execute(f"CREATE TABLE old_files AS {sql_file('index/indexed_files.sql')}")
+        yield con
 
 
 def _compared(con: duckdb.DuckDBPyConnection, report: BuildReport) -> RefreshReport:
     """Count what became of the files; the new index is in the place of the old one."""
-    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(report.path))})")
+    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM {index_reader(index_files(report.path))}")
     con.execute(f"CREATE TABLE new_files AS {sql_file('index/indexed_files.sql')}")
     ((new, changed, kept, gone),) = con.execute(sql_file("index/refreshed_files.sql")).fetchall()
     rows = con.execute(

@@ -47,6 +47,7 @@ class BuildReport:
         failures: the files that could not be indexed.
         left_out: assets that are not TIFF by media type or extension, and files named twice.
         proj_mismatches: assets whose STAC `proj:` fields contradict the TIFF header, which was believed.
+        size_mismatches: assets whose STAC `file:size` is not the size of the file, which may be another than was meant.
         noted: files of which something was left out, such as further pages; the column `notes` says what.
         requests: range requests that header reading made.
         seconds: wall time.
@@ -60,6 +61,7 @@ class BuildReport:
     failures: tuple[Failure, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     proj_mismatches: int = 0
+    size_mismatches: int = 0
     noted: int = 0
     requests: int = 0
     seconds: float = 0.0
@@ -78,6 +80,8 @@ class BuildReport:
                 f"  {_count(self.proj_mismatches, 'asset')} whose STAC proj: fields contradict the TIFF "
                 f"header, which was believed"
             )
+        if self.size_mismatches:
+            lines.append(f"  {_count(self.size_mismatches, 'asset')} whose size is not the file:size of STAC")
         if self.noted:
             lines.append(f"  {_count(self.noted, 'file')} of which something was left out: see the column notes")
         if self.failures:

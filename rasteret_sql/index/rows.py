@@ -50,6 +50,7 @@ class HeaderCounts:
         rows: files that were read.
         requests: range requests that they took.
         proj_mismatches: assets whose STAC `proj:` fields contradict the header.
+        size_mismatches: assets whose `file:size` is not that of the file.
         noted: files of which something was left out.
         failures: files that were not read.
     """
@@ -57,15 +58,17 @@ class HeaderCounts:
     rows: int = 0
     requests: int = 0
     proj_mismatches: int = 0
+    size_mismatches: int = 0
     noted: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, file: FileHeader, proj: Mapping[str, Any]) -> None:
-        """Count a file that became a row, and compare it with what STAC's `proj:` fields say of it."""
+        """Count a file that became a row, and compare it with what STAC's `proj:` fields and `file:size` say of it."""
         self.rows += 1
         self.requests += file.requests
         self.noted += bool(file.header.notes)
         self.proj_mismatches += contradicts(file.header, proj)
+        self.size_mismatches += file.file_size is not None and proj.get("file_size", file.file_size) != file.file_size
 
 
 def header_schema() -> pa.Schema:
@@ -75,7 +78,7 @@ def header_schema() -> pa.Schema:
     of_headers = [
         column
         for column in index_schema()
-        if column.name not in {"collection", "item_id", "asset", "href", "mirror"}
+        if column.name not in {"collection", "item_id", "asset", "href", "mirror", "reach"}
         and not column.name.endswith("datetime")
     ]
     return pa.schema([pa.field("asset_no", pa.int64()), *of_headers])
@@ -166,12 +169,12 @@ def _to_batch(read: Sequence[ReadHeader], schema: pa.Schema) -> pa.RecordBatch:
 
     now = datetime.now(UTC)
     rows = [_to_row(asset, file, now) for asset, file in read]
-    arrays = []
-    for column in schema:
-        if column.name == "levels":
-            arrays.append(levels_to_arrow([file.header.levels for _, file in read]))
-        else:
-            arrays.append(pa.array([row[column.name] for row in rows], column.type))
+    formats, levels = levels_to_arrow([file.header.levels for _, file in read])
+    nested = {"formats": formats, "levels": levels}
+    arrays = [
+        nested[column.name] if column.name in nested else pa.array([row[column.name] for row in rows], column.type)
+        for column in schema
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from rasteret_sql.index.hrefs import unsigned
+from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    import duckdb
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -22,14 +24,17 @@ if TYPE_CHECKING:
 
 ITEMS = "items.parquet"
 ASSETS = "assets.parquet"
-#: What was read so far: a glob, and the file of one batch.
+#: What was read so far: a glob, the file of one batch, and what was taken over of an older index or build.
 HEADERS = "headers*.parquet"
 HEADER_FILE = "headers_{:06}.parquet"
+KEPT_FILE = "headers_kept_{}.parquet"
 #: One file per source and schema: tables have property columns of their own types.
 COLUMNS = "columns_{}.parquet"
 
 #: Rows are collected up to this number before they are written.
 ROWS_PER_WRITE = 4096
+#: Rows of headers in one file: each query opens all of these files.
+ROWS_PER_HEADER_FILE = 4096
 
 
 @dataclass(slots=True)
@@ -88,12 +93,17 @@ class ParquetFile:
 
 
 class HeaderFiles:
-    """Rows of headers in one Parquet file per batch, each of which is whole: a build that is killed leaves them."""
+    """Rows of headers in Parquet files, each of which is whole: a build that is killed leaves them.
+
+    Every `flush` writes a file; those of some thousand rows become one.
+    """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder
         self._schema = schema
+        self._written: list[pa.RecordBatch] = []
         self._batches: list[pa.RecordBatch] = []
+        self._small: list[Path] = []
         self._files = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -102,17 +112,41 @@ class HeaderFiles:
 
     def flush(self) -> None:
         """Write what was added; without any rows, only where there is no file yet."""
+        if not self._batches and self._files:
+            return
+        self._written += self._batches
+        if sum(batch.num_rows for batch in self._written) < ROWS_PER_HEADER_FILE:
+            self._small.append(self._write(self._batches, []))
+        else:
+            self._write(self._written, self._small)
+            self._written, self._small = [], []
+        self._batches = []
+
+    def _write(self, batches: Sequence[pa.RecordBatch], instead_of: Sequence[Path]) -> Path:
         import pyarrow as pa
         from pyarrow import parquet
 
-        if not self._batches and self._files:
-            return
         path = self._folder / HEADER_FILE.format(self._files)
         aside = path.with_suffix(".partial")
-        parquet.write_table(pa.Table.from_batches(self._batches, self._schema), aside, compression="zstd")
+        parquet.write_table(pa.Table.from_batches(batches, self._schema), aside, compression="zstd")
+        # A build that is killed between the two reads these files again; none is ever there twice.
+        for small in instead_of:
+            small.unlink()
         aside.replace(path)
-        self._batches.clear()
         self._files += 1
+        return path
+
+
+def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Make `found_assets`, what sources gave, and `assets`, which has each file once.
+
+    Args:
+        con: connection with the view `items`.
+        folder: where assets were staged.
+    """
+    con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
+    con.execute(f"CREATE TABLE named_twice AS {sql_file('index/named_twice.sql')}")
+    con.execute(sql_file("index/assets.sql"))
 
 
 def stage_sources(sources: Iterable[Source], folder: Path) -> Inventory:

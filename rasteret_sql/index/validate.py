@@ -15,8 +15,9 @@ from rasteret_sql.errors import (
     InvalidIndexError,
     RasteretError,
 )
+from rasteret_sql.index.folders import index_files, index_reader
 from rasteret_sql.index.hrefs import absolute
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.io import loop
 from rasteret_sql.io.http_answer import same_etag
 from rasteret_sql.io.stores import redact, store_for
@@ -117,7 +118,7 @@ def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> Val
     One byte is fetched of each file. Reads notice a changed file too, and raise; this says it beforehand.
 
     Args:
-        index: a local index file.
+        index: a local index: a file, a folder of them, or a glob.
         sample: how many files are asked for, chosen by a hash of their hrefs; or None for all.
 
     Returns:
@@ -138,13 +139,12 @@ def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> Val
     if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool) or sample < 1):
         raise InvalidArgumentError(f"sample: got {sample!r}, expected a number of files above 0, or None for all")
     path = Path(index).expanduser()
-    if not path.is_file():
-        raise AssetNotFoundError(f"{path}: no such file; expected an index. Check the path.")
+    files_of_index = index_files(path)
     counts: Counter[Kind] = Counter()
     listed: list[FileState] = []
     try:
         with duckdb.connect() as con:
-            con.execute(f"CREATE VIEW asset_index AS FROM read_parquet({quote_literal(str(path))})")
+            con.execute(f"CREATE VIEW asset_index AS FROM {index_reader(files_of_index)}")
             con.execute(f"CREATE VIEW indexed_files AS {sql_file('index/indexed_files.sql')}")
             ((files,),) = con.execute("SELECT count(*) FROM indexed_files").fetchall()
             for batch in _batches(con, path, sample):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
-from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, geo_metadata
+from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, geo_metadata, index_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import duckdb
     import pyarrow as pa
+    from pyarrow import parquet
 
     from rasteret_sql.index.report import Failure
 
@@ -24,9 +26,14 @@ ROW_GROUP_ROWS = 4096
 #: How many failures the metadata lists; the count is of all.
 LISTED_FAILURES = 1000
 #: What is put in order at a time, in bytes as they are in memory: DuckDB's own sort holds wide rows beyond its limit.
-BUCKET_BYTES = 1 << 25
-#: Rows that come from DuckDB at a time.
+BUCKET_BYTES = 1 << 24
+#: Rows that are joined, and rows of these that come from DuckDB, at a time.
+JOINED_ROWS = 16_384
 _BATCH_ROWS = 2048
+#: As written, all that is joined to the headers is narrow and held, and the headers, which are wide, stream past it.
+_AS_WRITTEN = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
+_ROWS = "SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index"
+_ITEMS_OF = "SELECT min(item_no), max(item_no) FROM assets WHERE asset_no BETWEEN $1 AND $2"
 
 #: Orders the rows of the view, and is not written.
 _ORDER = "asset_no"
@@ -38,6 +45,7 @@ _SIZE = """
         coalesce(sum(list_sum(list_transform(
             levels, lambda l: len(l.tile_byte_counts) + coalesce(len(l.mask.tile_byte_counts), 0)
         ))), 0)::BIGINT,
+        coalesce(max(asset_no), 0),
         min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax)
     FROM headers
 """
@@ -55,47 +63,74 @@ _ENCODINGS = {
     "mirror": "DELTA_BYTE_ARRAY",
     "etag": "PLAIN",
 }
-#: Texts and geometries by which nothing is pruned.
-_WITHOUT_STATISTICS = frozenset({"href", "mirror", "etag", "geometry"})
+#: Structs and columns of the schema by which rows are looked for; so they are by all item properties.
+_PRUNED_STRUCTS = ("bbox.", "reach.")
+_PRUNED_COLUMNS = frozenset({"collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime"})
 
 
 def write_index(con: duckdb.DuckDBPyConnection, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the view `asset_index`, in the order of `asset_no`, as GeoParquet 1.1.
 
+    Memory does not grow with the number of rows: some are joined at a time and put into files by their place in the
+    order, and each of these files is put in order by itself.
+
     The geometry is written as WKB with a `geo` key of our own: DuckDB's has no bbox covering, and its native
     geometry type is unknown to older readers. DuckDB reads it back as GEOMETRY('OGC:CRS84').
 
     Args:
-        con: connection that sees `asset_index` and `headers`; its time zone is UTC.
+        con: connection that sees `asset_index`, `assets` and `headers`; its time zone is UTC.
         path: the file; it must not be there. Rows wait in files beside it.
         metadata: further Parquet key-value metadata.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
-    ((rows_in_all, tiles, *bounds),) = con.execute(_SIZE).fetchall()
+    ((rows_in_all, tiles, last, *bounds),) = con.execute(_SIZE).fetchall()
     rows_per_bucket = _rows_per_bucket(rows_in_all, tiles)
-    rows = con.sql("SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index").to_arrow_reader(_BATCH_ROWS)
-    kept = [field for field in rows.schema if field.name != _ORDER]
-    schema = pa.schema(kept)
-    leaves = [leaf for field in kept for leaf in _leaves(field.name, field.type)]
-    with _Buckets(path, rows.schema, rows_per_bucket) as buckets:
-        for batch in rows:
-            buckets.add(batch)
-        with parquet.ParquetWriter(
-            path,
-            schema,
-            version="2.6",
-            compression="zstd",
-            use_dictionary=[leaf for leaf in leaves if leaf not in _ENCODINGS],
-            column_encoding={leaf: _ENCODINGS[leaf] for leaf in leaves if leaf in _ENCODINGS},
-            write_statistics=[leaf for leaf in leaves if _has_statistics(leaf)],
-            store_schema=False,
-        ) as writer:
+    with _Buckets(path, rows_per_bucket) as buckets:
+        for rows in _joined(con, last):
+            buckets.add(rows)
+        kept = [field for field in buckets.schema if field.name != _ORDER]
+        schema = pa.schema(kept)
+        with open_writer(path, schema) as writer:
             for table in buckets.in_order():
                 writer.write_table(table.select(schema.names), min(ROW_GROUP_ROWS, rows_per_bucket))
             geo = geo_metadata(bounds if bounds[0] is not None else None)
             writer.add_key_value_metadata({"geo": geo, **metadata})
+
+
+def _joined(con: duckdb.DuckDBPyConnection, last: int) -> Iterator[pa.RecordBatchReader]:
+    """Give the rows of the view, some assets at a time, in any order."""
+    con.execute(_AS_WRITTEN)
+    for first in range(0, last + 1, JOINED_ROWS):
+        bounds = (first, first + JOINED_ROWS - 1)
+        (items,) = con.execute(_ITEMS_OF, bounds).fetchall()
+        names = ("rst_first_asset_no", "rst_last_asset_no", "rst_first_item_no", "rst_last_item_no")
+        for name, value in zip(names, (*bounds, *items), strict=True):
+            con.execute(f"SET VARIABLE {name} = $1::BIGINT", [value])
+        yield con.sql(_ROWS).to_arrow_reader(_BATCH_ROWS)
+    con.execute("RESET disabled_optimizers")
+
+
+def open_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
+    """Begin an index file: encodings and statistics as they suit its columns.
+
+    Args:
+        path: the file; it must not be there.
+        schema: its columns.
+    """
+    from pyarrow import parquet
+
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
+    return parquet.ParquetWriter(
+        path,
+        schema,
+        version="2.6",
+        compression="zstd",
+        use_dictionary=[leaf for leaf in leaves if leaf not in _ENCODINGS],
+        column_encoding={leaf: _ENCODINGS[leaf] for leaf in leaves if leaf in _ENCODINGS},
+        write_statistics=[leaf for leaf in leaves if _has_statistics(leaf)],
+        store_schema=False,
+    )
 
 
 def _rows_per_bucket(rows: int, tiles: int) -> int:
@@ -108,9 +143,11 @@ def _rows_per_bucket(rows: int, tiles: int) -> int:
 class _Buckets:
     """Rows in files by their place in the order, each file small enough to be put in order in memory."""
 
-    def __init__(self, path: Path, schema: pa.Schema, rows_per_bucket: int) -> None:
+    def __init__(self, path: Path, rows_per_bucket: int) -> None:
+        import pyarrow as pa
+
+        self.schema = pa.schema([])
         self._path = path
-        self._schema = schema
         self._rows = rows_per_bucket
         self._writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
 
@@ -122,17 +159,29 @@ class _Buckets:
             writer.close()
             self._file(number).unlink(missing_ok=True)
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Put rows where they belong."""
+    def add(self, rows: pa.RecordBatchReader) -> None:
+        """Put rows where they belong; all have one schema."""
         import numpy as np
         import pyarrow as pa
 
-        bucket = batch.column(_ORDER).to_numpy() // self._rows
-        for number in np.unique(bucket).tolist():
-            if number not in self._writers:
-                options = pa.ipc.IpcWriteOptions(compression="lz4")
-                self._writers[number] = pa.ipc.new_file(self._file(number), self._schema, options=options)
-            self._writers[number].write_batch(batch.filter(pa.array(bucket == number)))
+        self.schema = rows.schema
+        for batch in rows:
+            bucket = batch.column(_ORDER).to_numpy() // self._rows
+            order = np.argsort(bucket, kind="stable")
+            numbers, firsts = np.unique(bucket[order], return_index=True)
+            # One copy in order, and slices of it, where a filter per bucket would look at every row again.
+            sorted_rows = batch if (order[1:] > order[:-1]).all() else batch.take(pa.array(order))
+            for number, first, end in zip(numbers.tolist(), firsts, [*firsts[1:], len(bucket)], strict=True):
+                self._writer(number).write_batch(sorted_rows.slice(first, end - first))
+
+    def _writer(self, number: int) -> pa.ipc.RecordBatchFileWriter:
+        import pyarrow as pa
+
+        if number not in self._writers:
+            # Each thread of Arrow's pool would keep memory of its own.
+            options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+            self._writers[number] = pa.ipc.new_file(self._file(number), self.schema, options=options)
+        return self._writers[number]
 
     def in_order(self) -> Iterator[pa.Table]:
         """Give all rows, bucket by bucket; none can be added after it."""
@@ -144,6 +193,9 @@ class _Buckets:
             with pa.OSFile(str(self._file(number))) as file:
                 table = pa.ipc.open_file(file).read_all()
             yield table.sort_by(_ORDER)
+            del table
+            # Arrow's pool would keep what several of these held.
+            pa.default_memory_pool().release_unused()
             self._file(number).unlink()
 
     def _file(self, number: int) -> Path:
@@ -165,7 +217,9 @@ def _leaves(name: str, kind: pa.DataType) -> Iterator[str]:
 
 def _has_statistics(leaf: str) -> bool:
     """Whether rows are looked for by this column; the statistics of the others would be most of the footer."""
-    return leaf.startswith("bbox.") or ("." not in leaf and leaf not in _WITHOUT_STATISTICS)
+    return (
+        leaf.startswith(_PRUNED_STRUCTS) or leaf in _PRUNED_COLUMNS or ("." not in leaf and leaf not in index_columns())
+    )
 
 
 def provenance(
@@ -179,16 +233,7 @@ def provenance(
         failures: the files that are not in it.
         seconds: how long it took.
     """
-    listed = [
-        {
-            "href": failure.href,
-            "item_id": failure.item_id,
-            "asset": failure.asset,
-            "error": failure.error,
-            "message": failure.message,
-        }
-        for failure in failures[:LISTED_FAILURES]
-    ]
+    listed = [asdict(failure) for failure in failures[:LISTED_FAILURES]]
     values = {
         "schema_version": str(SCHEMA_VERSION),
         "version": package_version(),

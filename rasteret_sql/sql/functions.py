@@ -214,6 +214,8 @@ def tiles_touched(
     import numpy as np
     import shapely
 
+    from rasteret_sql.read.geobox import turn_of
+
     geometry = _projected(text, crs, raster_crs)
     across = -(-grid["width"] // grid["tile_width"])
     grid_rows, grid_cols = np.meshgrid(
@@ -226,15 +228,20 @@ def tiles_touched(
     x_end = transform[2] + transform[0] * np.minimum((cols + 1) * grid["tile_width"], grid["width"])
     y_start = transform[5] + transform[4] * rows * grid["tile_height"]
     y_end = transform[5] + transform[4] * np.minimum((rows + 1) * grid["tile_height"], grid["height"])
-    boxes = shapely.box(
-        np.minimum(x_start, x_end),
-        np.minimum(y_start, y_end),
-        np.maximum(x_start, x_end),
-        np.maximum(y_start, y_end),
-    )
-    touched = shapely.intersects(geometry, boxes)
-    if geometry.area > 0:
-        touched &= ~shapely.touches(geometry, boxes)
+    turn = turn_of(raster_crs)
+    touched = np.zeros(rows.shape, bool)
+    # Longitudes of the geometry and of the raster may be counted from -180, from 0, or on beyond 180.
+    for by in (0.0,) if turn is None else (0.0, turn, -turn):
+        boxes = shapely.box(
+            np.minimum(x_start, x_end) + by,
+            np.minimum(y_start, y_end),
+            np.maximum(x_start, x_end) + by,
+            np.maximum(y_start, y_end),
+        )
+        found = shapely.intersects(geometry, boxes)
+        if geometry.area > 0:
+            found &= ~shapely.touches(geometry, boxes)
+        touched |= found
     numbers: list[int] = (rows * across + cols)[touched].tolist()
     return numbers
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
+from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.headers import FileHeader, UnreadFile, read_headers
-from rasteret_sql.index.hrefs import absolute, unsigned
+from rasteret_sql.index.hrefs import absolute, is_url, unsigned
+from rasteret_sql.index.progress import FileProgress
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.rows import HeaderCounts, header_batches, header_schema
+from rasteret_sql.index.rows import FILES_PER_BATCH, HeaderCounts, header_batches, header_schema
 from rasteret_sql.index.schema import index_schema
 from rasteret_sql.io.stores import redact
 from rasteret_sql.sql.functions import in_proj_thread, parse_geometry
-from rasteret_sql.sql.headers import OF_SOURCE
+from rasteret_sql.sql.headers import NOT_OF_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,17 +32,29 @@ if TYPE_CHECKING:
 #: Session variable by which a build is told what was read in it.
 BUILD_VARIABLE = "rasteret_sql_build"
 
-_builds: dict[str, HeaderCounts] = {}
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    counts: HeaderCounts
+    progress: FileProgress
+
+
+_builds: dict[str, _Build] = {}
 
 
 @contextlib.contextmanager
-def counted(con: duckdb.DuckDBPyConnection) -> Iterator[HeaderCounts]:
+def counted(con: duckdb.DuckDBPyConnection, progress: FileProgress) -> Iterator[HeaderCounts]:
     """Count what `read_headers` reads on a connection while the block lasts.
 
     Files that fail are listed there, and give rows without levels, where `on_error` is not given.
+
+    Args:
+        con: the connection.
+        progress: is told of files as they are named and read.
     """
     token = uuid.uuid4().hex
-    _builds[token] = counts = HeaderCounts()
+    counts = HeaderCounts()
+    _builds[token] = _Build(counts, progress)
     con.execute(f"SET VARIABLE {BUILD_VARIABLE} = '{token}'")
     try:
         yield counts
@@ -74,10 +89,16 @@ def header_rows(files: pa.StructArray) -> pa.StructArray:
             assets.append({"asset_no": number, "href": row["href"], "mirror": None, "read_href": row["href"]})
             outcomes.append(UnreadFile(type(error).__name__, str(error)))
     waiting = [number for number, outcome in enumerate(outcomes) if outcome is None]
-    if waiting:
-        (found,) = read_headers([[assets[number]["read_href"] for number in waiting]])
-        for number, outcome in zip(waiting, found, strict=True):
-            outcomes[number] = outcome
+    build = _builds.get(rows[0]["build"]) if rows else None
+    progress = build.progress if build is not None else FileProgress()
+    progress.expect(len(rows))
+    progress.advance(len(rows) - len(waiting))
+    parts = [waiting[start : start + FILES_PER_BATCH] for start in range(0, len(waiting), FILES_PER_BATCH)]
+    found = read_headers([assets[number]["read_href"] for number in part] for part in parts)
+    for part, outcomes_of_part in zip(parts, found, strict=True):
+        for number, outcome in zip(part, outcomes_of_part, strict=True):
+            outcomes[number] = _with_folder(outcome, rows[number])
+        progress.advance(len(part))
     return _to_structs(rows, assets, outcomes)
 
 
@@ -104,6 +125,20 @@ def _asset(row: dict[str, Any]) -> dict[str, Any]:
         "asset": row["asset"],
         "band_lists": _band_lists(row),
     }
+
+
+def _with_folder(outcome: FileHeader | UnreadFile, row: dict[str, Any]) -> FileHeader | UnreadFile:
+    """Where no file is at a relative href, say what it was resolved against: rows do not tell what they stand in."""
+    named = row["mirror"] or row["href"]
+    if isinstance(outcome, FileHeader) or outcome.error != AssetNotFoundError.__name__:
+        return outcome
+    if os.path.isabs(named) or named.startswith("file://") or is_url(named):  # noqa: PTH117 - hrefs are text
+        return outcome
+    return UnreadFile(
+        outcome.error,
+        f"{outcome.message} The href {named!r} is relative to the working directory, {os.getcwd()}; "  # noqa: PTH109 - hrefs are text
+        f"give absolute paths or URLs.",
+    )
 
 
 def _band_lists(row: dict[str, Any]) -> str | None:
@@ -142,9 +177,9 @@ def _to_structs(
             continue
         batches.append(batch)
         for asset, file in part:
-            counts = _builds.get(rows[asset["asset_no"]]["build"])
-            if counts is not None:
-                counts.add(file, json.loads(rows[asset["asset_no"]]["proj"] or "{}"))
+            build = _builds.get(rows[asset["asset_no"]]["build"])
+            if build is not None:
+                build.counts.add(file, json.loads(rows[asset["asset_no"]]["proj"] or "{}"))
     for number, outcome in unread.items():
         _take_failure(rows[number], assets[number], outcome)
     return _assembled(assets, batches, unread)
@@ -156,10 +191,10 @@ def _take_failure(row: dict[str, Any], asset: dict[str, Any], outcome: UnreadFil
     Raises:
         BuildError: nothing says that failures are no reason to stop.
     """
-    counts = _builds.get(row["build"])
-    if counts is not None and row["on_error"] != "raise":
+    build = _builds.get(row["build"])
+    if build is not None and row["on_error"] != "raise":
         href = redact(asset["read_href"]) if asset["read_href"] else None
-        counts.failures.append(Failure(href, row["item_id"], row["asset"], outcome.error, outcome.message))
+        build.counts.failures.append(Failure(href, row["item_id"], row["asset"], outcome.error, outcome.message))
     elif row["on_error"] not in {"skip", "null"}:
         raise BuildError(
             f"item {row['item_id']}, asset {row['asset']}: {outcome.error}: {outcome.message} "
@@ -184,7 +219,7 @@ def _assembled(
         for number, outcome in unread.items():
             notes[number] = [f"{outcome.error}: {outcome.message}"]
         columns["notes"] = pa.array(notes, columns["notes"].type)
-    names = [name for name in index_schema().names if name not in OF_SOURCE | {"geometry"}]
+    names = [name for name in index_schema().names if name not in NOT_OF_HEADERS]
     inner = pa.StructArray.from_arrays([columns[name] for name in names], names)
     return pa.StructArray.from_arrays([columns["geometry"], inner], ["geometry", "columns"])
 

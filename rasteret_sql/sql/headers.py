@@ -7,12 +7,15 @@ from typing import Any
 import duckdb
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.index.schema import column_types
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 
 #: What the macro gives the function, all of it as text.
 _GIVEN = ("href", "mirror", "item_id", "asset", "geometry", "bands", "band_lists", "proj", "on_error", "build")
 #: Index columns that the macro takes from its source.
 OF_SOURCE = frozenset({"collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime"})
+#: Index columns that the function does not give.
+NOT_OF_HEADERS = OF_SOURCE | {"geometry", "reach"}
 #: Columns of the source that are no properties, and no columns of an index.
 _CONSUMED = ("band_lists", "proj")
 
@@ -25,7 +28,7 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str, qualifier: str) -> Non
         suffix: what the function's name ends with.
         qualifier: catalog and schema of the macro.
     """
-    columns = _index_columns(con)
+    columns = column_types(con)
     names = ", ".join(quote_literal(name) for name in [*columns, *_CONSUMED])
     con.execute(f"CREATE OR REPLACE MACRO {qualifier}_rst_index_columns() AS [{names}]")
     con.execute(
@@ -33,7 +36,7 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str, qualifier: str) -> Non
         f"'Names that are no properties: the columns of an index, and what read_headers uses up. Grain: one value.'"
     )
     fields = ", ".join(
-        f"{quote_identifier(name)} {kind}" for name, kind in columns.items() if name not in OF_SOURCE | {"geometry"}
+        f"{quote_identifier(name)} {kind}" for name, kind in columns.items() if name not in NOT_OF_HEADERS
     )
     con.create_function(
         f"_rstpy_read_headers{suffix}",
@@ -45,15 +48,6 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str, qualifier: str) -> Non
         # So that a condition on what it gives is no reason to call it twice.
         side_effects=True,
     )
-
-
-def _index_columns(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Names and types of the columns of an index, in order."""
-    schema = sql_file("schema/asset_index.sql")
-    con.execute(schema.replace("CREATE TABLE asset_index", "CREATE TEMP TABLE _rst_asset_index", 1))
-    rows = con.execute("DESCRIBE temp.main._rst_asset_index").fetchall()
-    con.execute("DROP TABLE temp.main._rst_asset_index")
-    return {row[0]: row[1] for row in rows}
 
 
 def _header_rows(files: Any) -> Any:  # Any: duckdb evaluates annotations, and pyarrow is imported only now

@@ -19,6 +19,7 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.index.folders import index_files, index_reader, is_many, require_version
 from rasteret_sql.index.hrefs import is_url
+from rasteret_sql.index.schema import SCHEMA_VERSION
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
 from rasteret_sql.sql.catalog import CATALOG, make_public
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.properties import AssetProperties
+    from rasteret_sql.tiff.ghost import Frames
 
 _QUERY = re.compile(
     r"(?:\s|--[^\n]*\n)*(?:(?:FROM|SELECT|WITH|VALUES|TABLE|PIVOT|UNPIVOT)[\s('\"]|\(\s*(?:FROM|SELECT|WITH)\s)",
@@ -50,9 +52,11 @@ _PLANNED = f"{_PASSED[:-1]}, resolution_crs := $resolution_crs::VARCHAR, margin 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
 #: What _rst_asset_plan reads of an index.
 INDEX_COLUMNS = (
-    "collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime", "bbox", "href", "mirror", "etag",
-    "file_size", "cog_layout", "crs", "transform", "dtype", "bands", "levels",
+    "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
+    "transform", "dtype", "bands", "formats", "levels", "reach",
 )  # fmt: skip
+#: Those that indexes of an older schema version lack.
+_NEW_COLUMNS = frozenset({"formats", "reach"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,65 +295,64 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
             "a view, a Parquet path or the text of a query, or pass the rows from Python: read_tiles(con.sql(...))"
         )
     missing = [column for column in INDEX_COLUMNS if column not in columns]
+    if missing and set(missing) <= _NEW_COLUMNS:
+        return InvalidIndexError(
+            f"index: {shown} has another schema version than {SCHEMA_VERSION}: it has no column {', '.join(missing)}; "
+            "build it again with rasteret_sql.build_index or `rasteret-sql build`"
+        )
     if missing:
         return InvalidIndexError(
             f"index: {shown} is not an index: it has no column {', '.join(missing)}; expected one made by "
             "rasteret_sql.build_index or `rasteret-sql build`"
         )
-    message = message_of(error)
-    if "has schema version" in message:
-        # The planner knows a query by the name that it was given here.
-        return InvalidIndexError(message.replace(f"'{name}'", shown))
-    return InvalidArgumentError(message)
+    return InvalidArgumentError(message_of(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What many files of a collection have the same of."""
+
+    frames: Frames
+    format: Any
+    mask_format: Any
+    bands: tuple[PlannedBand, ...]
 
 
 def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[PlannedAsset, ...]:
-    columns = cursor.execute(
-        "SELECT collection, item_id, asset, epoch_us(datetime) AS datetime_us, href, "
-        "coalesce(mirror, href) AS address, etag, cog_layout, level, image.width AS width, "
-        "image.height AS height, crs, transform, image.format AS format, "
-        "image.mask.format AS mask_format, alpha_band, bands, row_off, col_off, row_end, col_end "
-        "FROM planned_assets ORDER BY asset_no"
+    # Nested values take most of the time that rows do, so those that are the same are fetched once.
+    kinds: dict[int, _Kind] = {}
+    for cog_layout, form, mask_form, bands, numbers in cursor.execute(
+        "SELECT cog_layout, image.format, image.mask.format, bands, list(asset_no) FROM planned_assets "
+        "GROUP BY cog_layout, image.format, image.mask.format, bands"
+    ).fetchall():
+        kind = _Kind(frames_of(cog_layout), *map(_format, (form, mask_form)), tuple(PlannedBand(**each) for each in bands))
+        kinds |= dict.fromkeys(numbers, kind)
+    rows = cursor.execute(
+        "SELECT asset_no, crs, transform[1], transform[2], transform[3], transform[4], transform[5], transform[6], "
+        "collection, item_id, asset, epoch_us(datetime), href, coalesce(mirror, href), etag, level, image.width, "
+        "image.height, alpha_band, row_off, col_off, row_end, col_end FROM planned_assets ORDER BY asset_no"
     ).fetchall()
-    formats: dict[str, Any] = {}
-    return tuple(_asset(values, base, formats) for values in columns)
+    grids: dict[Any, Any] = {}
+    return tuple(_asset(row, kinds[row[0]], base, grids) for row in rows)
 
 
-def _asset(values: Sequence[Any], base: str | None, formats: dict[str, Any]) -> PlannedAsset:
+def _asset(row: Sequence[Any], kind: _Kind, base: str | None, grids: dict[Any, Any]) -> PlannedAsset:
     (
-        collection, item_id, asset, datetime_us, href, address, etag, cog_layout, level, width, height, crs, transform,
-        form, mask_form, alpha_band, bands, row_off, col_off, row_end, col_end,
-    ) = values  # fmt: skip
-
-    def shared(struct: dict[str, Any] | None) -> Any:
-        # One object per format: most files of a collection have the same.
-        if struct is None or struct["dtype"] is None:
-            return None
-        return formats.setdefault(repr(struct), tile_format(struct))
-
+        collection, item_id, asset, datetime_us, href, address, etag, level, width, height, alpha_band, row_off, col_off,
+        row_end, col_end,
+    ) = row[8:]  # fmt: skip
+    # One object for all files on a grid: they are compared, and sent to other processes together.
+    crs, transform = grids.setdefault(row[1:8], (row[1], None if row[2] is None else row[2:8]))
+    # By position, in half the time: there may be a hundred thousand.
     return PlannedAsset(
-        collection=collection,
-        item_id=item_id,
-        asset=asset,
-        datetime_us=datetime_us,
-        href=href,
-        address=_resolved(address, base, item_id, asset),
-        etag=etag,
-        frames=frames_of(cog_layout),
-        level=level,
-        width=width,
-        height=height,
-        crs=crs,
-        transform=None if transform is None or transform[0] is None else tuple(transform),
-        format=shared(form),
-        mask_format=shared(mask_form),
-        alpha_band=alpha_band,
-        bands=tuple(PlannedBand(**band) for band in bands),
-        row_off=row_off,
-        col_off=col_off,
-        row_end=row_end,
-        col_end=col_end,
-    )
+        collection, item_id, asset, datetime_us, href, _resolved(address, base, item_id, asset), etag, kind.frames,
+        level, width, height, crs, transform, kind.format, kind.mask_format, alpha_band, kind.bands, row_off, col_off,
+        row_end, col_end,
+    )  # fmt: skip
+
+
+def _format(struct: dict[str, Any] | None) -> Any:
+    return None if struct is None or struct["dtype"] is None else tile_format(struct)
 
 
 def _tile_plan(cursor: duckdb.DuckDBPyConnection, assets: tuple[PlannedAsset, ...]) -> TilePlan:

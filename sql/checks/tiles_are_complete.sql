@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- Every level and mask has a byte count for each of its tiles, an offset for each run of them, and gaps for one or all.
+-- Every level and mask has a format, a byte count for each of its tiles, an offset for each run of them, and gaps for one or all.
 SELECT
     collection,
     item_id,
@@ -14,9 +14,9 @@ WHERE len(list_filter(
         list_transform(levels, lambda l: {
             'width': l.width,
             'height': l.height,
-            'tile_width': l.format.tile_width,
-            'tile_height': l.format.tile_height,
-            'planes': CASE WHEN l.format.planar THEN l.format.samples_per_pixel ELSE 1 END,
+            'tile_width': formats[l.format].tile_width,
+            'tile_height': formats[l.format].tile_height,
+            'planes': CASE WHEN formats[l.format].planar THEN formats[l.format].samples_per_pixel ELSE 1 END,
             'counts': len(l.tile_byte_counts),
             'runs': len(l.run_offsets),
             'gaps': len(l.tile_gaps)
@@ -24,9 +24,9 @@ WHERE len(list_filter(
         list_transform(list_filter(levels, lambda l: l.mask IS NOT NULL), lambda l: {
             'width': l.mask.width,
             'height': l.mask.height,
-            'tile_width': l.mask.format.tile_width,
-            'tile_height': l.mask.format.tile_height,
-            'planes': CASE WHEN l.mask.format.planar THEN l.mask.format.samples_per_pixel ELSE 1 END,
+            'tile_width': formats[l.mask.format].tile_width,
+            'tile_height': formats[l.mask.format].tile_height,
+            'planes': CASE WHEN formats[l.mask.format].planar THEN formats[l.mask.format].samples_per_pixel ELSE 1 END,
             'counts': len(l.mask.tile_byte_counts),
             'runs': len(l.mask.run_offsets),
             'gaps': len(l.mask.tile_gaps)

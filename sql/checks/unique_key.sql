@@ -3,6 +3,14 @@
 -- grain: one row per key that more than one file has
 -- reads: asset_index
 -- Every (collection, item_id, asset) names one file.
+WITH
+-- Of all rows only hashes are held; of the few that share one, the texts.
+shared AS (
+    SELECT hash(collection, item_id, asset) AS key_hash
+    FROM asset_index
+    GROUP BY key_hash
+    HAVING count(*) > 1
+)
 SELECT
     collection,
     item_id,
@@ -10,6 +18,7 @@ SELECT
     count(*) AS files,
     'the files ' || array_to_string(list(href ORDER BY href)[1:3], ', ') || ' share it' AS problem
 FROM asset_index
+WHERE hash(collection, item_id, asset) IN (SELECT key_hash FROM shared)
 GROUP BY collection, item_id, asset
 HAVING count(*) > 1
 ORDER BY collection, item_id, asset

@@ -48,7 +48,15 @@ rst_read AS (
 SELECT
     * EXCLUDE (_header),
     ST_GeomFromWKB(_header.geometry) AS geometry,    -- OGC:CRS84
-    unnest(_header.columns)
+    unnest(_header.columns),
+    {
+        'xmin': coalesce(_header.columns.bbox.xmin, '-inf'::DOUBLE),
+        'ymin': coalesce(_header.columns.bbox.ymin, '-inf'::DOUBLE),
+        'xmax': coalesce(_header.columns.bbox.xmax, 'inf'::DOUBLE),
+        'ymax': coalesce(_header.columns.bbox.ymax, 'inf'::DOUBLE),
+        'start_us': epoch_us(coalesce(start_datetime, datetime)),
+        'end_us': epoch_us(coalesce(end_datetime, datetime))
+    } AS reach
 FROM rst_read
 -- The function raises where it is not told otherwise.
 WHERE on_error::VARCHAR IS DISTINCT FROM 'skip' OR _header.columns.levels IS NOT NULL;

@@ -1,7 +1,7 @@
 -- name: read_tiles
 -- kind: table macro
 -- grain: one row per tile and band, in the order in which the bytes lie in each file
--- reads: an index: a table or view, a Parquet path, glob or URL, or the text of a query
+-- reads: an index: a table or view, a Parquet path, folder, glob or URL, or the text of a query
 -- The tiles that touch an area and period, with their pixels; conditions in WHERE prune before anything is fetched.
 CREATE OR REPLACE MACRO read_tiles(
     index,

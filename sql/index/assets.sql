@@ -1,8 +1,8 @@
 -- name: assets
 -- kind: view
 -- grain: one row per file of one item's asset
--- reads: found_assets, items
--- What sources found, each file once: overlapping globs and pages name some of them twice.
+-- reads: found_assets, named_twice
+-- What sources found, each file once.
 CREATE OR REPLACE VIEW assets AS
 SELECT
     a.asset_no,
@@ -14,5 +14,4 @@ SELECT
     a.band_lists,
     a.proj
 FROM found_assets AS a
-JOIN items AS i USING (item_no)
-QUALIFY row_number() OVER (PARTITION BY i.collection, i.item_id, a.asset, a.href ORDER BY a.asset_no) = 1
+WHERE a.asset_no NOT IN (SELECT asset_no FROM named_twice)

@@ -3,6 +3,7 @@
 -- grain: one row per asset: one TIFF file of one STAC item
 -- reads: headers (one row per file that was read), positions, assets, items, properties
 -- The rows of an index: what the source said of each asset, and what its TIFF header says; written in the order of asset_no.
+-- Some rows at a time, which variables name: joins hold all rows of what they join.
 SELECT
     o.position AS asset_no,                              -- where the row comes; not written
     i.collection::VARCHAR AS collection,
@@ -31,13 +32,24 @@ SELECT
     h.bigtiff::BOOLEAN AS bigtiff,
     h.cog_layout::VARCHAR[] AS cog_layout,
     h.notes::VARCHAR[] AS notes,
+    h.formats AS formats,
     h.levels AS levels,
     h.file_size::BIGINT AS file_size,                    -- bytes
     h.etag::VARCHAR AS etag,
     h.last_modified::TIMESTAMPTZ AS last_modified,
-    h.indexed_at::TIMESTAMPTZ AS indexed_at
+    h.indexed_at::TIMESTAMPTZ AS indexed_at,
+    {
+        'xmin': coalesce(h.bbox.xmin, '-inf'::DOUBLE),
+        'ymin': coalesce(h.bbox.ymin, '-inf'::DOUBLE),
+        'xmax': coalesce(h.bbox.xmax, 'inf'::DOUBLE),
+        'ymax': coalesce(h.bbox.ymax, 'inf'::DOUBLE),
+        'start_us': epoch_us(coalesce(i.start_datetime, i.datetime)::TIMESTAMPTZ),
+        'end_us': epoch_us(coalesce(i.end_datetime, i.datetime)::TIMESTAMPTZ)
+    } AS reach
 FROM headers AS h
 JOIN positions AS o USING (asset_no)
 JOIN assets AS a USING (asset_no)
 JOIN items AS i USING (item_no)
 JOIN properties AS p USING (item_no)
+WHERE h.asset_no BETWEEN getvariable('rst_first_asset_no') AND getvariable('rst_last_asset_no')
+    AND i.item_no BETWEEN getvariable('rst_first_item_no') AND getvariable('rst_last_item_no')

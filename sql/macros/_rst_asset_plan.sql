@@ -24,7 +24,6 @@ rst_plan_arguments AS MATERIALIZED (
             WHEN bbox IS NOT NULL THEN _rst_bbox_parts(bbox::DOUBLE[], crs)
             WHEN geometry IS NOT NULL THEN _rstpy_geometry_parts(geometry::VARCHAR, crs)
         END AS area,
-        CASE WHEN datetime IS NOT NULL THEN _rst_datetime_range(datetime::VARCHAR) END AS period,
         CASE
             WHEN level IS NOT NULL AND resolution IS NOT NULL
                 THEN error('level: got both level and resolution, expected one of them; leave one out')
@@ -34,75 +33,72 @@ rst_plan_arguments AS MATERIALIZED (
                 THEN error('bands: got ' || bands::VARCHAR || ', expected each name once; leave the repeated ones out')
             WHEN level < 0 THEN error('level: got ' || level || ', expected 0 (full resolution) or more')
             WHEN NOT resolution > 0 THEN error('resolution: got ' || resolution || ', expected a pixel size above 0')
-            ELSE true
+            ELSE datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL
         END AS is_valid
 ),
-candidates AS (
+-- DuckDB names the table where it has no such column, as an index of another schema has not.
+-- Materialized: a plan of all that follows in one piece takes the optimizer twice as long.
+candidates AS MATERIALIZED (
     SELECT
-        i.collection::VARCHAR AS collection,    -- folders called collection=2024 make numbers of it
-        i.item_id,
-        i.asset,
-        i.datetime,
-        i.href,
-        i.mirror,
-        i.etag,
-        i.file_size,
-        i.cog_layout,
-        i.crs,
-        i.transform,
-        i.dtype,
-        i.bands,
-        i.levels
-    FROM query_table(_rst_index_table(index)) AS i, rst_plan_arguments AS a
+        index_of_schema_2.collection::VARCHAR AS collection,    -- folders called collection=2024 make numbers of it
+        index_of_schema_2.item_id,
+        index_of_schema_2.asset,
+        index_of_schema_2.datetime,
+        index_of_schema_2.href,
+        index_of_schema_2.mirror,
+        index_of_schema_2.etag,
+        index_of_schema_2.file_size,
+        index_of_schema_2.cog_layout,
+        index_of_schema_2.crs,
+        index_of_schema_2.transform,
+        index_of_schema_2.dtype,
+        index_of_schema_2.bands,
+        index_of_schema_2.formats,
+        index_of_schema_2.levels
+    FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_plan_arguments AS a
     WHERE a.is_valid
-        -- Row groups are pruned by these; a bbox of the index lies within -180 to 180 degrees. What is exact follows.
-        AND (i.bbox.ymin IS NULL OR i.bbox.ymin <= _rst_reach(
+        -- Row groups are skipped by these, since they compare columns that are never NULL with constants; what is exact follows.
+        AND index_of_schema_2.reach.ymin <= _rst_reach(
             crs,
             (bbox::DOUBLE[])[4],
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
             )) END,
             'inf'::DOUBLE
-        ))
-        AND (i.bbox.ymax IS NULL OR i.bbox.ymax >= _rst_reach(
+        )
+        AND index_of_schema_2.reach.ymax >= _rst_reach(
             crs,
             (bbox::DOUBLE[])[2],
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
             )) END,
             '-inf'::DOUBLE
-        ))
-        AND (i.bbox.xmin IS NULL OR i.bbox.xmin <= _rst_reach(
+        )
+        AND index_of_schema_2.reach.xmin <= _rst_reach(
             crs,
-            CASE WHEN bbox IS NOT NULL THEN CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[3] ELSE 'inf'::DOUBLE END END,
+            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
             )) END,
             'inf'::DOUBLE
-        ))
-        AND (i.bbox.xmax IS NULL OR i.bbox.xmax >= _rst_reach(
+        )
+        AND index_of_schema_2.reach.xmax >= _rst_reach(
             crs,
-            CASE WHEN bbox IS NOT NULL THEN CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[1] ELSE '-inf'::DOUBLE END END,
+            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
             )) END,
             '-inf'::DOUBLE
-        ))
-        AND (
-            a.period IS NULL
-            OR (
-                epoch_us(coalesce(i.start_datetime, i.datetime)) < a.period.end_us
-                AND epoch_us(coalesce(i.end_datetime, i.datetime)) >= a.period.start_us
-            )
         )
+        AND (datetime IS NULL OR index_of_schema_2.reach.start_us < _rst_period_end(datetime::VARCHAR))
+        AND (datetime IS NULL OR index_of_schema_2.reach.end_us >= _rst_period_start(datetime::VARCHAR))
         AND (
             a.area IS NULL
             OR NOT _rst_is_lonlat(crs)
-            OR i.bbox IS NULL
             -- Longitudes may be counted from -180, from 0, or on beyond 180.
             OR len(list_filter(_rst_turns(a.area), lambda part:
-                part.xmin <= i.bbox.xmax AND part.xmax >= i.bbox.xmin
-                AND part.ymin <= i.bbox.ymax AND part.ymax >= i.bbox.ymin
+                part.xmin <= index_of_schema_2.reach.xmax AND part.xmax >= index_of_schema_2.reach.xmin
+                AND part.ymin <= index_of_schema_2.reach.ymax AND part.ymax >= index_of_schema_2.reach.ymin
             )) > 0
         )
 ),
@@ -126,6 +122,8 @@ known_bands AS (
 ),
 asked AS (
     SELECT unnest(bands::VARCHAR[]) AS label, generate_subscripts(bands::VARCHAR[], 1) AS position
+    -- Without names there is nothing to match, which the optimizer sees.
+    WHERE bands IS NOT NULL
 ),
 matches AS (
     SELECT
@@ -222,9 +220,9 @@ projected AS (
         END AS pixel_size
     FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), rst_plan_arguments AS a
 ),
-levelled AS (
+levelled AS MATERIALIZED (
     SELECT
-        c.* EXCLUDE (levels, bands),
+        c.* EXCLUDE (formats, levels, bands),
         -- Files of one asset key may have other bands, or the same in another order.
         list_transform(list_filter(list_transform(b.chosen, lambda band: {
             'chosen': band,
@@ -261,6 +259,7 @@ levelled AS (
                 abs(c.transform[1]) * c.levels[1].width / c.levels[n + 1].width <= p.pixel_size * 1.000001
             )), 0)
         END::INTEGER AS level,
+        c.formats,
         c.levels
     FROM candidates AS c
     JOIN chosen_bands AS b
@@ -270,13 +269,21 @@ levelled AS (
 ),
 sized AS (
     SELECT
-        s.* EXCLUDE (levels, transform),
-        -- Fields that an index of an older schema lacks are NULL, and said below.
-        coalesce(s.levels[s.level + 1], {
-            'run_offsets': NULL::BIGINT[],
-            'tile_gaps': NULL::BIGINT[],
-            'mask': {'run_offsets': NULL::BIGINT[], 'tile_gaps': NULL::BIGINT[]}
-        }) AS image,
+        s.* EXCLUDE (formats, levels, transform),
+        list_transform([s.levels[s.level + 1]], lambda l: {
+            'width': l.width,
+            'height': l.height,
+            'format': s.formats[l.format],
+            'tile_byte_counts': l.tile_byte_counts,
+            'run_offsets': l.run_offsets,
+            'tile_gaps': l.tile_gaps,
+            'mask': CASE WHEN l.mask IS NOT NULL THEN {
+                'format': s.formats[l.mask.format],
+                'tile_byte_counts': l.mask.tile_byte_counts,
+                'run_offsets': l.mask.run_offsets,
+                'tile_gaps': l.mask.tile_gaps
+            } END
+        })[1] AS image,
         list_transform([{
             'x_size': s.transform[1] * s.levels[1].width / s.levels[s.level + 1].width,
             'y_size': s.transform[5] * s.levels[1].height / s.levels[s.level + 1].height
@@ -287,9 +294,6 @@ parted AS (
     SELECT
         s.*,
         CASE
-            WHEN s.image.width IS NOT NULL AND s.image.run_offsets IS NULL
-                THEN error('index: ''' || split_part(index::VARCHAR, '?', 1) || ''' has schema version 1, expected 2: its levels have no '
-                    || 'run_offsets; build it again with rasteret_sql.build_index or `rasteret-sql build`')
             WHEN (FROM (SELECT a.area IS NULL FROM rst_plan_arguments AS a))
                 THEN [{'xmin': 0::DOUBLE, 'ymin': 0::DOUBLE, 'xmax': s.image.width::DOUBLE, 'ymax': s.image.height::DOUBLE}]
             WHEN s.transform[1] IS NULL OR s.crs IS NULL

@@ -4,9 +4,9 @@
 -- reads: nothing
 -- First microsecond (UTC, since 1970) after a date, month, year or RFC 3339 time in text, of which the first one is given.
 CREATE OR REPLACE MACRO _rst_instant_after(text, instant) AS
-    CASE length(text)
-        WHEN 4 THEN epoch_us(make_timestamp(instant) + INTERVAL 1 YEAR)
-        WHEN 7 THEN epoch_us(make_timestamp(instant) + INTERVAL 1 MONTH)
-        WHEN 10 THEN epoch_us(make_timestamp(instant) + INTERVAL 1 DAY)
-        ELSE instant + 1
-    END;
+    epoch_us(make_timestamp(instant) + CASE length(text)
+        WHEN 4 THEN INTERVAL 1 YEAR
+        WHEN 7 THEN INTERVAL 1 MONTH
+        WHEN 10 THEN INTERVAL 1 DAY
+        ELSE INTERVAL 1 MICROSECOND
+    END);

@@ -5,9 +5,7 @@
 -- UTM zone (negative in the south) of an EPSG code: WGS 84, NAD83 and ETRS89; NULL for any other CRS.
 CREATE OR REPLACE MACRO _rst_utm_zone(code) AS
     CASE
-        WHEN NOT regexp_full_match(upper(code), 'EPSG:\d{5}') THEN NULL
-        WHEN code[6:]::INTEGER BETWEEN 32601 AND 32660 THEN code[6:]::INTEGER - 32600
-        WHEN code[6:]::INTEGER BETWEEN 32701 AND 32760 THEN 32700 - code[6:]::INTEGER
-        WHEN code[6:]::INTEGER BETWEEN 26901 AND 26923 THEN code[6:]::INTEGER - 26900
-        WHEN code[6:]::INTEGER BETWEEN 25828 AND 25838 THEN code[6:]::INTEGER - 25800
+        WHEN regexp_full_match(upper(code), 'EPSG:326(0[1-9]|[1-5]\d|60)|EPSG:269(0[1-9]|1\d|2[0-3])|EPSG:258(2[89]|3[0-8])')
+            THEN code[9:]::INTEGER
+        WHEN regexp_full_match(upper(code), 'EPSG:327(0[1-9]|[1-5]\d|60)') THEN -code[9:]::INTEGER
     END;

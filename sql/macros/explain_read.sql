@@ -1,7 +1,7 @@
 -- name: explain_read
 -- kind: table macro
 -- grain: one row per collection and band, and one for the total, whose band is 'total'
--- reads: an index: a table, view or CTE, or a Parquet path, glob or URL
+-- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
 -- What a read with the same arguments would cost: items, files, tiles, bytes and requests; fetches nothing.
 CREATE OR REPLACE MACRO explain_read(
     index,

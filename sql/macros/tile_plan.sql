@@ -1,7 +1,7 @@
 -- name: tile_plan
 -- kind: table macro
 -- grain: one row per tile and band that a read with the same arguments would give
--- reads: an index: a table, view or CTE, or a Parquet path, glob or URL
+-- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
 -- The tiles that touch an area and period, their byte ranges, and the requests that would fetch them; fetches nothing.
 CREATE OR REPLACE MACRO tile_plan(
     index,

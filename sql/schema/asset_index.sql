@@ -39,49 +39,34 @@ CREATE TABLE asset_index (
     bigtiff BOOLEAN,                      -- 64-bit offsets
     cog_layout VARCHAR[],                 -- what GDAL's COG ghost area promises, 'BLOCK_LEADER=SIZE_AS_UINT4', ...; or NULL
     notes VARCHAR[],                      -- what of the file was left out, and why; NULL where nothing
+    formats STRUCT(
+        byte_order VARCHAR,               -- "little" or "big"
+        dtype VARCHAR,                    -- numpy name of decoded samples
+        bits_per_sample INTEGER,          -- in the file; may be fewer than the dtype has
+        samples_per_pixel INTEGER,        -- over all planes
+        planar BOOLEAN,                   -- one plane of tiles per band
+        compression INTEGER,              -- TIFF Compression
+        predictor INTEGER,                -- TIFF Predictor
+        photometric INTEGER,              -- TIFF PhotometricInterpretation
+        fill_order INTEGER,               -- TIFF FillOrder
+        tile_width INTEGER,               -- pixels
+        tile_height INTEGER,              -- pixels
+        tiled BOOLEAN,                    -- false: strips
+        jpeg_tables BLOB,                 -- TIFF JPEGTables, or NULL
+        ycbcr_subsampling INTEGER[],      -- TIFF YCbCrSubSampling: horizontal, vertical
+        codec_parameters INTEGER[]        -- of further tags that a codec needs
+    )[],                                  -- of levels and masks, each once
     levels STRUCT(
         width INTEGER,                    -- pixels
         height INTEGER,                   -- pixels
-        format STRUCT(
-            byte_order VARCHAR,           -- "little" or "big"
-            dtype VARCHAR,                -- numpy name of decoded samples
-            bits_per_sample INTEGER,      -- in the file; may be fewer than the dtype has
-            samples_per_pixel INTEGER,    -- over all planes
-            planar BOOLEAN,               -- one plane of tiles per band
-            compression INTEGER,          -- TIFF Compression
-            predictor INTEGER,            -- TIFF Predictor
-            photometric INTEGER,          -- TIFF PhotometricInterpretation
-            fill_order INTEGER,           -- TIFF FillOrder
-            tile_width INTEGER,           -- pixels
-            tile_height INTEGER,          -- pixels
-            tiled BOOLEAN,                -- false: strips
-            jpeg_tables BLOB,             -- TIFF JPEGTables, or NULL
-            ycbcr_subsampling INTEGER[],  -- TIFF YCbCrSubSampling: horizontal, vertical
-            codec_parameters INTEGER[]    -- of further tags that a codec needs
-        ),
+        format INTEGER,                   -- which of formats, from 1
         tile_byte_counts BIGINT[],        -- plane by plane, row by row; 0: sparse
         run_offsets BIGINT[],             -- bytes; of every 64 tiles, where the first that is not sparse begins
         tile_gaps BIGINT[],               -- bytes from the end of a tile to the next of its run: one for all, or one per tile
         mask STRUCT(
             width INTEGER,
             height INTEGER,
-            format STRUCT(
-                byte_order VARCHAR,
-                dtype VARCHAR,
-                bits_per_sample INTEGER,
-                samples_per_pixel INTEGER,
-                planar BOOLEAN,
-                compression INTEGER,
-                predictor INTEGER,
-                photometric INTEGER,
-                fill_order INTEGER,
-                tile_width INTEGER,
-                tile_height INTEGER,
-                tiled BOOLEAN,
-                jpeg_tables BLOB,
-                ycbcr_subsampling INTEGER[],
-                codec_parameters INTEGER[]
-            ),
+            format INTEGER,
             tile_byte_counts BIGINT[],
             run_offsets BIGINT[],
             tile_gaps BIGINT[]
@@ -90,5 +75,13 @@ CREATE TABLE asset_index (
     file_size BIGINT,                     -- bytes
     etag VARCHAR,                         -- of the file that was indexed; reads send it as If-Match
     last_modified TIMESTAMP WITH TIME ZONE,  -- of the file that was indexed, where the store says it
-    indexed_at TIMESTAMP WITH TIME ZONE   -- when its header was read
+    indexed_at TIMESTAMP WITH TIME ZONE,  -- when its header was read
+    reach STRUCT(
+        xmin DOUBLE,                      -- degrees; of bbox, and endless without one, as are the next three
+        ymin DOUBLE,
+        xmax DOUBLE,
+        ymax DOUBLE,
+        start_us BIGINT,                  -- microseconds since 1970, UTC; of start_datetime, or else of datetime
+        end_us BIGINT                     -- of end_datetime, or else of datetime; inclusive
+    )                                     -- what the area and period of a read are compared with, so that row groups are skipped
 );

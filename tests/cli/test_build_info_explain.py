@@ -132,3 +132,22 @@ def test_explain_of_an_unknown_band_lists_the_known_ones(run, index):
     outcome = run("explain", index, "--bands", "redd")
     assert outcome.code == 1
     assert outcome.err.startswith("rasteret-sql: bands: got 'redd', expected")
+
+
+def test_a_partitioned_index_goes_through_all_commands(run, collection, tmp_path):
+    folder = tmp_path / "i"
+    built = run("build", collection.document, "-o", folder, "--partition-by", "collection,year", "--json")
+    assert (built.code, json.loads(built.out)["rows"], json.loads(built.out)["path"]) == (0, 10, str(folder))
+    assert [path.name for path in folder.rglob("*.parquet")] == ["part-0.parquet"] * len(list(folder.glob("*/*")))
+    assert run("build", collection.document, "-o", tmp_path / "i.parquet").code == 0
+    for index in (folder, f"{folder}/"):
+        facts = run("info", index)
+        assert "2 items, 10 files" in facts.out
+        assert "split by  collection, year" in facts.out
+        costs = run("explain", index, "--bands", "red")
+        assert (costs.code, costs.out) == (0, run("explain", tmp_path / "i.parquet", "--bands", "red").out)
+        assert run("validate", index).code == 0
+        assert json.loads(run("refresh", index, "--json").out)["kept"] == 10
+    refused = run("build", collection.document, "-o", tmp_path, "--partition-by", "year")
+    assert refused.code == 1
+    assert "which is no part of a partitioned index" in refused.err

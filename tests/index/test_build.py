@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import pyproj
@@ -257,6 +258,20 @@ def test_proj_fields_that_contradict_the_header_are_counted(cog, write_json, sta
         items.append(item)
     item = stac_item("i3", {"red": str(cog("3.tif"))}, **{"proj:code": "EPSG:32644"})
     assert build_index([*items, item], tmp_path / "i.parquet").proj_mismatches == 3
+
+
+def test_files_of_another_size_than_stac_says_are_counted_and_believed(cog, write_json, stac_item, tmp_path):
+    items = []
+    for number, more in enumerate([0, 0, 7]):
+        path = cog(f"{number}.tif")
+        item = stac_item(f"i{number}", {"red": str(path)})
+        item["assets"]["red"]["file:size"] = path.stat().st_size + more
+        items.append(item)
+    report = build_index(write_json("x.json", {"type": "FeatureCollection", "features": items}), tmp_path / "i.parquet")
+    assert (report.rows, report.size_mismatches, report.proj_mismatches) == (3, 1, 0)
+    assert "1 asset whose size is not the file:size of STAC" in str(report)
+    sizes = parquet.read_table(tmp_path / "i.parquet", columns=["href", "file_size"]).to_pylist()
+    assert all(row["file_size"] == Path(row["href"]).stat().st_size for row in sizes)
 
 
 def test_the_header_is_believed_and_stac_fills_what_it_lacks(cog, write_json, stac_item, tmp_path):

@@ -87,6 +87,28 @@ def test_the_hash_is_that_of_the_text_and_the_variables(define, folder):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_progress_is_told_in_files_that_the_select_has_named(define, folder, capsys):
+    told = []
+    rs.build_index(define(), folder / "a.parquet", progress=lambda *counts: told.append(counts))
+    assert told == [(6, 6)]
+    told.clear()
+    rs.refresh(folder / "a.parquet", progress=lambda *counts: told.append(counts))
+    assert told == [(6, 6)]
+    rs.build_index(define(), folder / "a.parquet", progress=True)
+    assert "6/6" in capsys.readouterr().err
+
+
+def test_many_files_are_told_of_before_all_of_them_are_read(folder):
+    path = folder / "index.sql"
+    path.write_text(
+        f"{HEADER}WITH assets AS (SELECT '{folder}/i0/red.tif' AS href, n::VARCHAR AS item_id FROM range(600) AS r(n)) "
+        "FROM read_headers(assets)"
+    )
+    told = []
+    rs.build_index(path, folder / "a.parquet", progress=lambda *counts: told.append(counts))
+    assert told == [(256, 600), (512, 600), (600, 600)]
+
+
 def test_files_that_fail_are_in_the_report_and_in_the_metadata(define, folder):
     (folder / "i0" / "text.tif").write_text("this is no TIFF, whatever its name")
     report = rs.build_index(define(), folder / "a.parquet")

@@ -24,28 +24,35 @@ def level(fmt, tiles, mask=None):
 
 def test_levels_have_the_type_of_the_schema_and_come_back_as_they_were():
     rows = [(level(PLAIN, 3, level(JPEG, 1)), level(PLAIN, 1)), (), (level(JPEG, 2),)]
-    array = levels_to_arrow(rows)
+    formats, array = levels_to_arrow(rows)
+    assert formats.type == index_schema().field("formats").type
     assert array.type == index_schema().field("levels").type
+    formats.validate(full=True)
     array.validate(full=True)
-    for row, structs in zip(rows, array.to_pylist(), strict=True):
+    for row, forms, structs in zip(rows, formats.to_pylist(), array.to_pylist(), strict=True):
         assert len(row) == len(structs)
         for one, struct in zip(row, structs, strict=True):
-            assert tile_format(struct["format"]) == one.format
+            assert tile_format(forms[struct["format"] - 1]) == one.format
             assert (struct["width"], struct["height"]) == (100, 90)
             is_there = one.tile_byte_counts > 0
             assert struct["tile_byte_counts"] == one.tile_byte_counts.tolist()
             assert struct["run_offsets"] == ([one.tile_offsets[is_there][0]] if is_there.any() else [0])
             assert (struct["mask"] is None) == (one.mask is None)
-    assert tile_format(array.to_pylist()[0][0]["mask"]["format"]) == JPEG
+    assert tile_format(formats.to_pylist()[0][array.to_pylist()[0][0]["mask"]["format"] - 1]) == JPEG
+
+
+def test_a_file_has_each_of_its_formats_once():
+    formats, _ = levels_to_arrow([(level(PLAIN, 3, level(JPEG, 1)), level(PLAIN, 1, level(JPEG, 1)))])
+    assert [tile_format(form) for form in formats.to_pylist()[0]] == [PLAIN, JPEG]
 
 
 def test_formats_come_back_through_duckdb():
-    table = pa.table({"levels": levels_to_arrow([(level(JPEG, 2),)])})
+    formats, levels = levels_to_arrow([(level(JPEG, 2),)])
     with duckdb.connect() as con:
-        con.register("t", table)
-        ((struct,),) = con.execute("SELECT levels[1].format FROM t").fetchall()
+        con.register("t", pa.table({"formats": formats, "levels": levels}))
+        ((struct,),) = con.execute("SELECT formats[levels[1].format] FROM t").fetchall()
     assert tile_format(struct) == JPEG
 
 
-def test_no_rows_are_an_empty_column():
-    assert levels_to_arrow([]).to_pylist() == []
+def test_no_rows_are_empty_columns():
+    assert [column.to_pylist() for column in levels_to_arrow([])] == [[], []]

@@ -38,15 +38,10 @@ def test_every_file_begins_with_its_name_kind_grain_and_sources(folder):
 
 
 def level(width=64, height=64, tiles=4, runs=1, gaps=1, mask=None):
-    form = {
-        "byte_order": "little", "dtype": "uint16", "bits_per_sample": 16, "samples_per_pixel": 1, "planar": False,
-        "compression": 8, "predictor": 1, "photometric": 1, "fill_order": 1, "tile_width": 32, "tile_height": 32,
-        "tiled": True,
-    }  # fmt: skip
     return {
         "width": width,
         "height": height,
-        "format": form,
+        "format": 1,
         "tile_byte_counts": list(range(tiles)),
         "run_offsets": [8] * runs,
         "tile_gaps": [0] * gaps,
@@ -55,10 +50,16 @@ def level(width=64, height=64, tiles=4, runs=1, gaps=1, mask=None):
 
 
 def row(**changes):
+    form = {
+        "byte_order": "little", "dtype": "uint16", "bits_per_sample": 16, "samples_per_pixel": 1, "planar": False,
+        "compression": 8, "predictor": 1, "photometric": 1, "fill_order": 1, "tile_width": 32, "tile_height": 32,
+        "tiled": True,
+    }  # fmt: skip
     box = {"xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0}
     return {
         "item_id": "i", "asset": "a", "href": "/a.tif", "geometry": b"x", "bbox": box, "width": 64, "height": 64,
-        "samples_per_pixel": 1, "bands": [{"name": "a", "band": 1}], "levels": [level()],
+        "samples_per_pixel": 1, "bands": [{"name": "a", "band": 1}], "formats": [form],
+        "levels": [level()], "reach": box,
     } | changes  # fmt: skip
 
 
@@ -77,8 +78,16 @@ BROKEN = {
         row(levels=[level(runs=2)]),
         row(levels=[level(gaps=3)]),
         row(levels=[level(mask=level(tiles=3))]),
+        row(formats=[]),
     ],
     "bands_fit_samples": [row(samples_per_pixel=2), row(bands=None), row(bands=[{"name": None, "band": 1}])],
+    "reach_holds_row": [
+        row(reach=None),
+        row(bbox=None, geometry=None),
+        row(reach={"xmin": 0.0, "ymin": 0.0, "xmax": 0.5, "ymax": 1.0}),
+        row(datetime=1_000_000),
+        row(datetime=1_000_000, reach={**row()["reach"], "start_us": 1_000_000, "end_us": 999_999}),
+    ],
     "times_in_order": [row(start_datetime=2_000_000, end_datetime=1_000_000)],
 }
 

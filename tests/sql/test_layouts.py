@@ -94,8 +94,8 @@ def test_every_layout_reads_as_rasterio_reads_it(tmp_path: Path, layout: tuple[d
 def _format(index: Path, level: int) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    (row,) = pq.read_table(index, columns=["levels"]).to_pylist()
-    return row["levels"][level]["format"]
+    (row,) = pq.read_table(index, columns=["formats", "levels"]).to_pylist()
+    return row["formats"][row["levels"][level]["format"] - 1]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio.warp
 import rasterio.windows
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.sql.conftest import Collection
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
@@ -129,16 +133,17 @@ def _asset(asset: str = "red", bands: tuple[str, ...] = ("red",), **values: Any)
     width, height = values.pop("size", (300, 200))
     planar = values.pop("planar", False)
 
+    form = {
+        "byte_order": "little", "dtype": "uint16", "bits_per_sample": 16, "samples_per_pixel": len(bands),
+        "planar": planar, "compression": 8, "predictor": 2, "photometric": 1, "fill_order": 1, "tile_width": 64,
+        "tile_height": 32, "tiled": True, "jpeg_tables": None, "ycbcr_subsampling": [2, 2], "codec_parameters": [],
+    }  # fmt: skip
+
     def level(factor: int) -> dict[str, Any]:
         across, down = -(-(width // factor) // 64), -(-(height // factor) // 32)
         count = across * down * (len(bands) if planar else 1)
-        form = {
-            "byte_order": "little", "dtype": "uint16", "bits_per_sample": 16, "samples_per_pixel": len(bands),
-            "planar": planar, "compression": 8, "predictor": 2, "photometric": 1, "fill_order": 1, "tile_width": 64,
-            "tile_height": 32, "tiled": True, "jpeg_tables": None, "ycbcr_subsampling": [2, 2], "codec_parameters": [],
-        }  # fmt: skip
         return {
-            "width": width // factor, "height": height // factor, "format": form, "mask": None,
+            "width": width // factor, "height": height // factor, "format": 1, "mask": None,
             "tile_byte_counts": [500] * count, "run_offsets": [1000 + 500 * n for n in range(0, count, 64)],
             "tile_gaps": [0],
         }  # fmt: skip
@@ -153,9 +158,14 @@ def _asset(asset: str = "red", bands: tuple[str, ...] = ("red",), **values: Any)
              "offset": None, "unit": None, "is_alpha": False}
             for n, name in enumerate(bands)
         ],
+        "formats": [form],
         "levels": [level(1), level(2)],
     }  # fmt: skip
-    return row | values
+    row |= values
+    box, times = row["bbox"] or {}, [row["start_datetime"] or row["datetime"], row["end_datetime"] or row["datetime"]]
+    start_us, end_us = (time and (time - EPOCH) // dt.timedelta(microseconds=1) for time in times)
+    endless = {"xmin": -math.inf, "ymin": -math.inf, "xmax": math.inf, "ymax": math.inf}
+    return row | {"reach": endless | box | {"start_us": start_us, "end_us": end_us}}
 
 
 def _plan(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], arguments: str = "") -> list[tuple[Any, ...]]:
@@ -437,17 +447,16 @@ def test_a_table_may_have_any_name(con: duckdb.DuckDBPyConnection) -> None:
 def test_an_index_of_the_first_schema_is_refused_by_name(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     _plan(con, [_asset()])
     old = tmp_path / "old.parquet"
-    tiles = "'width': l.width, 'height': l.height, 'format': l.format, 'tile_offsets': l.run_offsets, 'tile_byte_counts': l.tile_byte_counts"
-    con.execute(
-        f"COPY (SELECT * REPLACE (list_transform(levels, lambda l: {{{tiles}, 'mask': {{{tiles}}}}}) AS levels) FROM t) TO '{old}'"
-    )
-    message = r"old\.parquet' has schema version 1, expected 2: .*build it again"
-    for query in (f"FROM tile_plan('{old}')", f"FROM explain_read('{old}')", f"FROM read_tiles('{old}')"):
-        with pytest.raises(duckdb.Error, match=message):
+    con.execute(f"COPY (SELECT * EXCLUDE (formats, reach) FROM t) TO '{old}'")
+    message = r"old\.parquet' has another schema version than 2: it has no column formats, reach; build it again"
+    for query in (f"FROM tile_plan('{old}')", f"FROM explain_read('{old}')"):
+        with pytest.raises(duckdb.Error, match=r"index_of_schema_2.* does not have a column named"):
             con.execute(query).fetchall()
+    with pytest.raises(duckdb.Error, match=message):
+        con.execute(f"FROM read_tiles('{old}')").fetchall()
     with pytest.raises(InvalidIndexError, match=message):
         rs.to_numpy(old)
-    with pytest.raises(InvalidIndexError, match="has schema version 1, expected 2"):
+    with pytest.raises(InvalidIndexError, match="has another schema version than 2"):
         rs.explain(f"FROM '{old}'")
 
 
@@ -492,3 +501,47 @@ def test_places_are_pruned_and_rows_without_one_are_kept(con: duckdb.DuckDBPyCon
     assert found("bbox := [179.5, 0.2, -179.5, 0.4]") == {"179.0 0.0", "-180.0 0.0", "whole"}
     assert found("geometry := 'POLYGON ((179.5 0.2, 180.5 0.2, 180.5 0.4, 179.5 0.4, 179.5 0.2))'") >= {"179.0 0.0"}
     assert found("bbox := [0.2, 0.2, 0.4, 0.4], crs := 'EPSG:4326'") == {"0.0 0.0", "whole", "none"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [
+        ("bbox := [10.2, 0.2, 10.4, 0.4]", 2),
+        ("geometry := 'POINT (10.31 0.41)'", 2),
+        ("datetime := '2024-02'", 20),
+        ("datetime := '2024-02/..', bbox := [10.2, 0.2, 10.4, 0.4]", 1),
+    ],
+)
+def test_row_groups_of_another_place_or_time_are_not_read(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, arguments: str, most: int
+) -> None:
+    rows = [
+        _asset(
+            item_id=f"{month} {west}",
+            datetime=dt.datetime(2024, month, 1, tzinfo=dt.UTC),
+            bbox={"xmin": float(west), "ymin": 0.0, "xmax": west + 0.9, "ymax": 0.9},
+            transform=[0.003, 0.0, float(west), 0.0, -0.003, 0.9],
+            crs="EPSG:4326",
+        )
+        for month in (1, 2)
+        for west in range(20)
+    ]
+    _plan(con, rows)
+    table, path = con.sql("FROM t").to_arrow_table(), tmp_path / "i.parquet"
+    pq.write_table(table.drop_columns(["geometry"]), path, row_group_size=1)
+    metadata = pq.read_metadata(path)
+    columns = [metadata.row_group(0).column(n).path_in_schema for n in range(metadata.num_columns)]
+    (number,) = (n for n, name in enumerate(columns) if name == "item_id")
+    wanted = con.execute(f"SELECT DISTINCT item_id FROM tile_plan('{path}', {arguments})").fetchall()
+    assert len(wanted) == most
+    # Without them, a plan that read the column in any other row group would be an error.
+    data = bytearray(path.read_bytes())
+    for group in range(metadata.num_row_groups):
+        chunk = metadata.row_group(group).column(number)
+        if (chunk.statistics.min,) not in wanted:
+            start = chunk.dictionary_page_offset or chunk.data_page_offset
+            data[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    path.write_bytes(data)
+    assert sorted(con.execute(f"SELECT DISTINCT item_id FROM tile_plan('{path}', {arguments})").fetchall()) == sorted(
+        wanted
+    )

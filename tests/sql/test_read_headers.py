@@ -228,6 +228,19 @@ def test_a_file_that_fails_ends_the_query_with_its_name_cause_and_remedy(con, br
     assert "SECRET" not in str(caught.value)
 
 
+def test_a_relative_href_lies_in_the_working_directory(con, tmp_path, monkeypatch):
+    write_cog(tmp_path / "a" / "b.tif", np.ones((64, 64), dtype="uint16"), tile=32)
+    monkeypatch.chdir(tmp_path)
+    con.execute("CREATE TABLE one AS SELECT 'a/b.tif' AS href")
+    assert con.sql("SELECT href, width FROM read_headers(one)").fetchall() == [(str(tmp_path / "a" / "b.tif"), 64)]
+    # Also where the source is a file in another folder: its rows do not tell.
+    con.execute("COPY (SELECT 'b.tif' AS href) TO 'a/hrefs.parquet'")
+    with pytest.raises(duckdb.Error, match=r"AssetNotFoundError: ") as caught:
+        con.sql("FROM read_headers('a/hrefs.parquet')").fetchall()
+    said = f"The href 'b.tif' is relative to the working directory, {tmp_path}; give absolute paths or URLs."
+    assert said in str(caught.value)
+
+
 def test_files_that_fail_are_left_out_where_that_is_asked_for(con, broken):
     query = "SELECT item_id FROM read_headers(broken, on_error := 'skip')"
     assert con.sql(query).fetchall() == [("a",)]

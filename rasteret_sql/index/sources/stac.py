@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _TIFF_TYPES = frozenset({"image/tiff", "image/vnd.stac.geotiff", "image/geotiff", "image/x.geotiff", "image/tif"})
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+#: Versions whose items have their collection among the properties; later a property of that name is anything.
+_COLLECTION_IS_PROPERTY = ("0.4", "0.5", "0.6", "0.7")
+#: Fields that describe the bands of an asset one by one, in the order in which they are believed.
+_BAND_FIELDS = ("bands", "eo:bands", "raster:bands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _collection(document: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
     collection = document.get("collection")
-    # Until 0.8 it was one of the properties.
-    if collection is None and str(document.get("stac_version", "")).startswith("0."):
+    if collection is None and str(document.get("stac_version", "")).startswith(_COLLECTION_IS_PROPERTY):
         collection = properties.get("collection")
     return str(collection) if collection is not None else None
 
@@ -162,27 +165,44 @@ def _wkb(geometry: object) -> bytes | None:
     try:
         shape = shapely.from_geojson(json.dumps(geometry))
     except (shapely.errors.ShapelyError, ValueError):
-        return None
+        shape = _closed(geometry)
     if shape is None or shape.is_empty:
         return None
     data: bytes = shapely.to_wkb(shape, output_dimension=2, include_srid=False)
     return data
 
 
+def _closed(geometry: Mapping[str, Any]) -> Any:
+    """The shape of polygons whose rings end before their first point; None where that is not what is wrong."""
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    try:
+        return shape(geometry)
+    except (ShapelyError, ValueError, TypeError, AttributeError, LookupError):
+        return None
+
+
 def _band_lists(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[BandList, ...]:
-    lists: list[BandList] = []
-    for key in ("bands", "eo:bands", "raster:bands"):
-        bands = raw.get(key)
-        if not isinstance(bands, list) or not bands:
-            continue
-        described = tuple(_band(band, properties.get(key)) for band in bands)
-        if all(band is not None for band in described):
-            lists.append(tuple(band for band in described if band is not None))
+    lists = [_band_list(raw, properties, key) for key in _BAND_FIELDS]
     common = _band_fields(raw, asset_level=True)
     if common:
         # Fields of the asset hold for each of its bands; how many these are, the header says.
         lists.append((common | {"every": True},))
-    return tuple(lists)
+    if not raw.get("raster:bands"):
+        # Those of the item hold for each asset; its eo:bands are the names of all bands of all of them.
+        lists.append(_band_list(properties, properties, "raster:bands"))
+    return tuple(described for described in lists if described)
+
+
+def _band_list(raw: Mapping[str, Any], properties: Mapping[str, Any], key: str) -> BandList:
+    """The bands that a field describes; empty where there are none, or where one of them is unknown."""
+    bands = raw.get(key)
+    if not isinstance(bands, list):
+        return ()
+    described = [_band(band, properties.get(key)) for band in bands]
+    known = tuple(band for band in described if band is not None)
+    return known if len(known) == len(described) else ()
 
 
 def _band(band: object, all_bands: object) -> dict[str, Any] | None:
@@ -213,7 +233,7 @@ def _band_fields(raw: Mapping[str, Any], *, asset_level: bool) -> dict[str, Any]
 
 
 def _proj(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What STAC says of the grid: CRS of the asset or item, shape and transform only of the asset."""
+    """What STAC says of the file: CRS of the asset or item; shape, transform and size only of the asset."""
     proj: dict[str, Any] = {}
     for source in (properties, raw):
         epsg = source.get("proj:epsg", source.get("eo:epsg"))
@@ -227,4 +247,7 @@ def _proj(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, An
         value = raw.get(f"proj:{name}")
         if isinstance(value, list) and value:
             proj[name] = value
+    size = raw.get("file:size")
+    if isinstance(size, int) and not isinstance(size, bool):
+        proj["file_size"] = size
     return proj

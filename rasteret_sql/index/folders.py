@@ -1,0 +1,132 @@
+"""An index of many files: which Parquet files a path names, and how they are read as one table."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
+from rasteret_sql.index.hrefs import is_url
+from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+_GLOB_CHARACTERS = frozenset("*?[")
+#: A column of the table, not a list of texts, nor a field of a struct, which is indented further.
+_TEXT = re.compile(r"^ {4}(\w+) VARCHAR[, ]", re.MULTILINE)
+#: Rows of a file, of which no index has as many.
+_ROWS_PER_FILE = 1 << 40
+_REMEDY = "Build one with rasteret_sql.build_index(source, {!r})."
+
+
+def is_many(index: str) -> bool:
+    """Whether an index is a local folder, or a glob, rather than one file."""
+    return is_glob(index) or (not is_url(index) and os.path.isdir(_local(index)))  # noqa: PTH112 - hrefs are text
+
+
+def is_glob(index: str) -> bool:
+    """Whether a path or URL has characters of a glob, and no file is called that."""
+    if not _GLOB_CHARACTERS.intersection(index.partition("?")[0] if is_url(index) else index):
+        return False
+    return is_url(index) or not os.path.exists(_local(index))  # noqa: PTH110 - hrefs are text
+
+
+def index_files(index: str | os.PathLike[str]) -> list[str]:
+    """Give the files of a local index: the file itself, those of a folder and the folders in it, or those of a glob.
+
+    Files and folders whose names begin with a dot are left out: builds that go on are among them.
+
+    Args:
+        index: path or glob.
+
+    Returns:
+        Absolute paths, in order.
+
+    Raises:
+        AssetNotFoundError: there is no such file, or none in the folder.
+    """
+    name = _local(os.fspath(index))
+    path = Path(name)
+    if path.is_file():
+        return [os.path.abspath(path)]  # noqa: PTH100 - links stay
+    pattern = f"{glob.escape(name)}/**/*.parquet" if path.is_dir() else name
+    found = [file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file)]  # noqa: PTH113, PTH207
+    if found:
+        return sorted(map(os.path.abspath, found))
+    if path.is_dir():
+        raise AssetNotFoundError(f"{name}: this folder has no *.parquet; expected an index. Check the path.")
+    raise AssetNotFoundError(f"{name}: no such file; expected an index. {_REMEDY.format(name)}")
+
+
+def index_reader(files: Sequence[str], *, with_numbers: bool = False) -> str:
+    """Give SQL that reads the files of an index as one table.
+
+    Of many files, each column that one of them has is there; hrefs that are relative are led by the folder of the
+    file that they stand in.
+
+    Args:
+        files: as `index_files` gives them, or one URL or glob of an object store.
+        with_numbers: whether there is a column `file_row_number`, which is another one for each row of all of them.
+    """
+    numbered = ", file_row_number = true" if with_numbers else ""
+    if len(files) == 1 and not is_glob(files[0]):
+        # Folders named like a=b above a single file say nothing of it.
+        return f"read_parquet({quote_literal(files[0])}, hive_partitioning = false{numbered})"
+    listed = f"[{', '.join(map(quote_literal, files))}]"
+    texts = [name for name in _folder_columns(files) if name in text_columns()]
+    kinds = ", ".join(f"{quote_identifier(name)}: VARCHAR" for name in texts)
+    options = f", hive_types = {{{kinds}}}" if texts else ""
+    reader = f"read_parquet({listed}, union_by_name = true, filename = true{options}{numbered})"
+    text = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
+    if not with_numbers:
+        return f"({text})"
+    number = f"(list_position({listed}, filename) - 1) * {_ROWS_PER_FILE} + file_row_number"
+    return f"({text.replace('REPLACE (', f'REPLACE ({number} AS file_row_number, ')})"
+
+
+def require_version(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    """Refuse files that another version of the schema made.
+
+    Raises:
+        InvalidIndexError: one of them is of a version that is not read; it is named.
+    """
+    listed = f"[{', '.join(map(quote_literal, files))}]"
+    rows = con.execute(
+        f"SELECT file_name, key::VARCHAR, value::VARCHAR FROM parquet_kv_metadata({listed}) "  # noqa: S608 - quoted
+        f"WHERE key::VARCHAR IN ('{METADATA_PREFIX}schema_version', '{METADATA_PREFIX}version')"
+    ).fetchall()
+    values = {(file, key.removeprefix(METADATA_PREFIX)): value for file, key, value in rows}
+    for file in files:
+        version = values.get((file, "schema_version"), str(SCHEMA_VERSION))
+        if version != str(SCHEMA_VERSION):
+            is_later = version.isdigit() and int(version) > SCHEMA_VERSION
+            remedy = "Update rasteret_sql, or build it again." if is_later else "Build it again."
+            raise InvalidIndexError(
+                f"{file} has schema version {version}, written by rasteret_sql {values.get((file, 'version'))}; "
+                f"expected {SCHEMA_VERSION}. {remedy}"
+            )
+
+
+def _local(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111 - a glob is no path
+
+
+def _folder_columns(files: Sequence[str]) -> list[str]:
+    """The columns that folders named like `column=value` give to all files."""
+    folders = [part.partition("=")[0] for part in files[0].split("/")[:-1] if "=" in part]
+    return [unquote(name) for name in folders if all(f"/{name}=" in file for file in files)]
+
+
+@cache
+def text_columns() -> frozenset[str]:
+    """Columns of an index that are text; DuckDB would make numbers of folders that look like them."""
+    return frozenset(_TEXT.findall(sql_file("schema/asset_index.sql")))

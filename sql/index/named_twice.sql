@@ -1,0 +1,30 @@
+-- name: named_twice
+-- kind: query
+-- grain: one row per file that was found before
+-- reads: found_assets, items
+-- Files that sources name again: overlapping globs and pages do.
+WITH
+keys AS (
+    SELECT
+        a.asset_no,
+        hash(i.collection, i.item_id, a.asset, a.href) AS key_hash
+    FROM found_assets AS a
+    JOIN items AS i USING (item_no)
+),
+-- Of all files only hashes are held; of the few that share one, the texts.
+shared AS (
+    SELECT key_hash
+    FROM keys
+    GROUP BY key_hash
+    HAVING count(*) > 1
+),
+doubtful AS (
+    SELECT asset_no
+    FROM keys
+    WHERE key_hash IN (SELECT key_hash FROM shared)
+)
+SELECT a.asset_no
+FROM found_assets AS a
+JOIN items AS i USING (item_no)
+WHERE a.asset_no IN (SELECT asset_no FROM doubtful)
+QUALIFY row_number() OVER (PARTITION BY i.collection, i.item_id, a.asset, a.href ORDER BY a.asset_no) > 1

@@ -1,0 +1,66 @@
+"""The wheel that is published holds what the package reads when it runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, built without network."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as file:
+        yield file
+
+
+def contents(wheel, folder, ending):
+    """Files of the wheel below a folder, by their paths inside it."""
+    prefix = f"rasteret_sql/{folder}"
+    return {name.removeprefix(prefix) for name in wheel.namelist() if name.startswith(prefix) and name.endswith(ending)}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "ending"),
+    [
+        ("sql", "sql/files/", ".sql"),
+        ("rasteret_sql/index/datasets/entries", "index/datasets/entries/", ".toml"),
+        ("rasteret_sql", "", ".py"),
+    ],
+)
+def test_the_wheel_holds_the_files_of_the_checkout(wheel, here, there, ending):
+    files = {path.relative_to(ROOT / here).as_posix() for path in (ROOT / here).rglob(f"*{ending}")}
+    assert files
+    assert contents(wheel, there, ending) == files
+
+
+def test_the_wheel_says_that_it_is_typed_and_has_its_licence_and_command(wheel):
+    names = wheel.namelist()
+    assert "rasteret_sql/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
+    assert "rasteret-sql = rasteret_sql.cli.main:main" in wheel.read(entry_points).decode()
+    assert not [name for name in names if name.startswith(("tests", "docs", "sql/", "benchmarks"))]
+
+
+def test_what_is_installed_from_the_wheel_finds_its_sql_and_datasets(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    code = (
+        "import rasteret_sql as rs; con = rs.connect(); "
+        "print(rs.__file__, con.execute('SELECT count(*) > 10 FROM datasets()').fetchall())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split(" ", 1) == [str(tmp_path / "rasteret_sql" / "__init__.py"), "[(True,)]\n"]
