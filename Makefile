@@ -40,7 +40,7 @@ bench: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[xarray,plot]" --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable ".[dask,plot]" --group test --group lint
 	touch $(STAMP)
 
 clean:

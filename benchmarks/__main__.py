@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import codecs
+from benchmarks import arrays, arrays_data, codecs
+from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
 from benchmarks.measure import ROOT, Contender, Result, is_installed, measure
@@ -28,7 +29,14 @@ _MODULES = {
     "async-geotiff": "async_geotiff",
     "tifffile": "tifffile",
 }
-_NAMES = (*WORKLOADS, codecs.NAME, index_workload.NAME)
+_NAMES = (
+    *WORKLOADS,
+    *arrays.WORKLOADS,
+    build_workload.NAME,
+    build_workload.MEMORY_NAME,
+    codecs.NAME,
+    index_workload.NAME,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = arguments.workloads or _NAMES
     served = [name for name in names if name in WORKLOADS]
     wrong = _run_served(served, arguments, scale) if served else []
+    if array_names := [name for name in names if name in arrays.WORKLOADS]:
+        wrong += _run_arrays(array_names, arguments, scale)
+    if build_workload.NAME in names:
+        wrong += _run_build(arguments, scale)
+    if build_workload.MEMORY_NAME in names:
+        _run_build_memory(arguments, scale)
     if codecs.NAME in names:
         wrong += _run_codecs(arguments, scale)
     if index_workload.NAME in names:
@@ -59,12 +73,58 @@ def _run_served(names: Sequence[str], arguments: argparse.Namespace, scale: Scal
         data = write_data(folder, scale)
         server = stack.enter_context(RangeServer(data.served, latency_s=scale.latency_s, runs_in="process"))
         job = make_job(data, server)
-        pythons = _pythons(arguments.peer_python, arguments.peers)
+        pythons = _pythons(_MODULES, arguments.peer_python, arguments.peers)
         print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
         wrong = []
         for name in names:
             wrong += _run(WORKLOADS[name], job, data, server, pythons, arguments.repeat)
     return wrong
+
+
+def _run_arrays(names: Sequence[str], arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Run workloads that give arrays; returns what went wrong."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        _say(f"writing files to {folder}")
+        data = arrays_data.write_data(folder, scale)
+        server = stack.enter_context(RangeServer(data.served, latency_s=scale.latency_s, runs_in="process"))
+        jobs = arrays_data.make_jobs(data, server)
+        pythons = _pythons(arrays.MODULES, arguments.peer_python, arguments.peers)
+        wrong = []
+        for name in names:
+            print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
+            workload = arrays.WORKLOADS[name]
+            text, faults = arrays.run(
+                workload,
+                jobs[workload.area],
+                folder,
+                server,
+                pythons,
+                arguments.repeat,
+                with_targets=scale != TINY,
+            )
+            print(text, flush=True)
+            wrong += faults
+        return wrong
+
+
+def _run_build(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Build indexes of many files; returns what went wrong."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        pythons = _pythons(build_workload.MODULES, arguments.peer_python, arguments.peers)
+        print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
+        text, wrong = build_workload.run(folder, scale, pythons, arguments.repeat, with_targets=scale != TINY)
+        print(text, flush=True)
+        return wrong
+
+
+def _run_build_memory(arguments: argparse.Namespace, scale: Scale) -> None:
+    """Take the memory of builds."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        print(f"{describe_machine()}\n", flush=True)
+        print(build_workload.run_memory(folder, scale, with_targets=scale != TINY), flush=True)
 
 
 def _run_codecs(arguments: argparse.Namespace, scale: Scale) -> list[str]:
@@ -141,10 +201,10 @@ def _what_is_wrong(workload: Workload, results: list[Result], job: dict[str, Any
     return wrong
 
 
-def _pythons(peer_python: str | None, peers: Sequence[str] | None) -> dict[str, str]:
+def _pythons(modules: dict[str, str], peer_python: str | None, peers: Sequence[str] | None) -> dict[str, str]:
     """Find the interpreter of each reader; a peer that has none is left out."""
     found = {OURS: sys.executable}
-    for name, module in _MODULES.items():
+    for name, module in modules.items():
         if peers is not None and name not in peers:
             continue
         for python in (sys.executable, peer_python):
@@ -160,11 +220,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(_NAMES)}; all without it")
     parser.add_argument("--repeat", type=int, default=5, help="rounds that count; default 5")
-    parser.add_argument("--peers", nargs="*", choices=list(_MODULES), help="peers that take part; default all")
+    parser.add_argument(
+        "--peers", nargs="*", choices=sorted({**_MODULES, **arrays.MODULES}), help="peers that take part; default all"
+    )
     parser.add_argument("--peer-python", help="an interpreter that has the peers which this one lacks")
-    parser.add_argument("--data", type=Path, help="keep the files in this folder; default a temporary one")
+    parser.add_argument("--data", type=_folder, help="keep the files in this folder; default a temporary one")
     parser.add_argument("--tiny", action="store_true", help="little of everything, to see that it works")
     return parser
+
+
+def _folder(text: str) -> Path:
+    """Give a path that does not depend on where a process runs."""
+    return Path(text).resolve()
 
 
 def _say(text: str) -> None:

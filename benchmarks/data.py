@@ -78,10 +78,10 @@ def write_data(folder: Path, scale: Scale) -> Data:
     collection = bench_collection(
         served / "collection", items=scale.items, bands=len(BANDS), size=scale.size, tile=scale.tile
     )
-    return Data(scale, served, folder, collection, _write_small(served / "small", scale))
+    return Data(scale, served, folder, collection, write_small(served / "small", scale))
 
 
-def _write_small(folder: Path, scale: Scale) -> list[Path]:
+def write_small(folder: Path, scale: Scale) -> list[Path]:
     """Write many files of few tiles; most of them are further names of the same few."""
     side = min(scale.size, 512)
     distinct = bench_collection(

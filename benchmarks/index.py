@@ -17,7 +17,7 @@ from benchmarks.index_data import Shape, make_places, stage
 from benchmarks.measure import ROOT
 from rasteret_sql.index.properties import create_properties_view
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file
-from rasteret_sql.index.staging import ASSETS, HEADERS
+from rasteret_sql.index.staging import HEADERS, create_assets_view
 from rasteret_sql.index.writing import provenance, write_index
 
 if TYPE_CHECKING:
@@ -107,9 +107,8 @@ def write_synthetic(folder: Path, shape: Shape) -> Path:
     with duckdb.connect(config=config) as con:
         con.execute("SET TimeZone = 'UTC'")
         create_properties_view(con, staged, [])
-        for view, name in (("found_assets", ASSETS), ("headers", HEADERS)):
-            con.execute(f"CREATE VIEW {view} AS FROM read_parquet({quote_literal(str(staged / name))})")
-        con.execute(sql_file("index/assets.sql"))
+        create_assets_view(con, staged)
+        con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_literal(str(staged / HEADERS))})")
         con.execute(f"CREATE TABLE positions AS {sql_file('index/positions.sql')}")
         con.execute(f"CREATE VIEW asset_index AS {sql_file('index/build_index.sql')}")
         write_index(con, staged / "index.parquet", provenance({"source": NAME}, "", [], seconds=0))

@@ -188,11 +188,13 @@ def _header(asset: dict[str, Any], item: dict[str, Any], place: Place, rng: np.r
 
 
 def _with_levels(rows: list[dict[str, Any]], rng: np.random.Generator, tile: int) -> pa.RecordBatch:
-    levels, nbytes = _levels(len(rows), rng, tile)
+    formats, levels, nbytes = _levels(len(rows), rng, tile)
     arrays = []
     for field in header_schema():
         if field.name == "levels":
             arrays.append(levels)
+        elif field.name == "formats":
+            arrays.append(formats)
         elif field.name == "file_size":
             arrays.append(pa.array(nbytes))
         else:
@@ -200,8 +202,8 @@ def _with_levels(rows: list[dict[str, Any]], rng: np.random.Generator, tile: int
     return pa.RecordBatch.from_arrays(arrays, schema=header_schema())
 
 
-def _levels(count: int, rng: np.random.Generator, tile: int) -> tuple[pa.ListArray, Any]:
-    """The levels of some files, and the sizes of these; tiles lie as GDAL's COG driver writes them."""
+def _levels(count: int, rng: np.random.Generator, tile: int) -> tuple[pa.ListArray, pa.ListArray, Any]:
+    """The formats and levels of some files, and the sizes of these; tiles lie as GDAL's COG driver writes them."""
     form = TileFormat("little", "uint16", 16, 1, False, 8, 2, 1, 1, tile, tile, tiled=True)
     sizes = [SIZE]
     while sizes[-1] > tile:
@@ -216,7 +218,9 @@ def _levels(count: int, rng: np.random.Generator, tile: int) -> tuple[pa.ListArr
         ends = starts + np.cumsum(byte_counts[level] + _GAP_BYTES, axis=1)
         run_offsets[level] = (ends - byte_counts[level] - _GAP_BYTES)[:, ::RUN_TILES]
         starts = ends[:, -1:]
-    one = levels_to_arrow([tuple(Level(n, n, form, np.ones(1, np.int64), np.ones(1, np.int64)) for n in sizes)])
+    formats, one = levels_to_arrow(
+        [tuple(Level(n, n, form, np.ones(1, np.int64), np.ones(1, np.int64)) for n in sizes)]
+    )
     every = one.values.take(pa.array(np.tile(np.arange(len(sizes)), count)))
     kind = one.type.value_type
     parts = {
@@ -229,7 +233,11 @@ def _levels(count: int, rng: np.random.Generator, tile: int) -> tuple[pa.ListArr
         fields=list(kind),
     )
     ends = pa.array(np.arange(0, count * len(sizes) + 1, len(sizes), dtype=np.int32))
-    return pa.ListArray.from_arrays(ends, structs, type=one.type), starts[:, 0]
+    return (
+        formats.take(pa.array([0] * count)),
+        pa.ListArray.from_arrays(ends, structs, type=one.type),
+        starts[:, 0],
+    )
 
 
 def _lists(levels: list[Any], count: int) -> pa.ListArray:

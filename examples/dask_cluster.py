@@ -2,8 +2,8 @@
 
     python examples/dask_cluster.py index.parquet --bands red nir
 
-Without an index it makes a small collection of its own and serves it. It runs on a `LocalCluster`; what changes for a real
-one is said where it does.
+Without an index it makes a small collection of its own and serves it. It runs on a `LocalCluster`; what changes for a
+real one is said where it does.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def main() -> None:
 
     with ExitStack() as stack:
         index = arguments.index or _collection(stack)
-        # A real cluster: Client("tcp://scheduler:8786"). Workers need rasteret_sql of the same version, and to reach the
-        # files: URLs or shared paths, and what signs requests (environment variables) on each of them. They need neither
-        # the index nor DuckDB: a task carries the addresses and byte ranges of its own tiles.
+        # A real cluster: Client("tcp://scheduler:8786"). Its scheduler and workers need rasteret_sql of the same
+        # version, and workers must reach the files: URLs or shared paths, and what signs requests (environment
+        # variables) on each of them. They need neither the index nor DuckDB: a task carries the addresses and byte
+        # ranges of its own tiles.
         # Workers are started, not forked: threads and sockets do not survive a fork.
         cluster = stack.enter_context(
             LocalCluster(n_workers=arguments.workers, threads_per_worker=2, dashboard_address=None)

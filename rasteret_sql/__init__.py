@@ -9,7 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rasteret_sql.adapters.footprints import plot_footprints
+    from rasteret_sql.adapters.geopandas import to_geopandas
     from rasteret_sql.adapters.numpy import ChipArray, RasterArray, read_chips, to_numpy
+    from rasteret_sql.adapters.plot import plot_rgb
     from rasteret_sql.adapters.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.build import build_index
@@ -38,10 +41,13 @@ __all__ = [
     "datasets",
     "explain",
     "install",
+    "plot_footprints",
+    "plot_rgb",
     "read_chips",
     "read_tiles",
     "refresh",
     "stac_search",
+    "to_geopandas",
     "to_numpy",
     "to_xarray",
     "validate",
@@ -61,10 +67,13 @@ _HOME = {
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
     "install": "rasteret_sql.sql.connection",
+    "plot_footprints": "rasteret_sql.adapters.footprints",
+    "plot_rgb": "rasteret_sql.adapters.plot",
     "read_chips": "rasteret_sql.adapters.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.index.refresh",
     "stac_search": "rasteret_sql.index.sources.api",
+    "to_geopandas": "rasteret_sql.adapters.geopandas",
     "to_numpy": "rasteret_sql.adapters.numpy",
     "to_xarray": "rasteret_sql.adapters.xarray",
     "validate": "rasteret_sql.index.validate",

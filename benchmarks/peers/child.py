@@ -23,23 +23,35 @@ class Job:
         """Start the clock of the read alone; what was imported before is not part of it."""
         self._began_s = time.monotonic()
 
-    def end(self, array: Any = None, **facts: Any) -> None:
+    def end(self, array: Any = None, keep: str | None = None, **facts: Any) -> None:
         """Stop the clocks, and say what was read.
 
         Args:
             array: shape (item, band, y, x) or (chip, band, y, x), or None; its checksum must be that of every peer.
+            keep: a path at which the array is left for comparison.
             **facts: further results.
         """
         ended_s = time.monotonic()
+        cpu_s = time.process_time()
+        peak_rss_bytes = _peak_rss_bytes()
+        if keep is not None:
+            _keep(array, keep)
         found = {
             **facts,
             "ended_s": ended_s,
+            "cpu_s": cpu_s,
             "read_s": ended_s - self._began_s if self._began_s else None,
             "checksum": None if array is None else _checksum(array),
-            "peak_rss_bytes": _peak_rss_bytes(),
+            "peak_rss_bytes": peak_rss_bytes,
         }
         found["reporting_s"] = time.monotonic() - ended_s
         print(json.dumps(found), flush=True)
+
+
+def _keep(array: Any, path: str) -> None:
+    import numpy as np
+
+    np.save(path, np.asarray(array, "<u2"))
 
 
 def _checksum(array: Any) -> str:

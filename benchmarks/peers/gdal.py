@@ -34,7 +34,7 @@ THREADS = int(os.environ.get("BENCHMARK_GDAL_THREADS", "16"))
 def window() -> None:
     """Read one window of all items, from a cold start."""
     job = Job()
-    _settle()
+    settle()
     import numpy as np
 
     row, col, height, width = job["window"]
@@ -55,7 +55,7 @@ def full_usual() -> None:
 
 def _read_full(further: dict[str, str]) -> None:
     job = Job()
-    _settle(further)
+    settle(further)
     import numpy as np
     import rasterio
 
@@ -69,7 +69,7 @@ def _read_full(further: dict[str, str]) -> None:
 def chips_by_file() -> None:
     """Read many small windows, all those of one file by one thread, so that GDAL decodes each tile once."""
     job = Job()
-    _settle(BULK)
+    settle(BULK)
     import numpy as np
     import rasterio
 
@@ -123,7 +123,7 @@ def chips_one_by_one() -> None:
 def headers() -> None:
     """Open many files; nothing is written."""
     job = Job()
-    _settle()
+    settle()
     import rasterio
 
     def read(href: str):
@@ -135,14 +135,15 @@ def headers() -> None:
     job.end(files=len(found))
 
 
-def _settle(further: dict[str, str] | None = None) -> None:
+def settle(further: dict[str, str] | None = None) -> None:
+    """Set GDAL up, where the environment does not say otherwise."""
     for name, value in {**SETTINGS, **(further or {})}.items():
         os.environ.setdefault(name, value)
 
 
 def _read_chips(opened: Callable[[str], AbstractContextManager]) -> None:
     job = Job()
-    _settle()
+    settle()
     import numpy as np
     import rasterio
 

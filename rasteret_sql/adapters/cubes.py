@@ -12,7 +12,15 @@ import numpy as np
 from rasteret_sql.adapters.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.read.cube import Cube, make_cube
-from rasteret_sql.read.geobox import GeoBox, geobox_of, normalized_crs, same_crs
+from rasteret_sql.read.geobox import (
+    GeoBox,
+    checked_resolution,
+    checked_shape,
+    geobox_of,
+    normalized_crs,
+    same_crs,
+    turn_of,
+)
 from rasteret_sql.read.grid import bounds_of, check_grid, named, native_box
 from rasteret_sql.read.mosaic import MOSAICS
 from rasteret_sql.read.resample import METHODS, reach
@@ -119,8 +127,8 @@ def plan_cube(
     _check_area(arguments)
     with_properties = with_properties or wanted.groupby is not None
     box = _given_box(arguments, wanted.grid)
-    if box is None and holds_tiles(index):
-        _check_no_area(arguments)
+    if holds_tiles(index):
+        _check_no_area(arguments, has_grid=box is not None)
     if wanted.grid.is_given and box is None:
         planned = plan_some(index, arguments, with_properties=with_properties)
         box = _derived_box(planned.plan.assets, arguments, wanted.grid)
@@ -132,7 +140,7 @@ def plan_cube(
         if _is_one_grid(planned.plan.assets):
             return _assembled(planned, box, wanted, resampling)
     planned = plan_some(index, _onto(arguments, box, resampling), with_properties=with_properties)
-    return _assembled(planned, _on_lattice(box, planned.plan.assets, wanted.grid), wanted, resampling)
+    return _assembled(planned, _on_lattice(box, planned.plan.assets, arguments, wanted.grid), wanted, resampling)
 
 
 def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = False) -> PlannedTiles:
@@ -156,13 +164,14 @@ def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = F
     return planned
 
 
-def _check_no_area(arguments: ReadArguments) -> None:
+def _check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:
     """Refuse what rows of tiles cannot be cut to.
 
     Raises:
-        InvalidArgumentError: an area, time or level is given.
+        InvalidArgumentError: a time or level is given, or an area that makes no grid.
     """
-    given = [name for name in ("geometry", "bbox", "datetime", "level") if getattr(arguments, name) is not None]
+    names = ("datetime", "level") if has_grid else ("geometry", "bbox", "datetime", "level")
+    given = [name for name in names if getattr(arguments, name) is not None]
     if given:
         raise InvalidArgumentError(
             f"{given[0]}: got one with rows of read_tiles, expected none: they are put together as they are; give it "
@@ -179,13 +188,30 @@ def _onto(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str]) 
     return replace(
         arguments,
         geometry=None,
-        bbox=list(box.bounds),
+        bbox=_planned_bounds(box),
         crs=box.crs,
         level=None,
         resolution=min(box.x_size, box.y_size),
         resolution_crs=box.crs,
         margin=max(reach(method, 1.0) for method in resampling.values()) + 1,
     )
+
+
+def _planned_bounds(box: GeoBox) -> list[float]:
+    """Give the bounds of a grid as the planner takes them: longitudes in -180 to 180, swapped over the antimeridian."""
+    xmin, ymin, xmax, ymax = box.bounds
+    if turn_of(box.crs) != 360.0:
+        return [xmin, ymin, xmax, ymax]
+    ymin, ymax = max(ymin, -90.0), min(ymax, 90.0)
+    if xmin < -180.0 or xmax > 180.0:
+        width = xmax - xmin
+        xmin = (xmin + 180.0) % 360.0 - 180.0
+        xmax = xmin + width
+        if xmax > 180.0:
+            # Only of some CRSs the planner knows that they wrap.
+            is_known = width < 180.0 and box.crs in {"OGC:CRS84", "EPSG:4326", "EPSG:4269", "EPSG:4258"}
+            xmin, xmax = (xmin, xmax - 360.0) if is_known else (-180.0, 180.0)
+    return [xmin, ymin, xmax, ymax]
 
 
 def _given_box(arguments: ReadArguments, grid: GridArguments) -> GeoBox | None:
@@ -196,6 +222,10 @@ def _given_box(arguments: ReadArguments, grid: GridArguments) -> GeoBox | None:
     """
     if not grid.is_given:
         return None
+    if grid.resolution is not None:
+        checked_resolution(grid.resolution)
+    if grid.shape is not None:
+        checked_shape(grid.shape)
     if arguments.level is not None:
         raise InvalidArgumentError(
             f"level: got {arguments.level} with a grid to read onto, expected one of them; overviews are chosen by the "
@@ -219,7 +249,7 @@ def _given_box(arguments: ReadArguments, grid: GridArguments) -> GeoBox | None:
             raise InvalidArgumentError("transform: expected shape with it, and no resolution")
         if crs is None:
             raise InvalidArgumentError("transform: got no crs with it, expected the CRS that it leads to")
-        height, width = _shape(grid.shape)
+        height, width = checked_shape(grid.shape)
         return geobox_of({"crs": crs, "transform": grid.transform, "height": height, "width": width})
     if grid.shape is not None and grid.resolution is not None:
         raise InvalidArgumentError("shape: got resolution too, expected one of them; leave one out")
@@ -232,16 +262,8 @@ def _given_box(arguments: ReadArguments, grid: GridArguments) -> GeoBox | None:
 
 def _box_over(bounds: tuple[float, float, float, float], crs: str, grid: GridArguments) -> GeoBox:
     if grid.shape is not None:
-        return GeoBox.from_shape(bounds, crs, _shape(grid.shape))
+        return GeoBox.from_shape(bounds, crs, grid.shape)
     return GeoBox.from_bounds(bounds, crs, grid.resolution)
-
-
-def _shape(shape: Any) -> tuple[int, int]:
-    try:
-        height, width = shape
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"shape: got {shape!r}, expected (height, width)") from error
-    return height, width
 
 
 def _check_area(arguments: ReadArguments) -> None:
@@ -319,10 +341,18 @@ def _bounds_of(assets: Sequence[PlannedAsset], crs: str) -> tuple[float, float, 
         assert source_crs is not None
         found.append(area_bounds(None, bounds, source_crs, crs))
     xmins, ymins, xmaxs, ymaxs = zip(*found, strict=True)
-    return min(xmins), min(ymins), max(xmaxs), max(ymaxs)
+    xmin, xmax = min(xmins), max(xmaxs)
+    turn = turn_of(crs)
+    if turn is not None and xmax - xmin > turn / 2:
+        # Over the antimeridian, if the other way around the Earth is longer.
+        starts = [low + turn if low + high < 0 else low for low, high in zip(xmins, xmaxs, strict=True)]
+        ends = [high + turn if low + high < 0 else high for low, high in zip(xmins, xmaxs, strict=True)]
+        if max(ends) - min(starts) < xmax - xmin:
+            xmin, xmax = min(starts), max(ends)
+    return xmin, min(ymins), xmax, max(ymaxs)
 
 
-def _on_lattice(box: GeoBox, assets: Sequence[PlannedAsset], grid: GridArguments) -> GeoBox:
+def _on_lattice(box: GeoBox, assets: Sequence[PlannedAsset], arguments: ReadArguments, grid: GridArguments) -> GeoBox:
     """Move a grid that only its resolution and area say by less than a pixel, onto that of the files if they have one.
 
     So no pixel is resampled that need not be.
@@ -338,14 +368,21 @@ def _on_lattice(box: GeoBox, assets: Sequence[PlannedAsset], grid: GridArguments
         return box
     first = assets[0].transform
     assert first is not None
-    same_size = math.isclose(first[0], box.x_size, rel_tol=1e-9) and math.isclose(-first[4], box.y_size, rel_tol=1e-9)
+    sizes = abs(first[0]), abs(first[4])
+    same_size = math.isclose(sizes[0], box.x_size, rel_tol=1e-9) and math.isclose(sizes[1], box.y_size, rel_tol=1e-9)
     if not same_size:
         return box
+    if arguments.bbox is None and arguments.geometry is None:
+        own = native_box(assets)
+        return GeoBox(box.crs, own.transform, own.height, own.width) if first[0] > 0 > first[4] else _north_up(own)
+    assert box.crs is not None
+    return GeoBox.from_bounds(_area(arguments, box.crs), box.crs, sizes, anchor=(first[2], first[5]))
+
+
+def _north_up(box: GeoBox) -> GeoBox:
+    """Give a grid with the same pixels, from the west and from the north."""
     xmin, _, _, ymax = box.bounds
-    # The same number of pixels: the nearest corner of the files' pixels becomes the corner.
-    cols, rows = round((xmin - first[2]) / first[0]), round((ymax - first[5]) / first[4])
-    transform = first[0], 0.0, first[2] + first[0] * cols, 0.0, first[4], first[5] + first[4] * rows
-    return GeoBox(box.crs, transform, box.height, box.width)
+    return GeoBox(box.crs, (box.x_size, 0.0, xmin, 0.0, -box.y_size, ymax), box.height, box.width)
 
 
 def _is_one_grid(assets: Sequence[PlannedAsset]) -> bool:
@@ -479,6 +516,10 @@ def _checked_resampling(resampling: Any, bands: Sequence[str] | None) -> dict[st
 
 
 def _check_mosaic(wanted: CubeArguments) -> None:
+    if wanted.groupby is not None and not isinstance(wanted.groupby, str):
+        raise InvalidArgumentError(
+            f"groupby: got {wanted.groupby!r}, expected None, one of {', '.join(GROUPINGS)}, or the name of a column"
+        )
     if wanted.mosaic not in MOSAICS:
         raise InvalidArgumentError(f"mosaic: got {wanted.mosaic!r}, expected one of {', '.join(MOSAICS)}")
     if wanted.groupby is None and wanted.mosaic != "first":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasteret_sql.adapters.failures import Failures
-from rasteret_sql.adapters.scaling import scaled
+from rasteret_sql.adapters.scaling import filled, scaled
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.cube import is_covered
@@ -26,6 +27,24 @@ if TYPE_CHECKING:
 _DIMS = ("time", "y", "x")
 
 
+def check_chunks(chunks: Any) -> None:
+    """Refuse what no chunks can be, before anything is read.
+
+    Raises:
+        InvalidArgumentError: Dask is not installed, or `chunks` names no dimension.
+    """
+    try:
+        import dask.array  # noqa: F401
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "chunks: Dask is not installed, expected it to be; run pip install 'rasteret-sql[dask]'"
+        ) from error
+    if hasattr(chunks, "items"):
+        unknown = [str(name) for name in chunks if name not in _DIMS]
+        if unknown:
+            raise InvalidArgumentError(f"chunks: got {', '.join(unknown)}, expected sizes for {', '.join(_DIMS)}")
+
+
 def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool) -> list[tuple[Any, Any]]:
     """Give pixels and, where it is to be kept, the mask of each band of a cube as Dask arrays (group, y, x).
 
@@ -37,14 +56,9 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
         mask_and_scale: give floats with NaN and scale applied.
 
     Raises:
-        InvalidArgumentError: Dask is not installed, or `chunks` is wrong.
+        InvalidArgumentError: `chunks` does not fit.
     """
-    try:
-        import dask.array as da
-    except ImportError as error:
-        raise InvalidArgumentError(
-            "chunks: Dask is not installed, expected it to be; run pip install 'rasteret-sql[dask]'"
-        ) from error
+    import dask.array as da
 
     make: Any = da.Array
     shape = (cube.group_count, cube.box.height, cube.box.width)
@@ -56,7 +70,7 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
         sizes = _sizes(chunks, shape, dtype)
         with_mask = band.has_mask and not mask_and_scale and not is_covered(cube, place, shared.places)
         settings = _Settings(on_error, mask_and_scale=mask_and_scale, with_mask=with_mask)
-        name = f"read-{band.name}-{token}-{on_error}-{mask_and_scale}"
+        name = f"read-{band.name}-{token}-{_short_hash(sizes, settings)}"
         graph: dict[Any, Any] = {}
         spans = [_spans(each) for each in sizes]
         for key in itertools.product(*(range(len(each)) for each in sizes)):
@@ -82,7 +96,7 @@ class _Shared:
 
     def __init__(self, cube: Cube) -> None:
         self.cube = cube
-        self.places = Places(cube.plan)
+        self.places = Places(cube.plan, cube.whole)
         # Sources are ordered by group, then by band.
         self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
 
@@ -105,40 +119,45 @@ class Block:
         self._shared, self._place, self._spans, self._settings = shared, place, spans, settings
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Pickle the part of the cube."""
-        return _Part, (self.cube(), self._settings)
+        """Pickle the part of the cube, as bytes: a scheduler, which takes graphs apart, only passes them on."""
+        return PackedBlock, (pickle.dumps(self.opened(), pickle.HIGHEST_PROTOCOL),)
 
-    def cube(self) -> Cube:
-        """The part of the cube that the chunk takes."""
-        return self._shared.part(self._place, self._spans)
-
-    @property
-    def settings(self) -> _Settings:
-        """How it is read."""
-        return self._settings
+    def opened(self) -> tuple[Cube, _Settings]:
+        """The part of the cube that the chunk takes, and how it is read."""
+        return self._shared.part(self._place, self._spans), self._settings
 
     def __dask_tokenize__(self) -> Any:
         """Say what the block is by its place: the array's name has the rest."""
         return self._place, self._spans
 
 
-class _Part:
-    """A block in another process."""
+class PackedBlock:
+    """A block in another process: what it takes, pickled until it is read."""
 
-    def __init__(self, cube: Cube, settings: _Settings) -> None:
-        self._cube, self.settings = cube, settings
+    __slots__ = ("_packed",)
 
-    def cube(self) -> Cube:
-        return self._cube
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return PackedBlock, (self._packed,)
+
+    def opened(self) -> tuple[Cube, _Settings]:
+        """The part of the cube that the chunk takes, and how it is read."""
+        return pickle.loads(self._packed)  # type: ignore[no-any-return]  # noqa: S301 - made by Block
+
+    def __dask_tokenize__(self) -> Any:
+        """Say what the block is."""
+        return self._packed
 
 
-def read_block(block: Block | _Part) -> Any:
+def read_block(block: Block | PackedBlock) -> Any:
     """Read a chunk: an array (group, y, x), or a pair of it and its mask.
 
     Raises:
         RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
     """
-    cube, settings = block.cube(), block.settings
+    cube, settings = block.opened()
     (band,) = cube.bands
     shape = (cube.group_count, cube.box.height, cube.box.width)
     pixels = np.empty(shape, band.dtype)
@@ -149,7 +168,7 @@ def read_block(block: Block | _Part) -> Any:
     if settings.mask_and_scale:
         assert mask is not None
         return scaled(pixels, mask, band)
-    return (pixels, mask) if settings.with_mask else pixels
+    return filled(pixels, mask, band) if settings.with_mask else pixels
 
 
 def _first(pair: Any) -> npt.NDArray[Any]:
@@ -166,19 +185,20 @@ def _sizes(chunks: Any, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> tu
     if isinstance(chunks, (str, int)):
         wanted: Any = chunks
     elif hasattr(chunks, "items"):
-        unknown = [str(name) for name in chunks if name not in _DIMS]
-        if unknown:
-            raise InvalidArgumentError(f"chunks: got {', '.join(unknown)}, expected sizes for {', '.join(_DIMS)}")
         wanted = tuple(chunks.get(name, 1 if name == "time" else -1) for name in _DIMS)
     else:
         wanted = chunks
     normalize: Any = core.normalize_chunks
+    reason = "they must be whole numbers above 0 and add up to the size"
     try:
         sizes: tuple[tuple[int, ...], ...] = normalize(wanted, shape, dtype=dtype)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
+        sizes, reason = (), str(error).partition("\n")[0]
+    if [sum(each) for each in sizes] != list(shape) or min(itertools.chain(*sizes)) < 1:
         raise InvalidArgumentError(
-            f'chunks: got {chunks!r}, expected sizes by dimension, such as {{"time": 1, "y": 2048}} ({error})'
-        ) from error
+            f'chunks: got {chunks!r}, expected sizes by dimension, such as {{"time": 1, "y": 2048}}; of '
+            f"{dict(zip(_DIMS, shape, strict=True))}: {reason}"
+        )
     return sizes
 
 
@@ -193,6 +213,14 @@ def _token(cube: Cube) -> str:
     digest.update(repr((cube.box, cube.bands, cube.group_count)).encode())
     for asset in cube.plan.assets:
         digest.update(f"{asset.address}\n{asset.etag}\n{asset.level}\n".encode())
-    for column in (cube.plan.asset_no, cube.plan.band, cube.plan.tile_offset, cube.sources.group, cube.sources.place):
+    sources = cube.sources
+    for column in (
+        cube.plan.asset_no, cube.plan.band, cube.plan.tile_offset,
+        sources.asset_no, sources.band, sources.group, sources.place,
+    ):  # fmt: skip
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _short_hash(*values: Any) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]

@@ -142,6 +142,7 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
         EmptyReadError: no item has a footprint.
     """
     import duckdb
+    import pyarrow as pa
     import shapely
 
     from rasteret_sql.sql.planning import message_of
@@ -156,7 +157,9 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
     is_there = np.array([each is not None and not each.is_empty for each in footprints], bool)
     if not is_there.any():
         raise EmptyReadError(f"footprints: none of {len(footprints)} items has one, expected some; look at the index")
-    values = table["value"].to_pandas().to_numpy() if color_by is not None else np.empty(len(footprints))
+    values = np.array(table["value"].to_pylist(), object)
+    if color_by is not None and not pa.types.is_string(table["value"].type):
+        values = table["value"].to_numpy()
     return list(footprints[is_there]), values[is_there]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rasteret_sql.adapters.cubes import plan_some
+from rasteret_sql.adapters.failures import Failures
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import numpy.typing as npt
 
-    from rasteret_sql.errors import RasteretError
     from rasteret_sql.read.plan import PlannedAsset, TilePlan
     from rasteret_sql.read.zones import ZoneLayout
 
@@ -42,7 +42,7 @@ def to_geopandas(
     """Read the pixels of many geometries, each tile fetched and decoded once however many geometries share it.
 
     Items may have any CRS and resolution: pixels are those of the files, and nothing is resampled. Memory is the
-    result, 128 MiB of tiles on their way, a tile per thread that decodes, and a byte per pixel of the largest window.
+    result, 128 MiB of tiles on their way, a tile per thread that decodes, and some kilobytes per row.
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
@@ -55,7 +55,7 @@ def to_geopandas(
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
         all_touched: take all pixels that a polygon touches, not those alone whose centre is inside. Points and lines
             always take the pixels that they touch.
-        on_error: "raise", or "nodata" to mask what could not be read and to list it in `attrs["failures"]`.
+        on_error: "raise", or "nodata" to mask what could not be read and to list it in `attrs["failed"]`.
 
     Returns:
         One row per geometry, item and band, in the order of the geometries, of time, and of `bands`. The index and the
@@ -86,8 +86,7 @@ def to_geopandas(
     from rasteret_sql.read.zones import ZoneLayout, planning_area
     from rasteret_sql.sql.readers import read_arguments
 
-    if on_error not in {"raise", "nodata"}:
-        raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'nodata'")
+    failures = Failures.of(on_error)
     given = _frame(geometries, geometry_crs)
     crs = normalized_crs(given.crs)
     area = planning_area(given.geometry.to_numpy(), crs)
@@ -100,24 +99,13 @@ def to_geopandas(
             f"geometries: none of {len(given)} touches an item that the index, bands and datetime leave; widen one of "
             "them, or look at the index with SQL"
         )
-    pixels, masks, failures = _read(plan, layout, is_strict=on_error == "raise")
-    frame = _joined(given, plan, layout, pixels, masks)
-    frame.attrs["failures"] = failures
-    return gpd.GeoDataFrame(frame, geometry=given.geometry.name, crs=given.crs)
-
-
-def _read(
-    plan: TilePlan, layout: ZoneLayout, *, is_strict: bool
-) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[np.bool_]], list[str]]:
     pixels = [np.empty((cell.height, cell.width), plan.assets[cell.asset_no].dtype) for cell in layout.cells]
     masks = [np.empty(array.shape, bool) for array in pixels]
-    failures: list[str] = []
-
-    def failed(asset: PlannedAsset, error: RasteretError) -> None:
-        failures.append(f'asset "{asset.asset}" of item {asset.item_id}: {error}')
-
-    layout.read(pixels, masks, on_failure=None if is_strict else failed)
-    return pixels, masks, sorted(failures)
+    layout.read(pixels, masks, on_failure=failures.add)
+    frame = _joined(given, plan, layout, pixels, masks)
+    if failures.found:
+        frame.attrs["failed"] = failures.described()
+    return gpd.GeoDataFrame(frame, geometry=given.geometry.name, crs=given.crs)
 
 
 def _joined(

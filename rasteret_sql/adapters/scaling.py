@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from rasteret_sql.read.cube import CubeBand
 
 
+def filled(
+    pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, band: CubeBand
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """Put the fill of a band where pixels of its files are not valid, for files hold there what they like."""
+    if mask is not None and band.is_filled:
+        np.copyto(pixels, band.fill, where=~mask)
+    return pixels, mask
+
+
 def scaled(pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], band: CubeBand) -> npt.NDArray[Any]:
     """Give physical values as the smallest float type that holds the stored ones exactly, NaN where not valid."""
     dtype = np.result_type(pixels.dtype, np.float32)

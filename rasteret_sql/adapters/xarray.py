@@ -8,7 +8,7 @@ import numpy as np
 
 from rasteret_sql.adapters.cubes import CubeArguments, GridArguments, plan_cube
 from rasteret_sql.adapters.failures import Failures
-from rasteret_sql.adapters.scaling import scaled
+from rasteret_sql.adapters.scaling import filled, scaled
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 
@@ -104,6 +104,10 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     from rasteret_sql.sql.readers import read_arguments
 
     failures = Failures.of(on_error)
+    if chunks is not None:
+        from rasteret_sql.adapters.dask import check_chunks
+
+        check_chunks(chunks)
     planned = plan_cube(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
@@ -139,7 +143,7 @@ def _read(
     arrays: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = []
     for band, array, mask in zip(cube.bands, pixels, masks, strict=True):
         if not mask_and_scale:
-            arrays.append((array, None if mask is None or mask.all() else mask))
+            arrays.append(filled(array, None if mask is None or mask.all() else mask, band))
             continue
         assert mask is not None
         arrays.append((scaled(array, mask, band), None))

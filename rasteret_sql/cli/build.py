@@ -39,6 +39,7 @@ examples:
   rasteret-sql build 'scenes/**/*.tif' -o s2.parquet --pattern '{item_id}/{asset}.tif'
   rasteret-sql build items.json -o s2/ --partition-by collection,year
   rasteret-sql build items.json -o s2.parquet --href-map https://example.com/=/mnt/mirror/
+  rasteret-sql build items.json -o s2.parquet --alternate s3
 
 exit codes:
   0  the index is written and holds every file
@@ -74,6 +75,12 @@ def add_parser(commands: Commands) -> None:
         dest="assets",
         metavar="KEY",
         help="only assets of this key; may be repeated",
+    )
+    command.add_argument(
+        "--alternate",
+        action="append",
+        metavar="NAME",
+        help="read STAC assets at their alternate location of this name; may be repeated, best first",
     )
     command.add_argument(
         "--partition-by",
@@ -120,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
             pattern=arguments.pattern,
             collection=arguments.collection if search is None else None,
             assets=arguments.assets,
+            alternate=arguments.alternate,
             variables=dict(arguments.variables) if arguments.variables else None,
             partition_by=arguments.partition_by,
             progress=progress,

@@ -27,6 +27,7 @@ from rasteret_sql.index.kept import source_again, take_over
 from rasteret_sql.index.partitions import checked_partition, require_columns
 from rasteret_sql.index.progress import reporting
 from rasteret_sql.index.report import BuildReport, list_failures
+from rasteret_sql.index.sources.alternate import checked_alternate
 from rasteret_sql.index.sources.api import StacSearch
 from rasteret_sql.index.sources.pattern import PathPattern
 from rasteret_sql.index.sources.resolve import resolve_source
@@ -53,7 +54,7 @@ class BuildRequest:
         sources: what gives the assets.
         path: where the index is to be.
         partition_by: columns by which it is split into files.
-        options: which assets are wanted, and their mirrors.
+        options: which assets are wanted, and where they are read.
         definition: the request as the index keeps it, without secrets.
     """
 
@@ -72,6 +73,7 @@ def build_index(
     pattern: str | None = None,
     collection: str | None = None,
     assets: Sequence[str] | None = None,
+    alternate: Sequence[str] | str | None = None,
     variables: Mapping[str, Any] | None = None,
     partition_by: Sequence[str] | str | None = None,
     progress: Progress | bool = False,
@@ -96,6 +98,10 @@ def build_index(
             file name, led by as many folders as make it unique, and `asset` is "data".
         collection: collection of the items that name none.
         assets: keys of the assets that are wanted; all TIFF assets without it.
+        alternate: name of the alternate location of STAC assets that is read, such as "s3", or several, best first: a
+            key of `alternate`, or an `alternate:name`. The index keeps it as `mirror`, beside the published `href`;
+            `href_map` is applied to it. Assets that have no such location are read from `href`; where none of them
+            has one, that is an error, which lists the names that there are.
         variables: what `getvariable('name')` gives in an index definition.
         partition_by: columns by which the index is split, and `path` is then a folder: `["collection", "year"]`
             writes `collection=.../year=.../part-0.parquet`. `year`, `month` and `day` are those of `datetime`
@@ -115,17 +121,18 @@ def build_index(
         16
     """
     if _is_definition(source):
-        if any(value is not None for value in (href_map, pattern, collection, assets)):
+        if any(value is not None for value in (href_map, pattern, collection, assets, alternate)):
             raise InvalidArgumentError(
-                f"{os.fspath(source)}: got href_map, pattern, collection or assets with an index definition, "
-                f"expected none; write them into its SELECT"
+                f"{os.fspath(source)}: got href_map, pattern, collection, assets or alternate with an index "
+                f"definition, expected none; write them into its SELECT"
             )
         from rasteret_sql.sql.definitions import build_definition
 
         return build_definition(source, path, variables=variables, partition_by=partition_by, progress=progress)
     if variables is not None:
         raise InvalidArgumentError("variables: they are for index definitions, which are .sql files; leave them out")
-    return _build(_checked(source, path, href_map, pattern, collection, assets, partition_by), progress)
+    options = _options(href_map, collection, assets, alternate)
+    return _build(_checked(source, path, options, pattern, partition_by), progress)
 
 
 def build_again(
@@ -136,11 +143,13 @@ def build_again(
     pattern: str | None,
     collection: str | None,
     assets: Sequence[str] | None,
+    alternate: Sequence[str] | None = None,
     partition_by: Sequence[str] | None = None,
     progress: Progress | bool = False,
 ) -> BuildReport:
     """Build an index in the place of an older one, and take over the rows of files that did not change."""
-    request = _checked(source, path, href_map, pattern, collection, assets, partition_by)
+    options = _options(href_map, collection, assets, alternate)
+    request = _checked(source, path, options, pattern, partition_by)
     return _build(request, progress, previous=Path(path))
 
 
@@ -185,24 +194,25 @@ def read_assets(
     pattern: str | None = None,
     collection: str | None = None,
     assets: Sequence[str] | None = None,
+    alternate: Sequence[str] | str | None = None,
 ) -> Iterator[Found]:
     """Go through a source of assets without reading any header; arguments as for `build_index`.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
     """
-    options, compiled = _options(href_map, pattern, collection, assets)
-    sources, _ = resolve_source(source, compiled, options)
+    options = _options(href_map, collection, assets, alternate)
+    sources, _ = resolve_source(source, _compiled(pattern), options)
     for one in sources:
         yield from one.find()
 
 
 def _options(
     href_map: Mapping[str, str] | None,
-    pattern: str | None,
     collection: str | None,
     assets: Sequence[str] | None,
-) -> tuple[StacOptions, PathPattern | None]:
+    alternate: Sequence[str] | str | None,
+) -> StacOptions:
     if href_map is not None and not (
         isinstance(href_map, Mapping)
         and all(isinstance(key, str) and key and isinstance(value, str) for key, value in href_map.items())
@@ -215,33 +225,45 @@ def _options(
         isinstance(assets, str) or not assets or not all(isinstance(asset, str) for asset in assets)
     ):
         raise InvalidArgumentError(f"assets: got {assets!r}, expected a list of asset keys, such as ['red', 'nir']")
-    for name, value in (("pattern", pattern), ("collection", collection)):
-        if value is not None and (not isinstance(value, str) or not value):
-            raise InvalidArgumentError(f"{name}: got {value!r}, expected a text")
-    compiled = PathPattern.compile(pattern) if pattern is not None else None
-    return StacOptions(frozenset(assets) if assets is not None else None, collection, dict(href_map or {})), compiled
+    return StacOptions(
+        frozenset(assets) if assets is not None else None,
+        _checked_text("collection", collection),
+        dict(href_map or {}),
+        checked_alternate(alternate),
+    )
+
+
+def _compiled(pattern: str | None) -> PathPattern | None:
+    text = _checked_text("pattern", pattern)
+    return PathPattern.compile(text) if text is not None else None
+
+
+def _checked_text(name: str, value: str | None) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InvalidArgumentError(f"{name}: got {value!r}, expected a text")
+    return value
 
 
 def _checked(
     source: Any,
     path: str | os.PathLike[str],
-    href_map: Mapping[str, str] | None,
+    options: StacOptions,
     pattern: str | None,
-    collection: str | None,
-    assets: Sequence[str] | None,
     partition_by: Sequence[str] | str | None,
 ) -> BuildRequest:
-    options, compiled = _options(href_map, pattern, collection, assets)
+    compiled = _compiled(pattern)
     partition = checked_partition(partition_by)
     target = checked_target(path, partition)
     sources, described = resolve_source(source, compiled, options)
     definition = {
         "source": described,
         "pattern": pattern,
-        "collection": collection,
-        "assets": sorted(assets) if assets is not None else None,
+        "collection": options.collection,
+        "assets": sorted(options.assets) if options.assets is not None else None,
         "href_map": {redact(key): redact(value) for key, value in options.href_map.items()},
     }
+    if options.alternate:
+        definition["alternate"] = list(options.alternate)
     if isinstance(source, StacSearch):
         definition["search"] = source.definition()
     else:

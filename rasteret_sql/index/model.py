@@ -47,7 +47,8 @@ class AssetRef:
         asset: its key.
         href: path or URL as published, absolute; it may still carry a signature, which is never stored.
         band_lists: what the source says of its bands, one entry per description.
-        proj: `code`, `shape`, `transform` and `file_size` of the STAC extensions, as far as they are given.
+        proj: `code`, `shape`, `transform` and `file_size` of the STAC extensions, as far as they are given; of a file
+            in S3 also `requester_pays`, `region` and `endpoint`.
         mirror: where its bytes are read instead of from `href`, or None.
         media_type, title, roles: as STAC gives them.
     """
@@ -79,6 +80,7 @@ class Found:
         failures: what could not be used, and why.
         left_out: assets that are not TIFF, counted by media type or extension.
         asset_keys: every TIFF asset key seen, also of those that were not asked for.
+        alternates: names of the locations of the assets that were asked for, where alternate ones are wanted.
         columns: typed property columns, one row per entry of `items`, or None where `properties` has them.
     """
 
@@ -86,6 +88,7 @@ class Found:
     failures: list[Failure] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     asset_keys: set[str] = field(default_factory=set)
+    alternates: set[str] = field(default_factory=set)
     columns: pa.RecordBatch | None = None
 
 

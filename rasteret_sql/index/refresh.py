@@ -118,7 +118,7 @@ def _built_again(
         )
     from rasteret_sql.index.build import build_again
 
-    options = {name: definition.get(name) for name in ("pattern", "collection", "assets")}
+    options = {name: definition.get(name) for name in ("pattern", "collection", "assets", "alternate")}
     again = definition.get("again") or {}
     options["href_map"] = again.get("href_map") or None
     source = _source(path, definition, again)

@@ -16,6 +16,7 @@ from rasteret_sql.index.levels import levels_to_arrow
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.runs import MAX_OFFSET
 from rasteret_sql.index.schema import index_schema
+from rasteret_sql.index.sources.storage import with_advice
 from rasteret_sql.index.staging import HeaderFiles
 from rasteret_sql.io.stores import redact
 from rasteret_sql.tiff.names import compression_name, photometric_name
@@ -161,6 +162,7 @@ def header_batches(
 
 
 def _failure(asset: Mapping[str, Any], error: str, message: str) -> Failure:
+    message = with_advice(error, message, asset["proj"])
     return Failure(redact(asset["read_href"]), asset["item_id"], asset["asset"], error, message)
 
 

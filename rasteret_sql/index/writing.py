@@ -28,7 +28,7 @@ LISTED_FAILURES = 1000
 #: What is put in order at a time, in bytes as they are in memory: DuckDB's own sort holds wide rows beyond its limit.
 BUCKET_BYTES = 1 << 24
 #: Rows that are joined, and rows of these that come from DuckDB, at a time.
-JOINED_ROWS = 16_384
+JOINED_ROWS = 8_192
 _BATCH_ROWS = 2048
 #: As written, all that is joined to the headers is narrow and held, and the headers, which are wide, stream past it.
 _AS_WRITTEN = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
@@ -173,6 +173,8 @@ class _Buckets:
             sorted_rows = batch if (order[1:] > order[:-1]).all() else batch.take(pa.array(order))
             for number, first, end in zip(numbers.tolist(), firsts, [*firsts[1:], len(bucket)], strict=True):
                 self._writer(number).write_batch(sorted_rows.slice(first, end - first))
+        # Arrow's pool would keep what several of these held; the same below.
+        pa.default_memory_pool().release_unused()
 
     def _writer(self, number: int) -> pa.ipc.RecordBatchFileWriter:
         import pyarrow as pa
@@ -194,7 +196,6 @@ class _Buckets:
                 table = pa.ipc.open_file(file).read_all()
             yield table.sort_by(_ORDER)
             del table
-            # Arrow's pool would keep what several of these held.
             pa.default_memory_pool().release_unused()
             self._file(number).unlink()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io import fork, loop
 from rasteret_sql.io.asked import redact
+from rasteret_sql.io.memory import MemoryFile, MemoryStore
 from rasteret_sql.io.threads import import_in_thread
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["aclose_all", "redact", "store_for", "warm_up"]
 
-Kind = Literal["http", "local", "object"]
+Kind = Literal["http", "local", "memory", "object"]
 
 _KINDS: dict[str, Kind] = {
     "abfs": "object",
@@ -96,7 +97,7 @@ def _kind_of(href: str) -> Kind:
                 f"expected a URL or a path. Give the URL itself, for example https://… or s3://…."
             )
         return "local"
-    kind = _KINDS.get(match[1].lower())
+    kind = "memory" if isinstance(href, MemoryFile) else _KINDS.get(match[1].lower())
     if kind is None:
         known = ", ".join(f"{scheme}://" for scheme in sorted(_KINDS))
         raise InvalidArgumentError(
@@ -110,6 +111,8 @@ def _make(kind: Kind) -> RangeStore:
         from rasteret_sql.io.http import HttpStore
 
         return HttpStore()
+    if kind == "memory":
+        return MemoryStore()
     if kind == "object":
         from rasteret_sql.io.objects import ObjectStore
 

@@ -94,6 +94,7 @@ def read_cube(
         pixels: one array (group, y, x) per band, of the band's dtype; what they hold before does not matter. Where
             there is no data they get the band's fill.
         masks: one array of booleans per band, of the same shape, or None where it is not wanted; True means valid.
+            With one, pixels of files on the very grid that are not valid stay as they are, unless there is a mosaic.
         options: bounds of the read.
         on_failure: told of each file that failed; its pixels are then as if they were nodata.
 
@@ -185,7 +186,7 @@ def _held_bytes(job: _Job) -> int:
     """Bytes that a mosaic takes beside its result, from its first source to its last."""
     if job.is_direct:
         return 0
-    each = {"mean": MEAN_BYTES, "count": COUNT_BYTES}.get(job.band.mosaic, 0) + (job.mask is None)
+    each = {"mean": MEAN_BYTES, "count": COUNT_BYTES}.get(job.band.mosaic or "first", 0) + (job.mask is None)
     return job.pixels.size * each
 
 
@@ -252,15 +253,17 @@ def _place(batch: Sequence[tuple[_Job, list[_Source], bool]], whole: GeoBox) -> 
     for job, sources, is_last in batch:
         if job.is_direct:
             (source,) = sources
-            _leave_out_nan(source)
-            if job.band.is_filled:
+            if job.band.mosaic is not None:
+                # Whether items overlap in a part of a grid must not tell.
+                _leave_out_nan(source)
+            if job.band.is_filled and (job.mask is None or job.band.mosaic is not None):
                 assert source.mask is not None
                 np.copyto(job.pixels, job.band.fill, where=~source.mask)
             source.pixels = source.mask = None
             continue
         if job.mosaic is None:
             mask = np.empty(job.pixels.shape, bool) if job.mask is None else job.mask
-            job.mosaic = Mosaic(job.band.mosaic, job.pixels, mask, job.band.fill)
+            job.mosaic = Mosaic(job.band.mosaic or "first", job.pixels, mask, job.band.fill)
         for source in sources:
             _leave_out_nan(source)
         by_box.setdefault(job.box, []).append((job, sources, is_last))

@@ -15,7 +15,7 @@ from rasteret_sql.read.places import touches
 from rasteret_sql.read.tiles import fill_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -39,7 +39,7 @@ class CubeBand:
         mask_kinds: where the masks of its files come from: "mask", "nodata", "alpha", or None for all valid.
         scale, offset, unit: physical values are stored ones times `scale` plus `offset`, in `unit`; None where unknown.
         method: how it is resampled.
-        mosaic: how overlapping items become one.
+        mosaic: how overlapping items become one, or None where there is one at most.
     """
 
     name: str
@@ -54,7 +54,7 @@ class CubeBand:
     offset: float | None
     unit: str | None
     method: str
-    mosaic: str
+    mosaic: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +78,20 @@ class Sources:
         """Count them."""
         return len(self.asset_no)
 
+    def __reduce__(self) -> tuple[Callable[..., Sources], tuple[Any, ...]]:
+        """Pickle one array in place of six."""
+        return _sources_of, (np.stack(self._columns()),)
+
     def take(self, picked: npt.NDArray[np.int64]) -> Sources:
         """Give some of them."""
-        return Sources(
-            *(getattr(self, name)[picked] for name in ("asset_no", "band", "group", "place", "start", "end"))
-        )
+        return Sources(*(column[picked] for column in self._columns()))
+
+    def _columns(self) -> list[npt.NDArray[np.int64]]:
+        return [self.asset_no, self.band, self.group, self.place, self.start, self.end]
+
+
+def _sources_of(columns: npt.NDArray[np.int64]) -> Sources:
+    return Sources(*columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +205,9 @@ def make_cube(
     found = _find_bands(plan.assets)
     places = {band.name: number for number, band in enumerate(found)}
     order = np.lexsort((plan.tile_offset, plan.band, plan.asset_no))
-    plan = plan.take(order)
+    # Plans of files with one band are in that order.
+    if (np.diff(order) < 0).any():
+        plan = plan.take(order)
     new = np.flatnonzero(np.diff(plan.asset_no, prepend=-1) | np.diff(plan.band, prepend=-1))
     asset_no, band_no = plan.asset_no[new], plan.band[new].astype(np.int64)
     name_of = {
@@ -209,9 +220,7 @@ def make_cube(
         _check_alone(plan.assets, sources, found)
     group_count = int(group_of.max()) + 1
     bands = [
-        _cube_band(
-            plan, sources, number, each, mosaic or "first", resampling.get(each.name, resampling.get("*", "nearest"))
-        )
+        _cube_band(plan, sources, number, each, mosaic, resampling.get(each.name, resampling.get("*", "nearest")))
         for number, each in enumerate(found)
     ]
     return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
@@ -244,7 +253,9 @@ def _check_alone(assets: Sequence[PlannedAsset], sources: Sources, bands: Sequen
     )
 
 
-def _cube_band(plan: TilePlan, sources: Sources, number: int, band: PlannedBand, mosaic: str, method: str) -> CubeBand:
+def _cube_band(
+    plan: TilePlan, sources: Sources, number: int, band: PlannedBand, mosaic: str | None, method: str
+) -> CubeBand:
     """Find what is known of a band in all of its files.
 
     Raises:

@@ -128,7 +128,7 @@ class GeoBox:
         """
         crs = None if crs is None else normalized_crs(crs)
         xmin, ymin, xmax, ymax = _checked_bounds(bounds, crs)
-        x_size, y_size = _checked_resolution(resolution)
+        x_size, y_size = checked_resolution(resolution)
         origin = _numbers(anchor)
         if len(origin) != 2 or not all(map(math.isfinite, origin)):
             raise InvalidArgumentError(f"anchor: got {anchor!r}, expected two finite numbers (x, y)")
@@ -151,9 +151,7 @@ class GeoBox:
         """
         crs = None if crs is None else normalized_crs(crs)
         xmin, ymin, xmax, ymax = _checked_bounds(bounds, crs)
-        height, width = _checked_shape(shape)
-        if height < 1 or width < 1:
-            raise InvalidArgumentError(f"shape: got {tuple(shape)!r}, expected (height, width) of at least 1")
+        height, width = checked_shape(shape)
         return cls(crs, ((xmax - xmin) / width, 0.0, xmin, 0.0, (ymin - ymax) / height, ymax), height, width)
 
 
@@ -188,7 +186,7 @@ def geobox_of(like: Any) -> GeoBox:
         raise InvalidArgumentError(
             f"like: got {type(like).__name__}, expected a GeoBox, an xarray object, or crs, transform and shape"
         )
-    return _aligned(crs, _six(transform), *_checked_shape(shape))
+    return _aligned(crs, _six(transform), *checked_shape(shape))
 
 
 def normalized_crs(crs: Any) -> str:
@@ -504,18 +502,30 @@ def _checked_bounds(bounds: Sequence[float], crs: str | None) -> Bounds:
     return xmin, ymin, xmax, ymax
 
 
-def _checked_resolution(resolution: float | Sequence[float]) -> tuple[float, float]:
+def checked_resolution(resolution: Any) -> tuple[float, float]:
+    """Give the width and height of a pixel.
+
+    Raises:
+        InvalidArgumentError: it is neither a number above 0 nor two of them.
+    """
     pair = _numbers(resolution if np.ndim(resolution) else (resolution, resolution))
     if len(pair) != 2 or not all(math.isfinite(size) and size > 0 for size in pair):
         raise InvalidArgumentError(f"resolution: got {resolution!r}, expected a number above 0 or (x, y), in CRS units")
     return pair[0], pair[1]
 
 
-def _checked_shape(shape: Any) -> tuple[int, int]:
+def checked_shape(shape: Any) -> tuple[int, int]:
+    """Give (height, width) of a grid.
+
+    Raises:
+        InvalidArgumentError: it is no two whole numbers above 0.
+    """
     try:
         height, width = (int(side) for side in shape)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"shape: got {shape!r}, expected (height, width) in pixels") from error
+    if height < 1 or width < 1:
+        raise InvalidArgumentError(f"shape: got {tuple(shape)!r}, expected (height, width) of at least 1")
     return height, width
 
 

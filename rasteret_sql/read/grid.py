@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.geobox import GeoBox, turn_at
@@ -25,6 +25,7 @@ def native_box(files: Sequence[PlannedAsset]) -> GeoBox:
     Raises:
         InvalidArgumentError: the files do not share one CRS, or those of the finest resolution no grid.
     """
+    files = _distinct(files)
     sizes = [math.inf if file.transform is None else abs(file.transform[0]) for file in files]
     finest_size = min(sizes)
     finest = [file for file, size in zip(files, sizes, strict=True) if size <= finest_size * (1 + GRID_TOLERANCE)]
@@ -44,6 +45,20 @@ def native_box(files: Sequence[PlannedAsset]) -> GeoBox:
         window.width,
     )
     return box if len(finest) == len(files) else _grown(box, files)
+
+
+def _distinct(files: Sequence[PlannedAsset]) -> list[PlannedAsset]:
+    """Give the first of the files that have the same window of the same grid: most of a collection may."""
+    found: dict[Any, PlannedAsset] = {}
+    for file in files:
+        found.setdefault(
+            (
+                file.crs, file.transform, file.width, file.height, file.row_off, file.col_off, file.row_end,
+                file.col_end,
+            ),
+            file,
+        )  # fmt: skip
+    return list(found.values())
 
 
 def check_grid(files: Sequence[PlannedAsset]) -> None:

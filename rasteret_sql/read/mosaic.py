@@ -20,7 +20,7 @@ COUNT_BYTES = 4
 MEAN_BYTES = COUNT_BYTES + 8
 
 
-def mosaic_dtype(mosaic: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+def mosaic_dtype(mosaic: str | None, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Give the dtype of a mosaic of arrays of a dtype."""
     if mosaic == "count":
         return np.dtype(np.uint16)

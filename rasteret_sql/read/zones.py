@@ -31,6 +31,7 @@ _STEPS = 100
 _NOISE = 1e-6
 #: Areas that a read is planned with. A geometry lies in one of them; more would take longer to plan than they save.
 _PLANNED_AREAS = 24
+_NO_TILES = ((0, 0), np.empty((0, 0), np.int64))
 
 _Lattice = tuple[str | None, tuple[float, ...] | None, int, int, int, int]
 
@@ -170,9 +171,6 @@ class ZoneLayout:
     def _inside(self, cell: Cell) -> npt.NDArray[np.bool_]:
         shifted = _moved(np.array([self._place(cell).geometry]), (1.0, 1.0), (-cell.col_off, -cell.row_off))[0]
         return pixels_inside(shifted, (cell.height, cell.width), all_touched=self._all_touched)
-
-
-_NO_TILES: tuple[tuple[int, int], Rows] = ((0, 0), np.empty((0, 0), np.int64))
 
 
 def planning_area(geometries: npt.NDArray[Any], crs: str) -> Any:

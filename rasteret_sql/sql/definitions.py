@@ -18,6 +18,7 @@ from rasteret_sql.index.given_rows import stage_given_rows
 from rasteret_sql.index.partitions import checked_partition
 from rasteret_sql.index.progress import reporting
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+from rasteret_sql.index.staging import ROWS_PER_HEADER_FILE
 from rasteret_sql.sql.connection import install
 from rasteret_sql.sql.header_rows import counted
 
@@ -140,7 +141,9 @@ def _query(con: duckdb.DuckDBPyConnection, definition: Definition, what: str) ->
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, path: Path, what: str) -> int:
     """Write what the SELECT gives, and say how many rows that is."""
-    copy = f"COPY (\n{query}\n) TO {quote_literal(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+    # Larger row groups, of rows this wide, would take as much memory as all the rest.
+    options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_PER_HEADER_FILE}"
+    copy = f"COPY (\n{query}\n) TO {quote_literal(str(path))} ({options})"
     try:
         ((rows,),) = con.execute(copy).fetchall()
         return int(rows)

@@ -18,6 +18,7 @@ from rasteret_sql.index.progress import FileProgress
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.rows import FILES_PER_BATCH, HeaderCounts, header_batches, header_schema
 from rasteret_sql.index.schema import index_schema
+from rasteret_sql.index.sources.storage import with_advice
 from rasteret_sql.io.stores import redact
 from rasteret_sql.sql.functions import in_proj_thread, parse_geometry
 from rasteret_sql.sql.headers import NOT_OF_HEADERS
@@ -169,7 +170,8 @@ def _to_structs(
             asset["geometry"] = _wkb(row["geometry"])
             read.append((asset, outcome))
         elif outcome is not None:
-            unread[asset["asset_no"]] = outcome
+            message = with_advice(outcome.error, outcome.message, row["proj"])
+            unread[asset["asset_no"]] = UnreadFile(outcome.error, message)
     batches = []
     for part, batch in header_batches(read, header_schema()):
         if isinstance(batch, UnreadFile):

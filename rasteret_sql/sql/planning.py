@@ -325,8 +325,8 @@ def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[Planne
         "SELECT cog_layout, image.format, image.mask.format, bands, list(asset_no) FROM planned_assets "
         "GROUP BY cog_layout, image.format, image.mask.format, bands"
     ).fetchall():
-        kind = _Kind(frames_of(cog_layout), *map(_format, (form, mask_form)), tuple(PlannedBand(**each) for each in bands))
-        kinds |= dict.fromkeys(numbers, kind)
+        planned = tuple(PlannedBand(**band) for band in bands)
+        kinds |= dict.fromkeys(numbers, _Kind(frames_of(cog_layout), _format(form), _format(mask_form), planned))
     rows = cursor.execute(
         "SELECT asset_no, crs, transform[1], transform[2], transform[3], transform[4], transform[5], transform[6], "
         "collection, item_id, asset, epoch_us(datetime), href, coalesce(mirror, href), etag, level, image.width, "
@@ -338,8 +338,8 @@ def _assets(cursor: duckdb.DuckDBPyConnection, base: str | None) -> tuple[Planne
 
 def _asset(row: Sequence[Any], kind: _Kind, base: str | None, grids: dict[Any, Any]) -> PlannedAsset:
     (
-        collection, item_id, asset, datetime_us, href, address, etag, level, width, height, alpha_band, row_off, col_off,
-        row_end, col_end,
+        collection, item_id, asset, datetime_us, href, address, etag, level, width, height, alpha_band,
+        row_off, col_off, row_end, col_end,
     ) = row[8:]  # fmt: skip
     # One object for all files on a grid: they are compared, and sent to other processes together.
     crs, transform = grids.setdefault(row[1:8], (row[1], None if row[2] is None else row[2:8]))

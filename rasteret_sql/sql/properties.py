@@ -61,6 +61,11 @@ def read_properties(cursor: duckdb.DuckDBPyConnection, index: str, *, is_ordered
     given = "".join(f", i.{quote_identifier(name)}" for name in kinds)
     cast = "".join(f", {_cast(name, kind)} AS {quote_identifier(name)}" for name, kind in kinds.items())
     position = "row_number() OVER ()" if is_ordered else "0::BIGINT"
+    longitude = (
+        "(bbox.xmin + bbox.xmax) / 2 + CASE WHEN bbox.xmin > bbox.xmax THEN 180 ELSE 0 END"
+        if any(name == "bbox" for name, _ in described)
+        else "NULL::DOUBLE"
+    )
     query = f"""
         SELECT p.asset_no AS rst_asset_no, i.rst_position, i.rst_longitude{given}
         FROM planned_assets AS p
@@ -71,7 +76,7 @@ def read_properties(cursor: duckdb.DuckDBPyConnection, index: str, *, is_ordered
                 asset,
                 href,
                 {position} AS rst_position,
-                (bbox.xmin + bbox.xmax) / 2 + CASE WHEN bbox.xmin > bbox.xmax THEN 180 ELSE 0 END AS rst_longitude
+                {longitude} AS rst_longitude
                 {cast}
             FROM query_table($1)
         ) AS i

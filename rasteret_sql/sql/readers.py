@@ -295,7 +295,7 @@ def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     if isinstance(index, duckdb.DuckDBPyRelation):
         known = [column for column in INDEX_COLUMNS if column in index.columns]
         if with_properties:
-            known += [column for column in index.columns if column not in index_columns()]
+            known += [column for column in index.columns if column == "bbox" or column not in index_columns()]
         try:
             return index.project(", ".join(map(quote_identifier, known)) or "*").to_arrow_table()
         except duckdb.Error as error:

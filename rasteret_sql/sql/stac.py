@@ -95,6 +95,7 @@ def items_file(arguments: str) -> str:
         RasteretError: an argument is wrong, or a document cannot be read.
     """
     from rasteret_sql.index.hrefs import is_url
+    from rasteret_sql.index.sources.alternate import checked_alternate
 
     given = _given(arguments)
     source = given.get("source")
@@ -103,13 +104,14 @@ def items_file(arguments: str) -> str:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected one of {', '.join(_SKIPPED)}")
     if not isinstance(source, str) or not source:
         raise InvalidArgumentError(f"source: got {source!r}, expected a path, glob or URL of STAC documents")
+    alternate = checked_alternate(given.get("alternate"))
 
     def write(path: Path) -> None:
         from rasteret_sql.index.asset_rows import write_asset_rows
         from rasteret_sql.index.sources.resolve import resolve_source
         from rasteret_sql.index.sources.stac import StacOptions
 
-        sources, _ = resolve_source(source, None, StacOptions(None, given.get("collection"), {}))
+        sources, _ = resolve_source(source, None, StacOptions(None, given.get("collection"), {}, alternate))
         write_asset_rows(sources, path, on_error=on_error)
 
     kept_s = KEPT_S if is_url(source) else LOCAL_KEPT_S

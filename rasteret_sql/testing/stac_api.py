@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds until the server must answer.
 START_S = 30.0
+#: Seconds after which it is asked again, as long as it runs.
+BETWEEN_S = 0.02
 
 
 def program() -> str | None:
@@ -85,5 +87,8 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             with urllib.request.urlopen(url, timeout=START_S):  # noqa: S310 - http
                 return
         except OSError:
-            if server.poll() is not None or time.monotonic() > ends_s:
+            if time.monotonic() > ends_s:
+                raise
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(BETWEEN_S)
                 raise

@@ -6,11 +6,13 @@
 CREATE OR REPLACE MACRO stac_items(
     source,
     collection := NULL,
-    on_error := 'raise'
+    on_error := 'raise',
+    alternate := NULL
 ) AS TABLE
 SELECT *
 FROM read_parquet(_rst_stac_items_file(to_json({
     'source': source::VARCHAR,
     'collection': collection::VARCHAR,
-    'on_error': on_error::VARCHAR
+    'on_error': on_error::VARCHAR,
+    'alternate': to_json(alternate)::JSON
 })::VARCHAR));

@@ -13,7 +13,8 @@ CREATE OR REPLACE MACRO stac_search(
     filter := NULL,
     sortby := NULL,
     max_items := NULL,
-    page_items := 100
+    page_items := 100,
+    alternate := NULL
 ) AS TABLE
 SELECT *
 FROM read_parquet(_rst_stac_search_file(to_json({
@@ -26,5 +27,6 @@ FROM read_parquet(_rst_stac_search_file(to_json({
     'filter': to_json(filter)::JSON,
     'sortby': sortby::VARCHAR[],
     'max_items': max_items::BIGINT,
-    'page_items': page_items::BIGINT
+    'page_items': page_items::BIGINT,
+    'alternate': to_json(alternate)::JSON
 })::VARCHAR));

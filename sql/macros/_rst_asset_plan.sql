@@ -101,6 +101,11 @@ candidates AS MATERIALIZED (
                 AND part.ymin <= index_of_schema_2.reach.ymax AND part.ymax >= index_of_schema_2.reach.ymin
             )) > 0
         )
+    UNION ALL
+    -- No row, but an error where an argument is wrong, even if the statistics of the index leave nothing to read.
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM rst_plan_arguments AS a
+    WHERE NOT a.is_valid
 ),
 known_bands AS (
     SELECT DISTINCT

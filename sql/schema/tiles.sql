@@ -20,6 +20,9 @@ CREATE TABLE tiles (
     width INTEGER,                  -- pixels; less than a whole tile at the right edge of the image
     height INTEGER,                 -- pixels; less than a whole tile at the bottom edge of the image
     nodata DOUBLE,                  -- NULL where the band has none
+    scale DOUBLE,                   -- physical = stored * scale + offset; NULL where unknown
+    "offset" DOUBLE,                -- see scale
+    unit VARCHAR,                   -- of physical values
     href VARCHAR,                   -- of the file, as published
     pixels BLOB,                    -- (height, width) in C order, little-endian
     mask BLOB,                      -- (height, width), 1 is valid and 0 is not; NULL where all pixels are valid

@@ -59,7 +59,7 @@ def _assert_same(given: rs.RasterArray, read: rs.RasterArray) -> None:
     np.testing.assert_array_equal(given.mask, read.mask)
     np.testing.assert_array_equal(given.times, read.times)
     for name in ("item_ids", "collections", "bands", "transform", "crs", "nodata", "level"):
-        assert getattr(given, name) == getattr(read, name), name
+        assert repr(getattr(given, name)) == repr(getattr(read, name)), name
 
 
 @pytest.mark.parametrize("form", ["relation", "table", "batch", "stream", "frame"])
@@ -76,7 +76,7 @@ def test_tiles_in_any_form_make_the_array_that_a_read_gives(
         "table": relation.to_arrow_table,
         "batch": lambda: relation.to_arrow_table().combine_chunks().to_batches()[0],
         "stream": lambda: relation.to_arrow_reader(4),
-        "frame": relation.df,
+        "frame": relation.to_arrow_table().to_pandas,
     }[form]()
     _assert_same(rs.to_numpy(rows), rs.to_numpy(index))
 
@@ -117,7 +117,7 @@ def test_pixels_masks_and_places_are_those_of_a_read(
     given = rs.to_xarray(con.sql(f"FROM read_tiles('{index}')"))
     assert given.drop_vars("collection").equals(read.drop_vars("collection"))
     assert list(given.data_vars) == list(read.data_vars)
-    assert given.red.attrs == read.red.attrs
+    assert repr(given.red.attrs) == repr(read.red.attrs)
     assert given.spatial_ref.attrs == read.spatial_ref.attrs
 
 

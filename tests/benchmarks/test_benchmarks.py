@@ -66,6 +66,37 @@ def test_an_index_is_weighed_and_planned_from(tmp_path):
     assert all(float(row[1].strip(" |")) > 0 for row in rows)
 
 
+def test_a_build_asks_once_for_each_file(tmp_path):
+    done = run("build", "--peers", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (row,) = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| rasteret_sql")]
+    assert float(row[1]) > 0
+    assert row[-1] == "1.00"
+
+
+def test_the_memory_of_builds_is_taken(tmp_path):
+    done = run("build-memory", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith(("| 5 ", "| 20 "))]
+    assert [row[0] for row in rows] == ["5", "20"]
+    assert all(float(row[2]) > 0 for row in rows)
+
+
+def test_too_many_requests_fail_the_benchmark_of_builds():
+    from benchmarks import build
+    from benchmarks.measure import Contender, Result, Run
+
+    def result(requests):
+        return Result(
+            Contender("rasteret_sql", "python", "ours.build"),
+            [Run(1.0, 1.0, 1.0, [("GET", True)] * requests, 0, {"files": 10, "peak_rss_bytes": 1})],
+        )
+
+    assert build._what_is_wrong([result(11)], 10) == []
+    (wrong,) = build._what_is_wrong([result(12)], 10)
+    assert "1.20 requests per file" in wrong
+
+
 def test_an_unknown_workload_is_refused():
     done = run("W9")
     assert done.returncode == 2

@@ -128,7 +128,8 @@ def examine(path: str | Path) -> Outcome:
                 (row,) = con.sql(f"SELECT * EXCLUDE (geometry) FROM '{index}'").to_arrow_table().to_pylist()
             outcome.notes = row["notes"] or []
             for number, level in enumerate(row["levels"]):
-                levels.append(_read_level(index, number, level, len(row["bands"])))
+                tile = row["formats"][level["format"] - 1]
+                levels.append(_read_level(index, number, level, tile, len(row["bands"])))
         except RasteretError as error:
             outcome.error = _without_path(error, str(path))
     outcome.seconds = round(time.monotonic() - begun, 3)
@@ -150,8 +151,8 @@ def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _read_level(index: Path, number: int, level: dict[str, Any], bands: int) -> dict[int, Mosaic]:
-    height, width, tile = level["height"], level["width"], level["format"]
+def _read_level(index: Path, number: int, level: dict[str, Any], tile: dict[str, Any], bands: int) -> dict[int, Mosaic]:
+    height, width = level["height"], level["width"]
     whole = height * width * bands <= TOO_MANY_SAMPLES
     mosaics: dict[int, Mosaic] = {}
     for count, batch in enumerate(rs.read_tiles(index, level=number)):

@@ -34,6 +34,7 @@ NEEDS = {
     "real files": SHARED_DATA.is_dir(),
     "matplotlib": importlib.util.find_spec("matplotlib") is not None,
     "rustac": stac_api.is_installed(),
+    "distributed": importlib.util.find_spec("distributed") is not None,
 }
 REAL_ITEM = "PAIRED_earthsearch-v1_S2A_29RKH_20200219_0_L2A.json"
 REAL_SCENES = "scenes/cogeotiff+rio-tiler-pds/tests/fixtures"

@@ -545,3 +545,20 @@ def test_row_groups_of_another_place_or_time_are_not_read(
     assert sorted(con.execute(f"SELECT DISTINCT item_id FROM tile_plan('{path}', {arguments})").fetchall()) == sorted(
         wanted
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("datetime := '2025/2024'", "which ends before it starts"),
+        ("datetime := '1999', level := -1", "level: got -1"),
+        ("bbox := [100, 80, 101, 81], resolution := -1", "resolution: got -1"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_where_no_row_group_is_left(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, arguments: str, message: str
+) -> None:
+    _plan(con, [_asset(bbox={"xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0})])
+    con.execute(f"COPY t TO '{tmp_path / 'i.parquet'}'")
+    with pytest.raises(duckdb.Error, match=message):
+        con.execute(f"FROM tile_plan('{tmp_path / 'i.parquet'}', {arguments})").fetchall()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError
 from rasteret_sql.index.model import Found
+from rasteret_sql.index.sources.alternate import AlternateSource, checked_alternate
 from rasteret_sql.index.sources.api_arguments import (
     MAX_PAGE_ITEMS,
     Box,
@@ -57,6 +58,7 @@ class StacSearch:
         sortby: fields, "-" before those that descend.
         max_items: how many items at most.
         page_items: items per page.
+        alternate: names of the locations that its assets are read from, best first.
         progress: what is told how far it is, as for `stac_search`.
     """
 
@@ -71,6 +73,7 @@ class StacSearch:
     sortby: tuple[str, ...] | None = None
     max_items: int | None = None
     page_items: int = PAGE_ITEMS
+    alternate: tuple[str, ...] = ()
     progress: Callable[[int, int], None] | bool = False
 
     def __repr__(self) -> str:
@@ -94,11 +97,17 @@ class StacSearch:
             "filter": self.filter,
             "sortby": list(self.sortby) if self.sortby is not None else None,
             "max_items": self.max_items,
+            "alternate": list(self.alternate) or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
     def source(self, options: StacOptions) -> Source:
-        """Give what finds its items, for a build."""
+        """Give what finds its items, for a build; alternate locations of the options go before those of the search."""
+        options = replace(options, alternate=options.alternate or self.alternate)
+        source = self._source(options)
+        return AlternateSource([source], options.alternate) if options.alternate else source
+
+    def _source(self, options: StacOptions) -> Source:
         if self.dataset is None:
             return ApiSource(self, options)
         from rasteret_sql.index.datasets.apply import DatasetSource
@@ -129,6 +138,7 @@ def stac_search(  # noqa: PLR0913 - the arguments of the STAC API, by keyword
     sortby: Sequence[str] | str | None = None,
     max_items: int | None = None,
     page_items: int = PAGE_ITEMS,
+    alternate: Sequence[str] | str | None = None,
     progress: Callable[[int, int], None] | bool = False,
 ) -> StacSearch:
     """Describe a search of a STAC API, or of a dataset of the catalog; `build_index` runs it.
@@ -149,6 +159,8 @@ def stac_search(  # noqa: PLR0913 - the arguments of the STAC API, by keyword
         sortby: fields such as '-properties.datetime', with '-' before those that descend.
         max_items: how many items at most.
         page_items: items per page of the answer; fewer where the API finds its answers too large.
+        alternate: name of the alternate location that assets are read from, such as 's3', or several, best first;
+            as for `build_index`.
         progress: True for a bar, or a callable that takes (pages so far, items so far).
 
     Returns:
@@ -184,6 +196,7 @@ datetime='2024-01-31T00:00:00Z/2024-01-31T23:59:59.999999Z')
         sortby=checked_sort(sortby),
         max_items=checked_count("max_items", max_items),
         page_items=checked_count("page_items", page_items, most=MAX_PAGE_ITEMS) or PAGE_ITEMS,
+        alternate=checked_alternate(alternate),
         progress=progress,
     )
     if search.bbox is not None and len(box_parts(search.bbox)) > 1 and search.sortby and search.max_items:

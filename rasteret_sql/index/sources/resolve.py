@@ -10,6 +10,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.hrefs import absolute, is_url, suffix_of
 from rasteret_sql.index.model import Found
 from rasteret_sql.index.report import Failure
+from rasteret_sql.index.sources.alternate import AlternateSource
 from rasteret_sql.index.sources.api import StacSearch
 from rasteret_sql.index.sources.crawl import NdjsonSource, StacDocumentSource, StacObjectSource
 from rasteret_sql.index.sources.files import FileSource
@@ -43,7 +44,7 @@ class _Failed:
 
 
 def resolve_source(source: Any, pattern: PathPattern | None, options: StacOptions) -> tuple[list[Source], str]:
-    """Find what reads a source.
+    """Find what reads a source; from alternate locations, where the options name some.
 
     Returns:
         The sources, and how the index names them in its metadata, without secrets.
@@ -51,6 +52,13 @@ def resolve_source(source: Any, pattern: PathPattern | None, options: StacOption
     Raises:
         InvalidArgumentError: it is nothing that can be read.
     """
+    sources, described = _resolved(source, pattern, options)
+    if options.alternate and not isinstance(source, StacSearch):
+        sources = [AlternateSource(sources, options.alternate)]
+    return sources, described
+
+
+def _resolved(source: Any, pattern: PathPattern | None, options: StacOptions) -> tuple[list[Source], str]:
     if isinstance(source, StacSearch):
         return [source.source(options)], repr(source)
     if isinstance(source, (str, os.PathLike)):

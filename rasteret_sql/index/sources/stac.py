@@ -10,6 +10,8 @@ from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.index.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
 from rasteret_sql.index.model import AssetRef, BandList, Found, FoundItem, ItemRef
 from rasteret_sql.index.report import Failure
+from rasteret_sql.index.sources.alternate import locations
+from rasteret_sql.index.sources.storage import storage_of
 from rasteret_sql.index.times import TIME_NAMES, parse_times
 
 if TYPE_CHECKING:
@@ -31,11 +33,13 @@ class StacOptions:
         assets: keys of the assets that are wanted; None for all.
         collection: collection of the items that name none.
         href_map: prefix of an href -> prefix of its mirror.
+        alternate: names of the locations that are read, best first, rather than the published href.
     """
 
     assets: frozenset[str] | None
     collection: str | None
     href_map: Mapping[str, str]
+    alternate: tuple[str, ...] = ()
 
 
 def take_item(found: Found, document: Mapping[str, Any], base: str | None, options: StacOptions) -> None:
@@ -108,22 +112,25 @@ def _parse_item(
                 )
             )
             continue
-        href = raw["href"]
-        kind = _other_kind(raw.get("type"), href)
+        named = locations(raw) if options.alternate else {}
+        location = next((named[name] for name in options.alternate if name in named), raw)
+        kind = _other_kind_of(raw, location)
         if kind is not None:
             found.left_out[kind] += 1
             continue
         found.asset_keys.add(key)
         if options.assets is not None and key not in options.assets:
             continue
-        href = absolute(href, base)
+        found.alternates.update(named)
+        href, read_href = absolute(raw["href"], base), absolute(location["href"], base)
+        mirror = mirror_of(read_href, options.href_map) or (read_href if read_href != href else None)
         assets.append(
             AssetRef(
                 asset=key,
                 href=href,
                 band_lists=_band_lists(raw, properties),
-                proj=_proj(raw, properties),
-                mirror=mirror_of(href, options.href_map),
+                proj=_proj(raw, properties) | storage_of(mirror or href, location, raw, properties=properties),
+                mirror=mirror,
                 media_type=_text(raw.get("type")),
                 title=_text(raw.get("title")),
                 roles=_texts(raw.get("roles")),
@@ -145,6 +152,12 @@ def _collection(document: Mapping[str, Any], properties: Mapping[str, Any]) -> s
     if collection is None and str(document.get("stac_version", "")).startswith(_COLLECTION_IS_PROPERTY):
         collection = properties.get("collection")
     return str(collection) if collection is not None else None
+
+
+def _other_kind_of(raw: Mapping[str, Any], location: Mapping[str, Any]) -> str | None:
+    """What an asset is at the location that is read; where no media type says it, either href may."""
+    media_type = location.get("type") or raw.get("type")
+    return _other_kind(media_type, location["href"]) and _other_kind(media_type, raw["href"])
 
 
 def _other_kind(media_type: object, href: str) -> str | None:

@@ -43,6 +43,10 @@ _STAC_COLUMNS = frozenset(
 )
 
 
+#: Properties of items that are read for their assets.
+_READ_PROPERTIES = ("proj:", "storage:")
+
+
 class TableSource:
     """Rows with an `href`, one asset each, or stac-geoparquet rows with `assets`, one item each.
 
@@ -151,7 +155,9 @@ class TableSource:
     def _take_items(self, batch: pa.RecordBatch) -> Found:
         found = Found()
         names = {name.lower(): name for name in batch.schema.names}
-        wanted = [name for name in batch.schema.names if name.lower() in _STAC_COLUMNS or name.startswith("proj:")]
+        wanted = [
+            name for name in batch.schema.names if name.lower() in _STAC_COLUMNS or name.startswith(_READ_PROPERTIES)
+        ]
         rows = [_plain(batch.column(name)).to_pylist() for name in wanted]
         kept = []
         for row in range(batch.num_rows):
@@ -190,18 +196,29 @@ def parquet_batches(path: str) -> Iterator[pa.RecordBatch]:
 
 
 def _document(values: Mapping[str, Any]) -> dict[str, Any]:
-    assets = values.get("assets")
-    if isinstance(assets, list):
-        assets = dict(assets)
+    assets = _mapping(values.get("assets"))
     if isinstance(assets, dict):
         assets = {key: asset for key, asset in assets.items() if isinstance(asset, dict) and asset.get("href")}
-    properties = {name: value for name, value in values.items() if name in TIME_NAMES or name.startswith("proj:")}
+        for asset in assets.values():
+            if asset.get("alternate") is not None:
+                asset["alternate"] = _mapping(asset["alternate"])
+    properties = {
+        name: value for name, value in values.items() if name in TIME_NAMES or name.startswith(_READ_PROPERTIES)
+    }
+    if properties.get("storage:schemes") is not None:
+        properties["storage:schemes"] = _mapping(properties["storage:schemes"])
     return {
         "id": values.get("id"),
         "collection": values.get("collection"),
         "properties": properties,
         "assets": {key: _without_nulls(asset) for key, asset in assets.items()} if assets is not None else None,
     }
+
+
+def _mapping(value: object) -> Any:
+    """A value of Arrow's maps, which come as pairs, as a dictionary; what else it is, as it is."""
+    is_map = isinstance(value, list) and all(isinstance(pair, tuple) for pair in value)
+    return dict(value) if is_map else value  # type: ignore[call-overload]
 
 
 def _properties(batch: pa.RecordBatch, rows: list[int], taken: Iterable[str]) -> pa.RecordBatch:

@@ -1,0 +1,110 @@
+"""STAC's storage extension, versions 1 and 2: who pays, and which region and endpoint a bucket has. Pure: no I/O."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.io.asked import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_S3 = re.compile(r"s3a?://", re.IGNORECASE)
+#: The errors after which a reader may be helped by it.
+_ADVISED = frozenset({"AccessDeniedError", "AssetNotFoundError", "TransportError"})
+
+
+def storage_of(href: str, *sources: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What STAC says of the bucket that a file is read from; nothing of files that are not in one of S3.
+
+    Args:
+        href: where its bytes are.
+        sources: what says it of the file, nearest first: the alternate location, the asset.
+        properties: of its item.
+
+    Returns:
+        `requester_pays`: True; `region`; `endpoint`: each where it is said.
+    """
+    if not _S3.match(href):
+        return {}
+    said: dict[str, Any] = {}
+    levels = (*sources, properties)
+    scheme = _scheme(sources, properties)
+    # Where the item describes a store of another provider, it is not this one.
+    of_amazon = str(_nearest(levels, "storage:platform") or "AWS").upper() == "AWS"
+    requester_pays, region = (
+        scheme.get(name, _nearest(levels, f"storage:{name}") if of_amazon else None)
+        for name in ("requester_pays", "region")
+    )
+    if requester_pays is True:
+        said["requester_pays"] = True
+    if isinstance(region, str) and region:
+        said["region"] = region
+    platform = scheme.get("platform")
+    # For other stores than Amazon's it is the address, unless it is a template.
+    if scheme.get("type") == "custom-s3" and isinstance(platform, str) and "{" not in platform:
+        said["endpoint"] = redact(platform)
+    return said
+
+
+def _nearest(levels: Iterable[Mapping[str, Any]], name: str) -> Any:
+    return next((level[name] for level in levels if level.get(name) is not None), None)
+
+
+def _scheme(sources: tuple[Mapping[str, Any], ...], properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scheme of version 2 by which a file in S3 is read; empty where there is none."""
+    schemes = properties.get("storage:schemes")
+    if not isinstance(schemes, Mapping):
+        return {}
+    refs = _nearest(sources, "storage:refs")
+    refs = refs if isinstance(refs, list) else []
+    named = [schemes[ref] for ref in refs if isinstance(ref, str) and isinstance(schemes.get(ref), Mapping)]
+    # Before 2.0.0 was final, schemes had no type.
+    of_s3 = [scheme for scheme in named if str(scheme.get("type") or "s3").endswith("s3")]
+    return of_s3[0] if of_s3 else {}
+
+
+def with_advice(error: str, message: str, proj: str | None) -> str:
+    """Add to a message of a file that could not be read what STAC says of its bucket.
+
+    Args:
+        error: name of the exception's class.
+        message: what is wrong.
+        proj: what STAC says of the file, as JSON.
+    """
+    if error not in _ADVISED or not proj:
+        return message
+    try:
+        said = json.loads(proj)
+    except ValueError:
+        # A table of the user's may have any column of that name.
+        return message
+    advice = " ".join(_advice(error, said)) if isinstance(said, dict) else ""
+    return f"{message} {advice}" if advice else message
+
+
+def _advice(error: str, said: Mapping[str, Any]) -> Iterator[str]:
+    endpoint, region = said.get("endpoint"), said.get("region")
+    if endpoint and not _is_set("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"):
+        yield f"STAC says that its bucket is one of {endpoint}: set AWS_ENDPOINT_URL to that."
+    if error == "AssetNotFoundError":
+        return
+    if error == "AccessDeniedError" and said.get("requester_pays") and not _pays():
+        yield (
+            "STAC says that whoever reads it pays (storage:requester_pays): give credentials of an AWS account and "
+            "accept the cost with AWS_REQUEST_PAYER=requester."
+        )
+    if region and not _is_set("AWS_REGION", "AWS_DEFAULT_REGION"):
+        yield f"STAC says that its region is {region}: set AWS_REGION={region}."
+
+
+def _pays() -> bool:
+    return os.environ.get("AWS_REQUEST_PAYER", "").lower() == "requester"
+
+
+def _is_set(*names: str) -> bool:
+    return any(os.environ.get(name) for name in names)
