@@ -141,6 +141,7 @@ FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
 }
 #: What the comment over an example says that it needs.
 _EXAMPLE_NEEDS = {"stac_search": "rustac"}
+_ALTERNATE = "Name of the alternate location that assets are read from, such as 's3', or several, best first."
 #: Of functions that give what STAC or the catalog says: the schema file of their columns, and what arguments mean that
 #: no Python function of the same name explains.
 _SOURCES: dict[str, tuple[str, dict[str, str]]] = {
@@ -150,6 +151,7 @@ _SOURCES: dict[str, tuple[str, dict[str, str]]] = {
             "intersects": "GeoJSON, WKT or a GEOMETRY, in longitude and latitude; not together with `bbox`.",
             "datetime": "STAC's forms, both ends inclusive: '2024-01', '2024-01-01/2024-02-15', '../2024'.",
             "filter": "CQL2, as text, or as JSON or a struct.",
+            "alternate": _ALTERNATE,
         },
     ),
     "stac_items": (
@@ -159,6 +161,7 @@ _SOURCES: dict[str, tuple[str, dict[str, str]]] = {
             "NDJSON or stac-geoparquet.",
             "collection": "Collection of the items that name none.",
             "on_error": "'raise', or 'skip' what cannot be read.",
+            "alternate": _ALTERNATE,
         },
     ),
     # No schema file: its columns are those of an index.

@@ -12,7 +12,7 @@ def window() -> None:
     job = Job()
     import rasteret_sql as rs
 
-    found = rs.to_numpy(job["index"], bands=job["bands"], bbox=job["bounds"], crs=job["crs"])
+    found = rs.to_numpy(job["index"], bands=job["bands"], bbox=job["bounds"], geometry_crs=job["crs"])
     job.end(found.data)
 
 

@@ -42,7 +42,7 @@ def to_geopandas(
     """Read the pixels of many geometries, each tile fetched and decoded once however many geometries share it.
 
     Items may have any CRS and resolution: pixels are those of the files, and nothing is resampled. Memory is the
-    result, 128 MiB of tiles on their way, a tile per thread that decodes, and some kilobytes per row.
+    result, 64 MiB of tiles on their way, a tile per thread that decodes, and some kilobytes per row.
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.

@@ -86,7 +86,8 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, ordered by
         time. Along time lie `item_id`, `collection`, and the properties that all items of each slice agree on; missing
         numbers are NaN and missing texts "". `spatial_ref` has the CRS as CF and GDAL write it. Pixels that are not
-        valid hold the nodata value, which is in `_FillValue`: floats that have none get NaN. Where only a mask tells
+        valid hold the nodata value, which is in `_FillValue`: floats that have none get NaN, which is never valid where
+        pixels are resampled or items overlap. Where only a mask tells
         them, a boolean variable "<band>_valid" has it, if any is not valid. Means and medians of integers are floats.
 
     Raises:

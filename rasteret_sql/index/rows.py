@@ -162,7 +162,7 @@ def header_batches(
 
 
 def _failure(asset: Mapping[str, Any], error: str, message: str) -> Failure:
-    message = with_advice(error, message, asset["proj"])
+    message = with_advice(error, message, asset["read_href"], asset["proj"])
     return Failure(redact(asset["read_href"]), asset["item_id"], asset["asset"], error, message)
 
 

@@ -41,7 +41,7 @@ class ReadOptions:
     """
 
     max_requests: int = 100
-    max_buffer_bytes: int = 134_217_728
+    max_buffer_bytes: int = 67_108_864
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.errors import RasteretError
+from rasteret_sql.errors import FetchError, RasteretError
 from rasteret_sql.io import loop
 from rasteret_sql.read.engine import ReadOptions, run_all
 from rasteret_sql.read.requests import plan_requests
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.read.plan import PlannedAsset, TilePlan
-    from rasteret_sql.read.requests import Encoded, Piece
+    from rasteret_sql.read.requests import Encoded, Piece, Request
 
     OnFailure = Callable[[PlannedAsset, RasteretError], None]
 
@@ -96,7 +96,7 @@ class WindowReader:
             self._fill_sparse(row)
         options = options or ReadOptions()
         if on_failure is None:
-            loop.run(run_all(requests, self._handle, options))
+            loop.run(run_all(requests, self._handle, options, self._raise_named))
             return
 
         def failed(pieces: Sequence[Piece], error: RasteretError) -> None:
@@ -112,6 +112,13 @@ class WindowReader:
                 failed([piece], error)
 
         loop.run(run_all(requests, handle, options, lambda request, error: failed(request.pieces, error)))
+
+    def _raise_named(self, request: Request, error: RasteretError) -> None:
+        """Raise an error again; stores know addresses only, so that those of theirs get the item that failed."""
+        if not isinstance(error, FetchError):
+            raise error
+        asset = self._plan.assets[request.pieces[0].asset_no]
+        raise type(error)(f'asset "{asset.asset}" of item {asset.item_id}: {error}') from error
 
     def _handle(self, piece: Piece, encoded: Encoded) -> None:
         if piece.kind == "mask":

@@ -170,7 +170,7 @@ def _to_structs(
             asset["geometry"] = _wkb(row["geometry"])
             read.append((asset, outcome))
         elif outcome is not None:
-            message = with_advice(outcome.error, outcome.message, row["proj"])
+            message = with_advice(outcome.error, outcome.message, asset["read_href"], row["proj"])
             unread[asset["asset_no"]] = UnreadFile(outcome.error, message)
     batches = []
     for part, batch in header_batches(read, header_schema()):

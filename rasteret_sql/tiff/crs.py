@@ -35,6 +35,8 @@ METRIC_CODES: Final = (
 )  # fmt: skip
 """Ranges (both ends inclusive) of common EPSG codes in metres, for which PROJ need not be asked."""
 
+_METRIC: Final = frozenset(code for first, last in METRIC_CODES for code in range(first, last + 1))
+
 GEOGRAPHIC_CODES: Final = frozenset((4258, 4267, 4269, 4283, 4326))
 """Common EPSG codes of geographic CRSs, for which PROJ need not be asked."""
 
@@ -95,5 +97,4 @@ def _plain_code(keys: GeoKeys) -> int | None:
         return None
     if is_imagine(text_of(keys, CITATION, PROJECTED_CITATION)):
         return None
-    is_metric = any(first <= projected <= last for first, last in METRIC_CODES)
-    return projected if is_metric else None
+    return projected if projected in _METRIC else None

@@ -74,9 +74,8 @@ def parse_transform(directory: Directory, keys: Mapping[int, object]) -> tuple[T
 
 def has_control_points(directory: Directory) -> bool:
     """Whether points of the image are tied to the ground instead of a grid."""
-    tiepoints = directory.entries.get(tags.MODEL_TIEPOINT)
     has_grid = tags.MODEL_TRANSFORMATION in directory or any(directory.numbers(tags.MODEL_PIXEL_SCALE)[:2])
-    return tiepoints is not None and tiepoints.length > 6 and not has_grid
+    return directory.length(tags.MODEL_TIEPOINT) > 6 and not has_grid
 
 
 def parse_geo_keys(directory: Directory) -> GeoKeys:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rasteret_sql.errors import CorruptTiffError
@@ -41,12 +42,17 @@ class Frames(NamedTuple):
 def parse_ghost_area(buffer: SparseBytes, container: Container) -> tuple[str, ...]:
     """What GDAL's COG driver promises right after the file header, as "KEY=VALUE" lines; often none."""
     start = 16 if container.bigtiff else 8
-    data = bytes(buffer.available(start)[: MAX_GHOST_BYTES + 64])
+    data = buffer.available(start)
     head = _GHOST.match(data)
     if head is None:
         return ()
     size = min(int(head.group(1)), MAX_GHOST_BYTES)
-    lines = data[head.end() : head.end() + size].decode("ascii", "replace").splitlines()
+    return _lines(bytes(data[head.end() : head.end() + size]))
+
+
+@lru_cache(maxsize=16)
+def _lines(text: bytes) -> tuple[str, ...]:
+    lines = text.decode("ascii", "replace").splitlines()
     return tuple(line.strip() for line in lines if line.partition("=")[2].strip())
 
 

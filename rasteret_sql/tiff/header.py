@@ -57,7 +57,7 @@ def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
     main = chain.directories[0]
     overviews, masks, notes = _classify(chain.directories)
     missing = list(chain.missing)
-    missing += main.missing((*tags.LAYOUT_TAGS, *tags.DATASET_TAGS))
+    missing += main.missing(tags.READ_TAGS)
     for directory in (*overviews, *masks):
         missing += directory.missing(tags.LAYOUT_TAGS)
     if missing:
@@ -113,7 +113,7 @@ def _classify(directories: list[Directory]) -> tuple[list[Directory], list[Direc
         kind = _subfile_type(directory)
         if kind & (tags.MASK | tags.REDUCED_IMAGE):
             # Images may share the bytes of their arrays, so that the size of a file bounds nothing.
-            tiles += max((entry.length for tag, entry in directory.entries.items() if tag in TILE_ARRAYS), default=0)
+            tiles += max(map(directory.length, TILE_ARRAYS))
             if len(overviews) + len(masks) == MAX_LEVELS or tiles > MAX_TILES:
                 left_out += 1
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -46,17 +46,9 @@ IFD_READ_BYTES: Final = 8 << 10
 """What is asked for at the offset of an IFD: its table and, usually, its values."""
 
 
-class Entry(NamedTuple):
-    """One entry of an IFD; `offset` is where its value lies in the file, in the entry itself or elsewhere.
-
-    `value` is that of a single SHORT or LONG, which most entries hold.
-    """
-
-    type: int
-    length: int
-    offset: int
-    inline: bool
-    value: int | None = None
+Entry = tuple[int, int, int, int]
+"""One entry of an IFD: tag, field type, number of values, and its value field as an unsigned number in the byte order
+of the file, which is where the values lie, or the values themselves where they fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,11 @@ class Container:
         """Byte order for `struct`."""
         return "<" if self.byte_order == "little" else ">"
 
+    @property
+    def field_bytes(self) -> int:
+        """Size of the value field of an entry."""
+        return 8 if self.bigtiff else 4
+
 
 @dataclass(slots=True)
 class Directory:
@@ -81,8 +78,8 @@ class Directory:
         where: file and IFD, for messages.
         container: how the file is unpacked.
         buffer: the bytes of the file.
-        table_entries: entries of the table, read or not.
-        entries: entries of the tags that are read, by tag.
+        table_entries: entries of the table.
+        entries: the entry of each tag, the first one where there are more.
     """
 
     where: str
@@ -94,55 +91,68 @@ class Directory:
     def __contains__(self, tag: int) -> bool:
         return tag in self.entries
 
-    def extent(self, tag: int) -> tuple[int, int]:
-        """Where the value of a tag that is there lies in the file: (start, end), `end` exclusive.
+    def length(self, tag: int) -> int:
+        """How many values a tag has; 0 where it is not there."""
+        return self.entries[tag][2] if tag in self.entries else 0
+
+    def check_extent(self, tag: int, start: int, nbytes: int) -> None:
+        """Refuse a value that is too large, or that the file ends before.
 
         Raises:
-            CorruptTiffError: the type is unknown, the value is too large, or the file ends before it.
+            CorruptTiffError: it is.
         """
-        entry = self.entries[tag]
-        size = tags.TYPE_SIZES.get(entry.type)
-        if size is None:
-            raise self.corrupt(tag, f"field type {entry.type}", "one of 1 to 13 or 16 to 18")
-        nbytes = size * entry.length
         limit = 8 * MAX_TILES if tag in TILE_ARRAYS else MAX_VALUE_BYTES if tag in _OF_THE_FILE else MAX_LAYOUT_BYTES
         if nbytes > limit:
-            raise self.corrupt(tag, f"{entry.length} values in {nbytes} bytes", f"at most {limit} bytes")
+            raise self.corrupt(tag, f"{self.length(tag)} values in {nbytes} bytes", f"at most {limit} bytes")
         file_size = MAX_FILE_BYTES if self.buffer.file_size is None else self.buffer.file_size
-        if entry.offset + nbytes > file_size:
+        if start + nbytes > file_size:
             raise self.corrupt(
                 tag,
-                f"a value at bytes {entry.offset} to {entry.offset + nbytes}",
+                f"a value at bytes {start} to {start + nbytes}",
                 f"a value inside the {file_size} bytes of the file (truncated?)",
             )
-        return entry.offset, entry.offset + nbytes
 
-    def missing(self, wanted: tuple[int, ...]) -> list[tuple[int, int]]:
+    def missing(self, wanted: frozenset[int]) -> list[tuple[int, int]]:
         """Ranges of the values of `wanted` tags that are not in the buffer yet."""
-        entries = self.entries
+        sizes, has, field_bytes = tags.TYPE_SIZES, self.buffer.has, self.container.field_bytes
         ranges = []
-        for tag in wanted:
-            if tag in entries and not entries[tag].inline:
-                start, end = self.extent(tag)
-                if not self.buffer.has(start, end):
-                    ranges.append((start, end))
+        for tag, kind, length, offset in self.entries.values():
+            nbytes = length * sizes.get(kind, 0)
+            if nbytes > field_bytes and tag in wanted and not has(offset, offset + nbytes):
+                ranges.append((offset, offset + nbytes))
+                self.check_extent(tag, offset, nbytes)
         return ranges
 
-    def raw(self, tag: int) -> memoryview:
-        """The bytes of the value of a tag that is there."""
-        return self.buffer.read(*self.extent(tag))
+    def raw(self, tag: int) -> bytes | memoryview:
+        """The bytes of the value of a tag that is there.
+
+        Raises:
+            NeedBytes: they are not in the buffer yet.
+            CorruptTiffError: the type is unknown, the value is too large, or the file ends before it.
+        """
+        _, kind, length, value = self.entries[tag]
+        size = tags.TYPE_SIZES.get(kind)
+        if size is None:
+            raise self.corrupt(tag, f"field type {kind}", "one of 1 to 13 or 16 to 18")
+        nbytes = size * length
+        container = self.container
+        if nbytes <= container.field_bytes:
+            return value.to_bytes(container.field_bytes, container.byte_order)[:nbytes]
+        self.check_extent(tag, value, nbytes)
+        return self.buffer.read(value, value + nbytes)
 
     def numbers(self, tag: int) -> tuple[int | float, ...]:
         """The values of a tag as numbers; empty where the tag is not there. Rationals are divided."""
         entry = self.entries.get(tag)
         if entry is None:
             return ()
-        code = tags.TYPE_CODES.get(entry.type)
+        _, kind, length, _ = entry
+        code = tags.TYPE_CODES.get(kind)
         if code is None:
             raise self.corrupt(tag, "text", "numbers")
         raw = self.raw(tag)
         # A count, not a letter for each value: `struct` needs 32 bytes of memory for every letter.
-        values = struct.unpack(f"{self.container.prefix}{entry.length * len(code)}{code[0]}", raw)
+        values = struct.unpack(f"{self.container.prefix}{length * len(code)}{code[0]}", raw)
         if len(code) == 2:
             pairs = zip(values[::2], values[1::2], strict=True)
             return tuple(a / b if b else float("nan") for a, b in pairs)
@@ -153,10 +163,10 @@ class Directory:
         entry = self.entries.get(tag)
         if entry is None:
             return ()
-        if entry.value is not None:
-            return (entry.value,)
-        if entry.type not in tags.INTEGER_TYPES:
-            raise self.corrupt(tag, f"field type {entry.type}", "an integer type")
+        if entry[2] == 1 and entry[1] in _SINGLE:
+            return (self.integer(tag),)
+        if entry[1] not in tags.INTEGER_TYPES:
+            raise self.corrupt(tag, f"field type {entry[1]}", "an integer type")
         return tuple(map(int, self.numbers(tag)))
 
     def integer(self, tag: int, default: int | None = None) -> int:
@@ -166,25 +176,30 @@ class Directory:
             CorruptTiffError: the tag is not there and there is no default, or it holds no integer.
         """
         entry = self.entries.get(tag)
-        if entry is None and default is not None:
+        if entry is None:
+            if default is None:
+                raise self.corrupt(tag, "no value", "an integer")
             return default
-        if entry is not None and entry.value is not None:
-            return entry.value
+        _, kind, length, value = entry
+        if length == 1 and kind in _SINGLE:
+            # It comes first in its field, which most values are.
+            bits = _SINGLE[kind]
+            if self.container.byte_order == "big":
+                value >>= 8 * self.container.field_bytes - bits
+            return value & ((1 << bits) - 1)
         values = self.integers(tag)
-        if values:
-            return values[0]
-        if entry is not None or default is None:
+        if not values:
             raise self.corrupt(tag, "no value", "an integer")
-        return default
+        return values[0]
 
     def array(self, tag: int) -> npt.NDArray[np.int64]:
         """The values of a tag as int64 array, for tile offsets and byte counts of any number."""
-        entry = self.entries[tag]
-        if entry.type not in tags.INTEGER_TYPES:
-            raise self.corrupt(tag, f"field type {entry.type}", "an integer type")
-        dtype = np.dtype(tags.TYPE_CODES[entry.type]).newbyteorder(self.container.byte_order)
+        kind = self.entries[tag][1]
+        if kind not in tags.INTEGER_TYPES:
+            raise self.corrupt(tag, f"field type {kind}", "an integer type")
+        dtype = f"{self.container.prefix}{tags.TYPE_CODES[kind]}"
         values = np.frombuffer(self.raw(tag), dtype).astype(np.int64)
-        if values.size and int(values.min()) < 0:
+        if kind not in _BELOW_2_63 and values.size and int(values.min()) < 0:
             raise self.corrupt(tag, "a value below 0 or above 2^63", "offsets and byte counts")
         return values
 
@@ -203,6 +218,19 @@ class Directory:
 REMEDY: Final = "Fetch the file again or rewrite it, for example with gdal_translate -of COG."
 
 _OF_THE_FILE: Final = frozenset(tags.DATASET_TAGS)
+
+_SINGLE: Final = {tags.SHORT: 16, tags.LONG: 32}
+"""Bits of the field types that most tags of one value have."""
+
+_BELOW_2_63: Final = frozenset((1, tags.SHORT, tags.LONG))
+"""Unsigned field types whose values all fit int64."""
+
+_TABLES: Final = {
+    (order, bigtiff): tuple(struct.Struct(("<" if order == "little" else ">") + code) for code in codes)
+    for order in ("little", "big")
+    for bigtiff, codes in ((False, ("H", "HHII", "I")), (True, ("Q", "HHQQ", "Q")))
+}
+"""The number of entries of an IFD, an entry, and the offset of the next IFD, by byte order and BigTIFF."""
 
 TILE_ARRAYS: Final = frozenset((tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS, tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS))
 
@@ -254,40 +282,21 @@ def parse_directory(buffer: SparseBytes, container: Container, offset: int, wher
         NeedBytes: parts of the table are not there yet.
         CorruptTiffError: the table lies outside the file or is absurdly long.
     """
-    if container.bigtiff:
-        count_code, entry_code, next_code, entry_size, value_size = "Q", "HHQ8s", "Q", 20, 8
-    else:
-        count_code, entry_code, next_code, entry_size, value_size = "H", "HHI4s", "I", 12, 4
-    prefix = container.prefix
-    head = struct.calcsize(count_code)
-    count = struct.unpack(prefix + count_code, _need(buffer, offset, offset + head, where))[0]
+    head, entry, tail = _TABLES[container.byte_order, container.bigtiff]
+    (count,) = head.unpack(_need(buffer, offset, offset + head.size, where))
     if not 0 < count <= MAX_ENTRIES:
         raise CorruptTiffError(f"{where} at byte {offset}: got {count} entries, expected 1 to {MAX_ENTRIES}. {REMEDY}")
-    table = offset + head
-    end = table + count * entry_size
+    table = offset + head.size
+    end = table + count * entry.size
     size = buffer.file_size
     # Some files end with their last entry; the offset of the next IFD is missed by nobody.
-    is_cut = size is not None and end <= size < end + value_size
-    data = bytes(_need(buffer, table, end if is_cut else end + value_size, where))
-    if is_cut:
-        data += bytes(value_size)
-    directory = Directory(where, container, buffer, count)
-    entries = directory.entries
-    read_tags, sizes = tags.READ_TAGS, tags.TYPE_SIZES
-    offset_struct = struct.Struct(prefix + next_code)
-    short_codes = {3: struct.Struct(prefix + "H"), 4: struct.Struct(prefix + "I")}
-    position = table + entry_size - value_size
-    for tag, kind, number, value in struct.iter_unpack(prefix + entry_code, data[: count * entry_size]):
-        if tag in read_tags and tag not in entries:
-            if number == 1 and kind in short_codes:
-                entries[tag] = Entry(kind, 1, position, True, short_codes[kind].unpack_from(value)[0])
-            elif number * sizes.get(kind, 0) <= value_size:
-                entries[tag] = Entry(kind, number, position, inline=True)
-            else:
-                entries[tag] = Entry(kind, number, offset_struct.unpack(value)[0], inline=False)
-        position += entry_size
-    next_offset: int = offset_struct.unpack_from(data, count * entry_size)[0]
-    return directory, next_offset
+    is_cut = size is not None and end <= size < end + tail.size
+    data = _need(buffer, table, end if is_cut else end + tail.size, where)
+    entries = list(entry.iter_unpack(data[: count * entry.size]))
+    next_offset = 0 if is_cut else tail.unpack_from(data, count * entry.size)[0]
+    # Of two entries of one tag the first one counts.
+    by_tag = {one[0]: one for one in reversed(entries)}
+    return Directory(where, container, buffer, count, by_tag), next_offset
 
 
 def _need(buffer: SparseBytes, start: int, end: int, where: str) -> memoryview:
@@ -342,7 +351,7 @@ def walk(buffer: SparseBytes, name: str) -> Chain:
         raise CorruptTiffError(f"{name}: got no IFD, expected at least one image. {REMEDY}")
     first = chain.directories[0]
     if tags.SUB_IFDS in first:
-        missing = first.missing((tags.SUB_IFDS,))
+        missing = first.missing(frozenset((tags.SUB_IFDS,)))
         if missing:
             chain.missing.extend(missing)
         else:

@@ -9,7 +9,7 @@ import numpy as np
 from rasteret_sql.errors import CorruptTiffError, UnsupportedTiffError
 from rasteret_sql.tiff import names, tags
 from rasteret_sql.tiff.color import check_color
-from rasteret_sql.tiff.ifd import MAX_TILES, REMEDY
+from rasteret_sql.tiff.ifd import MAX_TILES, REMEDY, TILE_ARRAYS
 from rasteret_sql.tiff.model import Level, TileFormat
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 MAX_SAMPLES: Final = 65535
 MAX_SIZE: Final = 2**31 - 1
+
+MAX_LAYOUTS: Final = 1024
+"""Layouts that are kept: the files of a collection share few."""
+
+_LAYOUT_TAGS: Final = tags.LAYOUT_TAGS - TILE_ARRAYS - {tags.NEW_SUBFILE_TYPE, tags.SUBFILE_TYPE}
+_MAX_KEY_BYTES: Final = 4096
+_LAYOUTS: Final[dict[tuple[object, ...], tuple[int, int, TileFormat]]] = {}
 
 _PREDICTING: Final = frozenset((names.LZW, names.DEFLATE, names.OLD_DEFLATE, names.LZMA, names.ZSTD))
 """Codecs for which libtiff honours the Predictor tag; elsewhere it has no meaning."""
@@ -42,6 +49,36 @@ def parse_level(directory: Directory) -> Level:
         CorruptTiffError: the tags contradict each other or the size of the file.
         UnsupportedTiffError: the samples, the compression or the colours are of a kind that is not read.
     """
+    key = _layout_key(directory)
+    layout = _LAYOUTS.get(key)
+    if layout is None:
+        layout = _layout(directory)
+        if len(_LAYOUTS) >= MAX_LAYOUTS:
+            _LAYOUTS.clear()
+        if key:
+            _LAYOUTS[key] = layout
+    width, height, tile_format = layout
+    offsets, counts = _tile_arrays(directory, width, height, tile_format)
+    return Level(width, height, tile_format, offsets, counts)
+
+
+def _layout_key(directory: Directory) -> tuple[object, ...]:
+    """All that `_layout` looks at, as the file has it; empty where that is much."""
+    container, sizes = directory.container, tags.TYPE_SIZES
+    field_bytes = container.field_bytes
+    values: list[object] = [container.byte_order, field_bytes]
+    for entry in directory.entries.values():
+        if entry[0] in _LAYOUT_TAGS:
+            tag, kind, length, _ = entry
+            nbytes = length * sizes.get(kind, 0)
+            if nbytes > _MAX_KEY_BYTES:
+                return ()
+            values.append(entry if nbytes <= field_bytes else (tag, kind, bytes(directory.raw(tag))))
+    return tuple(values)
+
+
+def _layout(directory: Directory) -> tuple[int, int, TileFormat]:
+    """Width and height of an image, and the format of its tiles."""
     width = _size(directory, tags.IMAGE_WIDTH)
     height = _size(directory, tags.IMAGE_LENGTH)
     samples = directory.integer(tags.SAMPLES_PER_PIXEL, 1)
@@ -84,8 +121,7 @@ def parse_level(directory: Directory) -> Level:
         codec_parameters=_codec_parameters(directory, compression),
     )
     _check_readable(directory, tile_format)
-    offsets, counts = _tile_arrays(directory, width, height, tile_format)
-    return Level(width, height, tile_format, offsets, counts)
+    return width, height, tile_format
 
 
 def _check_readable(directory: Directory, tile_format: TileFormat) -> None:
@@ -190,12 +226,8 @@ def _tile_arrays(
     down = -(-height // tile_format.tile_height)
     expected = across * down * (tile_format.samples_per_pixel if tile_format.planar else 1)
     # libtiff takes the tags of strips and of tiles for one another, and some writers mix them.
-    tiled, strips = (tags.TILE_OFFSETS, tags.TILE_BYTE_COUNTS), (tags.STRIP_OFFSETS, tags.STRIP_BYTE_COUNTS)
-    preferred, other = (tiled, strips) if tile_format.tiled else (strips, tiled)
-    offsets_tag, counts_tag = (
-        first if first in directory or second not in directory else second
-        for first, second in zip(preferred, other, strict=True)
-    )
+    offsets_tag = _present(directory, tile_format, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)
+    counts_tag = _present(directory, tile_format, tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS)
     if expected > MAX_TILES:
         raise directory.corrupt(offsets_tag, f"{expected} tiles", f"at most {MAX_TILES}")
     if offsets_tag not in directory:
@@ -211,12 +243,19 @@ def _tile_arrays(
     return offsets, counts
 
 
+def _present(directory: Directory, tile_format: TileFormat, of_tiles: int, of_strips: int) -> int:
+    first, second = (of_tiles, of_strips) if tile_format.tiled else (of_strips, of_tiles)
+    return first if first in directory or second not in directory else second
+
+
 def _check_inside(
     directory: Directory, tag: int, offsets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
 ) -> None:
     """Refuse tiles that reach beyond the end of the file: it was truncated, or they are made up."""
     file_size = directory.buffer.file_size
     if file_size is None:
+        return
+    if int(offsets.max()) + int(counts.max()) <= file_size:
         return
     # Not offsets + counts: the sum of two made-up numbers may wrap.
     outside = np.flatnonzero((counts > 0) & (offsets > 0) & ((offsets > file_size) | (counts > file_size - offsets)))
@@ -230,7 +269,7 @@ def _check_inside(
 
 
 def _array(directory: Directory, tag: int, expected: int) -> npt.NDArray[np.int64]:
-    count = directory.entries[tag].length
+    count = directory.length(tag)
     if count < expected:
         raise directory.corrupt(tag, f"{count} values", f"{expected}, one for each tile")
     return directory.array(tag)[:expected]

@@ -80,7 +80,7 @@ NAMES: Final[dict[int, str]] = {
     LERC_PARAMETERS: "LercParameters",
 }
 
-LAYOUT_TAGS: Final = (
+LAYOUT_TAGS: Final = frozenset((
     NEW_SUBFILE_TYPE,
     SUBFILE_TYPE,
     IMAGE_WIDTH,
@@ -108,10 +108,10 @@ LAYOUT_TAGS: Final = (
     YCBCR_SUBSAMPLING,
     REFERENCE_BLACK_WHITE,
     LERC_PARAMETERS,
-)
+))
 """What must be known of every image whose tiles are read."""
 
-DATASET_TAGS: Final = (
+DATASET_TAGS: Final = frozenset((
     MODEL_PIXEL_SCALE,
     MODEL_TIEPOINT,
     MODEL_TRANSFORMATION,
@@ -120,13 +120,16 @@ DATASET_TAGS: Final = (
     GEO_ASCII_PARAMS,
     GDAL_METADATA,
     GDAL_NODATA,
-)
+))
 """What is read of the first image only, for the whole file."""
 
 READ_TAGS: Final = frozenset((*LAYOUT_TAGS, *DATASET_TAGS, SUB_IFDS))
 
 ASCII: Final = 2
 """Field type of text."""
+
+SHORT: Final = 3
+"""Field type of 16-bit numbers."""
 
 LONG: Final = 4
 """Field type of 32-bit numbers."""

@@ -18,5 +18,5 @@ CREATE TABLE stac_assets (
     asset_title VARCHAR,                  -- for people
     asset_roles VARCHAR[],                -- "data", "reflectance", ...
     band_lists VARCHAR,                   -- JSON: what STAC and the catalog say of its bands
-    proj VARCHAR                          -- JSON: code, shape, transform and file_size, as far as STAC gives them
+    proj VARCHAR                          -- JSON: code, shape, transform, file_size; in S3 requester_pays, region, endpoint
 );

@@ -96,9 +96,7 @@ def test_mosaics_are_those_of_numpy_with_nodata_falling_through(
         else:
             fill = dataset.red.attrs["_FillValue"]
         np.testing.assert_array_equal(mine[~valid], np.full((~valid).sum(), fill, mine.dtype))
-        assert dataset.item_id.values.tolist() == ["e,d,c,b,a"] or set(dataset.item_id.values[0].split(",")) == set(
-            "abcde"
-        )
+        assert set(dataset.item_id.values[0].split(",")) == set("abcde")
         assert dataset.item_count.values.tolist() == [5]
         lazy = rs.to_xarray(query, groupby="path", mosaic=mosaic, chunks={"y": 13, "x": 17}).compute()
         np.testing.assert_array_equal(lazy.red, dataset.red)
@@ -118,9 +116,9 @@ def test_first_and_last_follow_the_order_of_any_kind_of_query(
         (f"FROM '{index}' ORDER BY item_id", rising),
         (f"FROM '{index}' ORDER BY item_id DESC", falling),
         (con.sql(f"FROM '{index}' ORDER BY item_id DESC"), falling),
-        # A table or a file has no order of its own: by collection, time and id.
+        (table.take(by_id[::-1]), falling),
+        # A file has no order of its own: by collection, time and id.
         (index, rising),
-        (table.take(by_id[::-1]), rising),
     ]
     for subject, order in cases:
         for mosaic in ("first", "last"):
@@ -236,12 +234,15 @@ def test_files_hold_what_was_written_to_them(tmp_path: Path, is_lazy: bool) -> N
     import xarray as xr
 
     seen = dt.datetime(2024, 3, 4, 5, 6, 7, tzinfo=dt.UTC)
+    first = {"eo:cloud_cover": None, "platform": "s2a", "checked": True, "updated": seen}
+    second = {"eo:cloud_cover": 5.0, "platform": None, "checked": False, "updated": None}
+    physical = {"scales": [0.5], "offsets": [3.0], "units": ["m"]}
     files = [
-        File("a", "red", noise(1), 1, None, {"eo:cloud_cover": None, "platform": "s2a", "checked": True, "updated": seen}, {"nodata": 0}),
-        File("b", "red", noise(2), 2, None, {"eo:cloud_cover": 5.0, "platform": None, "checked": False, "updated": None}, {"nodata": 0}),
-        File("a", "dem", noise(3, dtype="float32"), 1, options={"scales": [0.5], "offsets": [3.0], "units": ["m"]}),
-        File("b", "scl", noise(4, dtype="uint8"), 2, noise(5) > 900),
-    ]  # fmt: skip
+        File("a", "red", noise(1), 1, None, first, {"nodata": 0}),
+        File("b", "red", noise(2), 2, None, second, {"nodata": 0}),
+        File("a", "dem", noise(3, dtype="float32"), 1, None, first, physical),
+        File("b", "scl", noise(4, dtype="uint8"), 2, noise(5) > 900, second),
+    ]
     index = make_index(tmp_path, files)
     dataset = rs.to_xarray(index, **({"chunks": {"y": 32}} if is_lazy else {}))
     expected = dataset.compute()
@@ -258,17 +259,17 @@ def test_files_hold_what_was_written_to_them(tmp_path: Path, is_lazy: bool) -> N
         assert each.red.attrs["_FillValue"] == 0
         assert each.dem.attrs["scale_factor"] == 0.5
     with xr.open_dataset(tmp_path / "c.nc", engine="netcdf4") as decoded:
-        physical = rs.to_xarray(index, mask_and_scale=True)
-        np.testing.assert_allclose(decoded.dem, physical.dem)
-        np.testing.assert_array_equal(np.isnan(decoded.red), np.isnan(physical.red))
+        scaled = rs.to_xarray(index, mask_and_scale=True)
+        np.testing.assert_allclose(decoded.dem, scaled.dem)
+        np.testing.assert_array_equal(np.isnan(decoded.red), np.isnan(scaled.red))
 
 
 def test_a_slice_is_plotted_in_one_call(tmp_path: Path) -> None:
     matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     index = make_index(tmp_path, [File("a", "red", noise(1), options={"nodata": 0})])
     drawn = rs.to_xarray(index).red.isel(time=0).plot()
     assert drawn.axes.get_xlabel()
-    pyplot.close("all")
+    plt.close("all")

@@ -360,7 +360,7 @@ def test_a_file_that_is_read_gives_no_advice(cog, s3, item, tmp_path):
 
 
 def advice(error, **said):
-    return with_advice(error, "refused.", json.dumps(said)).removeprefix("refused.").strip()
+    return with_advice(error, "refused.", "s3://b/a.tif", json.dumps(said)).removeprefix("refused.").strip()
 
 
 def test_the_region_and_the_endpoint_are_said_where_the_environment_names_none(monkeypatch):
@@ -378,7 +378,19 @@ def test_the_region_and_the_endpoint_are_said_where_the_environment_names_none(m
 
 @pytest.mark.parametrize("proj", [None, "", "x", "[]", "5", '{"code": "EPSG:4326"}'])
 def test_what_says_nothing_of_storage_changes_no_message(proj):
-    assert with_advice("AccessDeniedError", "refused.", proj) == "refused."
+    assert with_advice("AccessDeniedError", "refused.", "s3://b/a.tif", proj) == "refused."
+
+
+@pytest.mark.parametrize("href", [None, "https://mirror.example.com/a.tif", "/data/a.tif"])
+def test_a_file_that_is_read_elsewhere_is_not_advised_on(href):
+    assert with_advice("AccessDeniedError", "refused.", href, '{"requester_pays": true}') == "refused."
+
+
+def test_storage_fields_do_not_hold_for_mirrors_that_the_caller_names(item):
+    source = item({"a": {"s3": at("s3://b/a.tif")}}, **{"storage:requester_pays": True})
+    ((step,), (mirrored,)) = (read_assets(source, alternate="s3", href_map=m) for m in ({}, {"s3://b/": "s3://mine/"}))
+    assert step.items[0].assets[0].proj == {"requester_pays": True}
+    assert mirrored.items[0].assets[0].proj == {}
 
 
 def test_only_files_in_s3_have_such_facts():

@@ -142,9 +142,11 @@ def test_a_server_that_is_gone_is_a_transport_error(tmp_path: Path) -> None:
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("not a table")
+    (tmp_path / "empty").mkdir()
     for index, message in (
         (tmp_path / "nothing.parquet", "does not exist"),
-        (tmp_path, "is a folder"),
+        (tmp_path, "cannot be read as one index: .*text.parquet"),
+        (tmp_path / "empty", r"empty: this folder has no \*\.parquet"),
         (tmp_path / "text.parquet", "cannot be read as Parquet"),
         ("SELECT 1 AS a", "is not an index: it has no column collection"),
         ("FROM nobody", "does not run"),

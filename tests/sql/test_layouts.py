@@ -112,7 +112,7 @@ def test_every_window_reads_as_rasterio_reads_it(
     rs.build_index([str(path)], index)
     bottom, right = min(top + height, 101), min(left + width, 83)
     box = (600_000 + 10 * left, 1_400_000 - 10 * bottom, 600_000 + 10 * right, 1_400_000 - 10 * top)
-    array = rs.to_numpy(index, bbox=box, crs="EPSG:32643")
+    array = rs.to_numpy(index, bbox=box, geometry_crs="EPSG:32643")
     with rasterio.open(path) as source:
         window = ((top, bottom), (left, right))
         np.testing.assert_array_equal(array.data[0], source.read(window=window))

@@ -22,6 +22,8 @@ import rasteret_sql as rs
 from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.sql.catalog import sql_objects
 from rasteret_sql.sql.connection import make_planner
+from rasteret_sql.sql.readers import plan_index, read_arguments
+from rasteret_sql.testing.cog import write_cog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -562,3 +564,33 @@ def test_a_wrong_argument_is_an_error_where_no_row_group_is_left(
     con.execute(f"COPY t TO '{tmp_path / 'i.parquet'}'")
     with pytest.raises(duckdb.Error, match=message):
         con.execute(f"FROM tile_plan('{tmp_path / 'i.parquet'}', {arguments})").fetchall()
+
+
+def test_files_of_a_plan_keep_what_is_their_own_and_share_what_is_not(tmp_path: Path) -> None:
+    kinds: list[dict[str, Any]] = [
+        {"dtype": np.uint16, "tile": 32, "nodata": 0},
+        {"dtype": np.float32, "tile": 64, "nodata": math.nan},
+        {"dtype": np.uint16, "tile": 32, "nodata": 7},
+        {"dtype": np.uint8, "tile": 16, "mask": np.eye(64, dtype=bool)},
+    ]
+    rows = []
+    for number in range(12):
+        kind = dict(kinds[number % len(kinds)])
+        lattice = (10.0, 0.0, 600_000.0 + 640 * (number % 5), 0.0, -10.0, 1_400_000.0)
+        pixels = np.ones((64, 64), kind.pop("dtype"))
+        write_cog(tmp_path / f"{number}.tif", pixels, transform=lattice, overviews=(), **kind)
+        rows.append({"href": str(tmp_path / f"{number}.tif"), "item_id": f"{number:02}", "asset": "data"})
+    rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+    arguments = read_arguments(None, None, None, "OGC:CRS84", None, None, None)
+    assets = plan_index(str(tmp_path / "i.parquet"), arguments).plan.assets
+    assert [asset.item_id for asset in assets] == [row["item_id"] for row in rows]
+    for number, asset in enumerate(assets):
+        kind = kinds[number % len(kinds)]
+        (band,) = asset.bands
+        assert (asset.dtype, asset.format.tile_width) == (np.dtype(kind["dtype"]).name, kind["tile"])
+        assert repr(band.nodata) == repr(None if "mask" in kind else float(kind["nodata"]))
+        assert (asset.mask_format is None) == ("mask" not in kind)
+        assert asset.transform is not None
+        assert asset.transform[2] == 600_000 + 640 * (number % 5)
+        assert asset.format is assets[number % len(kinds)].format
+        assert asset.transform is assets[number % 5].transform

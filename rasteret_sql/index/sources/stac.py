@@ -123,14 +123,16 @@ def _parse_item(
             continue
         found.alternates.update(named)
         href, read_href = absolute(raw["href"], base), absolute(location["href"], base)
-        mirror = mirror_of(read_href, options.href_map) or (read_href if read_href != href else None)
+        mirror = mirror_of(read_href, options.href_map)
+        # Of mirrors that the caller names, STAC says nothing.
+        storage = storage_of(read_href, location, raw, properties=properties) if mirror is None else {}
         assets.append(
             AssetRef(
                 asset=key,
                 href=href,
                 band_lists=_band_lists(raw, properties),
-                proj=_proj(raw, properties) | storage_of(mirror or href, location, raw, properties=properties),
-                mirror=mirror,
+                proj=_proj(raw, properties) | storage,
+                mirror=mirror or (read_href if read_href != href else None),
                 media_type=_text(raw.get("type")),
                 title=_text(raw.get("title")),
                 roles=_texts(raw.get("roles")),

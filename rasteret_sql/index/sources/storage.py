@@ -68,15 +68,16 @@ def _scheme(sources: tuple[Mapping[str, Any], ...], properties: Mapping[str, Any
     return of_s3[0] if of_s3 else {}
 
 
-def with_advice(error: str, message: str, proj: str | None) -> str:
+def with_advice(error: str, message: str, href: str | None, proj: str | None) -> str:
     """Add to a message of a file that could not be read what STAC says of its bucket.
 
     Args:
         error: name of the exception's class.
         message: what is wrong.
+        href: where its bytes were to be read.
         proj: what STAC says of the file, as JSON.
     """
-    if error not in _ADVISED or not proj:
+    if error not in _ADVISED or not proj or not href or not _S3.match(href):
         return message
     try:
         said = json.loads(proj)
