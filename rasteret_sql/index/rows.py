@@ -6,6 +6,7 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import CorruptTiffError, RasteretError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from rasteret_sql.tiff.model import Header
+    from rasteret_sql.tiff.model import Band, Header, Level
 
     ReadHeader = tuple[dict[str, Any], FileHeader]
 
@@ -170,6 +171,7 @@ def _to_batch(read: Sequence[ReadHeader], schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
     now = datetime.now(UTC)
+    _require_small_numbers(read)
     rows = [_to_row(asset, file, now) for asset, file in read]
     formats, levels = levels_to_arrow([file.header.levels for _, file in read])
     nested = {"formats": formats, "levels": levels}
@@ -185,16 +187,15 @@ def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[s
     _require_consistent(header, asset["read_href"])
     level = header.levels[0]
     outline = header_footprint(header)
-    geometry = asset["geometry"] if bounds_of(asset["geometry"]) is not None else outline
+    said = bounds_of(asset["geometry"])
     # Reads are pruned by the bbox, and a footprint may be drawn tighter than the pixels lie.
-    bounds = joint_bounds(bounds_of(geometry), bounds_of(outline))
-    band_lists = json.loads(asset["band_lists"] or "[]")
+    bounds = joint_bounds(said, _outline_bounds(outline))
     modified = file.last_modified
     return {
         "asset_no": asset["asset_no"],
-        "geometry": geometry,
+        "geometry": asset["geometry"] if said is not None else outline,
         "bbox": bounds,
-        "bands": merge_bands(header.bands, band_lists, asset["asset"]),
+        "bands": _bands(header.bands, asset["band_lists"], asset["asset"]),
         "dtype": level.format.dtype,
         "crs": header.crs,
         "transform": header.transform,
@@ -216,6 +217,36 @@ def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[s
     }
 
 
+# What these give is the same for many files of a collection, and is read alone.
+_outline_bounds = lru_cache(maxsize=4096)(bounds_of)
+
+
+@lru_cache(maxsize=1024)
+def _bands(bands: tuple[Band, ...], band_lists: str | None, asset: str) -> list[dict[str, Any]]:
+    return merge_bands(bands, json.loads(band_lists or "[]"), asset)
+
+
+def _require_small_numbers(read: Sequence[ReadHeader]) -> None:
+    """Refuse tiles whose offset or length the index cannot hold; all files at once, since none ever has one."""
+    import numpy as np
+
+    parts = [(asset, part) for asset, file in read for level in file.header.levels for part in _parts(level)]
+    numbers = [array for _, part in parts for array in (part.tile_offsets, part.tile_byte_counts)]
+    if np.concatenate(numbers).max(initial=0) < MAX_OFFSET:
+        return
+    for asset, part in parts:
+        offset, nbytes = part.tile_offsets.max(initial=0), part.tile_byte_counts.max(initial=0)
+        if max(offset, nbytes) >= MAX_OFFSET:
+            raise CorruptTiffError(
+                f"{redact(asset['read_href'])}: a level of {part.width} x {part.height} pixels has tiles at byte {offset} "
+                f"and of {nbytes} bytes; expected less than {MAX_OFFSET}. Write the file anew."
+            )
+
+
+def _parts(level: Level) -> tuple[Level, ...]:
+    return (level,) if level.mask is None else (level, level.mask)
+
+
 def _require_consistent(header: Header, href: str) -> None:
     """Refuse a header that the checks of the index would refuse: it costs one row, not the build."""
     first = header.levels[0]
@@ -227,15 +258,6 @@ def _require_consistent(header: Header, href: str) -> None:
                 f"{redact(href)}: level {number} has {len(level.tile_offsets)} tile offsets and "
                 f"{len(level.tile_byte_counts)} byte counts; expected {tiles} of each. Write the file anew."
             )
-        for part in (level, level.mask):
-            if (
-                part is not None
-                and max(part.tile_offsets.max(initial=0), part.tile_byte_counts.max(initial=0)) >= MAX_OFFSET
-            ):
-                raise CorruptTiffError(
-                    f"{redact(href)}: level {number} has tiles at byte {part.tile_offsets.max()} and of "
-                    f"{part.tile_byte_counts.max()} bytes; expected less than {MAX_OFFSET}. Write the file anew."
-                )
         if level.width > first.width or level.height > first.height:
             raise CorruptTiffError(
                 f"{redact(href)}: level {number} has {level.width} x {level.height} pixels; "

@@ -289,6 +289,22 @@ def _leave_out_nan(source: _Source) -> None:
         source.mask &= ~np.isnan(source.pixels)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Footprint:
+    """Where some rows of a grid lie in the window of a source; many sources have the same.
+
+    Attributes:
+        place: the part of the grid that the source has.
+        part: the part of the window that it takes.
+        rows, cols: places of the grid's pixels in that part, as resampling wants them.
+    """
+
+    place: tuple[slice, slice]
+    part: tuple[slice, slice]
+    rows: npt.NDArray[Any]
+    cols: npt.NDArray[Any]
+
+
 class _Resampler:
     """Resamples what jobs on one grid have, some rows of the grid at a time."""
 
@@ -300,7 +316,7 @@ class _Resampler:
     def place(self, start: int, step: int) -> None:
         """Do some rows of the grid, for all jobs."""
         end = min(start + step, self._box.height)
-        known: dict[tuple[Lattice, bool], tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+        known: dict[tuple[Lattice, Window, str], _Footprint | None] = {}
         for job, sources, is_last in self._entries:
             assert job.mosaic is not None
             if job.band.mosaic == "median":
@@ -322,7 +338,7 @@ class _Resampler:
         source: _Source,
         start: int,
         end: int,
-        known: dict[tuple[Lattice, bool], tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+        known: dict[tuple[Lattice, Window, str], _Footprint | None],
     ) -> tuple[tuple[slice, slice], npt.NDArray[Any], npt.NDArray[np.bool_]] | None:
         """Give the part of some rows of the grid that a source has, its pixels and their validity."""
         assert source.pixels is not None
@@ -336,41 +352,50 @@ class _Resampler:
             part = slice(first - rows_off, last - rows_off)
             place = slice(first, last), slice(cols_off, cols_off + window.shape[1])
             return place, source.pixels[part], source.mask[part]
-        is_area = job.band.method in AREA_METHODS
-        places = self._maps[source.lattice]
-        key = source.lattice, is_area
+        key = source.lattice, source.window, job.band.method
         if key not in known:
             if len(known) == KNOWN_PLACES:
                 del known[next(iter(known))]
-            known[key] = places.corners(start, end) if is_area else places.centres(start, end)
-        rows, cols = known[key]
-        rows, cols = rows - window.row_off, cols - window.col_off
-        down = _inside(rows, 0, window.shape[0], is_area=is_area)
-        across = _inside(cols, -1, window.shape[1], is_area=is_area)
-        if down is None or across is None:
+            known[key] = self._footprint(source, job.band.method, start, end)
+        found = known[key]
+        if found is None:
             return None
-        extra = 1 if is_area else 0
-        row_part, col_part = slice(down[0], down[1] + extra), slice(across[0], across[1] + extra)
-        if rows.ndim == 1:
-            rows, cols = rows[row_part], cols[col_part]
-        else:
-            rows, cols = rows[row_part, col_part], cols[row_part, col_part]
-        # Only what these rows need: masked sources are copied before they are resampled.
-        row_part, col_part = (
-            _needed(places_of, size, job.band.method, scale)
-            for places_of, size, scale in zip((rows, cols), window.shape, places.scale, strict=True)
-        )
-        values, mask = source.pixels[row_part, col_part], source.mask[row_part, col_part]
-        rows, cols = rows - row_part.start, cols - col_part.start
-        if is_area:
-            pixels, valid = resample_areas(values, mask, rows, cols, job.band.method)
+        values, mask = source.pixels[found.part], source.mask[found.part]
+        places = self._maps[source.lattice]
+        if job.band.method in AREA_METHODS:
+            pixels, valid = resample_areas(values, mask, found.rows, found.cols, job.band.method)
             if places.period is not None:
-                _mend_seam(values, mask, rows, cols, places.period, job.band.method, (pixels, valid))
+                _mend_seam(values, mask, found.rows, found.cols, places.period, job.band.method, (pixels, valid))
         else:
             scale = _kernel_scale(places.scale[0]), _kernel_scale(places.scale[1])
-            pixels, valid = resample_points(values, mask, rows, cols, job.band.method, scale)
+            pixels, valid = resample_points(values, mask, found.rows, found.cols, job.band.method, scale)
         _avoid_nodata(pixels, valid, job.band)
-        return (slice(start + down[0], start + down[1]), slice(*across)), pixels, valid
+        return found.place, pixels, valid
+
+    def _footprint(self, source: _Source, method: str, start: int, end: int) -> _Footprint | None:
+        """Find where some rows of the grid lie in the window of a source; None where they do not."""
+        is_area = method in AREA_METHODS
+        places = self._maps[source.lattice]
+        rows, cols = places.corners(start, end) if is_area else places.centres(start, end)
+        rows -= source.window.row_off
+        cols -= source.window.col_off
+        height, width = source.window.shape
+        down, across = _inside(rows, 0, height, is_area=is_area), _inside(cols, -1, width, is_area=is_area)
+        if down is None or across is None:
+            return None
+        # Of areas there is one more corner than there are pixels.
+        row_part, col_part = slice(down[0], down[1] + is_area), slice(across[0], across[1] + is_area)
+        rows, cols = (rows[row_part], cols[col_part]) if rows.ndim == 1 else (
+            rows[row_part, col_part], cols[row_part, col_part]
+        )  # fmt: skip
+        # Only what these rows need: masked sources are copied before they are resampled.
+        needed = (
+            _needed(rows, height, method, places.scale[0]),
+            _needed(cols, width, method, places.scale[1]),
+        )
+        rows -= needed[0].start
+        cols -= needed[1].start
+        return _Footprint((slice(start + down[0], start + down[1]), slice(*across)), needed, rows, cols)
 
     def _widened(
         self, place: tuple[slice, slice], pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], start: int, end: int

@@ -75,13 +75,14 @@ class PixelMap:
         max_error: pixels of the source by which a place may be wrong, along rows or columns. 0 is exact everywhere.
         source_width: pixels of the source in a row. Without it a source in longitude is taken to go around the Earth
             from its first column on.
-        scale_of: the grid that `scale` is that of, of which `target` is a part; or None.
+        part_of: the grid of which `target` is a window; or None. Places and `scale` are then those of the whole, to
+            the last bit.
 
     Attributes:
         is_separable: both grids have one CRS, so that rows depend on y only, and columns on x only.
         error: bound that was reached, in pixels of the source; 0 where separable.
         scale: (rows, cols), pixels of the source per pixel of the target: the median over the target, or over
-            `scale_of`; above 1 when downsampling. NaN where no part of it has a place in the source's CRS.
+            `part_of`; above 1 when downsampling. NaN where no part of it has a place in the source's CRS.
         period: columns of a turn around the Earth, for a source in longitude; otherwise None.
 
     Raises:
@@ -105,19 +106,23 @@ class PixelMap:
         max_error: float = 0.01,
         *,
         source_width: int | None = None,
-        scale_of: GeoBox | None = None,
+        part_of: GeoBox | None = None,
     ) -> None:
         if not max_error >= 0:
             raise InvalidArgumentError(f"max_error: got {max_error}, expected pixels of the source, 0 or more")
         source = GeoBox(source_crs, source_transform, 1, source_width or 1)
         self._source = source
         self._target = target
+        # Places are reckoned in the whole grid, so that no part of it is rounded in another way.
+        self._frame = (part_of or target).transform
+        self._row_off = round((target.transform[5] - self._frame[5]) / self._frame[4])
+        self._col_off = round((target.transform[2] - self._frame[2]) / self._frame[0])
         self._max_error = max_error
         self.is_separable = same_crs(source_crs, target.crs)
         turn = turn_of(source_crs)
         self.period = None if turn is None else turn / source.x_size
         self._middle = (self.period or 0.0) / 2 if source_width is None else source_width / 2
-        self.scale = self._find_scale(scale_of or target)
+        self.scale = self._find_scale(part_of or target)
         self.error = 0.0
         if not self.is_separable:
             self._folds = _folds(target.crs)
@@ -182,15 +187,15 @@ class PixelMap:
         return rows, cols
 
     def _separable(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
-        source, target = self._source.transform, self._target.transform
-        found_rows = (target[5] - source[5]) / source[4] + target[4] / source[4] * rows
-        found_cols = (target[2] - source[2]) / source[0] + target[0] / source[0] * cols
+        source, target = self._source.transform, self._frame
+        found_rows = (target[5] - source[5]) / source[4] + target[4] / source[4] * (rows + self._row_off)
+        found_cols = (target[2] - source[2]) / source[0] + target[0] / source[0] * (cols + self._col_off)
         return found_rows, self._turned(found_cols)
 
     def _exact(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
         """Give the places of points of the target, as PROJ does. Rows and columns are broadcast."""
-        a, _, c, _, e, f = self._target.transform
-        x, y = np.broadcast_arrays(c + a * cols, f + e * rows)
+        a, _, c, _, e, f = self._frame
+        x, y = np.broadcast_arrays(c + a * (cols + self._col_off), f + e * (rows + self._row_off))
         transformer = _kept.transformer(self._target.crs, self._source.crs)
         found_x, found_y = transformer.transform(x.ravel(), y.ravel(), errcheck=False)
         is_outside = ~(np.isfinite(found_x) & np.isfinite(found_y))
@@ -224,8 +229,8 @@ class PixelMap:
     def _make_lattice(self) -> None:
         """Find exact places on a lattice over the target, and the blocks of it that bend too much."""
         target = self._target
-        self._row_phase = _phase(target.transform[5], target.transform[4])
-        self._col_phase = _phase(target.transform[2], target.transform[0])
+        self._row_phase = (_phase(self._frame[5], self._frame[4]) + self._row_off) % BLOCK
+        self._col_phase = (_phase(self._frame[2], self._frame[0]) + self._col_off) % BLOCK
         # Blocks hold the corner after the last pixel, too.
         self._blocks = (target.height + self._row_phase) // BLOCK + 1, (target.width + self._col_phase) // BLOCK + 1
         step = BLOCK // CELLS

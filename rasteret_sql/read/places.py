@@ -100,11 +100,11 @@ def lattice_of(asset: PlannedAsset) -> Lattice:
 def pixel_map(lattice: Lattice, box: GeoBox, whole: GeoBox) -> PixelMap:
     """Say where the pixels of a part of a grid lie in files on a lattice.
 
-    Kernels are as wide as the whole grid wants them, so that a pixel does not depend on the part that it is read with.
+    Places, and the width of kernels, are those of the whole grid: no pixel depends on the part that it is read with.
     """
     crs, transform, width = lattice
     assert transform is not None
-    return PixelMap(crs, transform, box, source_width=width, scale_of=whole)
+    return PixelMap(crs, transform, box, source_width=width, part_of=whole)
 
 
 def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:

@@ -50,12 +50,11 @@ def test_a_grid_that_is_that_of_the_files_costs_and_gives_what_native_pixels_do(
             {"like": native.red},
             {"like": {"crs": native.rio.crs, "transform": box, "height": 60, "width": 40}},
         ]
-        for options in grids:
-            for method in ("nearest", "cubic"):
-                server.reset()
-                dataset = rs.to_xarray(index, resampling=method, **options)
-                xr.testing.assert_identical(dataset, native)
-                assert sorted((request.path, request.start, request.end) for request in server.requests) == asked
+        for number, options in enumerate(grids):
+            server.reset()
+            dataset = rs.to_xarray(index, resampling=("nearest", "cubic")[number % 2], **options)
+            xr.testing.assert_identical(dataset, native)
+            assert sorted((request.path, request.start, request.end) for request in server.requests) == asked
 
 
 def test_an_odc_geobox_is_a_grid(tmp_path: Path) -> None:
@@ -218,8 +217,10 @@ def test_a_broken_tile_fails_alone(served: Any) -> None:
     np.testing.assert_array_equal(dataset.nir[2, :32], whole["c", "nir"][:32])
 
 
-@pytest.mark.parametrize("mosaic", ["first", "mean", "median", "count"])
-@pytest.mark.parametrize("crs", ["EPSG:32643", "EPSG:4326"])
+@pytest.mark.parametrize(
+    ("mosaic", "crs"),
+    [("first", "EPSG:4326"), ("mean", "EPSG:4326"), ("median", "EPSG:4326"), ("median", "EPSG:32643")],
+)
 def test_scratch_memory_is_bounded_however_many_files_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mosaic: str, crs: str
 ) -> None:
@@ -330,7 +331,7 @@ def _same(one: xr.Dataset, other: xr.Dataset) -> None:
             assert (one if name in one else other)[name].all()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=collections(), data=st.data())
 def test_lazy_is_eager_and_a_window_is_a_part_of_the_whole(
     case: tuple[list[File], dict[str, Any], dict[str, int]], data: st.DataObject
@@ -358,3 +359,17 @@ def test_lazy_is_eager_and_a_window_is_a_part_of_the_whole(
         )
         if alone.sizes == expected.sizes:
             np.testing.assert_array_equal(alone.red, expected.red)
+
+
+@pytest.mark.parametrize(("crs", "size"), [("EPSG:32643", 7.0), ("EPSG:4326", 0.0001)])
+def test_chunks_round_ties_as_the_whole_does(tmp_path: Path, crs: str, size: float) -> None:
+    """Pixels of 7 m out of 10 m lie at whole twentieths of a pixel, so that many results lie between two integers."""
+    data = noise(1, (40, 50), high=50)
+    south_up = {"transform": at(south_up=True), "nodata": 0}
+    index = make_index(tmp_path, [File("a", "red", data, options=south_up), File("b", "red", data.astype("float32"))])
+    for item in "ab":
+        query = f"FROM '{index}' WHERE item_id = '{item}'"
+        for method in ("bilinear", "cubic", "average"):
+            eager = rs.to_xarray(query, crs=crs, resolution=size, resampling=method)
+            lazy = rs.to_xarray(query, crs=crs, resolution=size, resampling=method, chunks={"x": 5, "y": 7})
+            np.testing.assert_array_equal(lazy.red, eager.red)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
-@pytest.mark.parametrize("compression", ["none", "deflate", "lzw"])
+@pytest.mark.parametrize(("dtype", "compression"), [("uint16", "none"), ("int16", "deflate"), ("float32", "lzw")])
 def test_big_endian_files_are_not_byte_swapped(tmp_path: Path, dtype: str, compression: str) -> None:
     """More in tests/tiff/test_decode.py and tests/sql/test_layouts.py."""
     data = noise(1, dtype=dtype)
