@@ -390,7 +390,8 @@ _PYTHON_INTRO = """\
 # Python
 
 `import rasteret_sql as rs` imports nothing heavy; each name below is imported when it is first used. `index` is
-always *rows of an index*: a DuckDB relation, an Arrow table, a Parquet path, folder, glob or URL, or the text of a query.
+always *rows of an index*: a DuckDB relation, an Arrow table, a Parquet path, folder, glob or URL, or the text of a
+query.
 """
 #: Sections of a docstring in the order of the page, and what they are called there.
 _TITLES = {
