@@ -273,9 +273,9 @@ def _checked(
 
 def _stage_sources(con: duckdb.DuckDBPyConnection, request: BuildRequest, folder: Path) -> Inventory:
     from rasteret_sql.index.properties import create_properties_view
-    from rasteret_sql.index.staging import create_assets_view, stage_sources
+    from rasteret_sql.index.staging import create_assets_view, prepare_reading, stage_sources
 
-    inventory = stage_sources(request.sources, folder)
+    inventory = stage_sources(request.sources, folder, on_first=prepare_reading)
     _require_assets(request, inventory)
     create_properties_view(con, folder, inventory.column_files)
     if request.partition_by:

@@ -238,8 +238,8 @@ def _require_small_numbers(read: Sequence[ReadHeader]) -> None:
         offset, nbytes = part.tile_offsets.max(initial=0), part.tile_byte_counts.max(initial=0)
         if max(offset, nbytes) >= MAX_OFFSET:
             raise CorruptTiffError(
-                f"{redact(asset['read_href'])}: a level of {part.width} x {part.height} pixels has tiles at byte {offset} "
-                f"and of {nbytes} bytes; expected less than {MAX_OFFSET}. Write the file anew."
+                f"{redact(asset['read_href'])}: a level of {part.width} x {part.height} pixels has tiles at byte "
+                f"{offset} and of {nbytes} bytes; expected less than {MAX_OFFSET}. Write the file anew."
             )
 
 

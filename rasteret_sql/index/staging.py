@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.hrefs import unsigned
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.io.stores import warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
     import pyarrow as pa
     from pyarrow import parquet
 
-    from rasteret_sql.index.model import Found, Source
+    from rasteret_sql.index.model import AssetRef, Found, Source
     from rasteret_sql.index.report import Failure
 
 ITEMS = "items.parquet"
@@ -149,8 +152,16 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     con.execute(sql_file("index/assets.sql"))
 
 
-def stage_sources(sources: Iterable[Source], folder: Path) -> Inventory:
-    """Go through the sources and write what they give: items and assets, numbered in order."""
+def stage_sources(
+    sources: Iterable[Source], folder: Path, *, on_first: Callable[[AssetRef], None] | None = None
+) -> Inventory:
+    """Go through the sources and write what they give: items and assets, numbered in order.
+
+    Args:
+        sources: what gives items and assets.
+        folder: where they are written.
+        on_first: called with the first asset, once there is one.
+    """
     inventory = Inventory()
     with (
         ParquetFile(folder / ITEMS, items_schema()) as items,
@@ -171,6 +182,9 @@ def stage_sources(sources: Iterable[Source], folder: Path) -> Inventory:
                             columns, schema = ParquetFile(path, batch.schema), batch.schema
                         columns.write(batch)
                     _stage(found, inventory, items, assets)
+                    if on_first is not None and inventory.assets:
+                        on_first(next(asset for entry in found.items for asset in entry.assets))
+                        on_first = None
             finally:
                 if columns is not None:
                     columns.__exit__(None, None, None)
@@ -213,6 +227,13 @@ def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: Parqu
     inventory.failures += found.failures
     inventory.left_out += found.left_out
     inventory.asset_keys |= found.asset_keys
+
+
+def prepare_reading(asset: AssetRef) -> None:
+    """Begin to import what headers are read with, while sources are still gone through."""
+    # An address that no store reads is a failure of its own, once it is read.
+    with contextlib.suppress(InvalidArgumentError):
+        warm_up(asset.mirror or asset.href, "pyproj", "shapely")
 
 
 def items_schema() -> pa.Schema:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rasteret_sql.io import fork
 from rasteret_sql.read.mosaic import COUNT_BYTES, FLOATING, MEAN_BYTES, Mosaic
-from rasteret_sql.read.places import Places, lattice_of, pixel_map, touches
+from rasteret_sql.read.places import Places, cover_of, lattice_of, pixel_map, touches
 from rasteret_sql.read.resample import AREA_METHODS, EPSILON, reach, resample_areas, resample_points
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
@@ -268,8 +268,7 @@ def _place(batch: Sequence[tuple[_Job, list[_Source], bool]], whole: GeoBox) -> 
             _leave_out_nan(source)
         by_box.setdefault(job.box, []).append((job, sources, is_last))
     for box, entries in by_box.items():
-        lattices = {source.lattice for _, sources, _ in entries for source in sources if source.shift is None}
-        resampler = _Resampler(box, entries, {lattice: pixel_map(lattice, box, whole) for lattice in lattices})
+        resampler = _Resampler(box, entries, whole)
         # A median has all of its sources in hand at once.
         depth = max(len(sources) if job.band.mosaic == "median" else 1 for job, sources, _ in entries)
         step = max(1, BLOCK_PIXELS // (box.width * max(depth, 1)))
@@ -308,10 +307,18 @@ class _Footprint:
 class _Resampler:
     """Resamples what jobs on one grid have, some rows of the grid at a time."""
 
-    def __init__(
-        self, box: GeoBox, entries: Sequence[tuple[_Job, list[_Source], bool]], maps: dict[Lattice, PixelMap]
-    ) -> None:
-        self._box, self._entries, self._maps = box, entries, maps
+    def __init__(self, box: GeoBox, entries: Sequence[tuple[_Job, list[_Source], bool]], whole: GeoBox) -> None:
+        self._box, self._entries = box, entries
+        windows = {
+            (source.lattice, source.window) for _, sources, _ in entries for source in sources if source.shift is None
+        }
+        #: The part of the grid that a window covers, and the places of that part in the file.
+        self._maps: dict[tuple[Lattice, Window], tuple[Window, PixelMap]] = {}
+        for lattice, window in windows:
+            cover = cover_of(lattice, window, box, whole)
+            if cover is not None:
+                part = box.window(cover.row_off, cover.col_off, *cover.shape)
+                self._maps[lattice, window] = cover, pixel_map(lattice, part, whole)
 
     def place(self, start: int, step: int) -> None:
         """Do some rows of the grid, for all jobs."""
@@ -361,7 +368,7 @@ class _Resampler:
         if found is None:
             return None
         values, mask = source.pixels[found.part], source.mask[found.part]
-        places = self._maps[source.lattice]
+        _, places = self._maps[source.lattice, source.window]
         if job.band.method in AREA_METHODS:
             pixels, valid = resample_areas(values, mask, found.rows, found.cols, job.band.method)
             if places.period is not None:
@@ -375,8 +382,14 @@ class _Resampler:
     def _footprint(self, source: _Source, method: str, start: int, end: int) -> _Footprint | None:
         """Find where some rows of the grid lie in the window of a source; None where they do not."""
         is_area = method in AREA_METHODS
-        places = self._maps[source.lattice]
-        rows, cols = places.corners(start, end) if is_area else places.centres(start, end)
+        cover, places = self._maps.get((source.lattice, source.window), (None, None))
+        if cover is None or places is None:
+            return None
+        start, end = max(start, cover.row_off), min(end, cover.row_end)
+        if start >= end:
+            return None
+        span = start - cover.row_off, end - cover.row_off
+        rows, cols = places.corners(*span) if is_area else places.centres(*span)
         rows -= source.window.row_off
         cols -= source.window.col_off
         height, width = source.window.shape
@@ -395,7 +408,8 @@ class _Resampler:
         )
         rows -= needed[0].start
         cols -= needed[1].start
-        return _Footprint((slice(start + down[0], start + down[1]), slice(*across)), needed, rows, cols)
+        place = slice(start + down[0], start + down[1]), slice(cover.col_off + across[0], cover.col_off + across[1])
+        return _Footprint(place, needed, rows, cols)
 
     def _widened(
         self, place: tuple[slice, slice], pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], start: int, end: int

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from rasteret_sql.io import fork
-from rasteret_sql.read.geobox import same_crs, turn_at
+from rasteret_sql.read.geobox import GeoBox, same_crs, turn_at
 from rasteret_sql.read.grid import GRID_TOLERANCE
 from rasteret_sql.read.pixelmap import PixelMap
 from rasteret_sql.read.resample import EPSILON, reach
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from rasteret_sql.read.geobox import GeoBox, Transform
+    from rasteret_sql.read.geobox import Transform
     from rasteret_sql.read.plan import PlannedAsset, TilePlan
 
 #: CRS and transform of a level, and its width.
@@ -105,6 +105,31 @@ def pixel_map(lattice: Lattice, box: GeoBox, whole: GeoBox) -> PixelMap:
     crs, transform, width = lattice
     assert transform is not None
     return PixelMap(crs, transform, box, source_width=width, part_of=whole)
+
+
+def cover_of(lattice: Lattice, window: Window, box: GeoBox, whole: GeoBox) -> Window | None:
+    """Give the part of a grid in which the pixels of a window of a file lie, or somewhat more; None where none do."""
+    crs, transform, width = lattice
+    assert transform is not None
+    entire = Window(0, 0, box.height, box.width)
+    scales = pixel_map(lattice, box, whole).scale
+    source = GeoBox(crs, transform, 1, width).window(window.row_off, window.col_off, *window.shape)
+    places = PixelMap(box.crs, box.transform, source, source_width=box.width)
+    extent = places.extent()
+    if extent is None or not all(map(math.isfinite, scales)):
+        return entire
+    row_min, col_min, row_max, col_max = extent
+    if places.period is not None and col_max - col_min > abs(places.period) / 2:
+        return entire
+    # Where the grid's projection ends, the last corner that has a place may be a pixel of the file short.
+    beside = [2 + math.ceil(1 / scale) for scale in scales]
+    cover = Window(
+        max(math.floor(row_min) - beside[0], 0),
+        max(math.floor(col_min) - beside[1], 0),
+        min(math.ceil(row_max) + beside[0], box.height),
+        min(math.ceil(col_max) + beside[1], box.width),
+    )
+    return cover if min(cover.shape) > 0 else None
 
 
 def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:

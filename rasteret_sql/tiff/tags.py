@@ -80,47 +80,51 @@ NAMES: Final[dict[int, str]] = {
     LERC_PARAMETERS: "LercParameters",
 }
 
-LAYOUT_TAGS: Final = frozenset((
-    NEW_SUBFILE_TYPE,
-    SUBFILE_TYPE,
-    IMAGE_WIDTH,
-    IMAGE_LENGTH,
-    BITS_PER_SAMPLE,
-    COMPRESSION,
-    PHOTOMETRIC,
-    FILL_ORDER,
-    STRIP_OFFSETS,
-    SAMPLES_PER_PIXEL,
-    ROWS_PER_STRIP,
-    STRIP_BYTE_COUNTS,
-    PLANAR_CONFIGURATION,
-    T4_OPTIONS,
-    T6_OPTIONS,
-    PREDICTOR,
-    TILE_WIDTH,
-    TILE_LENGTH,
-    TILE_OFFSETS,
-    TILE_BYTE_COUNTS,
-    EXTRA_SAMPLES,
-    SAMPLE_FORMAT,
-    JPEG_TABLES,
-    YCBCR_COEFFICIENTS,
-    YCBCR_SUBSAMPLING,
-    REFERENCE_BLACK_WHITE,
-    LERC_PARAMETERS,
-))
+LAYOUT_TAGS: Final = frozenset(
+    (
+        NEW_SUBFILE_TYPE,
+        SUBFILE_TYPE,
+        IMAGE_WIDTH,
+        IMAGE_LENGTH,
+        BITS_PER_SAMPLE,
+        COMPRESSION,
+        PHOTOMETRIC,
+        FILL_ORDER,
+        STRIP_OFFSETS,
+        SAMPLES_PER_PIXEL,
+        ROWS_PER_STRIP,
+        STRIP_BYTE_COUNTS,
+        PLANAR_CONFIGURATION,
+        T4_OPTIONS,
+        T6_OPTIONS,
+        PREDICTOR,
+        TILE_WIDTH,
+        TILE_LENGTH,
+        TILE_OFFSETS,
+        TILE_BYTE_COUNTS,
+        EXTRA_SAMPLES,
+        SAMPLE_FORMAT,
+        JPEG_TABLES,
+        YCBCR_COEFFICIENTS,
+        YCBCR_SUBSAMPLING,
+        REFERENCE_BLACK_WHITE,
+        LERC_PARAMETERS,
+    )
+)
 """What must be known of every image whose tiles are read."""
 
-DATASET_TAGS: Final = frozenset((
-    MODEL_PIXEL_SCALE,
-    MODEL_TIEPOINT,
-    MODEL_TRANSFORMATION,
-    GEO_KEY_DIRECTORY,
-    GEO_DOUBLE_PARAMS,
-    GEO_ASCII_PARAMS,
-    GDAL_METADATA,
-    GDAL_NODATA,
-))
+DATASET_TAGS: Final = frozenset(
+    (
+        MODEL_PIXEL_SCALE,
+        MODEL_TIEPOINT,
+        MODEL_TRANSFORMATION,
+        GEO_KEY_DIRECTORY,
+        GEO_DOUBLE_PARAMS,
+        GEO_ASCII_PARAMS,
+        GDAL_METADATA,
+        GDAL_NODATA,
+    )
+)
 """What is read of the first image only, for the whole file."""
 
 READ_TAGS: Final = frozenset((*LAYOUT_TAGS, *DATASET_TAGS, SUB_IFDS))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, FetchError, InvalidArgumentError, TiffError
 from rasteret_sql.read import assembly
+from rasteret_sql.read.pixelmap import PixelMap
 from rasteret_sql.testing.faults import Fault
 from rasteret_sql.testing.server import RangeServer
 from tests.adapters.cube_files import File, at, make_index, noise
@@ -373,3 +374,29 @@ def test_chunks_round_ties_as_the_whole_does(tmp_path: Path, crs: str, size: flo
             eager = rs.to_xarray(query, crs=crs, resolution=size, resampling=method)
             lazy = rs.to_xarray(query, crs=crs, resolution=size, resampling=method, chunks={"x": 13, "y": 11})
             np.testing.assert_array_equal(lazy.red, eager.red)
+
+
+def test_small_files_on_a_large_grid_cost_what_they_cover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [
+        File(
+            f"i{number}",
+            "red",
+            noise(number),
+            options={"transform": at(600_000 + 3e3 * number, 1_400_000 - 3e3 * number)},
+        )
+        for number in range(8)
+    ]
+    index = make_index(tmp_path, files)
+    asked: list[int] = []
+    centres = PixelMap.centres
+
+    def counted(self: PixelMap, row_start: int = 0, row_end: int | None = None) -> Any:
+        rows, cols = centres(self, row_start, row_end)
+        asked.append(np.broadcast_shapes(rows.shape, cols.shape)[0] * cols.shape[-1])
+        return rows, cols
+
+    monkeypatch.setattr(PixelMap, "centres", counted)
+    cube = rs.to_xarray(index, crs="EPSG:32644", resolution=10, groupby="collection")
+    assert cube.sizes["y"] * cube.sizes["x"] > 2_000_000
+    assert int((cube.red > 0).sum()) > 8 * 64 * 60
+    assert sum(asked) < 8 * 100 * 100
