@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.adapters.given_tiles import holds_tiles, plan_given_tiles
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.cube import Cube, make_cube
 from rasteret_sql.read.geobox import (
     GeoBox,
@@ -155,13 +155,7 @@ def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = F
 
     if holds_tiles(index):
         return plan_given_tiles(index, arguments.bands)
-    planned = plan_index(index, arguments, with_properties=with_properties)
-    if not len(planned.plan):
-        raise EmptyReadError(
-            f"nothing to read: no asset of the index is left by bands {arguments.bands}, datetime "
-            f"{arguments.datetime!r} and the area; widen one of them, or look at the index with SQL"
-        )
-    return planned
+    return plan_index(index, arguments, with_properties=with_properties, must_find=True)
 
 
 def _check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:

@@ -112,6 +112,7 @@ def plan_tiles(
     *,
     with_rows: bool = False,
     with_properties: bool = False,
+    must_find: bool = False,
 ) -> PlannedTiles:
     """Plan a read with the SQL of `sql/macros`.
 
@@ -120,11 +121,13 @@ def plan_tiles(
         arguments: what was asked.
         with_rows: whether the rows of `read_tiles` are wanted too.
         with_properties: whether the properties of the items are.
+        must_find: whether a plan without tiles is an error, whatever made it so.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: the index is not one.
-        EmptyReadError: the area touches none of the assets that the other arguments leave.
+        EmptyReadError: the area touches none of the assets that the other arguments leave, or nothing is left at all
+            and `must_find` is given.
     """
     import duckdb
 
@@ -148,6 +151,8 @@ def plan_tiles(
         properties = read_properties(cursor, name, is_ordered=arguments.is_ordered) if with_properties else None
         if not assets and _is_outside(cursor, arguments, name):
             raise _outside(arguments)
+        if must_find and not len(plan):
+            raise EmptyReadError(_why_empty(cursor, arguments, name))
     except duckdb.Error as error:
         raise _explained(cursor, arguments.index, name, error) from error
     return PlannedTiles(plan, rows, properties)
@@ -213,10 +218,36 @@ def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, nam
 
 def _outside(arguments: ReadArguments) -> EmptyReadError:
     area = f"bbox {list(arguments.bbox)}" if arguments.bbox is not None else "geometry"
+    period = "" if arguments.datetime is None else f" within datetime {arguments.datetime!r}"
     return EmptyReadError(
-        f"{area} ({arguments.crs}): touches none of the assets of index {_shortened(arguments.index)}; expected an "
-        "area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and crs"
+        f"{area} ({arguments.crs}): touches none of the assets of index {_shortened(arguments.index)}{period}; "
+        "expected an area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and crs"
     )
+
+
+def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, name: str) -> str:
+    """Say which filter left nothing; areas that touch no asset have been said before."""
+    shown = _shortened(arguments.index)
+    ((rows, first, last),) = cursor.execute(
+        "SELECT count(*), make_timestamp(epoch_us(min(datetime))), make_timestamp(epoch_us(max(datetime))) "
+        "FROM query_table($1)",
+        [name],
+    ).fetchall()
+    if not rows:
+        return f"index: {shown} gives no rows, expected those of an index; widen its conditions"
+    anytime = replace(arguments, datetime=None)
+    ((is_any,),) = cursor.execute(
+        f"SELECT count(*) > 0 FROM {CATALOG}.main._rst_asset_plan{_PASSED}",  # noqa: S608 - constants
+        _parameters(anytime, name),
+    ).fetchall()
+    if arguments.datetime is not None and is_any:
+        return (
+            f"datetime: {arguments.datetime!r} holds none of the assets of index {shown} that the other arguments "
+            f"leave; its rows " + ("have none" if first is None else f"are of {first} to {last} UTC")
+        )
+    if arguments.geometry is not None:
+        return f"geometry ({arguments.crs}): touches no tile of index {shown}; expected an area inside the files"
+    return f"bands: {arguments.bands} are in none of the {rows} rows of index {shown} that the other arguments leave"
 
 
 def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:

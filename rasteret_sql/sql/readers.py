@@ -117,7 +117,12 @@ def explain(
 
 
 def plan_index(
-    index: Any, arguments: ReadArguments, *, with_rows: bool = False, with_properties: bool = False
+    index: Any,
+    arguments: ReadArguments,
+    *,
+    with_rows: bool = False,
+    with_properties: bool = False,
+    must_find: bool = False,
 ) -> PlannedTiles:
     """Plan a read of any rows of an index.
 
@@ -126,15 +131,16 @@ def plan_index(
         arguments: what is asked; its `index` is not looked at.
         with_rows: whether the rows of `read_tiles` are wanted too.
         with_properties: whether the properties of the items are.
+        must_find: whether a plan without tiles is an error, whatever made it so.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: `index` holds no rows of an index.
-        EmptyReadError: the area touches no asset.
+        EmptyReadError: the area touches no asset, or nothing is left at all and `must_find` is given.
     """
     with planning_cursor(index) as cursor:
         arguments = _shown(cursor, index, arguments, with_properties=with_properties)
-        return plan_tiles(cursor, arguments, with_rows=with_rows, with_properties=with_properties)
+        return plan_tiles(cursor, arguments, with_rows=with_rows, with_properties=with_properties, must_find=must_find)
 
 
 def read_arguments(
