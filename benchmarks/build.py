@@ -27,9 +27,7 @@ MOST_REQUESTS_PER_FILE = 1.1
 LEAST_SPEEDUP = 5.0
 #: Files of the smaller build whose memory is taken; the other one has four times as many, and may take so much more.
 MEMORY_FILES, MOST_GROWTH = 10_000, 1.15
-#: Ours from a cold start: what a build imports while it waits for other things is part of no build after imports.
-COLD = f"{OURS}, cold"
-_CALLS = {OURS: "ours.build", COLD: "ours.headers", "rasteret": "rasteret.build_many"}
+_CALLS = {OURS: "ours.build", "rasteret": "rasteret.build_many"}
 #: What the items of the peer say; ours are read from the headers.
 _FOOTPRINT, _TIME_US = (76.8, 13.0, 76.9, 13.1), 1_704_067_200_000_000
 
@@ -50,7 +48,6 @@ def run(
     with RangeServer(folder / "served", latency_s=scale.latency_s, runs_in="process") as server:
         job_path = folder / f"{NAME}.json"
         job_path.write_text(json.dumps(_job(folder, [server.url(path) for path in small])), encoding="utf-8")
-        pythons = {**pythons, COLD: pythons[OURS]}
         contenders = [Contender(name, pythons[name], call) for name, call in _CALLS.items() if name in pythons]
         results = measure(contenders, job_path, server, repeat=repeat)
     return _table(results, scale, with_targets=with_targets), _what_is_wrong(results, scale.files)
@@ -105,24 +102,23 @@ def _table(results: list[Result], scale: Scale, *, with_targets: bool) -> str:
         if not result.runs:
             lines.append(f"| {result.contender.name} | failed: {result.failure} | | | | |")
             continue
-        spread, read_s = result.spread("read_s"), result.median("read_s")
-        read = f"{read_s:.2f} | {spread[0]:.2f} - {spread[1]:.2f}" if spread and read_s is not None else " | "
+        spread = result.spread("read_s")
+        assert spread is not None
         peak = statistics.median(run.facts["peak_rss_bytes"] for run in result.runs) / 1e6
         lines.append(
-            f"| {result.contender.name} | {read} "
+            f"| {result.contender.name} | {result.median('read_s'):.2f} | {spread[0]:.2f} - {spread[1]:.2f} "
             f"| {result.median('process_s'):.2f} | {peak:.0f} | {_requests_per_file(result, scale.files):.2f} |"
         )
     return "\n".join([*lines, "", *(_verdicts(results) if with_targets else []), ""])
 
 
 def _verdicts(results: list[Result]) -> list[str]:
-    by_name = {result.contender.name: result for result in results}
+    ours = next(result for result in results if result.contender.name == OURS)
     said = []
     for peer in results:
-        if peer.contender.name in {OURS, COLD}:
+        if peer is ours:
             continue
-        for name, clock, what in ((OURS, "read_s", "after imports"), (COLD, "process_s", "whole process")):
-            ours = by_name[name]
+        for clock, what in (("read_s", "after imports"), ("process_s", "whole process")):
             ours_s, peer_s = ours.median(clock), peer.median(clock)
             if ours_s is None or peer_s is None:
                 said.append(f"* {LEAST_SPEEDUP:.0f} x as fast as {peer.contender.name}, {what}: not measured")
@@ -144,7 +140,7 @@ def _what_is_wrong(results: list[Result], files: int) -> list[str]:
         read = {run.facts["files"] for run in result.runs}
         if read - {files}:
             wrong.append(f"{NAME}, {result.contender.name}: {read} files are in the index, expected {files}")
-        if result.contender.name in {OURS, COLD} and result.runs:
+        if result.contender.name == OURS and result.runs:
             asked = _requests_per_file(result, files)
             if asked > MOST_REQUESTS_PER_FILE:
                 wrong.append(f"{NAME}: {asked:.2f} requests per file, expected at most {MOST_REQUESTS_PER_FILE}")

@@ -116,8 +116,8 @@ class HttpStore:
             await self._sleep(delay_s)
 
     async def warm_up(self) -> None:
-        """Import aiohttp and make the session, so that the first fetch need not."""
-        await self._session_here()
+        """Import aiohttp, so that the first fetch need not; nothing is opened that would have to be closed."""
+        await import_in_thread(*_LIBRARIES)
 
     async def aclose(self) -> None:
         """Close the connections; the store can be used again afterwards, also on another event loop."""

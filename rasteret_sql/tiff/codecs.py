@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 from itertools import chain
@@ -93,6 +94,12 @@ def imagecodecs_function(name: str) -> Any:
     return function
 
 
+#: What libtiff says of LZW data that end before the strip is full, with a code that says so or without; of broken
+#: codes it says something else.
+_LZW_SHORT: Final = re.compile(r"short (\d+) bytes")
+_LZW_CUT: Final = "not terminated with EOI"
+
+
 def byte_codec(compression: int) -> ByteCodec | None:
     """The decoder of a TIFF Compression code, or None where it is no byte codec. Imports imagecodecs."""
     if compression == names.NONE:
@@ -127,24 +134,39 @@ def _deflate() -> ByteCodec:
 
 
 def _lzw() -> ByteCodec:
-    lzw_decode = imagecodecs_function("lzw_decode")
     tiff_decode = imagecodecs_function("tiff_decode")
 
+    # libtiff's decoder takes nothing but whole files. imagecodecs has another one, which is half as fast and reads
+    # beyond its buffer where codes are broken.
     def decode(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        # libtiff's decoder is twice as fast as the other one, but takes nothing but whole files.
         try:
             tiff_decode(_one_strip_tiff(names.LZW, data, out.size), out=out)
-        except RuntimeError:
-            # The data may end before their time: the other decoder tells where, but not whether its last bytes are
-            # those of a code that was cut.
-            found = _filled(lzw_decode(data, out=out), out)
-            if not 0 < found.size < out.size:
+        except RuntimeError as error:
+            short = _LZW_SHORT.search(str(error))
+            if short is None and _LZW_CUT not in str(error):
                 raise
-            tiff_decode(_one_strip_tiff(names.LZW, data, found.size), out=found)
-            return found
+            found = _lzw_size(tiff_decode, data, out) if short is None else out.size - int(short[1])
+            if found <= 0:
+                raise
+            tiff_decode(_one_strip_tiff(names.LZW, data, found), out=out[:found])
+            return out[:found]
         return out
 
     return decode
+
+
+def _lzw_size(tiff_decode: Callable[..., Any], data: Bytes, out: npt.NDArray[np.uint8]) -> int:
+    """How many bytes LZW data without an end give: the most that libtiff decodes."""
+    least, most = 0, out.size - 1
+    while least < most:
+        middle = (least + most + 1) // 2
+        try:
+            tiff_decode(_one_strip_tiff(names.LZW, data, middle), out=out[:middle])
+        except RuntimeError:
+            most = middle - 1
+        else:
+            least = middle
+    return least
 
 
 def _one_strip_tiff(compression: int, data: Bytes, decoded_bytes: int) -> bytes:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 MAX_SAMPLES: Final = 65535
 MAX_SIZE: Final = 2**31 - 1
 
-MAX_LAYOUTS: Final = 1024
+MAX_LAYOUTS: Final = 256
 """Layouts that are kept: the files of a collection share few."""
 
+MAX_KEY_BYTES: Final = 1024
+"""Largest value of a tag in the key of a layout that is kept; JPEG tables have half of it."""
+
 _LAYOUT_TAGS: Final = tags.LAYOUT_TAGS - TILE_ARRAYS - {tags.NEW_SUBFILE_TYPE, tags.SUBFILE_TYPE}
-_MAX_KEY_BYTES: Final = 4096
 _LAYOUTS: Final[dict[tuple[object, ...], tuple[int, int, TileFormat]]] = {}
 
 _PREDICTING: Final = frozenset((names.LZW, names.DEFLATE, names.OLD_DEFLATE, names.LZMA, names.ZSTD))
@@ -71,7 +73,7 @@ def _layout_key(directory: Directory) -> tuple[object, ...]:
         if entry[0] in _LAYOUT_TAGS:
             tag, kind, length, _ = entry
             nbytes = length * sizes.get(kind, 0)
-            if nbytes > _MAX_KEY_BYTES:
+            if nbytes > MAX_KEY_BYTES:
                 return ()
             values.append(entry if nbytes <= field_bytes else (tag, kind, bytes(directory.raw(tag))))
     return tuple(values)

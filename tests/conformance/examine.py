@@ -241,9 +241,10 @@ def _differing_facts(path: str, row: dict[str, Any], dataset: Any) -> Iterator[s
         facts["transform"] = (is_grid and not dataset.transform.is_identity, False)
     else:
         facts["transform"] = (tuple(row["transform"]), tuple(dataset.transform)[:6])
-    if level["format"]["tiled"]:
+    layout = row["formats"][level["format"] - 1]
+    if layout["tiled"]:
         facts["block shape"] = (
-            (level["format"]["tile_height"], level["format"]["tile_width"]),
+            (layout["tile_height"], layout["tile_width"]),
             dataset.block_shapes[0],
         )
     for name, (ours, theirs) in facts.items():
