@@ -154,13 +154,11 @@ class PixelMap:
             (row_min, col_min, row_max, col_max), in pixels and not cut to the source. It may be larger than need be, by
             twice `error` or, where grids bend much, by a pixel. None where no corner of a pixel has a place.
         """
-        height, width = self._target.height, self._target.width
         margin = 0.0
         if self.is_separable:
             parts = [self.corners()]
         else:
-            rows, cols = np.clip(self._lattice_rows, 0, height), np.clip(self._lattice_cols, 0, width)
-            parts = [self._exact(np.unique(rows)[:, None], np.unique(cols)[None, :])]
+            parts = [self._exact(*self._nodes_inside())]
             is_bent = ~(self._block_error <= _EXTENT_ERROR)
             margin = self.error + float(self._block_error[~is_bent].max(initial=0.0))
             for number in np.flatnonzero(is_bent.any(axis=1)).tolist():
@@ -171,6 +169,20 @@ class PixelMap:
             return None
         (row_min, row_max), (col_min, col_max) = limits[0], limits[1]
         return row_min - margin, col_min - margin, row_max + margin, col_max + margin
+
+    def is_complete(self) -> bool:
+        """Whether the target has places in the source's CRS at all corners of the lattice; `extent` may lack the rest."""
+        if self.is_separable:
+            return True
+        return bool(np.isfinite(self._exact(*self._nodes_inside())).all())
+
+    def _nodes_inside(self) -> tuple[Floats, Floats]:
+        """Give the rows and columns of the lattice, moved into the target where they lie outside."""
+        rows, cols = (
+            np.clip(self._lattice_rows, 0, self._target.height),
+            np.clip(self._lattice_cols, 0, self._target.width),
+        )
+        return np.unique(rows)[:, None], np.unique(cols)[None, :]
 
     def _places(self, row_start: int, row_end: int, width: int, offset: float) -> tuple[Floats, Floats]:
         """Give the places of points of the target, `offset` pixels from the corners of its pixels."""

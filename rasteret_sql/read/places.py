@@ -116,7 +116,7 @@ def cover_of(lattice: Lattice, window: Window, box: GeoBox, whole: GeoBox) -> Wi
     source = GeoBox(crs, transform, 1, width).window(window.row_off, window.col_off, *window.shape)
     places = PixelMap(box.crs, box.transform, source, source_width=box.width)
     extent = places.extent()
-    if extent is None or not all(map(math.isfinite, scales)):
+    if extent is None or not all(map(math.isfinite, scales)) or not places.is_complete():
         return entire
     row_min, col_min, row_max, col_max = extent
     if places.period is not None and col_max - col_min > abs(places.period) / 2:

@@ -304,8 +304,18 @@ def _projected(text: str, crs: str, raster_crs: str) -> Any:
 @lru_cache(maxsize=256)
 def _transformer(from_crs: str, to_crs: str) -> Any:
     from pyproj import Transformer
+    from pyproj.exceptions import ProjError
 
-    return Transformer.from_crs(_crs(from_crs), _crs(to_crs), always_xy=True)
+    one, other = _crs(from_crs), _crs(to_crs)
+    try:
+        # PROJ gives no bounds in compound CRSs, and heights move nothing here.
+        one, other = (crs.to_2d() if crs.is_compound else crs for crs in (one, other))
+        return Transformer.from_crs(one, other, always_xy=True)
+    except ProjError as error:
+        raise InvalidArgumentError(
+            f"crs: PROJ knows no way from {_shortened(from_crs)} to {_shortened(to_crs)}; give a CRS of the same "
+            f"planet, or leave these rasters out ({error})"
+        ) from error
 
 
 @lru_cache(maxsize=256)
