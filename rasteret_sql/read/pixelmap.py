@@ -171,7 +171,7 @@ class PixelMap:
         return row_min - margin, col_min - margin, row_max + margin, col_max + margin
 
     def is_complete(self) -> bool:
-        """Whether the target has places in the source's CRS at all corners of the lattice; `extent` may lack the rest."""
+        """Whether the target has places at all corners of the lattice; where not, `extent` may lack some."""
         if self.is_separable:
             return True
         return bool(np.isfinite(self._exact(*self._nodes_inside())).all())
