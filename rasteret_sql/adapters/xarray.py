@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,7 +178,10 @@ def _coordinates(planned: PlannedCube) -> dict[str, Any]:
         from pyproj import CRS
 
         crs = CRS.from_user_input(box.crs)
-        reference = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
+        with warnings.catch_warnings():
+            # What CF has no parameter for is in the WKT beside it.
+            warnings.filterwarnings("ignore", message=".*lost in conversion to CF")
+            reference = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
         for axis in crs.cs_to_cf():
             {"X": x_attributes, "Y": y_attributes}.get(axis.get("axis", ""), {}).update(axis)
     if planned.has_transform:

@@ -46,7 +46,7 @@ def _expected(stack: np.ma.MaskedArray[Any, Any], mosaic: str) -> np.ma.MaskedAr
     if mosaic == "median":
         return np.ma.median(stack.astype(np.float64), axis=0)
     if mosaic == "mean":
-        return stack.astype(np.float64).mean(axis=0)
+        return np.ma.MaskedArray(stack.data.astype(np.float64), stack.mask).mean(axis=0)
     return getattr(stack, mosaic)(axis=0)
 
 
