@@ -43,10 +43,10 @@ def _expected(stack: np.ma.MaskedArray[Any, Any], mosaic: str) -> np.ma.MaskedAr
             valid = ~np.ma.getmaskarray(layer)
             out[valid] = layer[valid]
         return out
-    if mosaic == "median":
-        return np.ma.median(stack.astype(np.float64), axis=0)
-    if mosaic == "mean":
-        return np.ma.MaskedArray(stack.data.astype(np.float64), stack.mask).mean(axis=0)
+    if mosaic in {"median", "mean"}:
+        # What is masked was never written, and may be a NaN that no cast takes without a warning.
+        doubles = np.ma.MaskedArray(stack.filled(0).astype(np.float64), np.ma.getmaskarray(stack))
+        return np.ma.median(doubles, axis=0) if mosaic == "median" else doubles.mean(axis=0)
     return getattr(stack, mosaic)(axis=0)
 
 
