@@ -362,8 +362,10 @@ def test_lazy_is_eager_and_a_window_is_a_part_of_the_whole(
             differs = ~(
                 (alone.red.values == expected.red.values) | (np.isnan(alone.red.values) & np.isnan(expected.red.values))
             )
-            # A box takes every pixel that it touches, be it by a rounding error of the grid's coordinates.
-            by_touch = 0 if wanted["resampling"] == "nearest" else max(2, differs.size // 200)
+            # A box takes every pixel that it touches, be it by a rounding error of a grid whose pixels are no whole
+            # numbers of units.
+            is_exact = wanted["resampling"] == "nearest" or wanted["crs"] == "EPSG:32643"
+            by_touch = 0 if is_exact else max(2, differs.size // 200)
             assert np.count_nonzero(differs) <= by_touch
 
 
