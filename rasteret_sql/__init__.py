@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rasteret_sql.adapters.geopandas import to_geopandas
     from rasteret_sql.adapters.numpy import ChipArray, RasterArray, read_chips, to_numpy
     from rasteret_sql.adapters.plot import plot_rgb
+    from rasteret_sql.adapters.torchgeo import to_torchgeo
     from rasteret_sql.adapters.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.build import build_index
@@ -49,6 +50,7 @@ __all__ = [
     "stac_search",
     "to_geopandas",
     "to_numpy",
+    "to_torchgeo",
     "to_xarray",
     "validate",
 ]
@@ -75,6 +77,7 @@ _HOME = {
     "stac_search": "rasteret_sql.index.sources.api",
     "to_geopandas": "rasteret_sql.adapters.geopandas",
     "to_numpy": "rasteret_sql.adapters.numpy",
+    "to_torchgeo": "rasteret_sql.adapters.torchgeo",
     "to_xarray": "rasteret_sql.adapters.xarray",
     "validate": "rasteret_sql.index.validate",
 }

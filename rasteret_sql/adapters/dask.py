@@ -96,7 +96,7 @@ class _Shared:
 
     def __init__(self, cube: Cube) -> None:
         self.cube = cube
-        self.places = Places(cube.plan, cube.whole)
+        self.places = Places(cube.whole)
         # Sources are ordered by group, then by band.
         self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
 

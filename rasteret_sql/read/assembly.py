@@ -62,6 +62,7 @@ class _Job:
     """One band of one group on one grid."""
 
     box: GeoBox
+    whole: GeoBox
     band: CubeBand
     pixels: npt.NDArray[Any]
     mask: npt.NDArray[np.bool_] | None
@@ -101,23 +102,43 @@ def read_cube(
     Raises:
         RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
     """
-    jobs = _Jobs(cube, pixels, masks).all()
+    read_cubes([(cube, pixels, masks)], options=options, on_failure=on_failure)
+
+
+def read_cubes(
+    cubes: Sequence[tuple[Cube, Sequence[npt.NDArray[Any]], Sequence[npt.NDArray[np.bool_] | None]]],
+    *,
+    options: ReadOptions | None = None,
+    on_failure: OnFailure | None = None,
+) -> None:
+    """Read several cubes at once, each into its arrays, as `read_cube` does: what they share is fetched once.
+
+    Args:
+        cubes: with their pixels and masks; all have one plan.
+        options: bounds of the read.
+        on_failure: told of each file that failed; its pixels are then as if they were nodata.
+
+    Raises:
+        RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
+    """
+    jobs = [job for each in cubes for job in _Jobs(*each).all()]
     batches = _batches(jobs)
     if not batches:
         return
+    plan = cubes[0][0].plan
     pending: list[tuple[_Job, list[_Source], bool]] = []
     if len(batches) == 1:
         # In this thread, so that Ctrl-C ends it at once.
-        _fetch(cube.plan, batches[0], options, on_failure)
-        _place(batches[0], cube.whole)
+        _fetch(plan, batches[0], options, on_failure)
+        _place(batches[0])
         return
     with ThreadPoolExecutor(1, thread_name_prefix="rasteret-read") as reader:
         for batch in batches:
-            fetched = reader.submit(_fetch, cube.plan, batch, options, on_failure)
-            _place(pending, cube.whole)
+            fetched = reader.submit(_fetch, plan, batch, options, on_failure)
+            _place(pending)
             fetched.result()
             pending = batch
-        _place(pending, cube.whole)
+        _place(pending)
 
 
 class _Jobs:
@@ -127,7 +148,7 @@ class _Jobs:
         self, cube: Cube, pixels: Sequence[npt.NDArray[Any]], masks: Sequence[npt.NDArray[np.bool_] | None]
     ) -> None:
         self._cube, self._pixels, self._masks = cube, pixels, masks
-        self._places = Places(cube.plan, cube.whole)
+        self._places = Places(cube.whole)
 
     def all(self) -> list[_Job]:
         cube = self._cube
@@ -152,7 +173,7 @@ class _Jobs:
         numbers: Sequence[int],
     ) -> Iterator[_Job]:
         """Make one job, or several for parts of a median, which wants all of its sources at once."""
-        job = _Job(box, band, pixels, mask, list(self._sources(box, band, numbers)))
+        job = _Job(box, self._cube.whole, band, pixels, mask, list(self._sources(box, band, numbers)))
         if band.mosaic != "median" or _scratch_bytes(job, job.sources) <= SCRATCH_BYTES or box.height == 1:
             yield job
             return
@@ -247,9 +268,9 @@ def _fetch(
     WindowReader(plan.take(np.concatenate(rows)), targets, target_of).read(options, on_failure)
 
 
-def _place(batch: Sequence[tuple[_Job, list[_Source], bool]], whole: GeoBox) -> None:
+def _place(batch: Sequence[tuple[_Job, list[_Source], bool]]) -> None:
     """Put what was read of a batch into the arrays of its jobs."""
-    by_box: dict[GeoBox, list[tuple[_Job, list[_Source], bool]]] = {}
+    by_box: dict[tuple[GeoBox, GeoBox], list[tuple[_Job, list[_Source], bool]]] = {}
     for job, sources, is_last in batch:
         if job.is_direct:
             (source,) = sources
@@ -266,8 +287,8 @@ def _place(batch: Sequence[tuple[_Job, list[_Source], bool]], whole: GeoBox) -> 
             job.mosaic = Mosaic(job.band.mosaic or "first", job.pixels, mask, job.band.fill)
         for source in sources:
             _leave_out_nan(source)
-        by_box.setdefault(job.box, []).append((job, sources, is_last))
-    for box, entries in by_box.items():
+        by_box.setdefault((job.box, job.whole), []).append((job, sources, is_last))
+    for (box, whole), entries in by_box.items():
         resampler = _Resampler(box, entries, whole)
         # A median has all of its sources in hand at once.
         depth = max(len(sources) if job.band.mosaic == "median" else 1 for job, sources, _ in entries)

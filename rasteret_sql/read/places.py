@@ -40,10 +40,10 @@ class Window:
 
 
 class Places:
-    """Where parts of a grid lie in the files of a plan; found once for all files on one lattice."""
+    """Where parts of a grid lie in files; found once for all files on one lattice."""
 
-    def __init__(self, plan: TilePlan, whole: GeoBox) -> None:
-        self._plan, self._whole = plan, whole
+    def __init__(self, whole: GeoBox) -> None:
+        self._whole = whole
         self._found: dict[tuple[Lattice, GeoBox, str], tuple[Window, tuple[int, int] | None] | None] = {}
 
     def window(self, asset: PlannedAsset, box: GeoBox, method: str) -> tuple[Window, tuple[int, int] | None] | None:

@@ -49,6 +49,8 @@ _PASSED = (
     "crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
 )
 _PLANNED = f"{_PASSED[:-1]}, resolution_crs := $resolution_crs::VARCHAR, margin := $margin::DOUBLE)"
+#: Makes the table of files that arguments leave, with all of their levels.
+PLAN_ASSETS = f"CREATE OR REPLACE TEMP TABLE planned_assets AS FROM {CATALOG}.main._rst_asset_plan{_PLANNED}"
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
 #: What _rst_asset_plan reads of an index.
 INDEX_COLUMNS = (
@@ -131,11 +133,12 @@ def plan_tiles(
     """
     import duckdb
 
-    name = _named_index(cursor, arguments.index)
+    name = named_index(cursor, arguments.index)
     try:
         cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE planned_assets AS FROM {CATALOG}.main._rst_asset_plan{_PLANNED}",
-            _parameters(arguments, name) | {"resolution_crs": arguments.resolution_crs, "margin": arguments.margin},
+            "CREATE OR REPLACE TEMP TABLE planned_assets AS "
+            f"SELECT * EXCLUDE (formats, levels, reach) FROM {CATALOG}.main._rst_asset_plan{_PLANNED}",
+            plan_parameters(arguments, name),
         )
         cursor.execute(
             "CREATE OR REPLACE TEMP TABLE planned_tiles AS "
@@ -143,7 +146,7 @@ def plan_tiles(
             "crs := $crs::VARCHAR)",
             {"geometry": arguments.geometry, "crs": arguments.crs},
         )
-        assets = _assets(cursor, _base_of(arguments.index))
+        assets = _assets(cursor, base_of(arguments.index))
         plan = _tile_plan(cursor, assets)
         rows = None
         if with_rows:
@@ -154,7 +157,7 @@ def plan_tiles(
         if must_find and not len(plan):
             raise EmptyReadError(_why_empty(cursor, arguments, name))
     except duckdb.Error as error:
-        raise _explained(cursor, arguments.index, name, error) from error
+        raise explained(cursor, arguments.index, name, error) from error
     return PlannedTiles(plan, rows, properties)
 
 
@@ -167,7 +170,7 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
     """
     import duckdb
 
-    name = _named_index(cursor, arguments.index)
+    name = named_index(cursor, arguments.index)
     make_public(cursor, f"{CATALOG}.main.", "macros")
     try:
         cursor.execute(
@@ -176,7 +179,7 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
         )
         return cursor.sql("FROM explained").to_arrow_table()
     except duckdb.Error as error:
-        raise _explained(cursor, arguments.index, name, error) from error
+        raise explained(cursor, arguments.index, name, error) from error
 
 
 def is_query(text: str) -> bool:
@@ -202,6 +205,26 @@ def _parameters(arguments: ReadArguments, name: str) -> dict[str, Any]:
         "level": arguments.level,
         "resolution": arguments.resolution,
     }
+
+
+def plan_parameters(arguments: ReadArguments, name: str) -> dict[str, Any]:
+    """Give the parameters of `PLAN_ASSETS` for an index that goes by a name."""
+    return _parameters(arguments, name) | {"resolution_crs": arguments.resolution_crs, "margin": arguments.margin}
+
+
+def require_found(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, name: str) -> None:
+    """Make sure that `planned_assets` has a row.
+
+    Raises:
+        EmptyReadError: it has none; says which of the arguments left nothing.
+    """
+    ((is_any,),) = cursor.execute("SELECT count(*) > 0 FROM planned_assets").fetchall()
+    if not is_any:
+        raise (
+            _outside(arguments)
+            if _is_outside(cursor, arguments, name)
+            else EmptyReadError(_why_empty(cursor, arguments, name))
+        )
 
 
 def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, name: str) -> bool:
@@ -250,7 +273,7 @@ def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, name
     return f"bands: {arguments.bands} are in none of the {rows} rows of index {shown} that the other arguments leave"
 
 
-def _named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
     if not is_query(index) and is_many(index) and not _is_table(cursor, index):
         return _view_of_files(cursor, index)
@@ -304,7 +327,7 @@ def _view_of_files(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     return "planned_index"
 
 
-def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: duckdb.Error) -> RasteretError:
+def explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: duckdb.Error) -> RasteretError:
     """Say what is wrong with an index, or else what the planner says."""
     import duckdb
 
@@ -376,7 +399,7 @@ def _asset(row: Sequence[Any], kind: _Kind, base: str | None, grids: dict[Any, A
     crs, transform = grids.setdefault(row[1:8], (row[1], None if row[2] is None else row[2:8]))
     # By position, in half the time: there may be a hundred thousand.
     return PlannedAsset(
-        collection, item_id, asset, datetime_us, href, _resolved(address, base, item_id, asset), etag, kind.frames,
+        collection, item_id, asset, datetime_us, href, resolved(address, base, item_id, asset), etag, kind.frames,
         level, width, height, crs, transform, kind.format, kind.mask_format, alpha_band, kind.bands, row_off, col_off,
         row_end, col_end,
     )  # fmt: skip
@@ -425,14 +448,19 @@ def _objects(column: Any) -> list[Any]:
     return [None if absent else value for absent, value in zip(missing, np.ma.getdata(column), strict=True)]
 
 
-def _base_of(index: str) -> str | None:
+def base_of(index: str) -> str | None:
     """The folder that relative hrefs of an index resolve against, where the index is a path or URL."""
     if is_query(index) or not _PATH.search(index):
         return None
     return os.path.dirname(index)  # noqa: PTH120 - URLs too
 
 
-def _resolved(address: str | None, base: str | None, item_id: str, asset: str) -> str:
+def resolved(address: str | None, base: str | None, item_id: str, asset: str) -> str:
+    """Lead an address that is relative by the folder of its index.
+
+    Raises:
+        InvalidIndexError: there is no address, or no folder.
+    """
     if address is None:
         raise InvalidIndexError(f'asset "{asset}" of item {item_id}: its href is NULL, expected a path or URL')
     if _ABSOLUTE.match(address):

@@ -14,6 +14,7 @@ from rasteret_sql.index.folders import index_files, is_many
 from rasteret_sql.index.schema import index_columns
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import fork
+from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.planning import (
     INDEX_COLUMNS,
     PlannedTiles,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from rasteret_sql.read.files import FileTable
     from rasteret_sql.read.stream import OnError
+    from rasteret_sql.sql.properties import AssetProperties
 
 #: Name under which rows that are no file are shown to the planner.
 _ROWS = "given_index"
@@ -99,13 +102,14 @@ def explain(
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
-) -> pa.Table:
+) -> ReadCost:
     """Say what a read would cost, without fetching anything.
 
     The arguments are those of `read_tiles`.
 
     Returns:
-        The rows of `explain_read` in SQL: one per collection and band, and a total.
+        The rows of `explain_read` in SQL: one per collection and band, and a total. DuckDB and Arrow take it as a
+        table.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
@@ -113,7 +117,7 @@ def explain(
     """
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
     with planning_cursor() as cursor:
-        return explain_read(cursor, _shown(cursor, index, arguments))
+        return ReadCost(explain_read(cursor, _shown(cursor, index, arguments)))
 
 
 def plan_index(
@@ -141,6 +145,24 @@ def plan_index(
     with planning_cursor(index) as cursor:
         arguments = _shown(cursor, index, arguments, with_properties=with_properties)
         return plan_tiles(cursor, arguments, with_rows=with_rows, with_properties=with_properties, must_find=must_find)
+
+
+def files_of(index: Any, arguments: ReadArguments) -> tuple[FileTable, AssetProperties]:
+    """Plan the files of any rows of an index with all of their levels, for reads that choose windows later.
+
+    Args:
+        index: as for `read_tiles`.
+        arguments: what is asked; its `index` is not looked at.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or a file has no CRS or transform.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left.
+    """
+    from rasteret_sql.sql.files import plan_files
+
+    with planning_cursor(index) as cursor:
+        return plan_files(cursor, _shown(cursor, index, arguments, with_properties=True))
 
 
 def read_arguments(

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per asset that the arguments leave, with the level, bands and window that they choose
 -- reads: an index
--- What a read needs to know of each file; tile_plan makes tiles of it.
+-- What a read needs to know of each file; tile_plan makes tiles of it. All of its levels are there too, for those who choose later.
 CREATE OR REPLACE MACRO _rst_asset_plan(
     index,
     bands := NULL,
@@ -54,7 +54,8 @@ candidates AS MATERIALIZED (
         index_of_schema_2.dtype,
         index_of_schema_2.bands,
         index_of_schema_2.formats,
-        index_of_schema_2.levels
+        index_of_schema_2.levels,
+        index_of_schema_2.reach
     FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_plan_arguments AS a
     WHERE a.is_valid
         -- Row groups are skipped by these, since they compare columns that are never NULL with constants; what is exact follows.
@@ -103,7 +104,7 @@ candidates AS MATERIALIZED (
         )
     UNION ALL
     -- No row, but an error where an argument is wrong, even if the statistics of the index leave nothing to read.
-    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM rst_plan_arguments AS a
     WHERE NOT a.is_valid
 ),
@@ -274,7 +275,7 @@ levelled AS MATERIALIZED (
 ),
 sized AS (
     SELECT
-        s.* EXCLUDE (formats, levels, transform),
+        s.* EXCLUDE (transform),
         list_transform([s.levels[s.level + 1]], lambda l: {
             'width': l.width,
             'height': l.height,

@@ -15,6 +15,7 @@ CREATE OR REPLACE MACRO explain_read(
 ) AS TABLE
 WITH
 planned_assets AS MATERIALIZED (
+    SELECT * EXCLUDE (formats, levels, reach)
     FROM _rst_asset_plan(
         index, bands := bands, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime,
         level := level, resolution := resolution

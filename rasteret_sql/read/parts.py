@@ -1,0 +1,276 @@
+"""Reads parts of the ground, each a grid of its own, from the files of a table: all that a batch takes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.stores import redact
+from rasteret_sql.read.assembly import read_cubes
+from rasteret_sql.read.cube import Cube, CubeBand, Sources
+from rasteret_sql.read.files import PlanMaker
+from rasteret_sql.read.geobox import same_crs
+from rasteret_sql.read.pixelmap import resolution_in
+from rasteret_sql.read.places import Places
+from rasteret_sql.read.tiles import fill_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.files import FileTable
+    from rasteret_sql.read.geobox import GeoBox
+    from rasteret_sql.read.plan import PlannedBand
+    from rasteret_sql.read.windows import OnFailure
+
+#: An overview may have pixels larger than asked for by this factor: sizes are rounded.
+_SIZE_TOLERANCE = 1.000001
+_KNOWN_SIZES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is read at once into one array (slice, band, y, x).
+
+    Attributes:
+        box: its grid.
+        slices: the items of each slice, in the order in which a mosaic takes them.
+    """
+
+    box: GeoBox
+    slices: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BandFiles:
+    """Which file has which band of an item.
+
+    Attributes:
+        bands: names, in the order in which they were asked for.
+        dtypes: of the bands, in all files.
+        file: number of the file by item and band, shape (item, band).
+        known: what the file says of that band, by the number of its kind and the place of the band.
+    """
+
+    bands: tuple[str, ...]
+    dtypes: tuple[np.dtype[Any], ...]
+    file: npt.NDArray[np.int64]
+    known: dict[tuple[int, int], PlannedBand]
+
+    @classmethod
+    def of(cls, table: FileTable, item_of: npt.NDArray[np.int64]) -> BandFiles:
+        """Find them.
+
+        Args:
+            table: the files.
+            item_of: the item of each file.
+
+        Raises:
+            InvalidArgumentError: an item lacks a band or has it twice, or the files of a band have two dtypes.
+        """
+        positions = sorted(
+            {(band.position, number, band.band, band.name) for number, kind in enumerate(table.kinds)
+             for band in kind.bands}
+        )  # fmt: skip
+        places = {name: place for place, name in enumerate(dict.fromkeys(name for *_, name in positions))}
+        known = {(number, places[band.name]): band for number, kind in enumerate(table.kinds) for band in kind.bands}
+        kinds = table.column("kind")
+        file = np.full((int(item_of.max()) + 1, len(places)), -1, np.int64)
+        for number, kind in enumerate(table.kinds):
+            mine = np.flatnonzero(kinds == number)
+            for band in kind.bands:
+                taken = file[item_of[mine], places[band.name]]
+                doubled = mine[(taken >= 0) | (_repeated(item_of[mine]))]
+                if doubled.size:
+                    _refuse_second(table, item_of, int(doubled[0]), file, places, band.name)
+                file[item_of[mine], places[band.name]] = mine
+        _require_all(table, item_of, file, tuple(places))
+        return cls(tuple(places), _dtypes(table, file, tuple(places)), file, known)
+
+
+class PartReader:
+    """Reads parts of the ground.
+
+    Args:
+        table: the files.
+        bands: which of them have which band.
+        method: how pixels are resampled.
+        mosaic: how items of one slice that overlap become one.
+    """
+
+    def __init__(self, table: FileTable, bands: BandFiles, *, method: str, mosaic: str) -> None:
+        self._table, self._files = table, bands
+        self._bands = tuple(_cube_band(bands, place, method=method, mosaic=mosaic) for place in range(len(bands.bands)))
+        self._sizes: dict[int, tuple[float, ...]] = {}
+
+    @property
+    def bands(self) -> tuple[CubeBand, ...]:
+        """What is known of the bands."""
+        return self._bands
+
+    def read(
+        self, parts: Sequence[Part], options: ReadOptions | None = None, on_failure: OnFailure | None = None
+    ) -> list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
+        """Read some parts; what they share is fetched and decoded once.
+
+        Args:
+            parts: what is read.
+            options: bounds of the read.
+            on_failure: told of each file that failed; its pixels are then as if they were nodata.
+
+        Returns:
+            For each part its pixels and which of them are valid, shape (slice, band, y, x). The dtype is one that
+            holds all bands; where there is no data pixels have the nodata value of the band, or 0.
+
+        Raises:
+            RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
+        """
+        maker = PlanMaker(self._table)
+        sources = [self._sources(maker, part) for part in parts]
+        plan = maker.plan()
+        dtype = np.result_type(*(band.dtype for band in self._bands))
+        results, cubes = [], []
+        for part, found in zip(parts, sources, strict=True):
+            shape = len(part.slices), len(self._bands), part.box.height, part.box.width
+            pixels, mask = np.empty(shape, dtype), np.empty(shape, bool)
+            own = [
+                pixels[:, place] if band.dtype == dtype else np.empty((shape[0], *shape[2:]), band.dtype)
+                for place, band in enumerate(self._bands)
+            ]
+            cube = Cube(part.box, self._bands, shape[0], plan, found, part.box)
+            cubes.append((cube, own, [mask[:, place] for place in range(shape[1])]))
+            results.append((pixels, mask))
+        read_cubes(cubes, options=options, on_failure=on_failure)
+        for (_, own, _), (pixels, _) in zip(cubes, results, strict=True):
+            for place, band in enumerate(self._bands):
+                if band.dtype != dtype:
+                    pixels[:, place] = own[place]
+        return results
+
+    def _sources(self, maker: PlanMaker, part: Part) -> Sources:
+        """Plan what a part takes."""
+        places = Places(part.box)
+        steps: dict[str | None, float] = {}
+        rows: list[tuple[int, int, int, int, int, int]] = []
+        for group, items in enumerate(part.slices):
+            for place, band in enumerate(self._bands):
+                for item in items:
+                    number = int(self._files.file[item, place])
+                    asset = self._table.asset(number, 0)
+                    if asset.crs not in steps:
+                        steps[asset.crs] = _step(asset.crs, part.box)
+                    level = self._level(number, steps[asset.crs])
+                    found = places.window(self._table.asset(number, level), part.box, band.method)
+                    if found is None:
+                        continue
+                    known = self._files.known[int(self._table.column("kind")[number]), place]
+                    asset_no, start, end = maker.add(number, level, known, found[0])
+                    rows.append((asset_no, known.band, group, place, start, end))
+        columns = np.array(rows, np.int64).reshape(-1, 6).T
+        return Sources(*columns)
+
+    def _level(self, number: int, step: float) -> int:
+        """Choose the coarsest level of a file whose pixels are no larger than those of a grid, as the planner does."""
+        sizes = self._sizes.get(number)
+        if sizes is None:
+            if len(self._sizes) >= _KNOWN_SIZES:
+                self._sizes.clear()
+            widths = self._table.level_widths(number)
+            size = abs(float(self._table.column("x_size")[number]))
+            sizes = self._sizes[number] = tuple(size * widths[0] / width for width in widths)
+        return max((level for level, size in enumerate(sizes) if size <= step * _SIZE_TOLERANCE), default=0)
+
+
+def _step(crs: str | None, box: GeoBox) -> float:
+    return min(box.x_size, box.y_size) if same_crs(crs, box.crs) else resolution_in(crs, box)
+
+
+def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str) -> CubeBand:
+    known = [band for (_, number), band in sorted(files.known.items(), key=lambda each: each[0]) if number == place]
+    nodatas = {repr(band.nodata): band.nodata for band in known}
+    nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None
+    dtype = files.dtypes[place]
+    return CubeBand(
+        name=files.bands[place],
+        source_dtype=dtype,
+        dtype=dtype,
+        nodata=nodata,
+        fill=fill_value(dtype, nodata),
+        is_filled=True,
+        has_mask=True,
+        mask_kinds=frozenset({"mask", "nodata", "alpha", None}),
+        scale=known[0].scale,
+        offset=known[0].offset,
+        unit=known[0].unit,
+        method=method,
+        mosaic=mosaic,
+    )
+
+
+def _repeated(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Say which values are there a second time."""
+    _, first = np.unique(values, return_index=True)
+    repeated = np.ones(values.size, np.bool_)
+    repeated[first] = False
+    return repeated
+
+
+def _refuse_second(
+    table: FileTable, item_of: npt.NDArray[np.int64], number: int, file: npt.NDArray[np.int64],
+    places: dict[str, int], name: str,
+) -> None:  # fmt: skip
+    """Say which two files have a band of an item.
+
+    Raises:
+        InvalidArgumentError: always.
+    """
+    other = int(file[item_of[number], places[name]])
+    if other < 0:
+        other = int(np.flatnonzero(item_of == item_of[number])[0])
+    one, two = table.asset(other, 0), table.asset(number, 0)
+    raise InvalidArgumentError(
+        f'band "{name}" of item {two.item_id}: got two, in {redact(one.href)} and {redact(two.href)}, expected one; '
+        "tell them apart in the query, for example by their href or collection"
+    )
+
+
+def _require_all(
+    table: FileTable, item_of: npt.NDArray[np.int64], file: npt.NDArray[np.int64], names: Sequence[str]
+) -> None:
+    """Refuse items that lack a band: their pixels would be nodata that nobody asked for.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    lacking = np.flatnonzero((file < 0).any(axis=1))
+    if not lacking.size:
+        return
+    first = int(lacking[0])
+    item_id = table.asset(int(np.flatnonzero(item_of == first)[0]), 0).item_id
+    missing = [name for place, name in enumerate(names) if file[first, place] < 0]
+    raise InvalidArgumentError(
+        f"bands: item {item_id} has no {', '.join(missing)}, and so has {lacking.size - 1} other of {len(file)} items; "
+        f"expected all of {', '.join(names)}; ask for other bands, or leave these items out in the query"
+    )
+
+
+def _dtypes(table: FileTable, file: npt.NDArray[np.int64], names: Sequence[str]) -> tuple[np.dtype[Any], ...]:
+    kinds = table.column("kind")
+    found = []
+    for place, name in enumerate(names):
+        numbers = file[:, place]
+        _, first = np.unique(kinds[numbers], return_index=True)
+        assets = [table.asset(int(numbers[row]), 0) for row in first]
+        other = next((asset for asset in assets if asset.dtype != assets[0].dtype), None)
+        if other is not None:
+            raise InvalidArgumentError(
+                f'band "{name}": item {assets[0].item_id} is {assets[0].dtype} and item {other.item_id} is '
+                f"{other.dtype}, expected one dtype; read them apart"
+            )
+        found.append(np.dtype(assets[0].dtype))
+    return tuple(found)
