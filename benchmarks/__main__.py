@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arrays, arrays_data, codecs
+from benchmarks import arrays, arrays_data, codecs, training
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -36,6 +36,7 @@ _NAMES = (
     build_workload.MEMORY_NAME,
     codecs.NAME,
     index_workload.NAME,
+    training.NAME,
 )
 
 
@@ -60,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += _run_codecs(arguments, scale)
     if index_workload.NAME in names:
         _run_index(arguments, scale)
+    if training.NAME in names:
+        wrong += _run_training(arguments, scale)
     for each in wrong:
         _say(each)
     return 1 if wrong else 0
@@ -145,6 +148,23 @@ def _run_index(arguments: argparse.Namespace, scale: Scale) -> None:
         size = index_workload.TINY_INDEX if scale == TINY else index_workload.FULL_INDEX
         print(f"{describe_machine()}\n", flush=True)
         print(index_workload.run(folder, size, arguments.repeat, with_targets=scale != TINY), flush=True)
+
+
+def _run_training(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Read chips for training; returns what went wrong."""
+    pythons = _pythons({"torchgeo": "torchgeo"}, arguments.peer_python, arguments.peers)
+    if "torchgeo" not in pythons:
+        return []
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        (folder / "served").mkdir(parents=True, exist_ok=True)
+        server = stack.enter_context(RangeServer(folder / "served", latency_s=scale.latency_s, runs_in="process"))
+        print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
+        text, wrong = training.run(
+            folder, scale, server, pythons["torchgeo"], arguments.repeat, with_targets=scale != TINY
+        )
+        print(text, flush=True)
+        return wrong
 
 
 def _run(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rasteret_sql.adapters.footprints import plot_footprints
     from rasteret_sql.adapters.geopandas import to_geopandas
+    from rasteret_sql.adapters.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.adapters.numpy import ChipArray, RasterArray, read_chips, to_numpy
     from rasteret_sql.adapters.plot import plot_rgb
     from rasteret_sql.adapters.torchgeo import to_torchgeo
@@ -32,6 +33,7 @@ __all__ = [
     "BuildReport",
     "ChipArray",
     "Dataset",
+    "Handoff",
     "RasterArray",
     "RasteretError",
     "RefreshReport",
@@ -41,6 +43,8 @@ __all__ = [
     "connect",
     "datasets",
     "explain",
+    "from_handoff",
+    "handoff",
     "install",
     "plot_footprints",
     "plot_rgb",
@@ -59,6 +63,7 @@ _HOME = {
     "BuildReport": "rasteret_sql.index.report",
     "ChipArray": "rasteret_sql.adapters.numpy",
     "Dataset": "rasteret_sql.index.datasets.model",
+    "Handoff": "rasteret_sql.adapters.handoff",
     "RasterArray": "rasteret_sql.adapters.numpy",
     "RasteretError": "rasteret_sql.errors",
     "RefreshReport": "rasteret_sql.index.refresh",
@@ -68,6 +73,8 @@ _HOME = {
     "connect": "rasteret_sql.sql.connection",
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
+    "from_handoff": "rasteret_sql.adapters.handoff",
+    "handoff": "rasteret_sql.adapters.handoff",
     "install": "rasteret_sql.sql.connection",
     "plot_footprints": "rasteret_sql.adapters.footprints",
     "plot_rgb": "rasteret_sql.adapters.plot",

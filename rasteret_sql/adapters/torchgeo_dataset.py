@@ -13,7 +13,7 @@ import shapely
 import torch
 import torchgeo
 from geopandas import GeoDataFrame, GeoSeries
-from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset
+from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset, concat_samples
 
 from rasteret_sql.adapters.torchgeo_items import item_footprints
 from rasteret_sql.adapters.torchgeo_rows import Rows, moment
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
+    from rasteret_sql.adapters.handoff import Handoff
     from rasteret_sql.adapters.torchgeo_items import Items
 
     Sample = dict[str, Any]
@@ -68,15 +69,43 @@ class SampleOptions:
 
 
 class _Batched:
-    """What `&` and `|` give when one side reads batches: datasets that do so too."""
+    """A dataset that reads batches at once, and so do those that `&` and `|` make of it.
+
+    A number stands for the row of the index with that number, as a whole: so samplers of PyTorch do, and shuffling.
+    """
+
+    index: GeoDataFrame
+    read: Callable[[Sequence[Any]], list[Sample | None]]
+
+    def __getitems__(self, queries: Sequence[Any]) -> list[Sample]:
+        """Read the samples of a batch at once, as a `DataLoader` asks for them."""
+        samples = self.read(queries)
+        for query, sample in zip(queries, samples, strict=True):
+            if sample is None:
+                raise _not_found(query, self)
+        return [sample for sample in samples if sample is not None]
 
     def __and__(self, other: GeoDataset) -> IntersectionDataset:
         """Take the intersection of two datasets."""
-        return RasteretIntersection(self, other)
+        return RasteretIntersection(self, other, collate_fn=concatenated)
 
     def __or__(self, other: GeoDataset) -> UnionDataset:
         """Take the union of two datasets."""
         return RasteretUnion(self, other)
+
+    def _located(self, query: Any) -> Any:
+        """Give the slice that a number stands for.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if not isinstance(query, (int, np.integer)):
+            return query
+        if not -len(self.index) <= query < len(self.index):
+            raise IndexError(f"query: {query} is no row of an index with {len(self.index)} rows")
+        xmin, ymin, xmax, ymax = self.index.geometry.iloc[query].bounds
+        interval = self.index.index[query]
+        return slice(xmin, xmax), slice(ymin, ymax), slice(interval.left, interval.right)
 
 
 class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
@@ -98,7 +127,10 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
     Attributes:
         bands: names of the bands, as they were asked for.
         transforms: what each sample is put through, or None.
+        handoff: what `from_handoff` opened, or None.
     """
+
+    handoff: Handoff | None = None
 
     def __init__(
         self,
@@ -179,7 +211,8 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         """Read one sample.
 
         Args:
-            query: [xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:tstep]; what is left out is that of `bounds`.
+            query: [xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:tstep]; what is left out is that of `bounds`. Or the
+                number of a row of `index`, for all of it.
 
         Returns:
             The sample; see the class.
@@ -188,20 +221,20 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
             IndexError: nothing lies there.
             RasteretError: bytes could not be fetched or decoded.
         """
-        sample = self.read([query])[0]
+        sample = self._samples([query])[0]
         if sample is None:
             raise _not_found(query, self)
         return sample
-
-    def __getitems__(self, queries: Sequence[Any]) -> list[Sample]:
-        """Read the samples of a batch at once, as a `DataLoader` asks for them."""
-        return _all_found(self, queries)
 
     def read(self, queries: Sequence[Any]) -> list[Sample | None]:
         """Read samples; None where nothing lies."""
         if type(self).__getitem__ is not RasteretDataset.__getitem__:
             # A subclass makes more of each sample.
             return [_one(self, query) for query in queries]
+        return self._samples(queries)
+
+    def _samples(self, queries: Sequence[Any]) -> list[Sample | None]:
+        queries = [self._located(query) for query in queries]
         places = [self._disambiguate_slice(query) for query in queries]
         found = [self._found(*place) for place in places]
         parts = {number: part for number, part in enumerate(found) if part is not None}
@@ -248,7 +281,7 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         rows = self._rows.touched(x, y, t)
         if not rows.size:
             return None
-        items = self._rows.items(rows, x, y, t)[:: t.step or 1]
+        items = self._rows.items(rows, x, y, t)[:: int(t.step or 1)]
         if not items.size:
             return None
         width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
@@ -395,14 +428,16 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
 class RasteretIntersection(_Batched, IntersectionDataset):  # type: ignore[misc]
     """The intersection of two datasets, which reads batches at once."""
 
-    def __getitems__(self, queries: Sequence[Any]) -> list[Sample]:
-        """Read the samples of a batch."""
-        return _all_found(self, queries)
+    def __getitem__(self, query: Any) -> Sample:
+        """Read one sample."""
+        sample: Sample = super().__getitem__(self._located(query))
+        return sample
 
     def read(self, queries: Sequence[Any]) -> list[Sample | None]:
         """Read samples; None where nothing lies in one of the datasets."""
-        if type(self).__getitem__ is not IntersectionDataset.__getitem__:
+        if type(self).__getitem__ is not RasteretIntersection.__getitem__:
             return [_one(self, query) for query in queries]
+        queries = [self._located(query) for query in queries]
         found = [[each for each in pair if each is not None] for pair in _pairs(self, queries)]
         return [_joined(self, each) if len(each) == len(self.datasets) else None for each in found]
 
@@ -410,14 +445,16 @@ class RasteretIntersection(_Batched, IntersectionDataset):  # type: ignore[misc]
 class RasteretUnion(_Batched, UnionDataset):  # type: ignore[misc]
     """The union of two datasets, which reads batches at once."""
 
-    def __getitems__(self, queries: Sequence[Any]) -> list[Sample]:
-        """Read the samples of a batch."""
-        return _all_found(self, queries)
+    def __getitem__(self, query: Any) -> Sample:
+        """Read one sample."""
+        sample: Sample = super().__getitem__(self._located(query))
+        return sample
 
     def read(self, queries: Sequence[Any]) -> list[Sample | None]:
         """Read samples; None where nothing lies in any of the datasets."""
-        if type(self).__getitem__ is not UnionDataset.__getitem__:
+        if type(self).__getitem__ is not RasteretUnion.__getitem__:
             return [_one(self, query) for query in queries]
+        queries = [self._located(query) for query in queries]
         found = [[each for each in pair if each is not None] for pair in _pairs(self, queries)]
         return [_joined(self, each) if each else None for each in found]
 
@@ -439,7 +476,7 @@ def _rgb_of(bands: Sequence[str]) -> tuple[str, ...]:
 
 def _read(dataset: GeoDataset, queries: Sequence[Any]) -> list[Sample | None]:
     if isinstance(dataset, _Batched):
-        found: list[Sample | None] = dataset.read(queries)  # type: ignore[attr-defined]
+        found: list[Sample | None] = dataset.read(queries)
         return found
     return [_one(dataset, query) for query in queries]
 
@@ -462,12 +499,16 @@ def _one(dataset: GeoDataset, query: Any) -> Sample | None:
     return sample
 
 
-def _all_found(dataset: Any, queries: Sequence[Any]) -> list[Sample]:
-    samples = dataset.read(queries)
-    for query, sample in zip(queries, samples, strict=True):
-        if sample is None:
-            raise _not_found(query, dataset)
-    return list(samples)
+def concatenated(samples: Sequence[Sample]) -> Sample:
+    """Put samples of an intersection together as TorchGeo does; a label, which is one number, stays one."""
+    names = {name for sample in samples for name, value in sample.items() if getattr(value, "ndim", None) == 0}
+    joined: Sample = concat_samples(
+        [{name: sample[name] for name in sample if name not in names} for sample in samples]
+    )
+    for name in names:
+        found = [sample[name] for sample in samples if name in sample]
+        joined[name] = found[0] if len(found) == 1 else torch.stack(found)
+    return joined
 
 
 def _joined(dataset: Any, samples: Sequence[Sample]) -> Sample:
