@@ -130,7 +130,7 @@ def from_handoff(
 
     Args:
         path: the file.
-        split: one of its splits; None for everything.
+        split: one of its splits; None for everything. Of a table of chips that names items, those of the split.
         index: where the index lies here, if elsewhere than the file says; it must be the same one.
         transforms: as in `to_torchgeo`.
 
@@ -162,6 +162,8 @@ def from_handoff(
 
         arguments["dtype"] = getattr(torch, arguments["dtype"])
     query = _query(contents, where, split)
+    if split is not None and "chips" in arguments:
+        arguments["chips"] = _chips_of(arguments["chips"], query)
     dataset = to_torchgeo(query, transforms=transforms, **arguments)
     dataset.handoff = Handoff(path, where, query, split, contents["query"]["seed"])
     return dataset
@@ -242,6 +244,22 @@ def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
     # The last one takes what rounding leaves.
     high = low + splits[split]
     return f"{query} WHERE {drawn} >= {low!r} AND {drawn} < {1.1 if high > 1 - 1e-9 else high!r}"
+
+
+def _chips_of(chips: str, query: str) -> Any:
+    """Give the chips of the items of a split; those that name no item stay."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from rasteret_sql.adapters.torchgeo_chips import queried
+    from rasteret_sql.sql.readers import planning_cursor
+
+    table = queried(chips)
+    if "item_id" not in table.column_names:
+        return table
+    with planning_cursor() as cursor:
+        ids = cursor.sql(f"SELECT DISTINCT item_id FROM ({query})").to_arrow_table().column("item_id")  # noqa: S608
+    return table.filter(pc.is_in(table.column("item_id"), pa.chunked_array(ids)))
 
 
 def _require_rows(query: str, split: str | None) -> None:

@@ -82,7 +82,7 @@ def _table(chips: Any, crs: str) -> tuple[pa.Table, str]:
                 crs = normalized_crs(chips.crs)
             table = pa.Table.from_pandas(chips.to_wkb(), preserve_index=False)
         elif isinstance(chips, str):
-            table = _queried(chips)
+            table = queried(chips)
         elif isinstance(chips, duckdb.DuckDBPyRelation):
             table = chips.to_arrow_table()
         else:
@@ -97,7 +97,8 @@ def _table(chips: Any, crs: str) -> tuple[pa.Table, str]:
     return table, crs
 
 
-def _queried(text: str) -> pa.Table:
+def queried(text: str) -> pa.Table:
+    """Give the rows of a Parquet file or of the text of a query."""
     from rasteret_sql.index.sqlfiles import quote_literal
     from rasteret_sql.sql.planning import is_query
     from rasteret_sql.sql.readers import planning_cursor

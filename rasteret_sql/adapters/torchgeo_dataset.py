@@ -18,7 +18,7 @@ from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset, con
 from rasteret_sql.adapters.torchgeo_items import item_footprints
 from rasteret_sql.adapters.torchgeo_rows import Rows, moment
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.read.geobox import GeoBox, normalized_crs
+from rasteret_sql.read.geobox import GeoBox, checked_resolution, normalized_crs
 from rasteret_sql.read.parts import Part, PartReader
 
 if TYPE_CHECKING:
@@ -198,6 +198,15 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         self._rows = None
 
     @property
+    def res(self) -> tuple[float, float]:
+        """Size of pixels in units of `crs`, (x, y); may be set, to one number or two."""
+        return self._res
+
+    @res.setter
+    def res(self, resolution: float | tuple[float, float]) -> None:
+        self._res = checked_resolution(resolution)
+
+    @property
     def files(self) -> list[str]:
         """Addresses of all files, as published."""
         return sorted({str(href) for href in self._items.table.texts("href")})
@@ -273,20 +282,42 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
             own[own] = shapely.equals_identical(geometry[own], expected[numbers[own]])
         return np.asarray(own, np.bool_)
 
+    def _disambiguate_slice(self, query: Any) -> tuple[slice, slice, slice]:
+        """Give all of a slice; what is left out is that of the bounds, which are found once."""
+        given = (query,) if isinstance(query, slice) else tuple(query)
+        if len(given) > 3 or not all(isinstance(each, slice) for each in given):
+            raise InvalidArgumentError(f"query: got {query!r}, expected up to three slices: x, y and time")
+        steps = (*self.res, 1)
+        found = []
+        for number, (start, stop) in enumerate(self._lookup().extent):
+            each = given[number] if number < len(given) else slice(None)
+            found.append(
+                slice(
+                    start if each.start is None else each.start,
+                    stop if each.stop is None else each.stop,
+                    steps[number] if each.step is None else each.step,
+                )
+            )
+        return found[0], found[1], found[2]
+
+    def _lookup(self) -> Rows:
+        if self._rows is None:
+            self._rows = Rows(self._index, self._items)
+        return self._rows
+
     def _found(self, x: slice, y: slice, t: slice) -> tuple[Part, npt.NDArray[np.int64]] | None:
         """Give what a slice takes, and the rows of the index that it touches."""
         self._check_slice(x, y, t)
-        if self._rows is None:
-            self._rows = Rows(self._index, self._items)
-        rows = self._rows.touched(x, y, t)
+        lookup = self._lookup()
+        rows = lookup.touched(x, y, t)
         if not rows.size:
             return None
-        items = self._rows.items(rows, x, y, t)[:: int(t.step or 1)]
+        items = lookup.items(rows, x, y, t)[:: int(t.step or 1)]
         if not items.size:
             return None
         width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
         transform = (float(x.step), 0.0, float(x.start), 0.0, -float(y.step), float(y.stop))
-        return Part(GeoBox(self._rows.crs, transform, height, width), self._slices(items)), rows
+        return Part(GeoBox(lookup.crs, transform, height, width), self._slices(items)), rows
 
     def _check_slice(self, x: slice, y: slice, t: slice) -> None:
         for name, axis in (("x", x), ("y", y)):
@@ -355,7 +386,7 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         sample: Sample = {} if TENSORS_ONLY else {"crs": self.crs, "bounds": query}
         if TENSORS_ONLY:
             sample["bounds"] = _bounds_tensor(*place)
-        sample["transform"] = torch.tensor(part.box.transform, dtype=torch.float64)
+        sample["transform"] = torch.tensor([*part.box.transform, 0.0, 0.0, 1.0], dtype=torch.float64)
         if options.is_image:
             sample["image"] = values
         else:
@@ -373,15 +404,13 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         options = self._options
         if options.scale:
             pixels = self._scaled(part, pixels)
-        if options.dtype.is_floating_point:
-            values = torch.from_numpy(pixels.astype(np.float64 if options.dtype == torch.float64 else np.float32))
-        else:
-            values = torch.from_numpy(pixels.astype(np.int64))
-        values = values.to(options.dtype)
+        # In NumPy: threads of torch cost more than what is done here, in each worker.
+        is_wide = options.dtype == torch.float64
+        values = pixels.astype((np.float64 if is_wide else np.float32) if options.dtype.is_floating_point else np.int64)
         fill = 0.0 if options.scale and options.fill is None else options.fill
         if fill is not None:
-            values[torch.from_numpy(~valid)] = fill
-        return values
+            values[~valid] = fill
+        return torch.from_numpy(values).to(options.dtype)
 
     def _scaled(self, part: Part, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Give physical values; the files of one slice must agree on what they are."""
@@ -411,8 +440,7 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         Raises:
             InvalidArgumentError: several rows fit it as well and have other labels.
         """
-        assert self._rows is not None
-        best = self._rows.fitting(rows, *place[:2])
+        best = self._lookup().fitting(rows, *place[:2])
         labels = self._index[self._options.label_column].iloc[best].tolist()
         if len(set(labels)) > 1:
             raise InvalidArgumentError(

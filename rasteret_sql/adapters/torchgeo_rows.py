@@ -33,20 +33,30 @@ class Rows:
         self._numbers = index["item"].to_numpy().astype(np.int64)
         self._items = items
         self._everything: Rows | None = None
+        xmin, ymin = self._bounds[:, :2].min(axis=0)
+        xmax, ymax = self._bounds[:, 2:].max(axis=0)
+        #: First and last x, y and time.
+        self.extent = (xmin, xmax), (ymin, ymax), (index.index.left.min(), index.index.right.max())
         #: As the index of a collection spells it.
         self.crs = normalized_crs(index.crs)
         # Most are boxes, of which bounds tell everything.
         self._is_box = shapely.area(self._geometry) >= shapely.area(shapely.box(*self._bounds.T)) * (1 - 1e-12)
 
     def touched(self, x: slice, y: slice, t: slice) -> npt.NDArray[np.int64]:
-        """Give the rows that a slice overlaps, in place and time, by more than an edge."""
+        """Give the rows that a slice overlaps, in place and time, by more than an edge.
+
+        Where there is none, one that begins when the slice ends counts too: samplers of TorchGeo say that it overlaps.
+        """
         beside_x, beside_y = abs(x.step) * _OVERLAP_PIXELS, abs(y.step) * _OVERLAP_PIXELS
         xmin, ymin, xmax, ymax = self._bounds.T
         start, stop = moment(t.start), moment(t.stop)
         found = (xmin < x.stop - beside_x) & (xmax > x.start + beside_x)
         found &= (ymin < y.stop - beside_y) & (ymax > y.start + beside_y)
         if start < stop:
-            found &= (self._left < stop) & (self._right > start)
+            later = found & (self._right > start)
+            found = later & (self._left < stop)
+            if not found.any():
+                found = later & (self._left <= stop)
         else:
             found &= (self._left <= stop) & (self._right >= start)
         rows = np.flatnonzero(found)

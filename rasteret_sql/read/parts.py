@@ -13,6 +13,7 @@ from rasteret_sql.read.assembly import read_cubes
 from rasteret_sql.read.cube import Cube, CubeBand, Sources
 from rasteret_sql.read.files import PlanMaker
 from rasteret_sql.read.geobox import same_crs
+from rasteret_sql.read.mosaic import mosaic_dtype
 from rasteret_sql.read.pixelmap import resolution_in
 from rasteret_sql.read.places import Places
 from rasteret_sql.read.tiles import fill_value
@@ -194,10 +195,10 @@ def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str) -> Cub
     known = [band for (_, number), band in sorted(files.known.items(), key=lambda each: each[0]) if number == place]
     nodatas = {repr(band.nodata): band.nodata for band in known}
     nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None
-    dtype = files.dtypes[place]
+    dtype = mosaic_dtype(mosaic, files.dtypes[place])
     return CubeBand(
         name=files.bands[place],
-        source_dtype=dtype,
+        source_dtype=files.dtypes[place],
         dtype=dtype,
         nodata=nodata,
         fill=fill_value(dtype, nodata),

@@ -94,7 +94,8 @@ def _file_rows(cursor: duckdb.DuckDBPyConnection, base: str | None) -> Any:
             coalesce(p.mirror, p.href) AS address, p.etag, p.crs,
             p.transform[1] AS x_size, p.transform[3] AS x_off, p.transform[5] AS y_size, p.transform[6] AS y_off,
             p.image.width AS width, p.image.height AS height,
-            p.reach.start_us AS start_us, p.reach.end_us AS end_us,
+            coalesce(p.reach.start_us, -9223372036854775807) AS start_us,
+            coalesce(p.reach.end_us, 9223372036854775807) AS end_us,
             k.kind::INTEGER AS kind,
             (sum(len(p.levels)) OVER (ORDER BY p.asset_no) - len(p.levels))::BIGINT AS first_level,
             len(p.levels)::INTEGER AS level_count
