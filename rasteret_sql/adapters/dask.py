@@ -68,7 +68,9 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
     for place, band in enumerate(cube.bands):
         dtype = np.result_type(band.dtype, np.float32) if mask_and_scale else band.dtype
         sizes = _sizes(chunks, shape, dtype)
-        with_mask = band.has_mask and not mask_and_scale and not is_covered(cube, place, shared.places)
+        # Files that have all pixels may still fail, and what takes their place must not pass for data.
+        may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
+        with_mask = band.has_mask and not mask_and_scale and may_lack
         settings = _Settings(on_error, mask_and_scale=mask_and_scale, with_mask=with_mask)
         name = f"read-{band.name}-{token}-{_short_hash(sizes, settings)}"
         graph: dict[Any, Any] = {}

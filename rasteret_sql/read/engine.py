@@ -13,11 +13,13 @@ from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.io.threads import ThreadPool, import_in_thread
+from rasteret_sql.read import progress
 from rasteret_sql.read.requests import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rasteret_sql.io.store import RangeStore
     from rasteret_sql.read.requests import Piece, Request
 
 #: What decoders import: taken care of before the first of them is made.
@@ -26,7 +28,8 @@ DECODERS = ("imagecodecs", "rasteret_sql.tiff.decode")
 MIN_JOB_BYTES = 262_144
 
 
-def _decode_threads() -> int:
+def decode_threads() -> int:
+    """How many threads decode."""
     # More threads than cores gained nothing; one alone halved the throughput.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -88,10 +91,17 @@ class Engine:
     Args:
         handle: called in a thread with each piece and its bytes.
         options: bounds of the read.
+        store_of: gives the store of an address.
     """
 
-    def __init__(self, handle: Callable[[Piece, Encoded], None], options: ReadOptions) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Piece, Encoded], None],
+        options: ReadOptions,
+        store_of: Callable[[str], RangeStore] = store_for,
+    ) -> None:
         self._handle = handle
+        self._store_of = store_of
         self._slots = asyncio.Semaphore(options.max_requests)
 
     async def run(self, request: Request) -> None:
@@ -101,7 +111,7 @@ class Engine:
             RasteretError: the bytes could not be fetched, or a tile could not be decoded.
         """
         async with self._slots:
-            response = await store_for(request.address).fetch(
+            response = await self._store_of(request.address).fetch(
                 request.address, request.start, request.end, if_match=request.etag
             )
         got = len(response.data)
@@ -111,6 +121,7 @@ class Engine:
                 f"byte {request.start + got}; expected {request.nbytes}. The file is truncated: replace it and "
                 f"build its index row again."
             )
+        progress.arrived(request)
         data = memoryview(response.data)
         jobs = [self._decode(request, job, data) for job in _jobs(request)]
         if len(jobs) == 1:
@@ -136,6 +147,7 @@ async def run_all(
     handle: Callable[[Piece, Encoded], None],
     options: ReadOptions,
     on_failure: Callable[[Request, RasteretError], None] | None = None,
+    store_of: Callable[[str], RangeStore] = store_for,
 ) -> None:
     """Fetch and decode all requests, in any order.
 
@@ -144,11 +156,12 @@ async def run_all(
         handle: called in a thread with each tile and its bytes.
         options: bounds of the read.
         on_failure: told of each request that failed. Without it the first error cancels the rest.
+        store_of: gives the store of an address; one that takes times, for example.
 
     Raises:
         RasteretError: some bytes could not be fetched, or some tile could not be decoded.
     """
-    engine = Engine(handle, options)
+    engine = Engine(handle, options, store_of)
     budget = ByteBudget(options.max_buffer_bytes)
 
     async def one(request: Request) -> None:
@@ -161,6 +174,7 @@ async def run_all(
         finally:
             budget.release(request.nbytes)
 
+    progress.planned(requests)
     decoders = asyncio.create_task(import_decoders())
     tasks: set[asyncio.Task[None]] = set()
     failed: list[BaseException] = []
@@ -212,7 +226,7 @@ _pools: list[ThreadPool] = []
 
 def _pool() -> ThreadPool:
     if not _pools:
-        _pools.append(ThreadPool(_decode_threads(), "rasteret-decode"))
+        _pools.append(ThreadPool(decode_threads(), "rasteret-decode"))
     return _pools[0]
 
 

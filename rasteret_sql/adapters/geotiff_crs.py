@@ -1,0 +1,281 @@
+"""A CRS as GeoKeys: by its EPSG code, in parts, or as text that GDAL and Esri read; what is read back is the same."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.tiff import geokeys
+from rasteret_sql.tiff.crs import crs_of
+from rasteret_sql.tiff.geo import RASTER_TYPE, REVISION
+from rasteret_sql.tiff.geokeys import USER_DEFINED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rasteret_sql.tiff.geo import GeoKeys
+
+#: Directory, double and text parameters of GeoKeys (OGC 19-008r4, section 7.1).
+_DIRECTORY, _DOUBLES, _TEXTS = 34735, 34736, 34737
+#: TIFF types of values.
+_SHORT, _DOUBLE, _ASCII = 3, 12, 2
+_PIXEL_IS_AREA: Final = 1
+_MAX_CODE: Final = 32766
+#: CRSs of OGC that differ from those of EPSG in the order of their axes, of which GeoTIFF knows one.
+_LONLAT: Final = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
+
+_EASTING, _NORTHING = ("false_easting", geokeys.FALSE_EASTING), ("false_northing", geokeys.FALSE_NORTHING)
+_OFFSETS: Final = (_EASTING, _NORTHING)
+_SCALE: Final = ("scale_factor", geokeys.ORIGIN_SCALE)
+_ORIGIN: Final = (("latitude_of_origin", geokeys.ORIGIN_LATITUDE), ("central_meridian", geokeys.ORIGIN_LONGITUDE))
+_CENTER: Final = (("latitude_of_center", geokeys.CENTER_LATITUDE), ("longitude_of_center", geokeys.CENTER_LONGITUDE))
+_PARALLELS: Final = (
+    ("standard_parallel_1", geokeys.STANDARD_PARALLEL_1),
+    ("standard_parallel_2", geokeys.STANDARD_PARALLEL_2),
+)
+_METHODS: Final[dict[str, tuple[int, tuple[tuple[str, int], ...]]]] = {
+    "Transverse_Mercator": (1, (*_ORIGIN, _SCALE, *_OFFSETS)),
+    "Mercator_1SP": (7, (("central_meridian", geokeys.ORIGIN_LONGITUDE), _SCALE, *_OFFSETS)),
+    "Lambert_Conformal_Conic_2SP": (
+        8,
+        (
+            *_PARALLELS,
+            ("latitude_of_origin", geokeys.FALSE_ORIGIN_LATITUDE),
+            ("central_meridian", geokeys.FALSE_ORIGIN_LONGITUDE),
+            ("false_easting", geokeys.FALSE_ORIGIN_EASTING),
+            ("false_northing", geokeys.FALSE_ORIGIN_NORTHING),
+        ),
+    ),
+    "Lambert_Conformal_Conic_1SP": (9, (*_ORIGIN, _SCALE, *_OFFSETS)),
+    "Lambert_Azimuthal_Equal_Area": (10, (*_CENTER, *_OFFSETS)),
+    "Albers_Conic_Equal_Area": (
+        11,
+        (
+            *_PARALLELS,
+            ("latitude_of_center", geokeys.ORIGIN_LATITUDE),
+            ("longitude_of_center", geokeys.ORIGIN_LONGITUDE),
+            *_OFFSETS,
+        ),
+    ),
+    "Azimuthal_Equidistant": (12, (*_CENTER, *_OFFSETS)),
+    "Polar_Stereographic": (
+        15,
+        (
+            ("latitude_of_origin", geokeys.ORIGIN_LATITUDE),
+            ("central_meridian", geokeys.POLE_LONGITUDE),
+            _SCALE,
+            *_OFFSETS,
+        ),
+    ),
+    "Equirectangular": (
+        17,
+        (
+            _PARALLELS[0],
+            ("latitude_of_origin", geokeys.CENTER_LATITUDE),
+            ("central_meridian", geokeys.CENTER_LONGITUDE),
+            *_OFFSETS,
+        ),
+    ),
+    "Sinusoidal": (24, (("longitude_of_center", geokeys.CENTER_LONGITUDE), *_OFFSETS)),
+}
+"""What WKT1 calls projections and their parameters, by the GeoKeys that libgeotiff writes."""
+
+
+def crs_tags(crs: str | None) -> list[tuple[int, int, int, Any]]:
+    """Give the tags of GeoKeys for a CRS: code, TIFF type, count and value of each.
+
+    Args:
+        crs: authority code or WKT; None gives the tags of a file that is nowhere on Earth: none.
+
+    Raises:
+        InvalidArgumentError: GeoTIFF cannot say it, so that what is read back would be another one.
+    """
+    return [] if crs is None else _encoded(geo_keys(crs))
+
+
+def geo_keys(crs: str) -> GeoKeys:
+    """Give the GeoKeys of a CRS, by number.
+
+    Raises:
+        InvalidArgumentError: GeoTIFF cannot say it.
+    """
+    from pyproj import CRS
+
+    wanted = CRS.from_user_input(crs)
+    for keys in _candidates(wanted):
+        found, _ = crs_of(keys)
+        if found is not None and CRS.from_user_input(found).equals(wanted, ignore_axis_order=True):
+            return keys
+    raise InvalidArgumentError(
+        f"crs: got {_described(wanted)}, expected one that GeoTIFF can say: by a code of EPSG, or by one of its "
+        "projections; choose another one, or write .zarr or .nc"
+    )
+
+
+def _described(crs: Any) -> str:
+    """Give the name of a CRS, and its method, since many are unnamed."""
+    operation = crs.coordinate_operation
+    return crs.name if operation is None else f"{crs.name} ({operation.method_name})"
+
+
+def _candidates(crs: Any) -> Iterator[GeoKeys]:
+    """Give GeoKeys that may say a CRS, the plainest first."""
+    yield from filter(None, (_by_code(crs), _in_parts(crs), _as_text(crs)))
+
+
+def _base(model: int) -> GeoKeys:
+    return {REVISION: 0, geokeys.MODEL_TYPE: model, RASTER_TYPE: _PIXEL_IS_AREA}
+
+
+def _by_code(crs: Any) -> GeoKeys | None:
+    if crs.is_compound:
+        horizontal, vertical = crs.sub_crs_list[0], crs.sub_crs_list[-1]
+        keys, code = _by_code(horizontal), _code(vertical)
+        # Only GeoTIFF 1.1 files are read with heights (OGC 19-008r4, annex).
+        return None if keys is None or code is None else {**keys, REVISION: 1, geokeys.VERTICAL_TYPE: code}
+    code = _code(crs)
+    if code is None:
+        return None
+    named = {geokeys.CITATION: crs.name}
+    if crs.is_projected:
+        return {**_base(geokeys.MODEL_PROJECTED), **named, geokeys.PROJECTED_TYPE: code}
+    if crs.is_geographic:
+        return {**_base(geokeys.MODEL_GEOGRAPHIC), **named, geokeys.GEOGRAPHIC_TYPE: code}
+    return None
+
+
+def _code(crs: Any) -> int | None:
+    """The EPSG code of a CRS, but for the order of its axes."""
+    own = (crs.to_json_dict().get("id") or {}).get("code")
+    if own in _LONLAT:
+        return _LONLAT[own]
+    found = crs.to_authority(auth_name="EPSG", min_confidence=70)
+    if found is None or not found[1].isdigit() or not 1024 <= int(found[1]) <= _MAX_CODE:
+        return None
+    return int(found[1])
+
+
+def _in_parts(crs: Any) -> GeoKeys | None:
+    """GeoKeys with the parameters of a projection, of whose method GeoTIFF has a number."""
+    from pyproj.exceptions import CRSError
+
+    if crs.is_bound:
+        keys, shift = _in_parts(crs.source_crs), crs.coordinate_operation.towgs84
+        return None if keys is None or not shift else {**keys, geokeys.TO_WGS84: tuple(map(float, shift))}
+    if crs.is_geographic:
+        return {**_base(geokeys.MODEL_GEOGRAPHIC), **_geographic(crs)}
+    if not crs.is_projected:
+        return None
+    try:
+        wkt = crs.to_wkt("WKT1_GDAL")
+    except CRSError:
+        return None
+    if not wkt:
+        return None
+    method, parameters = _projection(wkt)
+    if method not in _METHODS:
+        return None
+    number, listed = _METHODS[method]
+    found: GeoKeys = {
+        **_base(geokeys.MODEL_PROJECTED),
+        geokeys.CITATION: crs.name,
+        **_geographic(crs.geodetic_crs),
+        geokeys.PROJECTED_TYPE: USER_DEFINED,
+        geokeys.PROJECTED_CITATION: crs.name,
+        geokeys.PROJECTION: USER_DEFINED,
+        geokeys.METHOD: number,
+    }
+    return found | _linear_units(crs) | {key: parameters[name] for name, key in listed if name in parameters}
+
+
+def _linear_units(crs: Any) -> GeoKeys:
+    size = float(crs.axis_info[0].unit_conversion_factor)
+    if size == 1.0:
+        return {geokeys.LINEAR_UNITS: geokeys.METRE}
+    return {geokeys.LINEAR_UNITS: USER_DEFINED, geokeys.LINEAR_UNIT_SIZE: size}
+
+
+def _geographic(crs: Any) -> GeoKeys:
+    """GeoKeys of a geographic CRS: its code, or its ellipsoid and prime meridian."""
+    code = _code(crs)
+    if code is not None:
+        return {geokeys.GEOGRAPHIC_TYPE: code}
+    datum = crs.datum.name if crs.datum is not None else "unknown"
+    citation = "|".join(
+        (
+            f"GCS Name = {crs.name}",
+            f"Datum = {datum}",
+            f"Ellipsoid = {crs.ellipsoid.name}",
+            f"Primem = {crs.prime_meridian.name}",
+        )
+    )
+    keys: GeoKeys = {
+        geokeys.GEOGRAPHIC_TYPE: USER_DEFINED,
+        geokeys.GEOGRAPHIC_CITATION: f"{citation}|",
+        geokeys.DATUM: USER_DEFINED,
+        geokeys.ANGULAR_UNITS: geokeys.DEGREE,
+        geokeys.ELLIPSOID: USER_DEFINED,
+        geokeys.SEMI_MAJOR_AXIS: float(crs.ellipsoid.semi_major_metre),
+        geokeys.INVERSE_FLATTENING: float(crs.ellipsoid.inverse_flattening),
+    }
+    if crs.prime_meridian.longitude:
+        keys |= {
+            geokeys.PRIME_MERIDIAN: USER_DEFINED,
+            geokeys.PRIME_MERIDIAN_LONGITUDE: float(crs.prime_meridian.longitude),
+        }
+    return keys
+
+
+def _as_text(crs: Any) -> GeoKeys | None:
+    """Esri's WKT in a citation, which GDAL writes too for what has no GeoKeys."""
+    from pyproj.exceptions import CRSError
+
+    if not crs.is_projected:
+        return None
+    try:
+        wkt = crs.to_wkt("WKT1_ESRI")
+    except CRSError:
+        return None
+    # GDAL looks at it only where the model is none that GeoTIFF knows.
+    return {
+        **_base(USER_DEFINED),
+        geokeys.CITATION: crs.name,
+        **_geographic(crs.geodetic_crs),
+        geokeys.PROJECTED_CITATION: f"ESRI PE String = {wkt}",
+        **_linear_units(crs),
+    }
+
+
+def _projection(wkt: str) -> tuple[str, dict[str, float]]:
+    """The method of WKT1, and its parameters by name."""
+    method = re.search(r'PROJECTION\["([^"]+)"', wkt)
+    parameters = re.findall(r'PARAMETER\["([^"]+)",\s*([-+0-9.eE]+)\]', wkt)
+    return "" if method is None else method[1], {name: float(value) for name, value in parameters}
+
+
+def _encoded(keys: GeoKeys) -> list[tuple[int, int, int, Any]]:
+    """Lay GeoKeys out as the three tags that hold them."""
+    directory: list[int] = []
+    doubles: list[float] = []
+    texts = ""
+    listed = sorted((number, value) for number, value in keys.items() if number != REVISION)
+    for number, value in listed:
+        if isinstance(value, int):
+            directory += [number, 0, 1, value]
+        elif isinstance(value, str):
+            # GeoTIFF's texts are ASCII, and each ends with a bar.
+            text = value.encode("ascii", "replace").decode() + "|"
+            directory += [number, _TEXTS, len(text), len(texts)]
+            texts += text
+        else:
+            values = (value,) if isinstance(value, float) else value
+            directory += [number, _DOUBLES, len(values), len(doubles)]
+            doubles += values
+    directory = [1, 1, int(str(keys[REVISION])), len(listed), *directory]
+    tags: list[tuple[int, int, int, Any]] = [(_DIRECTORY, _SHORT, len(directory), tuple(directory))]
+    if doubles:
+        tags.append((_DOUBLES, _DOUBLE, len(doubles), tuple(doubles)))
+    if texts:
+        tags.append((_TEXTS, _ASCII, len(texts) + 1, texts))
+    return tags
