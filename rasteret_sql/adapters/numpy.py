@@ -12,6 +12,7 @@ from rasteret_sql.adapters.cubes import CubeArguments, GridArguments, plan_cube,
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
+from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Transform = tuple[float, float, float, float, float, float]
+
+#: Characters of a CRS in WKT that a line shows.
+_SHOWN_CRS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +65,13 @@ class RasterArray:
     def __repr__(self) -> str:
         """Say what it holds in one line."""
         sizes = ", ".join(f"{name}: {size}" for name, size in zip(("item", "band", "y", "x"), self.shape, strict=True))
-        return f"<RasterArray ({sizes}) {self.data.dtype} {self.crs} bands={list(self.bands)}>"
+        crs = self.crs and shortened(" ".join(self.crs.split()), _SHOWN_CRS)
+        return f"<RasterArray ({sizes}) {self.data.dtype} {crs} bands={list(self.bands)}>"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.adapters.array_html import raster_html
+
+        return raster_html(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +89,25 @@ class ChipArray:
     mask: npt.NDArray[np.bool_]
     bands: tuple[str, ...]
     nodata: tuple[float | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of (chip, band, y, x)."""
+        return self.data.shape
+
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Give `data`, so that NumPy functions take the object as it is."""
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """Say what it holds in one line."""
+        sizes = ", ".join(f"{name}: {size}" for name, size in zip(("chip", "band", "y", "x"), self.shape, strict=True))
+        return f"<ChipArray ({sizes}) {self.data.dtype} bands={list(self.bands)}>"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.adapters.array_html import chip_html
+
+        return chip_html(self)
 
 
 def to_numpy(  # noqa: PLR0913 - keywords only

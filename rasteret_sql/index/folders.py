@@ -14,6 +14,7 @@ from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.io import access
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,12 +56,13 @@ def index_files(index: str | os.PathLike[str]) -> list[str]:
         AssetNotFoundError: there is no such file, or none in the folder.
     """
     name = _local(os.fspath(index))
+    access.check_pattern(name)
     path = Path(name)
     if path.is_file():
         return [os.path.abspath(path)]  # noqa: PTH100 - links stay
     pattern = f"{glob.escape(name)}/**/*.parquet" if path.is_dir() else name
     found = [file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file)]  # noqa: PTH113, PTH207
-    if found:
+    if found := access.kept_paths(found):
         return sorted(map(os.path.abspath, found))
     if path.is_dir():
         raise AssetNotFoundError(f"{name}: this folder has no *.parquet; expected an index. Check the path.")

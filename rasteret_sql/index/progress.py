@@ -54,12 +54,7 @@ def reporting(progress: Progress | bool, expected: int = 0) -> Iterator[FileProg
     if progress is not True:
         yield FileProgress(progress or None, expected)
         return
-    from tqdm.auto import tqdm
+    from rasteret_sql.bars import Bar
 
-    with tqdm(total=expected or None, unit="file", desc="headers") as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield FileProgress(show, expected)
+    with Bar("headers", unit=" files", total=expected) as bar:
+        yield FileProgress(bar.show, expected)

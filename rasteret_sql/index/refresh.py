@@ -11,6 +11,7 @@ from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.definition import LEFT_OUT
 from rasteret_sql.index.folders import index_files, index_reader
 from rasteret_sql.index.sqlfiles import sql_file
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     import os
@@ -45,9 +46,29 @@ class RefreshReport:
     gone: int
     gone_files: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Say the outcome in one line; `str()` says all of it."""
+        return f"<RefreshReport {self.build.path}: {self._counts}>"
+
     def __str__(self) -> str:
-        counts = f"{self.new:,} new, {self.changed:,} changed, {self.kept:,} kept, {self.gone:,} gone"
-        return f"{self.build}\n  files: {counts}"
+        return f"{self.build}\n  files: {self._counts}"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.markup import Html, details, panel, table
+
+        names = ("new", "changed", "kept", "gone")
+        gone = f"{count(self.gone, 'file')} that {'is' if self.gone == 1 else 'are'} gone"
+        return panel(
+            "RefreshReport",
+            str(self.build.path),
+            table(names, [[getattr(self, name) for name in names]]),
+            details(gone, table(("file",), [[name] for name in self.gone_files])) if self.gone_files else None,
+            Html(self.build._repr_html_()),
+        )
+
+    @property
+    def _counts(self) -> str:
+        return f"{self.new:,} new, {self.changed:,} changed, {self.kept:,} kept, {self.gone:,} gone"
 
 
 def refresh(

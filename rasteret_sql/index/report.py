@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rasteret_sql.wording import count, size
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from rasteret_sql.markup import Html
 
 #: How many failures `str(report)` lists.
 LISTED_FAILURES = 10
@@ -67,27 +71,69 @@ class BuildReport:
     seconds: float = 0.0
     index_bytes: int = 0
 
+    def __repr__(self) -> str:
+        """Say the outcome in one line; `str()` says all of it."""
+        failed = f", {count(len(self.failures), 'failure')}" if self.failures else ""
+        return f"<BuildReport {self.path}: {self._extent}{failed}>"
+
     def __str__(self) -> str:
-        size = f"{_count(self.rows, 'row')} of {_count(self.items, 'item')}, {self.index_bytes:,} bytes"
+        took = f"{count(self.requests, 'request')} in {self.seconds:.1f} s"
         lines = [
-            f"{self.path}: {size}; {_count(self.requests, 'request')} in {self.seconds:.1f} s",
+            f"{self.path}: {self._extent}, {self.index_bytes:,} bytes; {took}",
             "  assets: " + ", ".join(f"{key} ({rows})" for key, rows in self.assets.items()),
         ]
         if self.left_out:
-            lines.append("  left out: " + ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()))
+            lines.append("  left out: " + ", ".join(f"{number} {kind}" for kind, number in self.left_out.items()))
+        lines += [f"  {remark}" for remark in self._remarks()]
+        if self.failures:
+            lines.append(f"  {count(len(self.failures), 'failure')}:")
+            lines += list_failures(self.failures)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.markup import details, facts, line, panel
+
+        return panel(
+            "BuildReport",
+            str(self.path),
+            facts(
+                {
+                    "index": f"{self._extent}, {size(self.index_bytes)}",
+                    "assets": [f"{key} ({number:,})" for key, number in self.assets.items()],
+                    "read with": f"{count(self.requests, 'request')} in {self.seconds:.1f} s",
+                    "left out": [f"{number:,} {kind}" for kind, number in self.left_out.items()],
+                }
+            ),
+            *map(line, self._remarks()),
+            details(count(len(self.failures), "failure"), failure_table(self.failures)) if self.failures else None,
+        )
+
+    @property
+    def _extent(self) -> str:
+        return f"{count(self.rows, 'row')} of {count(self.items, 'item')}"
+
+    def _remarks(self) -> list[str]:
+        remarks = []
         if self.proj_mismatches:
-            lines.append(
-                f"  {_count(self.proj_mismatches, 'asset')} whose STAC proj: fields contradict the TIFF "
+            remarks.append(
+                f"{count(self.proj_mismatches, 'asset')} whose STAC proj: fields contradict the TIFF "
                 f"header, which was believed"
             )
         if self.size_mismatches:
-            lines.append(f"  {_count(self.size_mismatches, 'asset')} whose size is not the file:size of STAC")
+            remarks.append(f"{count(self.size_mismatches, 'asset')} whose size is not the file:size of STAC")
         if self.noted:
-            lines.append(f"  {_count(self.noted, 'file')} of which something was left out: see the column notes")
-        if self.failures:
-            lines.append(f"  {_count(len(self.failures), 'failure')}:")
-            lines += list_failures(self.failures)
-        return "\n".join(lines)
+            remarks.append(f"{count(self.noted, 'file')} of which something was left out: see the column notes")
+        return remarks
+
+
+def failure_table(failures: Sequence[Failure]) -> Html:
+    """Lay out failures for notebooks."""
+    from rasteret_sql.markup import table
+
+    return table(
+        ("item", "asset", "error", "message"),
+        [(failure.item_id, failure.asset, failure.error, failure.message) for failure in failures],
+    )
 
 
 def list_failures(failures: tuple[Failure, ...] | list[Failure]) -> list[str]:
@@ -96,7 +142,3 @@ def list_failures(failures: tuple[Failure, ...] | list[Failure]) -> list[str]:
     if len(failures) > LISTED_FAILURES:
         lines.append(f"    and {len(failures) - LISTED_FAILURES:,} more")
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -21,6 +21,7 @@ from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.io import loop
 from rasteret_sql.io.http_answer import same_etag
 from rasteret_sql.io.stores import redact, store_for
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     import os
@@ -104,12 +105,35 @@ class ValidationReport:
         """Whether every file that was asked for could be compared."""
         return not (self.counts["no access"] or self.counts["unknown"])
 
+    def __repr__(self) -> str:
+        """Say the outcome in one line; `str()` names files too."""
+        return f"<ValidationReport {self._summary}>"
+
     def __str__(self) -> str:
-        of = "" if self.checked == self.files else f" of {self.files:,}"
-        counts = ", ".join(f"{number:,} {kind}" for kind, number in self.counts.items() if number)
-        lines = [f"{self.path}: {self.checked:,}{of} files: {counts or 'none'}"]
+        lines = [self._summary]
         lines += [f"  {state.kind}: {state.item_id} {state.asset}: {state.message}" for state in self.states[:10]]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.markup import details, panel, table
+
+        kinds = [kind for kind in KINDS if kind == "unchanged" or self.counts[kind]]
+        files = table(
+            ("item", "asset", "", "what differs"),
+            [(state.item_id, state.asset, state.kind, state.message) for state in self.states],
+        )
+        return panel(
+            "ValidationReport",
+            str(self.path),
+            table(("files", "checked", *kinds), [(self.files, self.checked, *(self.counts[kind] for kind in kinds))]),
+            details(count(len(self.states), "file"), files) if self.states else None,
+        )
+
+    @property
+    def _summary(self) -> str:
+        of = "" if self.checked == self.files else f" of {self.files:,}"
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in self.counts.items() if number)
+        return f"{self.path}: {self.checked:,}{of} files: {counts or 'none'}"
 
 
 def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> ValidationReport:

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import contextlib
 import threading
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rasteret_sql.errors import RasteretError
@@ -69,6 +70,8 @@ class _LoopThread:
 _lock = threading.Lock()
 _current: _LoopThread | None = None
 _at_shutdown: list[Callable[[], Awaitable[None]]] = []
+_running: set[Future[Any]] = set()
+_running_lock = threading.Lock()
 
 
 def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -77,7 +80,13 @@ def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     Returns:
         Its future. Cancelling it cancels the coroutine.
     """
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop_thread().loop)
+    thread = _loop_thread()
+    with _running_lock:
+        # It may run at once, and whoever sees that it does may interrupt it.
+        future = asyncio.run_coroutine_threadsafe(coroutine, thread.loop)
+        _running.add(future)
+    future.add_done_callback(_running.discard)
+    return future
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -87,7 +96,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     result is there. An interrupt (Ctrl-C) cancels the coroutine.
 
     Raises:
-        RasteretError: the caller runs on the background loop itself and would wait for ever; `await` there.
+        RasteretError: the caller runs on the background loop itself and would wait for ever; `await` there. Or
+            `interrupt` was called meanwhile.
     """
     if _current is not None and _current.is_current_thread:
         coroutine.close()
@@ -99,6 +109,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     future = submit(coroutine)
     try:
         return future.result()
+    except CancelledError:
+        raise interrupted() from None
     except BaseException:
         future.cancel()
         raise
@@ -106,6 +118,19 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         # The traceback of an error refers to this frame; without this, a cycle keeps the arrays it holds
         # alive.
         del future
+
+
+def interrupt() -> None:
+    """Cancel all that runs on the background loop, whichever thread waits for it: Ctrl-C reaches one thread only."""
+    with _running_lock:
+        futures = tuple(_running)
+    for future in futures:
+        future.cancel()
+
+
+def interrupted() -> RasteretError:
+    """Make the error for what waits for something that was cancelled."""
+    return RasteretError("the read was interrupted before it ended")
 
 
 def at_shutdown(callback: Callable[[], Awaitable[None]]) -> None:
@@ -135,9 +160,10 @@ def _loop_thread() -> _LoopThread:
 
 
 def _reset_in_child() -> None:
-    global _current, _lock  # noqa: PLW0603 - the one loop of the process
-    _lock = threading.Lock()
+    global _current, _lock, _running_lock  # noqa: PLW0603 - the one loop of the process
+    _lock, _running_lock = threading.Lock(), threading.Lock()
     _current = None
+    _running.clear()
 
 
 fork.on_fork(_reset_in_child)

@@ -16,6 +16,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.testing import stac_json
 from rasteret_sql.testing.cog import CogOptions, write_cog
 from rasteret_sql.testing.landscape import BANDS, REFLECTANCE_SCALE, SceneOptions, make_landscape
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -76,6 +77,11 @@ class CollectionInfo:
     collection_id: str
     items: tuple[ItemInfo, ...]
     site: tuple[float, float, float, float]
+
+    def __repr__(self) -> str:
+        """Say in one line what there is."""
+        items, files = count(len(self.items), "item"), count(len(self.hrefs), "GeoTIFF")
+        return f"<CollectionInfo {self.document}: {items}, {files}>"
 
     @property
     def hrefs(self) -> list[str]:

@@ -9,13 +9,37 @@ from pathlib import Path
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.datasets.model import Dataset, read_dataset
+from rasteret_sql.wording import count
 
 #: Names a folder with entries of the user's own, one TOML file each.
 FOLDER_VARIABLE = "RASTERET_SQL_DATASETS"
 _ENTRIES = Path(__file__).parent / "entries"
 
 
-def datasets(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, ...]:
+class Catalog(tuple[Dataset, ...]):
+    """Entries of the catalog, by id: a tuple that shows itself as a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """List ids, what is needed to read, and titles."""
+        ids = max((len(entry.id) for entry in self), default=0)
+        needs = max((len(entry.authentication) for entry in self), default=0)
+        lines = [f"  {entry.id:<{ids}}  {entry.authentication:<{needs}}  {entry.title}" for entry in self]
+        return "\n".join([f"<Catalog of {count(len(self), 'dataset')}>", *lines])
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.markup import link, panel, table
+
+        rows = [(entry.id, entry.title, entry.authentication, link(entry.licence_url, entry.licence)) for entry in self]
+        return panel(
+            "Catalog",
+            f"of {count(len(self), 'dataset')}",
+            table(("id", "title", "authentication", "licence"), rows),
+        )
+
+
+def datasets(folder: str | os.PathLike[str] | None = None) -> Catalog:
     """Give the catalog of datasets: those of the package, and those that you keep in a folder.
 
     Args:
@@ -23,7 +47,7 @@ def datasets(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, ...
             variable RASTERET_SQL_DATASETS names, if any.
 
     Returns:
-        The entries, by id.
+        The entries, by id, as a tuple.
 
     Raises:
         InvalidArgumentError: there is no such folder, a file in it is no entry, or two entries share an id.
@@ -43,7 +67,7 @@ def datasets(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, ...
                     f"expected an id of its own; choose another one"
                 )
             entries[entry.id] = entry
-    return tuple(entries[key] for key in sorted(entries))
+    return Catalog(entries[key] for key in sorted(entries))
 
 
 def dataset(dataset_id: str, folder: str | os.PathLike[str] | None = None) -> Dataset:

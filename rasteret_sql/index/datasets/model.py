@@ -110,6 +110,40 @@ class Dataset:
     table: str = ""
     query: str = ""
 
+    def __repr__(self) -> str:
+        """Name the entry in one line."""
+        return f"<Dataset {self.id}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.markup import facts, link, panel, table
+
+        described = [(asset, band) for asset in self.assets for band in asset.band_list() or ({},)]
+        columns = [
+            name
+            for name in ("name", "common_name", "unit", "scale", "offset", "nodata")
+            if any(name in band for _, band in described)
+        ]
+        return panel(
+            "Dataset",
+            self.id,
+            facts(
+                {
+                    "title": self.title,
+                    "collection": self.collection,
+                    "endpoint": link(self.endpoint),
+                    "table": link(self.table),
+                    "authentication": f"{self.authentication}: {self.needs}",
+                    "licence": link(self.licence_url, self.licence),
+                    "attribution": self.attribution,
+                    "notes": self.notes,
+                }
+            ),
+            table(
+                ("asset", *(name.replace("_", " ") for name in columns)),
+                [(asset.key, *(band.get(name) for name in columns)) for asset, band in described],
+            ),
+        )
+
     @property
     def needs(self) -> str:
         """What users set before they read."""

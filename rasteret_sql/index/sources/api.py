@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,27 @@ class StacSearch:
         first = given.pop("dataset", None) or given.pop("url")
         given.pop("url", None)
         return f"stac_search({', '.join([repr(first), *(f'{name}={value!r}' for name, value in given.items())])})"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.markup import facts, line, link, panel
+
+        given = self.definition()
+        url = given.pop("url", None)
+        first = given.pop("dataset", None)
+        return panel(
+            "StacSearch",
+            first or url or "",
+            facts(
+                {
+                    "API": link(url) if url else None,
+                    **{
+                        name: json.dumps(value, default=str) if isinstance(value, dict) else value
+                        for name, value in given.items()
+                    },
+                }
+            ),
+            line("Not run yet: build_index(search, path) and FROM search run it."),
+        )
 
     def definition(self) -> dict[str, Any]:
         """Give the search as an index keeps it: what makes it again, as JSON can hold it, without secrets."""
@@ -300,14 +322,9 @@ def _dataset(api: object) -> Dataset | None:
 @contextlib.contextmanager
 def _progress(progress: Callable[[int, int], None] | bool) -> Iterator[Callable[[int, int], None]]:  # noqa: FBT001
     if progress is True:
-        from tqdm.auto import tqdm
+        from rasteret_sql.bars import Bar
 
-        with tqdm(unit=" items", desc="search") as bar:
-
-            def advance(pages: int, items: int) -> None:
-                bar.set_postfix_str(f"{pages} pages", refresh=False)
-                bar.update(items - bar.n)
-
-            yield advance
+        with Bar("search", unit=" items") as bar:
+            yield lambda pages, items: bar.show(items, note=f"{pages} pages")
         return
     yield progress if callable(progress) else lambda *_: None

@@ -11,6 +11,7 @@ import json
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pystac
 import urllib3
@@ -25,6 +26,7 @@ from rasteret_sql.errors import (
     RasteretError,
     TransportError,
 )
+from rasteret_sql.io import access
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.retry import RETRIED_STATUSES
 
@@ -61,6 +63,17 @@ class _Retry(urllib3.Retry):
 class _PagedIO(StacApiIO):
     """As pystac-client's, but an empty page with a link to the next one is not the last."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if access.policy() is not None:
+            self.session.hooks["response"].append(_check_redirect)
+
+    def request(self, href: str, *arguments: Any, **named: Any) -> str:
+        """Ask a server, unless this process may not."""
+        access.check_url(href, resolve=True)
+        answer: str = super().request(href, *arguments, **named)
+        return answer
+
     def get_pages(
         self, url: str, method: str | None = None, parameters: dict[str, Any] | None = None
     ) -> Iterator[dict[str, Any]]:
@@ -83,6 +96,11 @@ class _PagedIO(StacApiIO):
                 )
             asked.add(key)
             page = self.read_json(pystac.Link.from_dict(following), parameters=parameters)
+
+
+def _check_redirect(response: Any, **_options: Any) -> None:
+    if response.is_redirect:
+        access.check_url(urljoin(response.url, response.headers["Location"]), resolve=True)
 
 
 class ApiClient:

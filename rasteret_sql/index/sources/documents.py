@@ -13,6 +13,7 @@ from rasteret_sql.errors import (
     RangeError,
     TransportError,
 )
+from rasteret_sql.io import access
 from rasteret_sql.io.stores import redact, store_for
 
 if TYPE_CHECKING:
@@ -90,11 +91,18 @@ def _parse(data: bytes, what: str) -> Any:
 
 def _get(href: str) -> bytes:
     from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+    from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+    class CheckedRedirects(HTTPRedirectHandler):
+        def redirect_request(self, *arguments: Any) -> Request | None:
+            access.check_url(arguments[-1], resolve=True)
+            return super().redirect_request(*arguments)
+
+    access.check_url(href, resolve=True)
 
     request = Request(href, headers={"Accept": "application/geo+json, application/json"})  # noqa: S310 - http(s) only
     try:
-        with urlopen(request, timeout=GET_TIMEOUT_S) as response:  # noqa: S310 - http(s) only
+        with build_opener(CheckedRedirects).open(request, timeout=GET_TIMEOUT_S) as response:
             data: bytes = response.read(MAX_DOCUMENT_BYTES)
             return data
     except HTTPError as error:
@@ -107,4 +115,6 @@ def _get(href: str) -> bytes:
         message = f"{redact(href)}: the server answered {error.code}; expected 200 and a STAC document."
         raise kind.get(error.code, TransportError)(message) from error
     except OSError as error:
+        if isinstance(error, AccessDeniedError):
+            raise
         raise TransportError(f"{redact(href)}: {error}; expected a STAC document.") from error

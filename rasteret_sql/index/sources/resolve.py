@@ -15,6 +15,7 @@ from rasteret_sql.index.sources.api import StacSearch
 from rasteret_sql.index.sources.crawl import NdjsonSource, StacDocumentSource, StacObjectSource
 from rasteret_sql.index.sources.files import FileSource
 from rasteret_sql.index.sources.tables import TableSource, parquet_batches
+from rasteret_sql.io import access
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _expanded(path: str, failures: list[Failure]) -> list[str]:
     if is_url(path):
         return [path]
     path = os.path.expanduser(path)  # noqa: PTH111 - a glob is no path
+    access.check_pattern(path)
     if os.path.isdir(path):  # noqa: PTH112
         pattern = os.path.join(path, "**/*.tif")  # noqa: PTH118
         message = f"{path}: this is a directory, expected a file; give a glob such as {pattern!r}"
@@ -150,7 +152,8 @@ def _expanded(path: str, failures: list[Failure]) -> list[str]:
         return []
     if not _GLOB_CHARACTERS.intersection(path) or os.path.exists(path):  # noqa: PTH110
         return [path]
-    names = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207
+    found = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)]  # noqa: PTH113, PTH207
+    names = sorted(access.kept_paths(found))
     if not names:
         message = f"{path}: no file matches this glob; the working directory is {os.getcwd()}"  # noqa: PTH109
         failures.append(Failure(absolute(path), None, None, "AssetNotFoundError", message))
