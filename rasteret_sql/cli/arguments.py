@@ -8,14 +8,22 @@ from typing import Any
 #: What `add_subparsers` gives; argparse has no public name for its type.
 Commands = Any
 
+#: What the help of a command ends with that has no exit codes of its own.
+_EXIT_CODES = """
+
+exit codes:
+  0  all is well
+  1  an error: stderr says which
+  2  wrong usage"""
+
 
 def new_command(commands: Commands, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
-    """Add a command whose help ends with examples, laid out as they are written."""
+    """Add a command whose help ends with examples, laid out as they are written, and its exit codes."""
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=epilog,
+        epilog=epilog if "\nexit codes:" in epilog else epilog + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return command

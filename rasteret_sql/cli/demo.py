@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import sys
 import time
 from pathlib import Path
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
 _ITEMS = 12
 _SIZE = 768
 _TILE = 256
+_WHAT = {
+    "collection": "GeoTIFFs and their STAC catalog",
+    "index": "the index",
+    "clear_index": "the part of it with few clouds",
+    "queries": "the SQL above",
+    "picture": "the picture",
+}
 #: The area is the collection's site with as much of its surroundings, rounded to what is printed.
 _AREA_FACTOR, _AREA_DIGITS = 1.6, 4
 
@@ -34,7 +44,8 @@ catalog, builds the index over HTTP, and queries it. Every line of SQL is shown 
 
 examples:
   rasteret-sql demo
-  rasteret-sql demo /tmp/demo"""
+  rasteret-sql demo /tmp/demo
+  rasteret-sql demo --json | jq -r .index"""
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,6 +54,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "folder", nargs="?", type=Path, default=Path("demo"), metavar="FOLDER", help="where to write (./demo)"
     )
+    command.add_argument("--json", action="store_true", help="show nothing, and write what was made as JSON")
     command.set_defaults(run=run)
 
 
@@ -52,6 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder.expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     demo = _Demo(folder, Style.of(sys.stdout))
+    if arguments.json:
+        with contextlib.redirect_stdout(io.StringIO()):
+            demo.run()
+        seconds = round(time.perf_counter() - began_s, 3)
+        print(json.dumps({**{name: str(path) for name, path in demo.files().items()}, "seconds": seconds}, indent=2))
+        return 0
     demo.run()
     demo.say_what_next(time.perf_counter() - began_s)
     return 0
@@ -203,16 +221,19 @@ class _Demo:
         self.queries.write_text("\n\n".join(self.statements) + "\n", encoding="utf-8")
         self._timing(began_s)
 
+    def files(self) -> dict[str, Path]:
+        """What was written, by what it is."""
+        files = {
+            "collection": self.folder / "collection",
+            "index": self.index,
+            "clear_index": self.clear_index,
+            "queries": self.queries,
+        }
+        return files | {"picture": self.picture} if self.is_drawn else files
+
     def say_what_next(self, seconds: float) -> None:
         """Name what was written, and what to try."""
-        files = {
-            self.folder / "collection": "GeoTIFFs and their STAC catalog",
-            self.index: "the index",
-            self.clear_index: "the part of it with few clouds",
-            self.queries: "the SQL above",
-        }
-        if self.is_drawn:
-            files[self.picture] = "the picture"
+        files = {path: _WHAT[name] for name, path in self.files().items()}
         print(f"\n{self.style.bold('Written')} {self.style.dim(f'in {seconds:.1f} s')}")
         width = max(len(str(path)) for path in files) + 2
         for path, what in files.items():

@@ -2,10 +2,18 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Where there is no Python: an error that says that geometry needs it.
+-- Where there is no Python: the bounds of the points, lines and polygons of a geometry, in its own CRS.
 CREATE OR REPLACE MACRO _rstpy_geometry_parts(geometry_text, code) AS
     CASE
-        WHEN geometry_text IS NULL THEN [{'xmin': 0::DOUBLE, 'ymin': 0::DOUBLE, 'xmax': 0::DOUBLE, 'ymax': 0::DOUBLE}]
-        ELSE error('geometry: got a geometry, which plain SQL cannot cut tiles by; give bbox := instead, or run this in '
-            || 'Python after rasteret_sql.install(con)')
+        WHEN _rst_geometry_fault(geometry_text) IS NOT NULL
+            THEN error('geometry: got ' || _rst_quoted(geometry_text) || ', ' || _rst_geometry_fault(geometry_text))
+        ELSE list_transform(
+            list_filter(_rst_geometry_pieces(geometry_text), lambda piece: len(flatten(piece.rings)) > 0),
+            lambda piece: {
+                'xmin': list_min(list_transform(flatten(piece.rings), lambda point: point[1])),
+                'ymin': list_min(list_transform(flatten(piece.rings), lambda point: point[2])),
+                'xmax': list_max(list_transform(flatten(piece.rings), lambda point: point[1])),
+                'ymax': list_max(list_transform(flatten(piece.rings), lambda point: point[2]))
+            }
+        )
     END;

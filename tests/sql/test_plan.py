@@ -356,8 +356,6 @@ def test_the_plan_is_plain_sql(collection: Collection) -> None:
     assert plan[0][0] > 0
     with pytest.raises(duckdb.Error, match="plain SQL projects longitude and latitude to UTM and EPSG:3857 only"):
         con.execute(f"FROM tile_plan('{collection.index}', bbox := [1, 2, 3, 4], crs := 'EPSG:3035')")
-    with pytest.raises(duckdb.Error, match="plain SQL cannot cut tiles by"):
-        con.execute(f"FROM tile_plan('{collection.index}', geometry := 'POINT (75.92 12.65)')")
     con.close()
 
 

@@ -1,0 +1,101 @@
+-- name: _rst_items
+-- kind: table macro
+-- grain: one row per item: a collection and an item_id
+-- reads: an index
+-- What items gives; helpers in Python may be called here only.
+CREATE OR REPLACE MACRO _rst_items(
+    index,
+    geometry := NULL,
+    bbox := NULL,
+    crs := 'OGC:CRS84',
+    datetime := NULL
+) AS TABLE
+WITH
+rst_search AS MATERIALIZED (
+    SELECT
+        CASE
+            WHEN bbox IS NOT NULL AND geometry IS NOT NULL
+                THEN error('area: got both bbox and geometry, expected one of them; leave one out')
+            WHEN bbox IS NOT NULL THEN _rst_project(_rst_bbox_parts(bbox::DOUBLE[], crs), crs, 'OGC:CRS84')
+            WHEN geometry IS NOT NULL THEN _rst_project(_rstpy_geometry_parts(geometry::VARCHAR, crs), crs, 'OGC:CRS84')
+        END AS area,
+        datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL AS is_valid
+),
+rst_found AS (
+    SELECT
+        index_of_schema_2.* REPLACE (index_of_schema_2.collection::VARCHAR AS collection)  -- folders called collection=2024 make numbers of it
+    FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_search AS s
+    WHERE s.is_valid
+        -- Row groups are skipped by these, as in _rst_asset_plan; what is exact follows.
+        AND index_of_schema_2.reach.ymin <= _rst_reach(
+            crs,
+            (bbox::DOUBLE[])[4],
+            CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
+            )) END,
+            'inf'::DOUBLE
+        )
+        AND index_of_schema_2.reach.ymax >= _rst_reach(
+            crs,
+            (bbox::DOUBLE[])[2],
+            CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
+            )) END,
+            '-inf'::DOUBLE
+        )
+        AND index_of_schema_2.reach.xmin <= _rst_reach(
+            crs,
+            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
+            CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
+            )) END,
+            'inf'::DOUBLE
+        )
+        AND index_of_schema_2.reach.xmax >= _rst_reach(
+            crs,
+            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
+            CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
+            )) END,
+            '-inf'::DOUBLE
+        )
+        AND (datetime IS NULL OR index_of_schema_2.reach.start_us < _rst_period_end(datetime::VARCHAR))
+        AND (datetime IS NULL OR index_of_schema_2.reach.end_us >= _rst_period_start(datetime::VARCHAR))
+        AND (
+            s.area IS NULL
+            OR len(list_filter(_rst_turns(s.area), lambda part:
+                part.xmin <= index_of_schema_2.reach.xmax AND part.xmax >= index_of_schema_2.reach.xmin
+                AND part.ymin <= index_of_schema_2.reach.ymax AND part.ymax >= index_of_schema_2.reach.ymin
+            )) > 0
+        )
+)
+SELECT
+    f.collection,
+    f.item_id,
+    -- Times, properties of the item and its geometry, in the order of the index; NULL where the assets of an item do not agree.
+    _rst_shared(COLUMNS(lambda name: name NOT IN (
+        'collection', 'item_id', 'asset', 'bbox', 'href', 'mirror', 'bands', 'dtype', 'crs', 'transform', 'width', 'height',
+        'samples_per_pixel', 'planar', 'compression', 'predictor', 'photometric', 'byte_order', 'bigtiff', 'cog_layout', 'notes',
+        'formats', 'levels', 'file_size', 'etag', 'last_modified', 'indexed_at', 'reach'
+    ))) AS "\0",
+    {
+        'xmin': nullif(min(f.reach.xmin), '-inf'::DOUBLE),
+        'ymin': nullif(min(f.reach.ymin), '-inf'::DOUBLE),
+        'xmax': nullif(max(f.reach.xmax), 'inf'::DOUBLE),
+        'ymax': nullif(max(f.reach.ymax), 'inf'::DOUBLE)
+    } AS bbox,
+    list(DISTINCT f.asset ORDER BY f.asset) AS assets,
+    -- As read_tiles calls them: asset, or asset:band where a file has several; a name that it has twice names no band.
+    list_sort(list_distinct(flatten(list(CASE
+        WHEN len(f.bands) = 1 THEN [f.asset]
+        ELSE list_transform(f.bands, lambda band: f.asset || ':' || CASE
+            WHEN band.name != '' AND len(list_filter(f.bands, lambda other: other.name = band.name)) = 1 THEN band.name
+            ELSE band.band::VARCHAR
+        END)
+    END)))) AS bands,
+    _rst_shared(f.crs) AS crs,
+    count(*) AS files,
+    sum(f.file_size)::BIGINT AS file_bytes
+FROM rst_found AS f
+GROUP BY f.collection, f.item_id
+ORDER BY f.collection, min(f.reach.start_us), f.item_id;

@@ -1,0 +1,13 @@
+-- name: items
+-- kind: table macro
+-- grain: one row per item: a collection and an item_id
+-- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
+-- The items of an index in an area and a period, with their properties and the assets and bands that are read by; fetches nothing.
+CREATE OR REPLACE MACRO items(
+    index,
+    geometry := NULL,
+    bbox := NULL,
+    crs := 'OGC:CRS84',
+    datetime := NULL
+) AS TABLE
+FROM _rst_items(index, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime);
