@@ -3,45 +3,57 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-for-tests
+# `make test TORCH=` leaves torch out, which may be gigabytes; the tests that want it are skipped then.
+TORCH ?= --group torch
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test check test-slow fuzz files docs bench clean
+.PHONY: demo test check test-slow fuzz files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
 
-test: $(STAMP) check
+test: $(TEST_STAMP) check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(STAMP)
+test-slow: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m slow
 
 # New examples for hypothesis, then coverage-guided fuzzing of whole files.
-fuzz: $(STAMP)
+fuzz: $(TEST_STAMP)
 	$(BIN)/python -m pip install --quiet --group fuzz
 	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_atheris -max_total_time=$(FUZZ_SECONDS)
 
-check: $(STAMP)
+check: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-files: $(STAMP)
+files: $(TEST_STAMP)
 	$(BIN)/python -m tests.conformance
 
-docs: $(STAMP)
+docs: $(TEST_STAMP)
 	$(BIN)/python docs/generate.py
 
-bench: $(STAMP)
+# The documents as a site, in build/site; a warning is an error.
+site: $(TEST_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: $(TEST_STAMP)
 	$(BIN)/python -m benchmarks
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[dask,plot]" --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable ".[xarray,plot,shell]"
 	touch $(STAMP)
+
+$(TEST_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[dask,plot,shell,notebook]" \
+		--group test --group lint --group docs $(TORCH)
+	touch $(TEST_STAMP)
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,11 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rasteret_sql.adapters.export import ExportReport, export
+    from rasteret_sql.adapters.export_files import ExportedFile
     from rasteret_sql.adapters.footprints import plot_footprints
     from rasteret_sql.adapters.geopandas import to_geopandas
     from rasteret_sql.adapters.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.adapters.numpy import ChipArray, RasterArray, read_chips, to_numpy
+    from rasteret_sql.adapters.picture import Picture, picture
     from rasteret_sql.adapters.plot import plot_rgb
+    from rasteret_sql.adapters.progress import progress
     from rasteret_sql.adapters.torchgeo import to_torchgeo
     from rasteret_sql.adapters.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from rasteret_sql.index.sources.api import StacSearch, stac_search
     from rasteret_sql.index.validate import ValidationReport, validate
     from rasteret_sql.sql.connection import connect, install
+    from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.readers import explain, read_tiles
 
 __version__ = "0.1.0"
@@ -33,9 +38,13 @@ __all__ = [
     "BuildReport",
     "ChipArray",
     "Dataset",
+    "ExportReport",
+    "ExportedFile",
     "Handoff",
+    "Picture",
     "RasterArray",
     "RasteretError",
+    "ReadCost",
     "RefreshReport",
     "StacSearch",
     "ValidationReport",
@@ -43,11 +52,14 @@ __all__ = [
     "connect",
     "datasets",
     "explain",
+    "export",
     "from_handoff",
     "handoff",
     "install",
+    "picture",
     "plot_footprints",
     "plot_rgb",
+    "progress",
     "read_chips",
     "read_tiles",
     "refresh",
@@ -63,9 +75,13 @@ _HOME = {
     "BuildReport": "rasteret_sql.index.report",
     "ChipArray": "rasteret_sql.adapters.numpy",
     "Dataset": "rasteret_sql.index.datasets.model",
+    "ExportReport": "rasteret_sql.adapters.export",
+    "ExportedFile": "rasteret_sql.adapters.export_files",
     "Handoff": "rasteret_sql.adapters.handoff",
+    "Picture": "rasteret_sql.adapters.picture",
     "RasterArray": "rasteret_sql.adapters.numpy",
     "RasteretError": "rasteret_sql.errors",
+    "ReadCost": "rasteret_sql.sql.cost",
     "RefreshReport": "rasteret_sql.index.refresh",
     "StacSearch": "rasteret_sql.index.sources.api",
     "ValidationReport": "rasteret_sql.index.validate",
@@ -73,11 +89,14 @@ _HOME = {
     "connect": "rasteret_sql.sql.connection",
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
+    "export": "rasteret_sql.adapters.export",
     "from_handoff": "rasteret_sql.adapters.handoff",
     "handoff": "rasteret_sql.adapters.handoff",
     "install": "rasteret_sql.sql.connection",
+    "picture": "rasteret_sql.adapters.picture",
     "plot_footprints": "rasteret_sql.adapters.footprints",
     "plot_rgb": "rasteret_sql.adapters.plot",
+    "progress": "rasteret_sql.adapters.progress",
     "read_chips": "rasteret_sql.adapters.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.index.refresh",
