@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from rasteret_sql.cli.arguments import Commands, names, new_command, numbers
 from rasteret_sql.cli.bench_report import as_json, as_text
-from rasteret_sql.cli.console import Style, count, note, size
+from rasteret_sql.cli.console import Style, note
 from rasteret_sql.errors import EmptyReadError
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse

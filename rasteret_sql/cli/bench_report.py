@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.cli.console import Style, aligned, count, size
+from rasteret_sql.cli.console import Style, aligned
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, mapping, names, new_command, numbers, variable
-from rasteret_sql.cli.console import Style, aligned, columns_of_terminal, count, listed, note, size
+from rasteret_sql.cli.console import Style, aligned, columns_of_terminal, listed, note
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 #: Width of tables where there is no terminal to ask.
 DEFAULT_COLUMNS = 120
 
-_KIB = 1024
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
-
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -110,23 +107,6 @@ def _our_error() -> re.Pattern[str]:
     return re.compile(rf"\b(?:rasteret_sql\.errors\.)?(?:{'|'.join(names)}): ")
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """Give a number with its noun: "1 file", "2,000 files"."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def size(number_bytes: int) -> str:
-    """Give a number of bytes as people say it: "17.3 MiB"."""
-    if number_bytes < _KIB:
-        return count(number_bytes, "byte")
-    value = float(number_bytes)
-    for unit in _UNITS:
-        value /= _KIB
-        if value < _KIB or unit == _UNITS[-1]:
-            break
-    return f"{value:.1f} {unit}"
-
-
 def aligned(facts: Mapping[str, str | Sequence[str]], style: Style, *, indent: str = "") -> str:
     """Lay out names and values in two columns; a sequence of values takes a line each."""
     width = max(map(len, facts), default=0) + 2
@@ -153,17 +133,21 @@ def listed(values: Sequence[str], *, width: int, empty: str = "none") -> list[st
 
 
 @contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[BinaryIO]:
+def written_aside(path: Path, option: str = "-o") -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name once it is complete, or not at all.
+
+    Args:
+        path: its name.
+        option: what the user gave it to; for messages.
 
     Raises:
         InvalidArgumentError: there is no such folder, or the path is one.
     """
     path = path.expanduser()
     if path.is_dir():
-        raise InvalidArgumentError(f"-o: got the directory {path}, expected a file")
+        raise InvalidArgumentError(f"{option}: got the directory {path}, expected a file")
     if not path.parent.is_dir():
-        raise InvalidArgumentError(f"-o: the folder {path.parent} does not exist; make it first")
+        raise InvalidArgumentError(f"{option}: the folder {path.parent} does not exist; make it first")
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with aside.open("wb") as file:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, new_command
-from rasteret_sql.cli.console import Style, count, note, size
+from rasteret_sql.cli.console import Style, note
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse

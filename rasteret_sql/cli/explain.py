@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, names, new_command, numbers
-from rasteret_sql.cli.console import count, size
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, names, new_command, numbers
-from rasteret_sql.cli.console import Style, aligned, columns_of_terminal, count, listed, note, size
+from rasteret_sql.cli.console import Style, aligned, columns_of_terminal, listed, note
 from rasteret_sql.cli.read_bar import read_bar
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import duckdb

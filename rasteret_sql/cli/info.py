@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, new_command
-from rasteret_sql.cli.console import Style, aligned, columns_of_terminal, count, listed, size
+from rasteret_sql.cli.console import Style, aligned, columns_of_terminal, listed
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse

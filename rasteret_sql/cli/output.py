@@ -1,7 +1,7 @@
-"""Query results as a table, CSV, JSON, Arrow or Parquet, streamed: never more than some batches in memory.
+"""Query results as a table, lines, CSV, JSON, Arrow or Parquet, streamed: never more than some batches in memory.
 
 BLOBs are base64 in CSV and JSON (`from_base64()` gives them back in DuckDB), bytes in Arrow and Parquet, and
-cut off in tables. CSV and JSON have other values as DuckDB prints them; in JSON NaN and infinity are null.
+cut off in tables and lines. CSV and JSON have other values as DuckDB prints them; in JSON NaN and infinity are null.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-Format = Literal["table", "csv", "json", "arrow", "parquet"]
+Format = Literal["table", "line", "csv", "json", "arrow", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 #: Formats that make a mess of a terminal.
 BINARY_FORMATS = frozenset({"arrow", "parquet"})
@@ -60,15 +60,25 @@ class Box:
     Attributes:
         text: the table, ending with a line break.
         is_cut: whether there are more rows than it shows.
+        rows: how many it shows.
     """
 
     text: str
     is_cut: bool
+    rows: int = 0
+
+
+def drawn(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
+    """Draw a result for people: a plan of DuckDB's as it is, everything else as a table."""
+    if result.columns == ["explain_key", "explain_value"]:
+        # A plan is a picture of many lines, which no cell holds.
+        return Box("".join(str(row[1]).rstrip() + "\n" for row in result.fetchall()), is_cut=False)
+    return box(con, result, max_rows=max_rows)
 
 
 def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
     """Draw the first rows of a result as DuckDB draws tables; the query stops after them."""
-    head = _projected(result, lambda name, type_: f"{name}[:{_SHOWN_BYTES}]" if type_ == "BLOB" else name)
+    head = _projected(result, _without_most_bytes)
     head.query(_PROJECTED, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_PROJECTED} LIMIT {max_rows + 1}")
     ((rows,),) = con.execute("SELECT count(*) FROM temp._rst_shown").fetchall()
     text = io.StringIO()
@@ -77,7 +87,36 @@ def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_
         shown.show(max_rows=max_rows, max_width=columns_of_terminal())
     con.execute("DROP TABLE temp._rst_shown")
     lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
-    return Box("\n".join(lines) + "\n", rows > max_rows)
+    if rows > max_rows:
+        # DuckDB was given no more than these, and would say that there are no others.
+        lines[-1] = re.sub(rf"^(\s*)({max_rows} rows)\b", r"\1over \2", lines[-1])
+    return Box("\n".join(lines) + "\n", rows > max_rows, min(rows, max_rows))
+
+
+def forget_views(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop the views that duckdb 1.5 makes of a result that is asked again, and leaves where users see them."""
+    import duckdb
+
+    # In a transaction that failed nothing can be dropped; they are made anew next time.
+    with suppress(duckdb.Error):
+        for name in (_NAMED, _PROJECTED):
+            con.execute(f"DROP VIEW IF EXISTS temp.{name}")
+
+
+def write_lines(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write each row as lines of names and values, with an empty line between rows."""
+    names = result.columns
+    width = max(map(len, names), default=0)
+    texts = _projected(
+        result, lambda name, type_: f"coalesce(CAST({_without_most_bytes(name, type_)} AS VARCHAR), 'NULL')"
+    )
+    separator = ""
+    for batch in _batches(texts.to_arrow_reader(_batch_rows(result))):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        for row in rows:
+            lines = (f"{name:>{width}} = {value}\n" for name, value in zip(names, row, strict=True))
+            sink.write((separator + "".join(lines)).encode())
+            separator = "\n"
 
 
 def write_csv(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
@@ -128,6 +167,7 @@ def write_parquet(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
 #: What writes each format that is a stream of bytes.
 WRITERS: dict[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
+    "line": write_lines,
     "csv": write_csv,
     "json": write_json,
     "arrow": write_arrow,
@@ -146,6 +186,10 @@ def _projected(result: duckdb.DuckDBPyRelation, expression: Callable[[str, str],
     )
     assert projected is not None
     return projected
+
+
+def _without_most_bytes(name: str, type_: str) -> str:
+    return f"{name}[:{_SHOWN_BYTES}]" if type_ == "BLOB" else name
 
 
 def _renamed(result: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:

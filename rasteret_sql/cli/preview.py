@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, names, new_command, numbers
-from rasteret_sql.cli.console import Style, count, note, size, written_aside
+from rasteret_sql.cli.console import Style, note, written_aside
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import duckdb

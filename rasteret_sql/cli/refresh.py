@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rasteret_sql.cli.arguments import Commands, new_command, variable
 from rasteret_sql.cli.build import name_failures, progress_bar, report_as_json, report_as_text
-from rasteret_sql.cli.console import Style, aligned, count
+from rasteret_sql.cli.console import Style, aligned
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     import argparse

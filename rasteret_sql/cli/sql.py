@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from rasteret_sql.cli.arguments import Commands, new_command
 from rasteret_sql.cli.console import note, written_aside
-from rasteret_sql.cli.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Format, box
+from rasteret_sql.cli.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Format, drawn
+from rasteret_sql.cli.read_bar import read_bar, stdout_after
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     import duckdb
+
+    from rasteret_sql.cli.read_bar import ReadBar
 
 #: Rows that a table shows where --rows says nothing; DuckDB's own limit.
 SHOWN_ROWS = 40
@@ -48,6 +51,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--format", choices=FORMATS, help="table by default, or what the suffix of the output file says"
     )
+    command.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole")
     command.add_argument("--db", default=":memory:", metavar="FILE", help="a DuckDB database (in memory)")
     command.add_argument(
@@ -62,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     output_format = _format(arguments)
     from rasteret_sql.sql.connection import connect
 
-    with connect(arguments.db) as con:
+    with connect(arguments.db) as con, read_bar() as bar:
         con.execute("SET TimeZone = 'UTC'")
         statements = con.extract_statements(text)
         if not statements:
@@ -75,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.usage_error("-o: the last statement has no result to write")
             return 0
         if output_format == "table":
-            _write_table(con, result, arguments)
+            _write_table(con, result, arguments, bar)
         else:
-            with _sink(arguments) as sink:
+            with _sink(arguments, bar) as sink:
                 WRITERS[output_format](result, sink)
     return 0
 
@@ -126,26 +130,26 @@ def _format(arguments: argparse.Namespace) -> Format:
 
 
 def _write_table(
-    con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, arguments: argparse.Namespace
+    con: duckdb.DuckDBPyConnection,
+    result: duckdb.DuckDBPyRelation,
+    arguments: argparse.Namespace,
+    bar: ReadBar | None,
 ) -> None:
-    if result.columns == ["explain_key", "explain_value"]:
-        # A plan is a picture of many lines, which no cell holds.
-        text, is_cut = "".join(str(row[1]).rstrip() + "\n" for row in result.fetchall()), False
-    else:
-        drawn = box(con, result, max_rows=arguments.rows)
-        text, is_cut = drawn.text, drawn.is_cut
-    with _sink(arguments) as sink:
-        sink.write(text.encode())
-    if is_cut:
+    table = drawn(con, result, max_rows=arguments.rows)
+    with _sink(arguments, bar) as sink:
+        sink.write(table.text.encode())
+    if table.is_cut:
+        if bar is not None:
+            bar.close()
         note(f"There are more than {arguments.rows} rows: --rows N shows more, --format csv or -o FILE all.")
 
 
 @contextlib.contextmanager
-def _sink(arguments: argparse.Namespace) -> Iterator[BinaryIO]:
+def _sink(arguments: argparse.Namespace, bar: ReadBar | None) -> Iterator[BinaryIO]:
     """Give what the result is written to."""
     if arguments.output is None:
         sys.stdout.flush()
-        yield sys.stdout.buffer
+        yield stdout_after(bar)
         sys.stdout.buffer.flush()
     else:
         with written_aside(arguments.output) as file:

@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.cli.arguments import Commands, new_command
-from rasteret_sql.cli.console import Style, aligned, count, fail
+from rasteret_sql.cli.console import Style, aligned, fail
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     import argparse
