@@ -117,4 +117,9 @@ def _theirs(job: Job) -> Any:
         separate_files = True
         all_bands = tuple(job["bands"])
 
-    return Chips([f"/vsicurl/{url}" for url in job["urls"]])
+    # GDAL keeps connections by thread. Those of this thread would be shared by all workers that are forked from it, and
+    # their reads would fail.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(Chips, [f"/vsicurl/{url}" for url in job["urls"]]).result()

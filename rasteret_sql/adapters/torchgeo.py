@@ -132,6 +132,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
         fill=fill,
         on_error=on_error,
         label_column=label_column,
+        is_chipped=chips is not None,
     )
     return RasteretDataset(replace(items, columns={}), frame, sizes, options, transforms)
 

@@ -54,6 +54,7 @@ class SampleOptions:
         fill: what pixels without data hold; None for the nodata value of their band, or 0.
         on_error: "raise", or "count" for samples whose "read_errors" says how many files failed.
         label_column: column of the index that "label" comes from, or None.
+        is_chipped: whether the rows of the index are chips, of which a slice may be one.
     """
 
     is_image: bool
@@ -66,6 +67,7 @@ class SampleOptions:
     fill: float | None
     on_error: str
     label_column: str | None
+    is_chipped: bool = False
 
 
 class _Batched:
@@ -312,6 +314,8 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         rows = lookup.touched(x, y, t)
         if not rows.size:
             return None
+        if self._options.is_chipped:
+            rows = lookup.chosen(rows, x, y, t)
         items = lookup.items(rows, x, y, t)[:: int(t.step or 1)]
         if not items.size:
             return None

@@ -29,6 +29,9 @@ def plot_sample(sample: dict[str, Any], places: Sequence[int], *, show_titles: b
 
     panels = [(name, sample[name].detach().cpu().numpy()) for name in ("image", "mask", "prediction") if name in sample]
     valid = sample["mask_valid"].cpu().numpy() if "mask_valid" in sample else None
+    # A class has one colour in masks and predictions.
+    classes = [values for name, values in panels if name != "image"]
+    low, high = (min(map(np.min, classes)), max(map(np.max, classes))) if classes else (0, 1)
     rows = max(_slices(name, values).shape[0] for name, values in panels)
     figure = Figure(figsize=(_PANEL_INCHES * len(panels), _PANEL_INCHES * rows), layout="constrained")
     axes = figure.subplots(rows, len(panels), squeeze=False)
@@ -40,7 +43,7 @@ def plot_sample(sample: dict[str, Any], places: Sequence[int], *, show_titles: b
                 shown = _stretched(picture[list(places)], _valid_of(valid, row, picture.shape[1:]))
                 axes[row, column].imshow(shown, cmap="gray" if shown.ndim == 2 else None)
             else:
-                axes[row, column].imshow(picture, interpolation="none")
+                axes[row, column].imshow(picture, interpolation="none", vmin=low, vmax=high)
             if show_titles:
                 axes[row, column].set_title(name.capitalize() if rows == 1 else f"{name.capitalize()} {row + 1}")
     if suptitle is not None:

@@ -66,6 +66,13 @@ class Rows:
         geometry = self._geometry[rows]
         return np.asarray(rows[shapely.intersects(geometry, box) & ~shapely.touches(geometry, box)])
 
+    def chosen(self, rows: npt.NDArray[np.int64], x: slice, y: slice, t: slice) -> npt.NDArray[np.int64]:
+        """Give those of some rows that are the slice itself, as samplers give whole chips; or else all of them."""
+        beside = np.array([abs(x.step), abs(y.step)] * 2) * _OVERLAP_PIXELS
+        same = (np.abs(self._bounds[rows] - (x.start, y.start, x.stop, y.stop)) < beside).all(axis=1)
+        same &= (self._left[rows] == moment(t.start)) & (self._right[rows] == moment(t.stop))
+        return rows[same] if same.any() else rows
+
     def items(self, rows: npt.NDArray[np.int64], x: slice, y: slice, t: slice) -> npt.NDArray[np.int64]:
         """Give the items of rows that a slice overlaps, in order of time; of chips of no item all that lie there."""
         numbers = np.unique(self._numbers[rows])

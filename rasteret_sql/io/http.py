@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.errors import FetchError, InvalidArgumentError, RangeError, RasteretError, TransportError
-from rasteret_sql.io import fork
+from rasteret_sql.errors import (
+    AccessDeniedError,
+    FetchError,
+    InvalidArgumentError,
+    RangeError,
+    RasteretError,
+    TransportError,
+)
+from rasteret_sql.io import access, fork
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.http_answer import check_answer
 from rasteret_sql.io.retry import RETRIED_STATUSES, RetryPolicy, parse_http_date, parse_retry_after
@@ -190,6 +198,7 @@ class HttpStore:
             limit_per_host=options.connections_per_host,
             ttl_dns_cache=300,
             resolver=aiohttp.ThreadedResolver(),
+            **_checked_sockets(),
         )
         session = aiohttp.ClientSession(
             connector=connector,
@@ -211,6 +220,17 @@ class HttpStore:
         if key not in self._proxies:
             self._proxies[key] = _proxy_from_environment(url)
         return self._proxies[key]
+
+
+def _checked_sockets() -> dict[str, Any]:
+    """Have the address of each connection looked at where not all of them may be read."""
+    return {} if access.policy() is None else {"socket_factory": _checked_socket}
+
+
+def _checked_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+    family, kind, protocol, _, address = info
+    access.check_address(str(address[0]), int(address[1]))
+    return socket.socket(family=family, type=kind, proto=protocol)
 
 
 def _proxy_from_environment(url: URL) -> URL | None:
@@ -291,6 +311,8 @@ def _mapped(error: Exception, asked: Asked) -> Exception:
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError) and not _is_temporary(error):
         return TransportError(f"{asked}: there is no host of this name. Check the URL and the network.")
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AccessDeniedError):
+        return AccessDeniedError(f"{asked}: {error.os_error}")
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
         return TransportError(f"{asked}: the connection was refused. Check the host and port, and any proxy.")
     if isinstance(error, TimeoutError):

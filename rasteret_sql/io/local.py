@@ -16,6 +16,7 @@ from rasteret_sql.errors import (
     RangeError,
     TransportError,
 )
+from rasteret_sql.io import access
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.store import RangeResponse
 from rasteret_sql.io.threads import ThreadPool
@@ -76,7 +77,7 @@ def local_etag(info: os.stat_result) -> str:
 def _read(asked: Asked) -> RangeResponse:
     start, end, if_match = asked.start, asked.end, asked.if_match
     try:
-        descriptor = os.open(local_path(asked.href), _OPEN_FLAGS)
+        descriptor = os.open(access.real_path(local_path(asked.href)), _OPEN_FLAGS)
         try:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
@@ -88,7 +89,7 @@ def _read(asked: Asked) -> RangeResponse:
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
-        if isinstance(error, AssetNotFoundError):
+        if isinstance(error, AssetNotFoundError | AccessDeniedError):
             raise
         raise _mapped(error, asked) from error
     etag = local_etag(info)

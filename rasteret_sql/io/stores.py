@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.io import fork, loop
+from rasteret_sql.io import access, fork, loop
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.memory import MemoryFile, MemoryStore
 from rasteret_sql.io.threads import import_in_thread
@@ -47,8 +47,11 @@ def store_for(href: str | os.PathLike[str]) -> RangeStore:
 
     Raises:
         InvalidArgumentError: the scheme of the URL is not one of these.
+        AccessDeniedError: this process may not read it.
     """
     kind = _kind_of(os.fspath(href))
+    if kind in {"http", "object"}:
+        access.check_url(os.fspath(href))
     store = _stores.get(kind)
     if store is None:
         # Another thread may make one too; the first one stays, and the other has held nothing yet.

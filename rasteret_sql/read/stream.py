@@ -12,6 +12,7 @@ import numpy as np
 from rasteret_sql.errors import RasteretError, UnsupportedTiffError
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact
+from rasteret_sql.read import progress
 from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions, import_decoders
 from rasteret_sql.read.requests import needs_image, plan_requests
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
@@ -163,6 +164,7 @@ class TileStream:
 
     async def _launch(self, budget: ByteBudget) -> None:
         engine = Engine(self._handle, self._options)
+        progress.planned(self._requests)
         by_batch: dict[int, list[Request]] = {}
         for request in self._requests:
             by_batch.setdefault(int(self._batch_of[request.first_row]), []).append(request)
@@ -182,7 +184,9 @@ class TileStream:
                 self._count_down(slot)
 
     def _launched(self, run: Future[None]) -> None:
-        if not run.cancelled() and (error := run.exception()) is not None:
+        # Cancelled by loop.interrupt(); or by the end of the iteration, after which nobody waits.
+        error = loop.interrupted() if run.cancelled() else run.exception()
+        if error is not None:
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             with self._made:
@@ -195,8 +199,10 @@ class TileStream:
         with self._made:
             while number not in self._slots and self._failure is None:
                 self._made.wait()
-        slot = self._slots.get(number)
-        if slot is not None:
+            slot = self._slots.get(number)
+            # A launch that was cancelled may still have made slots after those that then were told to be done.
+            is_awaited = slot is not None and self._failure is None
+        if slot is not None and is_awaited:
             slot.is_done.wait()
         if self._failure is not None:
             raise self._failure

@@ -19,6 +19,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+from rasteret_sql.io import loop
 from rasteret_sql.sql import functions, headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_objects
 
@@ -91,6 +92,19 @@ def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConne
             f"con: the connection is closed; open one with duckdb.connect() ({error})"
         ) from error
     return con
+
+
+def interrupt(con: duckdb.DuckDBPyConnection) -> None:
+    """Stop the query that runs on a connection, from another thread, and the reading that it waits for.
+
+    DuckDB looks at its own interrupt only between batches; a thread that waits for bytes, or for a plan on a cursor of
+    its own, would go on. All reads of the process end, those of other connections too.
+    """
+    con.interrupt()
+    connections = _followed.get(con)
+    if connections is not None:
+        connections.interrupt()
+    loop.interrupt()
 
 
 def make_planner(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -21,6 +21,7 @@ from rasteret_sql.index.folders import index_files, index_reader, is_many, requi
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.schema import SCHEMA_VERSION
 from rasteret_sql.index.sqlfiles import quote_identifier
+from rasteret_sql.io import access
 from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
 from rasteret_sql.sql.catalog import CATALOG, make_public
 from rasteret_sql.sql.properties import read_properties
@@ -289,10 +290,23 @@ def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
                 f"index: got {_shortened(index)}, expected one query that gives rows of an index: "
                 "a single SELECT or FROM"
             )
+        _require_admitted(cursor, index)
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {index.strip().rstrip(';')}")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: the query {_shortened(index)} does not run: {message_of(error)}") from error
     return "planned_index"
+
+
+def _require_admitted(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Refuse the text of a query that a policy for this process does not let run."""
+    policy = access.policy()
+    if policy is None or policy.query_check is None:
+        return
+    ((is_admitted,),) = cursor.execute(f"SELECT {policy.query_check}('', $1::VARCHAR)", [query]).fetchall()
+    if not is_admitted:
+        raise InvalidIndexError(
+            f"index: got {_shortened(query)}, expected a SELECT that calls only functions which read. {policy.remedy}"
+        )
 
 
 def _is_table(cursor: duckdb.DuckDBPyConnection, index: str) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.io import fork
+from rasteret_sql.io import access, fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +129,8 @@ def datasets_json(folder: str) -> str:
     """
     from rasteret_sql.index.datasets.catalog import datasets
 
+    if folder:
+        access.real_path(os.path.expanduser(folder))  # noqa: PTH111 - as it was written
     return json.dumps([dataset.as_row() for dataset in datasets(folder or None)])
 
 
@@ -168,11 +170,16 @@ def _kept(key: str, kept_s: float, write: Callable[[Path], None]) -> str:
     return str(path)
 
 
-def _new_file() -> Path:
+def results_folder() -> Path:
+    """Give the folder of the files that these functions name, which goes with the process."""
     with _lock:
         if not _folder:
             _folder.append(Path(tempfile.mkdtemp(prefix="rasteret_sql.")))
-        handle, name = tempfile.mkstemp(suffix=".parquet", dir=_folder[0])
+        return _folder[0]
+
+
+def _new_file() -> Path:
+    handle, name = tempfile.mkstemp(suffix=".parquet", dir=results_folder())
     os.close(handle)
     return Path(name)
 

@@ -6,14 +6,17 @@ makes them: one in Python would belong to the connection that made it, and outli
 
 from __future__ import annotations
 
+import asyncio
 import re
 import weakref
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
@@ -23,10 +26,44 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from rasteret_sql.read.plan import TilePlan
     from rasteret_sql.sql.planning import PlannedTiles, ReadArguments
 
 _TOKEN = re.compile(r'\(_call == "rst_([0-9A-F]+)"\)')
+#: Empty, or how large batches may be.
+_batch_bytes: list[int] = []
 _TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScan:
+    """What a scan would read.
+
+    Attributes:
+        plan: the tiles that its arguments and conditions leave.
+        pixels, mask: which of their parts it would fetch.
+    """
+
+    plan: TilePlan
+    pixels: bool
+    mask: bool
+
+
+_dry_runs: list[list[PlannedScan]] = []
+
+
+@contextmanager
+def scans_only_planned() -> Iterator[list[PlannedScan]]:
+    """Have all scans of the process planned and none of them read while the block lasts; gives what was planned.
+
+    Queries find the table empty meanwhile.
+    """
+    scans: list[PlannedScan] = []
+    _dry_runs.append(scans)
+    try:
+        yield scans
+    finally:
+        _dry_runs.remove(scans)
 
 
 class Connections:
@@ -43,6 +80,7 @@ class Connections:
         self._connections: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._owner: weakref.ref[duckdb.DuckDBPyConnection] | None = None
         self._deputy: duckdb.DuckDBPyConnection | None = None
+        self._planning: set[duckdb.DuckDBPyConnection] = set()
 
     def add(self, con: duckdb.DuckDBPyConnection) -> None:
         """Remember a connection for as long as it lives."""
@@ -86,6 +124,26 @@ class Connections:
             "rasteret_sql.install(con) again"
         )
 
+    @contextmanager
+    def planning(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a cursor for planning, which `interrupt` reaches, and close it afterwards."""
+        cursor = self.cursor()
+        self._planning.add(cursor)
+        try:
+            yield cursor
+        finally:
+            self._planning.discard(cursor)
+            cursor.close()
+
+    def interrupt(self) -> None:
+        """Interrupt what is being planned."""
+        import duckdb
+
+        for cursor in tuple(self._planning):
+            # It may have been closed since.
+            with suppress(duckdb.Error):
+                cursor.interrupt()
+
 
 def _is_open(con: duckdb.DuckDBPyConnection) -> bool:
     import duckdb
@@ -99,6 +157,45 @@ def _is_open(con: duckdb.DuckDBPyConnection) -> bool:
     return True
 
 
+def limit_batches(nbytes: int) -> None:
+    """Let no batch of this process have more bytes, or rows where one has more, and errors come without traceback.
+
+    DuckDB bounds what it holds of a result by numbers of batches, and counts the bytes of BLOBs nowhere.
+    """
+    _batch_bytes[:] = [nbytes]
+
+
+def _cut(batches: Iterator[pa.RecordBatch], nbytes: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = max(1, nbytes * batch.num_rows // max(batch.nbytes, 1))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
+
+
+class _NoLoop:
+    """What a future of asyncio asks of its loop while nobody awaits it."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+def _settled(batches: Iterator[pa.RecordBatch]) -> Iterator[asyncio.Future[pa.RecordBatch]]:
+    """Give each batch, or the error, as a future: its `result` is written in C, so it adds no line to a traceback.
+
+    pyarrow puts the traceback of an error into its message, and so before the eyes of whoever is served.
+    """
+    loop: Any = _NoLoop()
+    while True:
+        future: asyncio.Future[pa.RecordBatch] = asyncio.Future(loop=loop)
+        try:
+            future.set_result(next(batches))
+        except StopIteration:
+            return
+        except RasteretError as error:
+            future.set_exception(type(error)(str(error)))
+        yield future
+
+
 class _Stream:
     """What DuckDB takes for a scanner: something that gives a record batch reader."""
 
@@ -108,7 +205,10 @@ class _Stream:
 
     def to_reader(self) -> pa.RecordBatchReader:
         """Start reading."""
-        return pa.RecordBatchReader.from_batches(self.projected_schema, self._batches)
+        batches = self._batches
+        if _batch_bytes:
+            batches = map(asyncio.Future.result, _settled(_cut(batches, _batch_bytes[0])))
+        return pa.RecordBatchReader.from_batches(self.projected_schema, batches)
 
 
 class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
@@ -148,21 +248,30 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         fields = _TEXTS.sub("", text)
         if any(f"({name} " in fields or f"({name})" in fields or f"({name}," in fields for name in READ_COLUMNS):
             # The condition looks at what is read: all tiles are read, and then it is applied.
+            if _dry_runs:
+                return _noted(plan, self._schema, schema)
             return _Stream(schema, _filtered(tile_batches(plan, rows, self._schema, on_error=on_error), filter, names))
         kept = rows_kept(rows, filter)
         if len(kept) < len(plan):
             plan, rows = plan.take(kept), rows.take(kept)
+        if _dry_runs:
+            return _noted(plan, schema, schema)
         return _Stream(schema, tile_batches(plan, rows, schema, on_error=on_error))
 
     def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> PlannedTiles:
-        cursor = self._connections.cursor()
-        try:
+        with self._connections.planning() as cursor:
             # The names and times of the query mean here what they mean where it was asked.
             for name, value in settings.items():
                 cursor.execute(f"SET {name} = {quote_literal(value)}")
             return plan_tiles(cursor, arguments, with_rows=True)
-        finally:
-            cursor.close()
+
+
+def _noted(plan: TilePlan, read: pa.Schema, wanted: pa.Schema) -> _Stream:
+    """Note what a scan would read, and give no rows."""
+    scan = PlannedScan(plan, pixels="pixels" in read.names or "error" in read.names, mask="mask" in read.names)
+    for scans in _dry_runs:
+        scans.append(scan)
+    return _Stream(wanted, iter(()))
 
 
 def _filtered(batches: Iterator[pa.RecordBatch], condition: Any, names: Sequence[str]) -> Iterator[pa.RecordBatch]:

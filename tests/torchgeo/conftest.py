@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 SHIM = Path(__file__).parents[1] / "torch_shim"
 HAS_TORCHGEO = importlib.util.find_spec("torchgeo") is not None
 
-# The other files of this folder import torchgeo when they are collected.
-collect_ignore_glob = [] if HAS_TORCHGEO else ["test_*.py"]
-
 #: Warnings of others, on behalf of what the tests use.
 _THIRD_PARTY_WARNINGS = (
     # torchgeo 0.10 renames its samplers; both names are tested.
@@ -33,6 +30,17 @@ _THIRD_PARTY_WARNINGS = (
     # Python 3.12 warns of forks in processes with threads; that they are safe is what is tested.
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning",
 )
+
+
+class _Skipped(pytest.Module):
+    """A file that cannot be imported here."""
+
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip("torchgeo is not installed")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return None if HAS_TORCHGEO else _Skipped.from_parent(parent, path=module_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,12 +19,15 @@ from torchgeo.samplers import PreChippedGeoSampler
 
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
-from tests.adapters.cube_files import NORTH, WEST
+from tests.adapters.cube_files import NORTH, WEST, File, make_index, noise
 from tests.torchgeo.scenes import CRS, as_array, utc
 
 #: Windows (row, col) of 16 by 16 pixels of A, which are chips in each form.
 PLACES = [(8, 10), (40, 64), (80, 80)]
-BOXES = [shapely.box(WEST + col * 10, NORTH - (row + 16) * 10, WEST + (col + 16) * 10, NORTH - row * 10) for row, col in PLACES]
+BOXES = [
+    shapely.box(WEST + col * 10, NORTH - (row + 16) * 10, WEST + (col + 16) * 10, NORTH - row * 10)
+    for row, col in PLACES
+]
 LABELS = [3, 1, 2]
 
 
@@ -99,12 +102,23 @@ def test_chips_that_name_an_item_are_read_from_it_at_its_time(scenes):
         assert sample["label"].item() == label
 
 
+def test_a_chip_is_of_its_item_where_another_chip_of_the_same_time_lies_over_it(tmp_path):
+    files = [File("A", "red", noise(1)), File("B", "red", noise(2))]
+    chips = pa.table({"item_id": ["A", "B"], "row_off": [0, 8], "col_off": [0, 8], "label": [1, 2]})
+    index = make_index(tmp_path, files)
+    dataset = rs.to_torchgeo(index, chips=chips, chip_size=16, label_column="label")
+    for number, (query, off) in enumerate(zip(PreChippedGeoSampler(dataset), (0, 8), strict=True), 1):
+        sample = dataset[query]
+        assert np.array_equal(as_array(sample)[0], noise(number)[off : off + 16, off : off + 16])
+        assert sample["label"].item() == number
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
         ({}, 3),
         ({"datetime": [utc(2024, 1, 3, 10)]}, 1),
-        ({"datetime": [dt.datetime(2024, 1, 3, 10)]}, 1),
+        ({"datetime": [utc(2024, 1, 3, 10).replace(tzinfo=None)]}, 1),
         ({"start_datetime": [utc(2024, 1, 1)], "end_datetime": [utc(2024, 1, 2, 12)]}, 2),
         ({"start_datetime": [dt.date(2024, 1, 2)], "end_datetime": [dt.date(2024, 1, 4)]}, 2),
     ],

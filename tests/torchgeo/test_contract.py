@@ -195,7 +195,9 @@ def test_samples_have_the_keys_and_dtypes_that_torchgeo_has(dataset):
 def test_times_with_a_zone_are_those_moments(dataset):
     t = slice(pd.Timestamp("2024-01-01T14:30", tz="Asia/Kolkata"), pd.Timestamp("2024-01-01T16:30", tz="Asia/Kolkata"))
     assert torch.equal(dataset[X, Y, t]["image"], dataset[X, Y, day(1)]["image"])
-    other = slice(pd.Timestamp("2024-01-01T09:00", tz="Asia/Kolkata"), pd.Timestamp("2024-01-01T11:00", tz="Asia/Kolkata"))
+    other = slice(
+        pd.Timestamp("2024-01-01T09:00", tz="Asia/Kolkata"), pd.Timestamp("2024-01-01T11:00", tz="Asia/Kolkata")
+    )
     with pytest.raises(IndexError):
         dataset[X, Y, other]
 
@@ -217,7 +219,9 @@ def test_a_moment_is_a_slice_of_time(dataset):
 
 
 def test_items_without_a_time_are_found_at_any(tmp_path):
-    index = make_index(tmp_path, [File("A", "red", noise(1), options={"transform": at()}, properties={"datetime": None})])
+    index = make_index(
+        tmp_path, [File("A", "red", noise(1), options={"transform": at()}, properties={"datetime": None})]
+    )
     dataset = rs.to_torchgeo(index)
     x, y, t = dataset.bounds
     assert t.start < pd.Timestamp(1700, 1, 1)

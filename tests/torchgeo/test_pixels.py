@@ -157,7 +157,7 @@ def ground(tmp_path_factory):
 def test_chips_in_another_crs_or_step_are_those_of_to_numpy(ground, method, crs, step):
     _, index, _ = ground
     dataset = rs.to_torchgeo(index, crs=crs, resolution=step, resampling=method)
-    x, y, t = dataset.bounds
+    x, y, _ = dataset.bounds
     left, top = x.start + 21.3 * step, y.stop - 33.9 * step
     sample = dataset[left : left + 60 * step, top - 50 * step : top]
     transform = (step, 0.0, left, 0.0, -step, top)
@@ -233,9 +233,7 @@ def test_stored_values_become_physical_ones_with_scale(tmp_path):
 
 def test_items_in_two_zones_are_both_there(tmp_path):
     west = File("W", "red", smooth((64, 64)), options={"transform": at(795_000.0), "nodata": 0})
-    east = File(
-        "E", "red", smooth((64, 64)), options={"transform": at(205_000.0), "crs": "EPSG:32644", "nodata": 0}
-    )
+    east = File("E", "red", smooth((64, 64)), options={"transform": at(205_000.0), "crs": "EPSG:32644", "nodata": 0})
     more = File("V", "red", smooth((64, 64)), options={"transform": at(790_000.0), "nodata": 0})
     dataset = rs.to_torchgeo(make_index(tmp_path, [west, east, more]))
     assert str(dataset.crs) == CRS

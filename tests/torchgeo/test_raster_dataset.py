@@ -58,7 +58,9 @@ def folder(tmp_path_factory):
         # No zeros, for rasterio takes them for nodata where a file has none, and lets them fall through.
         files.append(File(name, "class", noise(number, (SIDE, SIDE), "uint8") % 7 + 1, day, options=classes))
         visual = options | {"nodata": None, "band_names": ["red", "green", "blue"]}
-        files.append(File(name.replace("S", "V"), "visual", noise(number, (3, SIDE, SIDE), "uint8"), day, options=visual))
+        files.append(
+            File(name.replace("S", "V"), "visual", noise(number, (3, SIDE, SIDE), "uint8"), day, options=visual)
+        )
     make_index(made, files)
     return made
 
@@ -103,7 +105,17 @@ def test_index_bounds_crs_and_resolution_are_the_same(folder, name):
         (*window(-10, -20, 64, 64), days(1, 1)),
         (*window(SIDE - 10, 30, 64, 64), days(3, 3)),
     ],
-    ids=["tile", "part", "two tiles", "both tiles", "other day", "all days", "any time", "over the corner", "over the end"],
+    ids=[
+        "tile",
+        "part",
+        "two tiles",
+        "both tiles",
+        "other day",
+        "all days",
+        "any time",
+        "over the corner",
+        "over the end",
+    ],
 )
 def test_images_in_the_native_grid_are_equal(folder, name, query):
     theirs, ours = both(folder, name)
@@ -163,7 +175,9 @@ def test_batches_of_a_grid_sampler_are_equal(folder):
 
 
 def test_coarser_steps_are_near_to_each_other_and_in_the_same_place(tmp_path):
-    files = [File("S1_20240101", "red", smooth((SIDE, SIDE)), options={"overviews": (2,), "overview_resampling": "average"})]
+    files = [
+        File("S1_20240101", "red", smooth((SIDE, SIDE)), options={"overviews": (2,), "overview_resampling": "average"})
+    ]
     index = make_index(tmp_path, files)
 
     class Red(Bands):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import shapely
 import torch
-import torchgeo.samplers as samplers
 from torch.utils.data import DataLoader
+from torchgeo import samplers
 from torchgeo.datasets import stack_samples
 from torchgeo.samplers import (
     GridGeoSampler,
@@ -33,7 +33,9 @@ def dataset(scenes):
 
 def stacked(samples):
     """Stack what is a tensor; before 0.9 samples held more."""
-    return stack_samples([{name: value for name, value in each.items() if name not in {"crs", "bounds"}} for each in samples])
+    return stack_samples(
+        [{name: value for name, value in each.items() if name not in {"crs", "bounds"}} for each in samples]
+    )
 
 
 def batches_of(dataset, sampler=None, **options):

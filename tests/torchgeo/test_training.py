@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-import kornia.augmentation as K
 import numpy as np
 import pytest
 import torch
+from kornia.augmentation import AugmentationSequential, Normalize, RandomHorizontalFlip, RandomVerticalFlip
 from matplotlib.figure import Figure
 from torch.utils.data import DataLoader
 from torchgeo.datamodules import GeoDataModule
@@ -52,10 +52,8 @@ def batch_of(dataset, *queries):
 def test_augmentations_move_image_mask_and_validity_together(pair):
     images, masks = pair()
     batch = batch_of(images & masks, window(4, 8, 32, 32), window(40, 40, 32, 32))
-    # kornia takes validity for another mask, which has to be of numbers.
-    batch = {name: value.float() if name == "mask_valid" else value for name, value in batch.items()}
-    flip = K.AugmentationSequential(K.RandomHorizontalFlip(p=1.0), K.RandomVerticalFlip(p=1.0), data_keys=None, keepdim=True)
-    found = flip({name: value for name, value in batch.items()})
+    flip = AugmentationSequential(RandomHorizontalFlip(p=1.0), RandomVerticalFlip(p=1.0), data_keys=None, keepdim=True)
+    found = flip(dict(batch))
     for name in ("image", "mask", "mask_valid"):
         assert found[name].shape == batch[name].shape, name
         assert torch.equal(found[name].double(), batch[name].flip(-1, -2).double()), name
@@ -71,7 +69,7 @@ class Module(GeoDataModule):
         self._whole = dataset
         # Statistics of torchgeo's base class are for images of 255.
         self.mean, self.std = torch.tensor(0.0), torch.tensor(5000.0)
-        self.aug = K.AugmentationSequential(K.Normalize(mean=self.mean, std=self.std), data_keys=None, keepdim=True)
+        self.aug = AugmentationSequential(Normalize(mean=self.mean, std=self.std), data_keys=None, keepdim=True)
 
     def setup(self, stage):
         splits = random_bbox_splitting(self._whole, [0.5, 0.5], torch.Generator().manual_seed(0))
@@ -87,7 +85,9 @@ def test_a_data_module_feeds_a_segmentation_task(pair, tmp_path):
     from lightning.pytorch import Trainer
 
     images, masks = pair()
-    task = SemanticSegmentationTask(model="unet", backbone="resnet18", weights=None, in_channels=3, task="binary", num_classes=None)
+    task = SemanticSegmentationTask(
+        model="unet", backbone="resnet18", weights=None, in_channels=3, task="multiclass", num_classes=2, loss="ce"
+    )
     trainer = Trainer(
         accelerator="cpu", max_steps=2, limit_val_batches=1, default_root_dir=tmp_path, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
@@ -112,7 +112,9 @@ def test_samples_are_drawn(pair, kind):
     elif kind == "both":
         sample, panels = (images & masks)[query] | {"prediction": masks[query]["mask"]}, 3
     elif kind == "series":
-        sample = {name: torch.stack([value, value]) for name, value in sample.items() if name in {"image", "mask_valid"}}
+        sample = {
+            name: torch.stack([value, value]) for name, value in sample.items() if name in {"image", "mask_valid"}
+        }
         panels = 2
     elif kind == "batch":
         loader = DataLoader(images, sampler=[query, query], batch_size=2, collate_fn=stack_samples)
@@ -124,3 +126,10 @@ def test_samples_are_drawn(pair, kind):
     assert figure.get_suptitle() == "A"
     assert all(axis.get_title() for axis in figure.axes)
     assert not any(axis.get_title() for axis in dataset.plot(sample, show_titles=False).axes)
+
+
+def test_a_class_has_one_colour_in_mask_and_prediction(pair):
+    _, masks = pair()
+    sample = masks[window(4, 8, 48, 48)]
+    figure = masks.plot(sample | {"prediction": torch.zeros_like(sample["mask"])})
+    assert len({axis.images[0].get_clim() for axis in figure.axes}) == 1

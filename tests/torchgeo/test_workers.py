@@ -22,8 +22,7 @@ QUERIES = [(*window(row, col, 24, 24), day(number)) for row, col, number in
 def batches(dataset, workers: int = 0, **options):
     if workers:
         options["timeout"] = TIMEOUT_S
-    loader = DataLoader(dataset, sampler=QUERIES, batch_size=2, num_workers=workers, collate_fn=stack_samples, **options)
-    return loader
+    return DataLoader(dataset, sampler=QUERIES, batch_size=2, num_workers=workers, collate_fn=stack_samples, **options)
 
 
 def assert_equal(found, expected):
@@ -102,7 +101,10 @@ def test_rows_are_not_asked_for_tiles_beside_the_chip(served):
     served.server.reset()
     dataset[(*window(33, 33, 30, 30), day(3))]
     assert len(served.server.requests) == 1
-    assert sum(request.end - request.start for request in served.server.requests) < served.path("C", "red").stat().st_size / 4
+    assert (
+        sum(request.end - request.start for request in served.server.requests)
+        < served.path("C", "red").stat().st_size / 4
+    )
 
 
 @pytest.fixture
