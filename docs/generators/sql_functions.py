@@ -1,0 +1,250 @@
+"""The page of the SQL functions, from the files of `sql/`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import rasteret_sql as rs
+from generators.docstrings import sections, sentence
+from generators.tables import MADE, Column, column_table, columns_of, table
+from rasteret_sql.index.sqlfiles import sql_file
+from rasteret_sql.sql.catalog import sql_objects
+
+if TYPE_CHECKING:
+    from rasteret_sql.sql.catalog import SqlObject
+
+#: What columns mean that no schema file lists.
+_COLUMNS: dict[str, dict[str, str]] = {
+    "tile_plan": {
+        "mirror": "where the bytes are read instead of from href, or NULL",
+        "tile_offset": "bytes from the start of the file; 0: sparse",
+        "tile_byte_count": "bytes as stored; 0: sparse",
+        "mask_kind": "what says which pixels are valid: 'mask', 'nodata', 'alpha', or NULL where all are",
+        "mask_tiles": "the tiles of the internal mask or of the alpha band that lie over this tile",
+        "request": "number of the range request that fetches it; NULL: sparse",
+    },
+    "explain_read": {
+        "collection": "STAC collection id; NULL in the total",
+        "band": "the band as it was asked for, or 'total'",
+        "items": "items that have it",
+        "files": "files that are read",
+        "tiles": "tiles that are read",
+        "sparse_tiles": "those of them that no byte is stored for",
+        "requests": "range requests, after coalescing",
+        "tile_bytes": "compressed, as stored",
+        "request_bytes": "with the gaps that are read over",
+        "pixel_bytes": "decoded",
+    },
+    "items": {
+        "assets": "keys of its assets that are in the index",
+        "bands": "names by which `read_tiles` reads its bands",
+        "crs": "of its files; NULL where they differ",
+        "files": "files of it in the index",
+        "file_bytes": "size of these, where it is known",
+    },
+}
+_EXAMPLES = {
+    "read_tiles": """\
+SELECT item_id, band_name, tile_row, tile_col, octet_length(pixels) AS pixel_bytes
+FROM read_tiles('s2.parquet', bands := ['red', 'nir'], bbox := [77.98, 12.98, 78.00, 13.00])
+WHERE datetime >= '2024-02-01';""",
+    "tile_plan": """\
+SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
+FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
+    "explain_read": """\
+SELECT band, items, tiles, requests, request_bytes
+FROM explain_read('s2.parquet', bands := ['red', 'nir'], datetime := '2024-01/2024-06');""",
+    "items": """\
+SELECT item_id, datetime, "eo:cloud_cover", assets
+FROM items('s2.parquet', bbox := [77.98, 12.98, 78.00, 13.00], datetime := '2024-01/2024-06')
+WHERE "eo:cloud_cover" < 50;""",
+    "stac_search": """\
+SELECT item_id, asset, datetime, "eo:cloud_cover", href
+FROM stac_search('earthsearch/sentinel-2-l2a', bbox := [77.9, 12.9, 78.1, 13.1], datetime := '2024-01/2024-06')
+WHERE asset IN ('red', 'nir') AND "eo:cloud_cover" < 20;""",
+    "stac_items": """\
+SELECT item_id, asset, datetime, "eo:cloud_cover", href
+FROM stac_items('demo/collection/catalog.json')
+WHERE asset = 'red';""",
+    "datasets": """\
+SELECT id, collection, authentication, bands FROM datasets() WHERE id LIKE 'earthsearch/%';""",
+    "read_headers": """\
+WITH assets AS (
+    SELECT file AS href, parse_filename(file, true) AS asset, split_part(file, '/', -2) AS item_id
+    FROM glob('demo/collection/*/B0?.tif')
+)
+SELECT item_id, asset, crs, width, height, len(levels) AS levels FROM read_headers(assets);""",
+    "rst_to_list": """\
+SELECT item_id, tile_row, tile_col, round(list_avg(rst_to_list(pixels, dtype)), 1) AS mean
+FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
+}
+#: What the comment over an example says that it needs.
+_EXAMPLE_NEEDS = {"stac_search": "rustac"}
+_ALTERNATE = "Name of the alternate location that assets are read from, such as 's3', or several, best first."
+#: The schema file of what a function gives; of all others, DuckDB is asked.
+_SCHEMAS = {"read_tiles": "tiles", "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"}
+#: What arguments mean that are not explained by the Python function of the same name, nor by `read_tiles`.
+_MEANINGS: dict[str, dict[str, str]] = {
+    "stac_search": {
+        "intersects": "GeoJSON, WKT or a GEOMETRY, in longitude and latitude; not together with `bbox`.",
+        "datetime": "STAC's forms, both ends inclusive: '2024-01', '2024-01-01/2024-02-15', '../2024'.",
+        "filter": "CQL2, as text, or as JSON or a struct.",
+        "alternate": _ALTERNATE,
+    },
+    "stac_items": {
+        "source": "Path, glob or URL of STAC Items, ItemCollections, Catalogs and Collections, which are crawled, "
+        "NDJSON or stac-geoparquet.",
+        "collection": "Collection of the items that name none.",
+        "on_error": "'raise', or 'skip' what cannot be read.",
+        "alternate": _ALTERNATE,
+    },
+    "read_headers": {
+        "source": "Table, view, CTE or Parquet path with column href; relative ones lie in the working directory.",
+        "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, whose notes say why.",
+    },
+    "rst_to_list": {
+        "pixels": "What `read_tiles` gives in `pixels`, or in `mask` with dtype 'bool'.",
+        "dtype": "Type of the numbers, as `read_tiles` gives it.",
+    },
+    "datasets": {"folder": "Entries of your own; by default the folder that RASTERET_SQL_DATASETS names."},
+}
+#: What is said below the columns.
+_NOTES = {"items": 'Item properties (`"eo:cloud_cover"`, ...) stand after `end_datetime`, one column each.'}
+#: Types that no cast says.
+_TYPES = {"rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"}}
+_HEADER_COLUMNS = """\
+Its columns are those of [the index](schema.md). `collection`, `item_id`, `asset`, `datetime`, `start_datetime`,
+`end_datetime`, `geometry`, `mirror` and `bands` are taken from the source where it has them; a file without `item_id`
+is called by its name, and a file without `asset` is "data". All further columns of the source stand before `geometry`,
+except `band_lists` and `proj`, which `stac_search` gives and headers are compared with. What `COPY` writes of it is an
+index."""
+_SQL_INTRO = """\
+# SQL functions
+
+`rasteret_sql.connect()` opens a DuckDB connection that has these functions, and `rasteret_sql.install(con)` puts
+them into one that is open; `rasteret-sql sql` runs SQL with them. Table functions are written after `FROM`, the index
+first, the other arguments by name with `:=`. Their arguments are constants or prepared parameters; a value that
+changes from row to row is refused, for a read is planned before it starts.
+
+An index is named as a table or view, or as a Parquet path, folder, glob or URL. `tile_plan` and `explain_read` are
+plain SQL, and take CTEs and temporary tables too, but a folder only with a slash at its end. `read_tiles` runs beside
+the query that it is part of, so it sees no CTE, no temporary table and no uncommitted row; it takes the text of a query
+instead, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
+
+A name in `bands` is looked up in this order: an asset key (`red`: all bands of that asset), a band inside an asset
+(`visual:red`, `visual:1`), a band name, a common name, a band number. A name that fits two things in the first tier
+in which it fits at all is an error that lists them.
+
+Conditions in `WHERE` on columns other than `pixels`, `mask` and `error` decide what is fetched. A query that does not
+select `pixels` fetches none, `mask` costs only what masks need, and `LIMIT` ends the reading.
+"""
+_ORDER = (
+    "read_tiles",
+    "tile_plan",
+    "explain_read",
+    "items",
+    "stac_search",
+    "stac_items",
+    "datasets",
+    "read_headers",
+    "rst_to_list",
+)
+
+
+_PARAMETERS = re.compile(r"MACRO \w+\((?P<inside>.*?)\) AS\b", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    name: str
+    type: str
+    default: str
+    meaning: str
+
+
+def sql_page() -> str:
+    """The public SQL functions: headers, parameters and columns."""
+    public = {found.name: found for found in sql_objects("macros", "functions") if found.is_public}
+    names = [name for name in _ORDER if name in public]
+    names += sorted(public.keys() - set(names))
+    rows = [(f"[`{name}`](#{name})", public[name].comment) for name in names]
+    listed = table(("Function", "What it gives"), rows) + "\n"
+    return "\n".join([MADE, _SQL_INTRO, listed, *(_function(public[name], public["read_tiles"]) for name in names)])
+
+
+def _function(macro: SqlObject, typed: SqlObject) -> str:
+    parameters = _parameters(macro, typed)
+    parts = [f"## {macro.name}", macro.comment]
+    if macro.kind == "table macro":
+        parts.append(f"Grain: {macro.grain}.")
+    if parameters:
+        rows = [
+            (
+                f"`{one.name}`",
+                f"`{one.type}`" if one.type else "",
+                f"`{one.default}`" if one.default else "",
+                one.meaning,
+            )
+            for one in parameters
+        ]
+        parts.append(table(("Argument", "Type", "Default", "Meaning"), rows))
+    if macro.name == "read_headers":
+        parts.append(_HEADER_COLUMNS)
+    elif macro.kind == "table macro":
+        parts.append(column_table(_columns_given(macro.name)))
+    if macro.name in _NOTES:
+        parts.append(_NOTES[macro.name])
+    if macro.name in _EXAMPLES:
+        needs = f"<!-- needs: {_EXAMPLE_NEEDS[macro.name]} -->\n" if macro.name in _EXAMPLE_NEEDS else ""
+        parts.append(f"{needs}```sql\n{_EXAMPLES[macro.name]}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _parameters(macro: SqlObject, typed: SqlObject) -> list[_Parameter]:
+    head = _PARAMETERS.search(macro.text)
+    assert head is not None, f"{macro.name}: a macro whose parameters docs/generators/sql_functions.py cannot read"
+    meanings = {
+        name: _in_sql(name, text) for name, text in sections(inspect.getdoc(rs.read_tiles)).items["Args"].items()
+    }
+    meanings["index"] = sentence(macro.reads.removeprefix("an index: "))
+    if macro.name in rs.__all__ and macro.name != "read_tiles":
+        meanings |= sections(inspect.getdoc(getattr(rs, macro.name))).items.get("Args", {})
+    meanings |= {name: sentence(text) for name, text in _MEANINGS.get(macro.name, {}).items()}
+    parameters = []
+    for parameter in filter(None, map(str.strip, head["inside"].split(","))):
+        name, _, default = (part.strip() for part in parameter.partition(":="))
+        parameters.append(_Parameter(name, _type_of(name, macro, typed), default, meanings.get(name, "")))
+    return parameters
+
+
+def _type_of(name: str, macro: SqlObject, typed: SqlObject) -> str:
+    """What the SQL casts an argument to; that of `read_tiles` where this one hands it on as it is."""
+    if name in _TYPES.get(macro.name, {}):
+        return _TYPES[macro.name][name]
+    for text in (macro.text, typed.text):
+        cast = re.search(rf"\b{name}(?:\))?::([A-Z]+(?:\[\])?)", text)
+        if cast is not None:
+            return cast[1]
+    return "VARCHAR" if f"query_table({name})" in macro.text else ""
+
+
+def _in_sql(name: str, text: str) -> str:
+    """Say in SQL's words what the Python argument of the same name means."""
+    if name == "geometry":
+        return "GeoJSON, WKT, or WKB as a BLOB or hexadecimal digits, in `crs`."
+    text = text.replace('"', "'").replace("None for all", "NULL for all")
+    return re.sub(r"[,;] or None\.$", ".", text)
+
+
+def _columns_given(name: str) -> list[Column]:
+    if name in _SCHEMAS:
+        return [one for one in columns_of(sql_file(f"schema/{_SCHEMAS[name]}.sql")) if one.name != "_call"]
+    with rs.connect() as con:
+        con.execute(sql_file("schema/asset_index.sql"))
+        given = con.sql(f"DESCRIBE FROM {name}('asset_index')").fetchall()
+    listed = [*columns_of(sql_file("schema/asset_index.sql")), *columns_of(sql_file("schema/tiles.sql"))]
+    meanings = {one.name: one.meaning for one in listed} | _COLUMNS.get(name, {})
+    return [Column(row[0], row[1], meanings.get(row[0], "")) for row in given]
