@@ -137,7 +137,7 @@ def plan_tiles(
     name = named_index(cursor, arguments.index)
     try:
         cursor.execute(
-            "CREATE OR REPLACE TEMP TABLE planned_assets AS "
+            "CREATE OR REPLACE TEMP TABLE planned_assets AS "  # noqa: S608 - constants
             f"SELECT * EXCLUDE (formats, levels, reach) FROM {CATALOG}.main._rst_asset_plan{_PLANNED}",
             plan_parameters(arguments, name),
         )

@@ -77,14 +77,14 @@ class Connections:
     def __init__(self, identity: str, repair: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
         self.identity = identity
         self._repair = repair
-        self._connections: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        self._connections: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, None] = weakref.WeakKeyDictionary()
         self._owner: weakref.ref[duckdb.DuckDBPyConnection] | None = None
         self._deputy: duckdb.DuckDBPyConnection | None = None
         self._planning: set[duckdb.DuckDBPyConnection] = set()
 
     def add(self, con: duckdb.DuckDBPyConnection) -> None:
         """Remember a connection for as long as it lives."""
-        self._connections.add(con)
+        self._connections[con] = None
 
     def own(self, con: duckdb.DuckDBPyConnection) -> None:
         """Note that the functions in Python belong to a connection: they must not be called once it is closed."""

@@ -167,7 +167,7 @@ def reader(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]
 @pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:get_all_items:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
-@pytest.mark.filterwarnings("ignore:Use torchgeo.samplers:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Use (torchgeo|geopandas):DeprecationWarning")
 def test_every_fence_runs(page: Path, reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
     skipped: list[str] = []
     for fence in fences(page):

@@ -46,7 +46,7 @@ tutorial:
     local:
       type: duckdb
       path: tutorial.duckdb
-      threads: 1
+      threads: 4
       keep_open: true
       settings:
         TimeZone: UTC

@@ -34,7 +34,7 @@ def work(pickled, dataset, queue) -> None:
     before = own_mb()
     dataset = dataset or pickle.loads(pickled)
     reader = PartReader(dataset._items.table, dataset._items.files, method="nearest", mosaic="first")
-    for row in range(0, len(dataset), max(1, len(dataset) // 200)):
+    for row in range(1, len(dataset), max(1, len(dataset) // 200)):
         middle = dataset.index.geometry.iloc[row].centroid
         time = dataset.index.index[row]
         x, y = (slice(at - 1280, at + 1280, 10.0) for at in (middle.x, middle.y))
