@@ -90,7 +90,8 @@ def _files(planned: PlannedCube, target: Path) -> list[_File]:
     if unknown:
         raise InvalidArgumentError(f"path: got {{{unknown[0]}}} in {target.name!r}, expected one of {_listed()}")
     groups, bands = range(planned.cube.group_count), planned.cube.bands
-    picks = [(place,) for place in range(len(bands))] if "band" in used else [tuple(range(len(bands)))]
+    every = tuple(range(len(bands)))
+    picks: list[tuple[int, ...]] = [(place,) for place in every] if "band" in used else [every]
     files: dict[Path, _File] = {}
     for group in groups:
         for places in picks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -172,11 +173,23 @@ def footprints(bounds: npt.NDArray[np.float64], source: str, target: str) -> npt
             f"crs: {int(outside.sum())} footprints in {source}, the first {bounds[outside.argmax()].tolist()}, lie "
             f"outside of {target}; choose a CRS that all items lie in, or leave these items out"
         )
-    turn = turn_of(target)
+    turn = turn_of(target) or _turn_of_projected(target)
     if turn is not None:
         over = np.ptp(x, axis=1) > turn / 2
         x[over] = np.where(x[over] < 0, x[over] + turn, x[over])
     return np.asarray(shapely.polygons(np.stack([x, y], axis=-1)))
+
+
+def _turn_of_projected(target: str) -> float | None:
+    """Give what a turn around the Earth is in x, for projections like Mercator that end at the antimeridian."""
+    from pyproj import Transformer
+
+    around = Transformer.from_crs("OGC:CRS84", target, always_xy=True)
+    west, east = around.transform([-180.0, 180.0], [0.0, 0.0])[0]
+    middle = around.transform(0.0, 0.0)[0]
+    width = abs(east - west)
+    is_straight = math.isfinite(width) and abs(east + west - 2 * middle) < 1e-6 * width
+    return width if is_straight and width > 1e7 else None
 
 
 def item_footprints(items: Items, crs: str) -> npt.NDArray[Any]:

@@ -33,6 +33,8 @@ class Rows:
         self._numbers = index["item"].to_numpy().astype(np.int64)
         self._items = items
         self._everything: Rows | None = None
+        if not len(index):
+            raise IndexError("index has no rows: whatever made it left nothing")
         xmin, ymin = self._bounds[:, :2].min(axis=0)
         xmax, ymax = self._bounds[:, 2:].max(axis=0)
         #: First and last x, y and time.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -16,6 +18,7 @@ from rasteret_sql.cli.console import note
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from rasteret_sql.sql.client import Endpoint
     from rasteret_sql.sql.serving import Server
@@ -92,13 +95,11 @@ def run(arguments: argparse.Namespace) -> int:
         memory_limit=arguments.memory_limit,
         threads=arguments.threads,
     )
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     server = serve(options)
     try:
-        _announce(server, arguments)
-        ended.wait()
+        with _signals() as signalled:
+            _announce(server, arguments)
+            signalled.recv(1)
     except BaseException:
         server.close()
         raise
@@ -107,6 +108,25 @@ def run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _close(server)
     return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """Give a socket from which a byte comes with SIGINT or SIGTERM.
+
+    An event would miss one that another thread gets, or that comes just before the main thread waits for it.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+        descriptor = signal.set_wakeup_fd(writer.fileno())
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _token(arguments: argparse.Namespace) -> str | None:

@@ -6,25 +6,31 @@ files, STAC documents and APIs. The policy is one of the process, since stores a
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import posixpath
 import re
 import socket
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies
 
 from rasteret_sql.errors import AccessDeniedError, InvalidArgumentError
 from rasteret_sql.io.asked import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _GLOB = re.compile(r"[*?\[]")
 _PORTS = {"http": 80, "https": 443}
+#: A part of an IPv4 address as C libraries take it: "127.1", "2130706433" and "0x7f.0.0.01" are addresses for them.
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+#: Of these the last 32 bits are an IPv4 address: IPv4-compatible ones and NAT64, RFC 4291 and 6052.
+_HOLD_IPV4 = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
 #: Scheme, host, port and path of a URL; the path begins with a slash and ends with one where it is a folder.
 _Parts = tuple[str, str, int, str]
@@ -67,17 +73,17 @@ class AccessPolicy:
             for prefix in map(_parts, self.urls)
         )
 
-    def addresses(self) -> frozenset[tuple[str, int]]:
-        """Give the addresses and ports of the hosts of the prefixes, and of the proxies of the environment."""
-        found = set()
-        for url in [*self.urls, *(url for name, url in getproxies().items() if name in _PORTS)]:
-            scheme, host, port, _ = _parts(url if "://" in url else f"http://{url}")
-            if scheme in _PORTS:
-                found |= {(address, port) for address in _resolved(host, port)}
-        return frozenset(found)
+    def hosts(self) -> frozenset[tuple[str, int]]:
+        """Give hosts and ports of the prefixes, and of the proxies of the environment."""
+        from urllib.request import getproxies
+
+        proxies = [url for name, url in getproxies().items() if name in _PORTS]
+        found = [_parts(url if "://" in url else f"http://{url}") for url in [*self.urls, *proxies]]
+        return frozenset((host, port) for scheme, host, port, _ in found if scheme in _PORTS)
 
 
 _policy: AccessPolicy | None = None
+_hosts: frozenset[tuple[str, int]] = frozenset()
 _addresses: frozenset[tuple[str, int]] = frozenset()
 
 
@@ -86,8 +92,9 @@ def restrict(policy: AccessPolicy | None) -> None:
 
     Connections that are open already stay, so call it before anything is read.
     """
-    global _policy, _addresses  # noqa: PLW0603 - a policy of the process
-    _addresses = frozenset() if policy is None else policy.addresses()
+    global _policy, _hosts, _addresses  # noqa: PLW0603 - a policy of the process
+    _hosts = frozenset() if policy is None else policy.hosts()
+    _addresses = frozenset((address, port) for host, port in _hosts for address in _resolved(host, port))
     _policy = policy
 
 
@@ -151,9 +158,26 @@ def check_url(url: str, *, resolve: bool = False) -> None:
             f"{redact(url)}: none of the {what} that this process lets its clients read "
             f"({', '.join(map(redact, _policy.urls)) or 'none listed'}); expected one of them. {_policy.remedy}"
         )
-    addresses = _resolved(host, port) if resolve else [host] if _is_literal(host) else []
-    if host == "localhost" or any(not _is_public(address) for address in addresses):
+    literal = _literal(host)
+    # A listed host may be asked for what its prefix names only, even by a name that leads inside.
+    if literal is None and (resolve or (host, port) in _hosts):
+        is_private = any(not _is_public(address) for address in _resolved(host, port))
+    else:
+        is_private = host == "localhost" if literal is None else not _is_public(literal)
+    if is_private:
         raise _private(redact(url))
+
+
+def check_resolved(host: str, port: int, addresses: Iterable[str]) -> None:
+    """See to it that a name which was looked up may be asked: another name of a listed host is not a listed one.
+
+    Raises:
+        AccessDeniedError: it may not.
+    """
+    if _policy is None or (host.rstrip(".").lower(), port) in _hosts:
+        return
+    if any(not _is_public(address) for address in addresses):
+        raise _private(f"{host}:{port}")
 
 
 def check_address(address: str, port: int) -> None:
@@ -176,13 +200,18 @@ def _private(what: str) -> AccessDeniedError:
     )
 
 
-def _is_literal(host: str) -> bool:
-    # Also "127.1", "2130706433" and "0x7f.1", which C libraries take for addresses.
+def _literal(host: str) -> str | None:
+    """The address that a host is written as, "" where it is a wrong one, or None for a name."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    # Libraries that look names up take wide digits and dots for plain ones.
+    plain = unicodedata.normalize("NFKC", host).replace("\u3002", ".")
+    if not all(map(_NUMBER.fullmatch, plain.split("."))):
+        return None
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return not re.search(r"[g-wyz]", host.lower())
-    return True
+        return socket.inet_ntoa(socket.inet_aton(plain))
+    except OSError:
+        return ""
 
 
 def _is_public(address: str) -> bool:
@@ -191,7 +220,12 @@ def _is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(found, ipaddress.IPv6Address):
-        found = found.ipv4_mapped or found.sixtofour or found
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None and any(found in network for network in _HOLD_IPV4):
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is None and found not in _UNICAST:
+            return False
+        found = inner or found
     return found.is_global and not found.is_multicast
 
 

@@ -197,8 +197,7 @@ class HttpStore:
             limit=0,
             limit_per_host=options.connections_per_host,
             ttl_dns_cache=300,
-            resolver=aiohttp.ThreadedResolver(),
-            **_checked_sockets(),
+            **_checked_names(),
         )
         session = aiohttp.ClientSession(
             connector=connector,
@@ -209,6 +208,7 @@ class HttpStore:
             read_bufsize=options.buffer_bytes,
             # A redirect to a signed URL must be followed as it is, or its signature no longer fits.
             requote_redirect_url=False,
+            **_checked_redirects(),
         )
         fork.pin_in_child(connector)
         fork.pin_in_child(session)
@@ -222,15 +222,41 @@ class HttpStore:
         return self._proxies[key]
 
 
-def _checked_sockets() -> dict[str, Any]:
-    """Have the address of each connection looked at where not all of them may be read."""
-    return {} if access.policy() is None else {"socket_factory": _checked_socket}
+def _checked_names() -> dict[str, Any]:
+    """How names are looked up, and that each address is looked at where not all of them may be read."""
+    import aiohttp
+
+    if access.policy() is None:
+        return {"resolver": aiohttp.ThreadedResolver()}
+
+    class Checked(aiohttp.ThreadedResolver):
+        async def resolve(self, host: str, port: int = 0, *arguments: Any, **named: Any) -> Any:
+            found = await super().resolve(host, port, *arguments, **named)
+            access.check_resolved(host, port, [each["host"] for each in found])
+            return found
+
+    return {"resolver": Checked(), "socket_factory": _checked_socket}
 
 
 def _checked_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
     family, kind, protocol, _, address = info
     access.check_address(str(address[0]), int(address[1]))
     return socket.socket(family=family, type=kind, proto=protocol)
+
+
+def _checked_redirects() -> dict[str, Any]:
+    import aiohttp
+
+    if access.policy() is None:
+        return {}
+
+    async def check(_session: Any, _context: Any, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+        where = redirect.response.headers.get("Location") or redirect.response.headers.get("URI") or ""
+        access.check_url(urljoin(str(redirect.url), where))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(check)
+    return {"trace_configs": [trace]}
 
 
 def _proxy_from_environment(url: URL) -> URL | None:

@@ -14,6 +14,7 @@ import struct
 import threading
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -124,6 +125,8 @@ class Serving:
             task = asyncio.create_task(self._talk(accepted))
             connections.add(task)
             task.add_done_callback(connections.discard)
+            # A task that is cancelled before its first step closes nothing.
+            task.add_done_callback(partial(_close, accepted))
 
     async def _talk(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -272,6 +275,10 @@ class _Sending:
                     self.nbytes += max(0, file.tell() - offset)
                     raise
         self.nbytes += end - start
+
+
+def _close(connection: socket.socket, _: asyncio.Task[None]) -> None:
+    connection.close()
 
 
 def _parse(head: str) -> _Asked | None:

@@ -66,8 +66,8 @@ def _resolved(source: Any, pattern: PathPattern | None, options: StacOptions) ->
         return _paths([os.fspath(source)], pattern, options), redact(os.fspath(source))
     if isinstance(source, dict) or (hasattr(source, "to_dict") and hasattr(source, "stac_extensions")):
         return [StacObjectSource(_as_dict(source), options)], "STAC items in memory"
-    if hasattr(source, "items") and hasattr(source, "extra_fields"):
-        return [StacObjectSource(_as_dict(source), options)], "STAC items in memory"
+    if isinstance(getattr(source, "items", None), list) and hasattr(source, "extra_fields"):
+        return [StacObjectSource([_as_dict(item) for item in source.items], options)], "STAC items in memory"
     table = _as_table(source, pattern, options)
     if table is not None:
         return [table], f"a table in memory ({type(source).__name__})"
@@ -87,7 +87,13 @@ def _as_dict(source: Any) -> Any:
     if isinstance(source, dict):
         return source
     if hasattr(source, "to_dict"):
-        return source.to_dict()
+        document = source.to_dict()
+        own = source.get_self_href() if hasattr(source, "get_self_href") else None
+        if own is not None:
+            # pystac may write its own link as a relative one, and then nobody knows to what.
+            others = [link for link in document.get("links", []) if link.get("rel") != "self"]
+            document["links"] = [*others, {"rel": "self", "href": own}]
+        return document
     raise InvalidArgumentError(f"source: got {type(source).__name__} in a list, expected {_EXPECTED}")
 
 

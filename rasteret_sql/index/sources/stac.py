@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,8 @@ def link_of(document: Mapping[str, Any], rel: str) -> str | None:
 def own_base(document: Mapping[str, Any], base: str | None) -> str | None:
     """What relative hrefs of an item inside another document refer to: its self link, or that document."""
     own = link_of(document, "self")
-    return own if own is not None and is_url(own) else base
+    is_told = own is not None and (is_url(own) or (base is None and os.path.isabs(own)))  # noqa: PTH117 - hrefs are text
+    return own if is_told else base
 
 
 def _parse_item(
