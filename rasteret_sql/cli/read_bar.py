@@ -41,6 +41,8 @@ class ReadBar:
         self._drawn_at = 0.0
         self._is_drawn = False
         self._is_closed = False
+        self._latest: ReadProgress | None = None
+        self._timer: threading.Timer | None = None
         # Reads report from the event loop, results are written from elsewhere.
         self._lock = threading.Lock()
 
@@ -48,23 +50,41 @@ class ReadBar:
         """Draw what is done, unless that was just drawn or the read has just begun."""
         now = self._clock()
         with self._lock:
-            if self._is_closed or now - self._started < _DELAY_S or now - self._drawn_at < _INTERVAL_S:
+            self._latest = progress
+            early = _DELAY_S - (now - self._started)
+            if self._is_closed or now - self._drawn_at < _INTERVAL_S:
                 return
-            self._drawn_at = now
-            self._is_drawn = True
-            width = shutil.get_terminal_size((80, 24)).columns
-            line = bar_line(progress, now - self._started, width - 1)
-            # A terminal that went away is the affair of those who write results.
-            with contextlib.suppress(OSError, ValueError):
-                print(f"{_CLEAR_LINE}{line}", end="", file=self._stream, flush=True)
+            if early <= 0:
+                self._draw(progress, now)
+            elif self._timer is None:
+                # A server may take its time with the first answer.
+                self._timer = threading.Timer(early, self._draw_latest)
+                self._timer.daemon = True
+                self._timer.start()
 
     def close(self) -> None:
         """Clear the line for good, before anything else is written."""
         with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
             if self._is_drawn and not self._is_closed:
                 with contextlib.suppress(OSError, ValueError):
                     print(_CLEAR_LINE, end="", file=self._stream, flush=True)
             self._is_closed = True
+
+    def _draw_latest(self) -> None:
+        with self._lock:
+            if self._latest is not None and not self._is_closed and not self._is_drawn:
+                self._draw(self._latest, self._clock())
+
+    def _draw(self, progress: ReadProgress, now: float) -> None:
+        self._drawn_at = now
+        self._is_drawn = True
+        width = shutil.get_terminal_size((80, 24)).columns
+        line = bar_line(progress, now - self._started, width - 1)
+        # A terminal that went away is the affair of those who write results.
+        with contextlib.suppress(OSError, ValueError):
+            print(f"{_CLEAR_LINE}{line}", end="", file=self._stream, flush=True)
 
 
 class _AfterBar:

@@ -160,6 +160,8 @@ def reader(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]
             value.close()
 
 
+# Of odc-stac, which warps chunks of arrays that are no files.
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 # rasterio, odc-stac, rasteret and torchgeo call what others are about to drop.

@@ -41,6 +41,7 @@ def test_it_learns_something_and_is_judged_on_other_scenes(launcher, tmp_path):
     assert {"images.toml", "masks.toml"} <= {each.name for each in (tmp_path / "data").iterdir()}
 
 
+@pytest.mark.slow
 def test_workers_read_the_same_pixels(tmp_path):
     alone = run([], tmp_path / "data")
     assert losses(run([], tmp_path / "data", "--workers", "2")) == pytest.approx(losses(alone), abs=2e-3)
