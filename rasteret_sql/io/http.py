@@ -9,6 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from rasteret_sql.errors import (
     AccessDeniedError,
@@ -165,6 +166,9 @@ class HttpStore:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, RasteretError):
                 raise
+            # aiohttp takes what the look-up of a name or the making of a socket raises for its own.
+            if isinstance(error.__cause__, AccessDeniedError):
+                raise error.__cause__ from None
             raise _mapped(error, asked) from safe_cause(error)
 
     async def _signed(self, session: aiohttp.ClientSession, asked: Asked) -> str:
@@ -252,7 +256,11 @@ def _checked_redirects() -> dict[str, Any]:
 
     async def check(_session: Any, _context: Any, redirect: aiohttp.TraceRequestRedirectParams) -> None:
         where = redirect.response.headers.get("Location") or redirect.response.headers.get("URI") or ""
-        access.check_url(urljoin(str(redirect.url), where))
+        try:
+            access.check_url(urljoin(str(redirect.url), where))
+        except RasteretError:
+            redirect.response.close()
+            raise
 
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(check)

@@ -7,6 +7,7 @@ the check of its statements and the policy of `io.access` leave; all are made he
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import secrets
@@ -37,6 +38,8 @@ MIN_TOKEN_CHARACTERS = 16
 BATCH_BYTES = 1 << 20
 #: Chunks that one answer holds, of at most `BATCH_BYTES` each.
 ANSWER_CHUNKS = 8
+#: The first version whose connections take the maker of their sockets.
+_CHECKED_AIOHTTP = (3, 12)
 #: The extensions, in the order in which they are loaded.
 _EXTENSIONS = ("httpfs", "quack")
 _RESERVED = frozenset({CATALOG, "memory", "system", "temp", "main"})
@@ -163,8 +166,10 @@ def serve(options: ServeOptions) -> Server:
     """Start a server in this process, which reads only what the options allow from then on.
 
     Raises:
-        InvalidArgumentError: an option is wrong, the port is taken, or the extension quack is not there.
+        InvalidArgumentError: an option is wrong, the port is taken, the extension quack is not there, or aiohttp is
+            too old.
     """
+    _require_checked_connections()
     loaded = find_extensions(options.extensions)
     con = duckdb.connect(config={"python_enable_replacements": False})
     try:
@@ -179,6 +184,17 @@ def serve(options: ServeOptions) -> Server:
         access.restrict(None)
         raise
     return Server(con, endpoint, policy)
+
+
+def _require_checked_connections() -> None:
+    """Refuse an aiohttp that makes sockets itself, so that nobody can look at the addresses that it connects to."""
+    found = importlib.metadata.version("aiohttp")
+    if tuple(map(int, found.split(".")[:2])) < _CHECKED_AIOHTTP:
+        needed = ".".join(map(str, _CHECKED_AIOHTTP))
+        raise InvalidArgumentError(
+            f"aiohttp: got {found}, expected {needed} or newer, which lets the address of each connection be looked "
+            f"at. pip install 'aiohttp>={needed}'"
+        )
 
 
 def find_extensions(given: Sequence[str] = ()) -> dict[str, str]:

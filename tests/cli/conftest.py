@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +14,10 @@ from rasteret_sql.cli.main import main
 from rasteret_sql.index.build import build_index
 from rasteret_sql.testing.collection import write_collection
 
+from . import served as shells
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rasteret_sql.testing.collection import CollectionInfo
@@ -49,3 +54,29 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(int(code), captured.out, captured.err)
 
     return run_main
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The folder of duckdb 1.5.5, its shell and its extensions."""
+    return shells.environment()
+
+
+@pytest.fixture(scope="session")
+def served(
+    packages: Path, collection: CollectionInfo, index: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[shells.Served]:
+    """A server over the collection, its index and a database."""
+    folder = tmp_path_factory.mktemp("served")
+    database = folder / "study.duckdb"
+    # Made with the duckdb that serves it: an older one cannot read files of a newer one.
+    code = (
+        f"import duckdb; con = duckdb.connect({str(database)!r}); "
+        f"con.execute('CREATE TABLE notes AS SELECT $$clear$$ AS note, 7 AS n'); "
+        f"con.execute('CREATE TABLE s2 AS FROM $${index}$$')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(packages)})
+    allowed = [part for name in (index.parent, collection.folder) for part in ("--allow-dir", name)]
+    secrets = {"AWS_SECRET_ACCESS_KEY": "verysecret", "AWS_ACCESS_KEY_ID": "key", "HOME": str(folder)}
+    with shells.running(packages, folder, database, *allowed, env=secrets) as found:
+        yield found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,9 @@ PACKAGES = [
 ]
 ROOT = Path(__file__).parents[2]
 NO_TERMINAL = {"NO_COLOR": "1", "TERM": "dumb"}
+TIMEOUT_S = 120
+#: Stands before each answer of the shell; before the first one is what the script of a client says.
+_MARK = "@@@"
 
 
 def environment() -> Path:
@@ -48,28 +53,30 @@ class Served:
     client: Path
     packages: Path
 
-    def start(self, sql, *arguments, init=True):
-        """Start the stock shell with the script of a client; what it shows is JSON."""
-        command = [
-            str(self.packages / "duckdb_cli" / "duckdb"),
-            "-json",
-            *(("-init", str(self.client)) if init else ()),
-        ]
-        return subprocess.Popen(
-            [*command, *arguments, "-c", ".mode json", "-c", ".print @@@", "-c", sql],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    def start(self, *queries, init=True):
+        """Start the stock shell with the script of a client; it answers the queries in JSON, as `parsed` reads it."""
+        command = [str(self.packages / "duckdb_cli" / "duckdb"), "-json"]
+        shell = subprocess.Popen(
+            [*command, *(("-init", str(self.client)) if init else ())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, **NO_TERMINAL},
         )  # fmt: skip
+        shell.stdin.write("".join(f".print {_MARK}\n{sql.rstrip(';')};\n" for sql in queries))
+        shell.stdin.close()
+        shell.stdin = None
+        return shell
 
-    def run(self, sql, **options):
+    def answers(self, *queries, init=True):
+        """Give rows, or the text of the error, of each of the queries, which one shell runs."""
+        with self.start(*queries, init=init) as shell:
+            out = shell.communicate(timeout=TIMEOUT_S)[0]
+        found = parsed(out)
+        assert len(found) == len(queries), out
+        return found
+
+    def run(self, sql, *, init=True):
         """Give the rows of a query, or the text of its error."""
-        with self.start(sql, **options) as shell:
-            out, err = shell.communicate(timeout=120)
-        if shell.returncode:
-            return err
-        # Before it stands what the script of a client says.
-        text = out.partition("@@@\n")[2]
-        return json.loads(text) if text.strip() else []
+        return self.answers(sql, init=init)[0]
 
     def peak_bytes(self):
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -77,18 +84,46 @@ class Served:
                 return int(line.split()[1]) * 1024
         raise AssertionError
 
+    def end(self, number=signal.SIGTERM):
+        """Ask it to end; gives exit code, stdout and stderr."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
 
-def start_server(packages, folder, *arguments, env=None):
-    """Start `rasteret-sql serve` on a free port and wait for the line that says where."""
+
+def parsed(out):
+    """The answers of a shell: rows, or the text of an error."""
+    return [_rows(text) for text in out.split(f"{_MARK}\n")[1:]]
+
+
+def _rows(text):
+    if not text.strip():
+        return []
+    return json.loads(text) if text.startswith("[") else text
+
+
+@contextmanager
+def running(packages, folder, *arguments, env=None):
+    """Run `rasteret-sql serve` on a free port; it must end well when it is asked to, unless that was done before."""
     client = folder / "client.sql"
     command = [
         sys.executable, "-m", "rasteret_sql", "serve", *map(str, arguments), "--port", "0", "--json", "--write-client", str(client)
     ]  # fmt: skip
     environ = {**os.environ, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}", **(env or {})}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environ
-    )
-    line = process.stdout.readline()
-    if not line:
-        pytest.fail(process.stderr.read())
-    return Served(process, json.loads(line), client, packages)
+    ) as process:
+        line = process.stdout.readline()
+        if not line:
+            pytest.fail(process.stderr.read())
+        found = Served(process, json.loads(line), client, packages)
+        try:
+            yield found
+        except BaseException:
+            process.kill()
+            raise
+        if process.poll() is None:
+            try:
+                assert found.end() == (0, "", "")
+            finally:
+                process.kill()
