@@ -38,9 +38,9 @@ def main() -> None:
     """Make the data, train, and print what the model does on items that it has not seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where data and files go; left out: a temporary folder")
-    parser.add_argument("--items", type=int, default=16)
+    parser.add_argument("--items", type=int, default=24)
     parser.add_argument("--size", type=int, default=768, help="pixels of an item's side")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--workers", type=int, default=0, help="of each DataLoader")
     arguments = parser.parse_args()
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

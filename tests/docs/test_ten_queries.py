@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -148,14 +147,13 @@ def from_shell(folder: Path) -> Path:
 def from_stock_shell(folder: Path) -> Path:
     """The folder with what the stock DuckDB shell wrote of each, as a client of `rasteret-sql serve`."""
     packages = shells.environment()
-    served = shells.start_server(packages, folder, "--allow-dir", folder)
     lines = [
         line
         for number, query in zip(NUMBERS, QUERIES, strict=True)
         for line in (f".output stock_{number}.csv", query.rstrip())
     ]
     script = "\n".join([".mode csv", ".nullvalue ''", "SET TimeZone = 'UTC';", *lines, ".output", ""])
-    try:
+    with shells.running(packages, folder, "--allow-dir", folder) as served:
         ran = subprocess.run(
             [str(packages / "duckdb_cli" / "duckdb"), "-init", str(served.client), "-bail"],
             input=script,
@@ -166,9 +164,6 @@ def from_stock_shell(folder: Path) -> Path:
             timeout=300,
             check=False,
         )
-    finally:
-        served.process.send_signal(signal.SIGTERM)
-        served.process.communicate(timeout=30)
     assert ran.returncode == 0, ran.stderr
     return folder
 
