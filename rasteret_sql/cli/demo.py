@@ -244,8 +244,9 @@ class _Demo:
             f"rasteret-sql info {self.index}",
             f"rasteret-sql explain {self.index} --bands red,nir --datetime 2024-03",
             f"rasteret-sql sql \"FROM read_tiles('{self.index}', bands := ['red']) LIMIT 3\"",
+            f"rasteret-sql preview {self.index}",
             f"rasteret-sql sql -f {self.queries}",
-            "rasteret-sql sql -      # paste any SQL from above, then Ctrl-D",
+            "rasteret-sql shell      # a prompt: paste any SQL from above",
         ):
             print(f"  {self.style.accent(command)}")
 

@@ -81,7 +81,8 @@ def required(command: argparse.ArgumentParser, values: dict, places: dict) -> li
 
 
 @pytest.fixture
-def places(index, collection, tmp_path):
+def places(index, collection, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     return {"index": index, "document": collection.document, "folder": tmp_path}
 
 
@@ -151,8 +152,7 @@ def test_what_is_missing_is_wrong_usage(run, name):
 
 
 @every_command
-def test_a_mistake_is_a_message_on_stderr_and_no_traceback(run, places, monkeypatch, name):
-    monkeypatch.chdir(places["folder"])
+def test_a_mistake_is_a_message_on_stderr_and_no_traceback(run, places, name):
     arguments = FAILING.get(name) or (*required(commands()[name], BAD, places), *FURTHER.get(name, ()))
     before = sorted(places["folder"].rglob("*"))
     outcome = run(name, *arguments)
@@ -179,8 +179,7 @@ def test_the_result_is_on_stdout_and_no_progress_where_stderr_is_no_terminal(pla
 
 
 @ending_command
-def test_json_is_all_that_is_on_stdout(run, places, monkeypatch, name):
-    monkeypatch.chdir(places["folder"])
+def test_json_is_all_that_is_on_stdout(run, places, name):
     outcome = run(name, *required(commands()[name], GOOD, places), *FURTHER.get(name, ()), "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)

@@ -30,7 +30,13 @@ def losses(printed):
     return [float(value) for value in re.findall(r"loss ([\d.]+)", printed)]
 
 
-@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.run", "--nproc-per-node", "2"]])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param([], marks=pytest.mark.slow, id="alone"),
+        pytest.param(["-m", "torch.distributed.run", "--nproc-per-node", "2"], id="two processes"),
+    ],
+)
 def test_it_learns_something_and_is_judged_on_other_scenes(launcher, tmp_path):
     printed = run(launcher, tmp_path / "data")
     assert printed.count("chips to train on") == 1
