@@ -239,10 +239,11 @@ def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
         return query
     if isinstance(splits[split], str):
         return f"{query} WHERE ({splits[split]})"
-    low = math.fsum(share for name, share in splits.items() if list(splits).index(name) < list(splits).index(split))
+    shares, number = list(splits.values()), list(splits).index(split)
+    # Sums of the same shares, so that one part ends exactly where the next begins.
+    low, high = math.fsum(shares[:number]), math.fsum(shares[: number + 1])
     drawn = f"md5_number_lower(concat({contents['query']['seed']}, ':', item_id)) / 18446744073709551616.0"
     # The last one takes what rounding leaves.
-    high = low + splits[split]
     return f"{query} WHERE {drawn} >= {low!r} AND {drawn} < {1.1 if high > 1 - 1e-9 else high!r}"
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.read.files import RUN_TILES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
-#: Tiles of a run: an offset is the sum of at most so many numbers. `_rst_run_tiles` says the same in SQL.
-RUN_TILES: Final = 64
 #: Offsets and byte counts below this, and so gaps, fit 64 bits.
 MAX_OFFSET: Final = 1 << 62
 

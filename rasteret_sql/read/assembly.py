@@ -102,11 +102,11 @@ def read_cube(
     Raises:
         RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
     """
-    read_cubes([(cube, pixels, masks)], options=options, on_failure=on_failure)
+    read_cubes([(cube, pixels, masks, Places(cube.whole))], options=options, on_failure=on_failure)
 
 
 def read_cubes(
-    cubes: Sequence[tuple[Cube, Sequence[npt.NDArray[Any]], Sequence[npt.NDArray[np.bool_] | None]]],
+    cubes: Sequence[tuple[Cube, Sequence[npt.NDArray[Any]], Sequence[npt.NDArray[np.bool_] | None], Places]],
     *,
     options: ReadOptions | None = None,
     on_failure: OnFailure | None = None,
@@ -114,7 +114,7 @@ def read_cubes(
     """Read several cubes at once, each into its arrays, as `read_cube` does: what they share is fetched once.
 
     Args:
-        cubes: with their pixels and masks; all have one plan.
+        cubes: with their pixels, masks, and where their grids lie in files; all have one plan.
         options: bounds of the read.
         on_failure: told of each file that failed; its pixels are then as if they were nodata.
 
@@ -145,10 +145,13 @@ class _Jobs:
     """Makes the jobs of a cube."""
 
     def __init__(
-        self, cube: Cube, pixels: Sequence[npt.NDArray[Any]], masks: Sequence[npt.NDArray[np.bool_] | None]
+        self,
+        cube: Cube,
+        pixels: Sequence[npt.NDArray[Any]],
+        masks: Sequence[npt.NDArray[np.bool_] | None],
+        places: Places,
     ) -> None:
-        self._cube, self._pixels, self._masks = cube, pixels, masks
-        self._places = Places(cube.whole)
+        self._cube, self._pixels, self._masks, self._places = cube, pixels, masks, places
 
     def all(self) -> list[_Job]:
         cube = self._cube

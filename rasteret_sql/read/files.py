@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 #: Names of the two tables in the folder: a row per file, and one per level of each.
 FILES: Final = "files.arrow"
 LEVELS: Final = "levels.arrow"
-#: How many tiles share one of run_offsets; `_rst_run_tiles` says the same in SQL.
+#: Tiles of a run, which share an offset: those of the others are sums of at most so many numbers. `_rst_run_tiles` says
+#: the same in SQL.
 RUN_TILES: Final = 64
 #: Levels of files that a process keeps as values.
 _KNOWN_ASSETS = 8192

@@ -132,11 +132,13 @@ class PartReader:
             RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
         """
         maker = PlanMaker(self._table)
-        sources = [self._sources(maker, part) for part in parts]
+        # Found once: the reader of cubes asks for the same.
+        places = [Places(part.box) for part in parts]
+        sources = [self._sources(maker, *each) for each in zip(parts, places, strict=True)]
         plan = maker.plan()
         dtype = np.result_type(*(band.dtype for band in self._bands))
         results, cubes = [], []
-        for part, found in zip(parts, sources, strict=True):
+        for part, found, where in zip(parts, sources, places, strict=True):
             shape = len(part.slices), len(self._bands), part.box.height, part.box.width
             pixels, mask = np.empty(shape, dtype), np.empty(shape, bool)
             own = [
@@ -144,18 +146,17 @@ class PartReader:
                 for place, band in enumerate(self._bands)
             ]
             cube = Cube(part.box, self._bands, shape[0], plan, found, part.box)
-            cubes.append((cube, own, [mask[:, place] for place in range(shape[1])]))
+            cubes.append((cube, own, [mask[:, place] for place in range(shape[1])], where))
             results.append((pixels, mask))
         read_cubes(cubes, options=options, on_failure=on_failure)
-        for (_, own, _), (pixels, _) in zip(cubes, results, strict=True):
+        for (_, own, *_), (pixels, _) in zip(cubes, results, strict=True):
             for place, band in enumerate(self._bands):
                 if band.dtype != dtype:
                     pixels[:, place] = own[place]
         return results
 
-    def _sources(self, maker: PlanMaker, part: Part) -> Sources:
+    def _sources(self, maker: PlanMaker, part: Part, places: Places) -> Sources:
         """Plan what a part takes."""
-        places = Places(part.box)
         steps: dict[str | None, float] = {}
         rows: list[tuple[int, int, int, int, int, int]] = []
         for group, items in enumerate(part.slices):
