@@ -9,17 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rasteret_sql.adapters.export import ExportReport, export
-    from rasteret_sql.adapters.export_files import ExportedFile
-    from rasteret_sql.adapters.footprints import plot_footprints
-    from rasteret_sql.adapters.geopandas import to_geopandas
-    from rasteret_sql.adapters.handoff import Handoff, from_handoff, handoff
-    from rasteret_sql.adapters.numpy import ChipArray, RasterArray, read_chips, to_numpy
-    from rasteret_sql.adapters.picture import Picture, picture
-    from rasteret_sql.adapters.plot import plot_rgb
-    from rasteret_sql.adapters.progress import progress
-    from rasteret_sql.adapters.torchgeo import to_torchgeo
-    from rasteret_sql.adapters.xarray import to_xarray
+    from rasteret_sql.arrays.geopandas import to_geopandas
+    from rasteret_sql.arrays.numpy import ChipArray, RasterArray, read_chips, to_numpy
+    from rasteret_sql.arrays.progress import progress
+    from rasteret_sql.arrays.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.build import build_index
     from rasteret_sql.index.datasets.catalog import datasets
@@ -28,9 +21,16 @@ if TYPE_CHECKING:
     from rasteret_sql.index.report import BuildReport
     from rasteret_sql.index.sources.api import StacSearch, stac_search
     from rasteret_sql.index.validate import ValidationReport, validate
+    from rasteret_sql.output.export import ExportReport, export
+    from rasteret_sql.output.export_files import ExportedFile
+    from rasteret_sql.output.footprints import plot_footprints
+    from rasteret_sql.output.picture import Picture, picture
+    from rasteret_sql.output.plot import plot_rgb
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.readers import explain, read_tiles
+    from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
+    from rasteret_sql.training.torchgeo import to_torchgeo
 
 __version__ = "0.1.0"
 
@@ -73,13 +73,13 @@ __all__ = [
 
 _HOME = {
     "BuildReport": "rasteret_sql.index.report",
-    "ChipArray": "rasteret_sql.adapters.numpy",
+    "ChipArray": "rasteret_sql.arrays.numpy",
     "Dataset": "rasteret_sql.index.datasets.model",
-    "ExportReport": "rasteret_sql.adapters.export",
-    "ExportedFile": "rasteret_sql.adapters.export_files",
-    "Handoff": "rasteret_sql.adapters.handoff",
-    "Picture": "rasteret_sql.adapters.picture",
-    "RasterArray": "rasteret_sql.adapters.numpy",
+    "ExportReport": "rasteret_sql.output.export",
+    "ExportedFile": "rasteret_sql.output.export_files",
+    "Handoff": "rasteret_sql.training.handoff",
+    "Picture": "rasteret_sql.output.picture",
+    "RasterArray": "rasteret_sql.arrays.numpy",
     "RasteretError": "rasteret_sql.errors",
     "ReadCost": "rasteret_sql.sql.cost",
     "RefreshReport": "rasteret_sql.index.refresh",
@@ -89,22 +89,22 @@ _HOME = {
     "connect": "rasteret_sql.sql.connection",
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
-    "export": "rasteret_sql.adapters.export",
-    "from_handoff": "rasteret_sql.adapters.handoff",
-    "handoff": "rasteret_sql.adapters.handoff",
+    "export": "rasteret_sql.output.export",
+    "from_handoff": "rasteret_sql.training.handoff",
+    "handoff": "rasteret_sql.training.handoff",
     "install": "rasteret_sql.sql.connection",
-    "picture": "rasteret_sql.adapters.picture",
-    "plot_footprints": "rasteret_sql.adapters.footprints",
-    "plot_rgb": "rasteret_sql.adapters.plot",
-    "progress": "rasteret_sql.adapters.progress",
-    "read_chips": "rasteret_sql.adapters.numpy",
+    "picture": "rasteret_sql.output.picture",
+    "plot_footprints": "rasteret_sql.output.footprints",
+    "plot_rgb": "rasteret_sql.output.plot",
+    "progress": "rasteret_sql.arrays.progress",
+    "read_chips": "rasteret_sql.arrays.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.index.refresh",
     "stac_search": "rasteret_sql.index.sources.api",
-    "to_geopandas": "rasteret_sql.adapters.geopandas",
-    "to_numpy": "rasteret_sql.adapters.numpy",
-    "to_torchgeo": "rasteret_sql.adapters.torchgeo",
-    "to_xarray": "rasteret_sql.adapters.xarray",
+    "to_geopandas": "rasteret_sql.arrays.geopandas",
+    "to_numpy": "rasteret_sql.arrays.numpy",
+    "to_torchgeo": "rasteret_sql.training.torchgeo",
+    "to_xarray": "rasteret_sql.arrays.xarray",
     "validate": "rasteret_sql.index.validate",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rasteret_sql.cli.main import main
+from rasteret_sql.apps.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -49,7 +49,7 @@ def test_the_wheel_says_that_it_is_typed_and_has_its_licence_and_command(wheel):
     assert "rasteret_sql/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
-    assert "rasteret-sql = rasteret_sql.cli.main:main" in wheel.read(entry_points).decode()
+    assert "rasteret-sql = rasteret_sql.apps.main:main" in wheel.read(entry_points).decode()
     assert not [name for name in names if name.startswith(("tests", "docs", "sql/", "benchmarks"))]
 
 

@@ -52,7 +52,7 @@ def _read(make: Any, workers: int) -> None:
     from torchgeo.datasets import stack_samples
 
     # What both need is there before the clock starts.
-    import rasteret_sql.adapters.torchgeo_dataset  # noqa: F401
+    import rasteret_sql.training.dataset  # noqa: F401
 
     job.begin()
     began_s = time.monotonic()

@@ -19,7 +19,7 @@ _CLI_INTRO = """\
 
 def cli_page() -> str:
     """The commands, from their parsers."""
-    from rasteret_sql.cli.main import parser
+    from rasteret_sql.apps.main import parser
 
     root = parser()
     (commands,) = (action for action in root._actions if isinstance(action.choices, dict))  # noqa: SLF001

@@ -1,1 +1,1 @@
-"""Query results as arrays; optional libraries are imported here and nowhere else."""
+"""Old names of modules that profiles of users may hold."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.read.files import RUN_TILES
+from rasteret_sql.plan.file_table import RUN_TILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.io import fork
+from rasteret_sql.plan.places import Places, cover_of, lattice_of, pixel_map, touches
 from rasteret_sql.read.mosaic import COUNT_BYTES, FLOATING, MEAN_BYTES, Mosaic
-from rasteret_sql.read.places import Places, cover_of, lattice_of, pixel_map, touches
 from rasteret_sql.read.resample import AREA_METHODS, EPSILON, reach, resample_areas, resample_points
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.read.cube import Cube, CubeBand
+    from rasteret_sql.geo.geobox import GeoBox
+    from rasteret_sql.geo.pixelmap import PixelMap
+    from rasteret_sql.plan.cube import Cube, CubeBand
+    from rasteret_sql.plan.places import Lattice, Window
+    from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.read.engine import ReadOptions
-    from rasteret_sql.read.geobox import GeoBox
-    from rasteret_sql.read.pixelmap import PixelMap
-    from rasteret_sql.read.places import Lattice, Window
-    from rasteret_sql.read.plan import TilePlan
     from rasteret_sql.read.windows import OnFailure
 
 #: Bytes of scratch arrays that are filled at a time; as many are resampled meanwhile. A larger window is read alone.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.plan.tile_plan import PlannedBand, TilePlan
     from rasteret_sql.read.engine import ReadOptions
-    from rasteret_sql.read.plan import PlannedBand, TilePlan
 
 
 class ChipLayout:

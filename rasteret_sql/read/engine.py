@@ -13,14 +13,14 @@ from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.io.threads import ThreadPool, import_in_thread
+from rasteret_sql.plan.requests import Encoded
 from rasteret_sql.read import progress
-from rasteret_sql.read.requests import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rasteret_sql.io.store import RangeStore
-    from rasteret_sql.read.requests import Piece, Request
+    from rasteret_sql.plan.requests import Piece, Request
 
 #: What decoders import: taken care of before the first of them is made.
 DECODERS = ("imagecodecs", "rasteret_sql.tiff.decode")

@@ -13,8 +13,8 @@ import numpy as np
 
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import store_for
+from rasteret_sql.plan.requests import Request, plan_requests
 from rasteret_sql.read.engine import ReadOptions, decode_threads, run_all
-from rasteret_sql.read.requests import Request, plan_requests
 from rasteret_sql.read.tiles import TileReader
 from rasteret_sql.tiff.names import compression_name
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.io.store import RangeResponse, RangeStore
-    from rasteret_sql.read.plan import TilePlan
-    from rasteret_sql.read.requests import Encoded, Piece
+    from rasteret_sql.plan.requests import Encoded, Piece
+    from rasteret_sql.plan.tile_plan import TilePlan
 
 Spans: TypeAlias = "list[tuple[float, float]]"
 """When things began and ended, in seconds."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.geobox import same_crs
+from rasteret_sql.geo.pixelmap import resolution_in
 from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.cube import Cube, CubeBand, Sources
+from rasteret_sql.plan.file_table import PlanMaker
+from rasteret_sql.plan.places import Places
 from rasteret_sql.read.assembly import read_cubes
-from rasteret_sql.read.cube import Cube, CubeBand, Sources
-from rasteret_sql.read.files import PlanMaker
-from rasteret_sql.read.geobox import same_crs
 from rasteret_sql.read.mosaic import mosaic_dtype
-from rasteret_sql.read.pixelmap import resolution_in
-from rasteret_sql.read.places import Places
 from rasteret_sql.read.tiles import fill_value
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.geo.geobox import GeoBox
+    from rasteret_sql.plan.file_table import FileTable
+    from rasteret_sql.plan.tile_plan import PlannedBand
     from rasteret_sql.read.engine import ReadOptions
-    from rasteret_sql.read.files import FileTable
-    from rasteret_sql.read.geobox import GeoBox
-    from rasteret_sql.read.plan import PlannedBand
     from rasteret_sql.read.windows import OnFailure
 
 #: An overview may have pixels larger than asked for by this factor: sizes are rounded.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rasteret_sql.read.requests import Request
+    from rasteret_sql.plan.requests import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import numpy as np
 from rasteret_sql.errors import RasteretError, UnsupportedTiffError
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.requests import needs_image, plan_requests
 from rasteret_sql.read import progress
 from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions, import_decoders
-from rasteret_sql.read.requests import needs_image, plan_requests
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
 from rasteret_sql.tiff.model import MAX_TILE_BYTES
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.read.plan import TilePlan
-    from rasteret_sql.read.requests import Encoded, Piece, Request
+    from rasteret_sql.plan.requests import Encoded, Piece, Request
+    from rasteret_sql.plan.tile_plan import TilePlan
 
 #: Decoded bytes in a batch. Large enough that handing it over costs little, small enough to be handed over soon.
 BATCH_BYTES = 8_388_608

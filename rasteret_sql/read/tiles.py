@@ -15,8 +15,8 @@ from rasteret_sql.tiff.ghost import check_frame
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from rasteret_sql.read.plan import MaskTile, PlannedAsset, TilePlan
-    from rasteret_sql.read.requests import Encoded
+    from rasteret_sql.plan.requests import Encoded
+    from rasteret_sql.plan.tile_plan import MaskTile, PlannedAsset, TilePlan
     from rasteret_sql.tiff.decode import TileDecoder
     from rasteret_sql.tiff.model import TileFormat
 

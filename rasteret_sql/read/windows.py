@@ -9,8 +9,8 @@ import numpy as np
 
 from rasteret_sql.errors import FetchError, RasteretError
 from rasteret_sql.io import loop
+from rasteret_sql.plan.requests import plan_requests
 from rasteret_sql.read.engine import ReadOptions, run_all
-from rasteret_sql.read.requests import plan_requests
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.read.plan import PlannedAsset, TilePlan
-    from rasteret_sql.read.requests import Encoded, Piece, Request
+    from rasteret_sql.plan.requests import Encoded, Piece, Request
+    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
 
     OnFailure = Callable[[PlannedAsset, RasteretError], None]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.geo.geobox import parsed_crs, same_crs, turn_of
+from rasteret_sql.geo.inside import pixels_inside
 from rasteret_sql.io.stores import redact
-from rasteret_sql.read.geobox import parsed_crs, same_crs, turn_of
-from rasteret_sql.read.inside import pixels_inside
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.engine import ReadOptions
-    from rasteret_sql.read.plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.windows import OnFailure
 
     Rows = npt.NDArray[np.int64]

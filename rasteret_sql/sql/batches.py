@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.read.engine import ReadOptions
-    from rasteret_sql.read.plan import TilePlan
 
 #: The columns of `read_tiles` that need bytes of a file.
 READ_COLUMNS = ("pixels", "mask", "error")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.read.files import FILES, LEVELS, FileTable, Kind
-from rasteret_sql.read.plan import PlannedBand, tile_format
+from rasteret_sql.plan.file_table import FILES, LEVELS, FileTable, Kind
+from rasteret_sql.plan.tile_plan import PlannedBand, tile_format
 from rasteret_sql.sql import planning
 from rasteret_sql.sql.properties import AssetProperties, read_properties
 from rasteret_sql.tiff.ghost import frames_of

@@ -214,7 +214,7 @@ def tiles_touched(
     import numpy as np
     import shapely
 
-    from rasteret_sql.read.geobox import turn_of
+    from rasteret_sql.geo.geobox import turn_of
 
     geometry = _projected(text, crs, raster_crs)
     across = -(-grid["width"] // grid["tile_width"])

@@ -22,7 +22,7 @@ from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.schema import SCHEMA_VERSION
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import access
-from rasteret_sql.read.plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
+from rasteret_sql.plan.tile_plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
 from rasteret_sql.sql.catalog import CATALOG, make_public
 from rasteret_sql.sql.properties import read_properties
 from rasteret_sql.tiff.ghost import frames_of

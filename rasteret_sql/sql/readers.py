@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from rasteret_sql.read.files import FileTable
+    from rasteret_sql.plan.file_table import FileTable
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.properties import AssetProperties
 

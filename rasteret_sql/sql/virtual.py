@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.read.plan import TilePlan
+    from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.sql.planning import PlannedTiles, ReadArguments
 
 _TOKEN = re.compile(r'\(_call == "rst_([0-9A-F]+)"\)')

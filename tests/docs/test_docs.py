@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 import rasteret_sql as rs
-from rasteret_sql.cli.main import main
+from rasteret_sql.apps.main import main
 from rasteret_sql.testing import stac_api, write_collection
 
 if TYPE_CHECKING:

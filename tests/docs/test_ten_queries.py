@@ -18,8 +18,8 @@ import duckdb
 import pytest
 
 import rasteret_sql as rs
-from rasteret_sql.cli.main import main
-from tests.cli import served as shells
+from rasteret_sql.apps.main import main
+from tests.apps import served as shells
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 _FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -50,7 +50,7 @@ tutorial:
       settings:
         TimeZone: UTC
       plugins:
-        - module: rasteret_sql.adapters.dbt
+        - module: rasteret_sql.integrations.dbt
           alias: rasteret_sql
 """
 

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from pystac.extensions.storage import StorageExtension
 
 import rasteret_sql as rs
-from rasteret_sql.cli.main import main
+from rasteret_sql.apps.main import main
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.build import read_assets
 from rasteret_sql.index.info import provenance_of

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from rasteret_sql.index.levels import levels_to_arrow
 from rasteret_sql.index.schema import index_schema
-from rasteret_sql.read.plan import tile_format
+from rasteret_sql.plan.tile_plan import tile_format
 from rasteret_sql.tiff.model import Level, TileFormat
 
 PLAIN = TileFormat("little", "uint16", 16, 1, False, 8, 2, 1, 1, 512, 512, tiled=True)

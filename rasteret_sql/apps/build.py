@@ -1,0 +1,240 @@
+"""`rasteret-sql build`: an index of TIFF files or STAC items."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.apps.arguments import Commands, mapping, names, new_command, numbers, variable
+from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed, note
+from rasteret_sql.wording import count, size
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rasteret_sql.index.report import BuildReport
+    from rasteret_sql.index.sources.api import StacSearch
+
+#: Exit code where the index is written but some files are not in it.
+SOME_FAILED = 3
+
+#: Options that make a build a search.
+_SEARCH = ("bbox", "intersects", "datetime", "ids", "filter", "sortby", "max_items", "page_items")
+
+_EPILOG = """\
+SOURCE is a path, a glob (quote it; ** goes into folders) or a URL of TIFF files, of STAC
+items, collections or catalogs (JSON or NDJSON), or of Parquet with an href column. Or it is the
+id of a dataset (see `rasteret-sql datasets`), or, with an option of the search, the URL of a STAC API.
+Or it is an index definition: a .sql file with a header (name, kind: index, grain) and one SELECT.
+
+examples:
+  rasteret-sql build items.json -o s2.parquet
+  rasteret-sql build earthsearch/sentinel-2-l2a --bbox 77.5,12.9,77.7,13.1 --datetime 2024-01 -o s2.parquet
+  rasteret-sql build https://example.com/stac/v1 --collection s2 --datetime 2024 --max-items 100 -o s2.parquet
+  rasteret-sql build index.sql -o s2.parquet --set period=2024-01
+  rasteret-sql build https://example.com/catalog.json -o s2.parquet --asset red --asset nir
+  rasteret-sql build 'scenes/**/*.tif' -o s2.parquet --pattern '{item_id}/{asset}.tif'
+  rasteret-sql build items.json -o s2/ --partition-by collection,year
+  rasteret-sql build items.json -o s2.parquet --href-map https://example.com/=/mnt/mirror/
+  rasteret-sql build items.json -o s2.parquet --alternate s3
+
+exit codes:
+  0  the index is written and holds every file
+  1  nothing is written
+  2  wrong usage
+  3  the index is written, but some files are not in it: stderr names each, with the reason"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "build", "read the headers of TIFF files into a Parquet index", _EPILOG)
+    command.add_argument("source", nargs="+", metavar="SOURCE", help="TIFF files, STAC documents or tables")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="INDEX",
+        help="the index that is written: a file, or a folder with --partition-by",
+    )
+    command.add_argument(
+        "--href-map",
+        action="append",
+        type=mapping,
+        default=[],
+        metavar="FROM=TO",
+        help="read what begins with FROM at TO instead; may be repeated, the longest FROM that fits counts",
+    )
+    command.add_argument("--pattern", help="what the end of a path says of a file: '{item_id}/{asset}.tif'")
+    command.add_argument("--collection", help="collection of the items that name none; that of a search")
+    command.add_argument(
+        "--asset",
+        action="append",
+        dest="assets",
+        metavar="KEY",
+        help="only assets of this key; may be repeated",
+    )
+    command.add_argument(
+        "--alternate",
+        action="append",
+        metavar="NAME",
+        help="read STAC assets at their alternate location of this name; may be repeated, best first",
+    )
+    command.add_argument(
+        "--partition-by",
+        type=names,
+        metavar="COLUMN,...",
+        help="split the index into INDEX/COLUMN=value/...; year, month and day are of the time of the items",
+    )
+    search = command.add_argument_group("search of a dataset or of a STAC API")
+    search.add_argument(
+        "--bbox",
+        type=numbers,
+        metavar="XMIN,YMIN,XMAX,YMAX",
+        help="area in lon/lat; --bbox=-122.5,... where it begins with a minus",
+    )
+    search.add_argument("--intersects", metavar="GEOMETRY", help="area, as GeoJSON or WKT in lon/lat")
+    search.add_argument("--datetime", metavar="PERIOD", help="'2024-01', '2024-01-01/2024-02-15', '../2024'; inclusive")
+    search.add_argument("--ids", type=names, metavar="ID,ID", help="ids of items")
+    search.add_argument("--filter", metavar="CQL2", help="condition that the API checks, as CQL2 text or JSON")
+    search.add_argument("--sortby", type=names, metavar="FIELD", help="--sortby=-properties.datetime descends")
+    search.add_argument("--max-items", type=int, metavar="N", help="how many items at most")
+    search.add_argument("--page-items", type=int, metavar="N", help="items per page of the answer (100)")
+    command.add_argument(
+        "--set",
+        action="append",
+        type=variable,
+        dest="variables",
+        metavar="NAME=VALUE",
+        help="what getvariable('NAME') gives in an index definition, as text; may be repeated",
+    )
+    command.add_argument("--json", action="store_true", help="write the report as JSON")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build, and report on stdout; files that failed are named on stderr."""
+    from rasteret_sql.index.build import build_index
+
+    search = _search(arguments)
+    with progress_bar() as progress:
+        report = build_index(
+            search or (arguments.source if len(arguments.source) > 1 else arguments.source[0]),
+            arguments.output,
+            href_map=dict(arguments.href_map) or None,
+            pattern=arguments.pattern,
+            collection=arguments.collection if search is None else None,
+            assets=arguments.assets,
+            alternate=arguments.alternate,
+            variables=dict(arguments.variables) if arguments.variables else None,
+            partition_by=arguments.partition_by,
+            progress=progress,
+        )
+    if arguments.json:
+        print(json.dumps(report_as_json(report), indent=2))
+    else:
+        print(report_as_text(report, Style.of(sys.stdout)))
+    return name_failures(report)
+
+
+def name_failures(report: BuildReport) -> int:
+    """Name the files that failed on stderr, and give the exit code."""
+    if not report.failures:
+        return 0
+    style = Style.of(sys.stderr)
+    note(style.error(f"{count(len(report.failures), 'file')} not in the index:"))
+    for failure in report.failures:
+        note(f"  {failure.href or failure.item_id or 'a document'}\n    {failure.error}: {failure.message}")
+    return SOME_FAILED
+
+
+def _search(arguments: argparse.Namespace) -> StacSearch | None:
+    """Make the search that is asked for, or None where files or documents are."""
+    from rasteret_sql.errors import InvalidArgumentError
+
+    given = {name: getattr(arguments, name) for name in _SEARCH if getattr(arguments, name) is not None}
+    if not given and not _may_be_dataset(arguments.source):
+        return None
+    from rasteret_sql.index.sources.api import stac_search
+
+    if len(arguments.source) > 1:
+        raise InvalidArgumentError(f"SOURCE: got {len(arguments.source)} of them with --{next(iter(given))}; give one")
+    (source,) = arguments.source
+    if arguments.collection is not None:
+        given["collections"] = [arguments.collection]
+    return stac_search(source, **given, progress=_found if sys.stderr.isatty() else False)
+
+
+def _may_be_dataset(sources: Sequence[str]) -> bool:
+    from rasteret_sql.index.datasets.catalog import is_dataset
+
+    return len(sources) == 1 and is_dataset(sources[0])
+
+
+def _found(pages: int, items: int) -> None:
+    print(f"\rfound {count(items, 'item')} on {count(pages, 'page')}\x1b[K\r", end="", file=sys.stderr, flush=True)
+
+
+def report_as_text(report: BuildReport, style: Style) -> str:
+    """Lay out what was built."""
+    width = columns_of_terminal() - 14
+    assets = [f"{key} ({rows:,})" for key, rows in report.assets.items()]
+    facts: dict[str, str | list[str]] = {
+        "index": f"{count(report.rows, 'file')} of {count(report.items, 'item')}, {size(report.index_bytes)}",
+        "assets": listed(assets, width=width),
+        "read": f"{count(report.requests, 'range request')} in {report.seconds:.1f} s",
+    }
+    if report.left_out:
+        left_out = [f"{number:,} {kind}" for kind, number in report.left_out.items()]
+        facts["left out"] = listed(left_out, width=width)
+    notes = []
+    if report.proj_mismatches:
+        mismatches = count(report.proj_mismatches, "file")
+        notes.append(f"{mismatches} whose header contradicts the proj: fields of STAC, and is believed")
+    if report.size_mismatches:
+        notes.append(f"{count(report.size_mismatches, 'file')} whose size is not the file:size of STAC")
+    if notes:
+        facts["note"] = notes
+    if report.noted:
+        facts["noted"] = f"{count(report.noted, 'file')} of which something was left out: see the column notes"
+    if report.failures:
+        facts["failed"] = count(len(report.failures), "file")
+    return f"{style.bold(str(report.path))}\n{aligned(facts, style, indent='  ')}"
+
+
+def report_as_json(report: BuildReport) -> dict[str, Any]:
+    """Give the report as JSON can hold it."""
+    return {
+        "path": str(report.path),
+        "rows": report.rows,
+        "items": report.items,
+        "assets": dict(report.assets),
+        "failures": [asdict(failure) for failure in report.failures],
+        "left_out": dict(report.left_out),
+        "proj_mismatches": report.proj_mismatches,
+        "size_mismatches": report.size_mismatches,
+        "noted": report.noted,
+        "requests": report.requests,
+        "seconds": round(report.seconds, 3),
+        "index_bytes": report.index_bytes,
+    }
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None] | bool]:
+    """Show a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield False
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit=" files", desc="headers", leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield advance

@@ -1,0 +1,268 @@
+"""`rasteret-sql export`: an area of items and bands as GeoTIFF, Zarr, netCDF or a table of pixels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.apps.arguments import Commands, names, new_command, numbers
+from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed, note
+from rasteret_sql.apps.read_bar import read_bar
+from rasteret_sql.wording import count, size
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from rasteret_sql.output.export import ExportReport
+    from rasteret_sql.output.export_files import ExportedFile
+
+#: Exit code where files are written but some of what they were to hold could not be read.
+SOME_FAILED = 3
+_SHOWN_FILES = 20
+#: Under this name --sql finds the rows of INDEX.
+_VIEW = "index"
+
+_EPILOG = """\
+The suffix says the format:
+  .tif      a cloud optimised GeoTIFF of one time. Of several times: --groupby and --mosaic make
+            one of them, or {date}, {time} or {item} in the name gives a file for each, and
+            {band} a file for each band
+  .zarr     all times and bands, with CRS and coordinates after the CF conventions
+  .nc       the same as netCDF
+  .parquet  a table with a row per pixel that has data: time, item_id, x, y, and the bands
+
+Without --crs and --resolution pixels are those of the files, which must share one grid.
+A file that is there is replaced once the new one is whole.
+
+examples:
+  rasteret-sql export s2.parquet -o red.tif --bands red --where "item_id = 'S2B_43PGQ_20240106_0_L2A'"
+  rasteret-sql export s2.parquet -o 'rgb-{date}.tif' --bands red,green,blue --crs EPSG:32643 --resolution 20
+  rasteret-sql export s2.parquet -o best.tif --sql 'FROM index ORDER BY "eo:cloud_cover"' --bands red,nir \\
+      --crs EPSG:32643 --resolution 10 --bbox 77.5,12.9,77.7,13.1 --groupby collection --mosaic median
+  rasteret-sql export s2.parquet -o cube.zarr --crs EPSG:4326 --resolution 0.0001 --resampling 'scl=nearest,*=bilinear'
+  rasteret-sql export s2.parquet -o pixels.parquet --bands red,nir --bbox 77.59,12.97,77.6,12.98 --mask-and-scale
+
+exit codes:
+  0  all is written
+  1  an error: what was being written is not there
+  2  wrong usage
+  3  written, but with --on-error nodata some of it could not be read: stderr names each file"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "export", "write an area as GeoTIFF, Zarr, netCDF or a table of pixels", _EPILOG)
+    command.add_argument("index", metavar="INDEX", help="path, folder, glob or URL of an index")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="what is written: .tif, .zarr, .nc or .parquet"
+    )
+    rows = command.add_argument_group("which items")
+    rows.add_argument("--where", metavar="CONDITION", help="on the columns of the index")
+    rows.add_argument("--sql", metavar="QUERY", help="that gives rows of the index, which is there as `index`")
+    rows.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+    area = command.add_argument_group("what of them")
+    area.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
+    area.add_argument(
+        "--bbox",
+        type=numbers,
+        metavar="XMIN,YMIN,XMAX,YMAX",
+        help="lon/lat, or in --geometry-crs; --bbox=-122.5,... where it begins with a minus",
+    )
+    area.add_argument("--geometry", metavar="GEOMETRY", help="GeoJSON or WKT, or a file of it; its bounds are read")
+    area.add_argument("--geometry-crs", default="OGC:CRS84", metavar="CRS", help="of --bbox and --geometry (lon/lat)")
+    area.add_argument("--level", type=int, metavar="N", help="0 is full resolution, n the nth overview")
+    grid = command.add_argument_group("onto which grid")
+    grid.add_argument("--crs", metavar="CRS", help="such as EPSG:32643")
+    grid.add_argument("--resolution", type=_resolution, metavar="SIZE", help="of a pixel in units of --crs, or X,Y")
+    grid.add_argument("--shape", type=_shape, metavar="HEIGHT,WIDTH", help="in pixels, instead of --resolution")
+    grid.add_argument(
+        "--resampling",
+        type=_resampling,
+        default="nearest",
+        metavar="METHOD",
+        help="nearest, bilinear, cubic, average, mode, min, max; or by band: scl=nearest,*=bilinear (nearest)",
+    )
+    grid.add_argument(
+        "--groupby", metavar="WHAT", help="one slice of time for each: id, time, day, solar_day, or a column"
+    )
+    grid.add_argument(
+        "--mosaic", default="first", metavar="HOW", help="first, last, min, max, mean, median or count (first)"
+    )
+    values = command.add_argument_group("how it is written")
+    values.add_argument(
+        "--mask-and-scale", action="store_true", help="physical values as floats, NaN where there is no data"
+    )
+    values.add_argument("--nodata", type=float, metavar="VALUE", help="of pixels without data in a GeoTIFF")
+    values.add_argument(
+        "--overviews", default="auto", choices=("auto", "average", "nearest", "none"), help="of a GeoTIFF (auto)"
+    )
+    values.add_argument(
+        "--compression", default="deflate", choices=("deflate", "zstd", "none"), help="of a GeoTIFF (deflate)"
+    )
+    values.add_argument(
+        "--on-error", default="raise", choices=("raise", "nodata"), help="nodata: go on without what cannot be read"
+    )
+    command.add_argument("--json", action="store_true", help="write the report as JSON")
+    command.set_defaults(run=run, usage_error=command.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, and report on stdout; what failed is named on stderr."""
+    if arguments.where is not None and arguments.sql is not None:
+        arguments.usage_error("--where: got --sql too, expected one of them; put the condition into the query")
+    from rasteret_sql.output.export import export
+    from rasteret_sql.sql.connection import connect
+
+    with connect() as con:
+        index = index_rows(con, arguments.index, where=arguments.where, sql=arguments.sql)
+        with read_bar():
+            report = export(
+                index,
+                arguments.output,
+                bands=arguments.bands,
+                geometry=_geometry(arguments.geometry),
+                bbox=arguments.bbox,
+                geometry_crs=arguments.geometry_crs,
+                datetime=arguments.datetime,
+                level=arguments.level,
+                crs=arguments.crs,
+                resolution=arguments.resolution,
+                shape=arguments.shape,
+                resampling=arguments.resampling,
+                groupby=arguments.groupby,
+                mosaic=arguments.mosaic,
+                mask_and_scale=arguments.mask_and_scale,
+                on_error=arguments.on_error,
+                nodata=arguments.nodata,
+                overviews=arguments.overviews,
+                compression=arguments.compression,
+            )
+    if arguments.json:
+        print(json.dumps(_as_json(report), indent=2))
+    else:
+        print(_as_text(report, Style.of(sys.stdout)))
+    if not report.failures:
+        return 0
+    note(Style.of(sys.stderr).error(f"{count(len(report.failures), 'file')} could not be read, and are nodata:"))
+    for line in report.failures:
+        note(f"  {line}")
+    return SOME_FAILED
+
+
+def index_rows(con: duckdb.DuckDBPyConnection, index: str, *, where: str | None, sql: str | None) -> Any:
+    """Give the rows of an index that a condition or a query leaves, as reads take them.
+
+    Args:
+        con: where a query runs; the index is a view there, named `index`.
+        index: path, folder, glob or URL.
+        where: a condition in SQL, or None.
+        sql: a query in SQL, or None.
+
+    Raises:
+        AssetNotFoundError: there is no such index.
+    """
+    if where is None and sql is None:
+        return index
+    rows = _reader(con, index)
+    if sql is None:
+        return f"FROM {rows} AS {_VIEW} WHERE ({where})"
+    con.execute(f"CREATE TEMP VIEW {_VIEW} AS FROM {rows}")
+    return con.sql(sql)
+
+
+def _reader(con: duckdb.DuckDBPyConnection, index: str) -> str:
+    """Give SQL for the rows of an index, with hrefs that need no folder."""
+    from rasteret_sql.index.folders import index_files, index_reader
+    from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+
+    if "://" in index:
+        return index_reader([index])
+    files = index_files(index)
+    if len(files) > 1:
+        return index_reader(files)
+    name = quote_literal(files[0])
+    one = f"read_parquet({name}, hive_partitioning = false, filename = true)"
+    led = f"({sql_file('index/many_files.sql').replace('FROM $files', f'FROM {one}')})"
+    if con.execute(f"SELECT href FROM {led} EXCEPT SELECT href FROM {name} LIMIT 1").fetchall():  # noqa: S608 - quoted
+        return led
+    return name
+
+
+def _geometry(text: str | None) -> str | None:
+    """Give a geometry, which may be in a file."""
+    if text is None or text.lstrip().startswith(("{", "POINT", "POLYGON", "MULTI", "LINESTRING", "GEOMETRY")):
+        return text
+    path = Path(text).expanduser()
+    return path.read_text(encoding="utf-8") if path.is_file() else text
+
+
+def _resolution(text: str) -> float | tuple[float, float]:
+    """Read one size, or two."""
+    values = numbers(text)
+    if len(values) == 1:
+        return values[0]
+    if len(values) == 2:
+        return values[0], values[1]
+    raise argparse.ArgumentTypeError(f"got {text!r}, expected a number, or X,Y")
+
+
+def _shape(text: str) -> tuple[int, int]:
+    """Read a height and a width."""
+    parts = names(text)
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected HEIGHT,WIDTH in pixels, such as 512,512")
+    return int(parts[0]), int(parts[1])
+
+
+def _resampling(text: str) -> str | dict[str, str]:
+    """Read a method, or methods by band."""
+    if "=" not in text:
+        return text
+    methods = {}
+    for part in names(text):
+        band, sign, method = part.rpartition("=")
+        if not (sign and band and method):
+            raise argparse.ArgumentTypeError(f"got {part!r}, expected BAND=METHOD, such as scl=nearest,*=bilinear")
+        methods[band] = method
+    return methods
+
+
+def _as_text(report: ExportReport, style: Style) -> str:
+    """Lay out what was written."""
+    first = report.files[0]
+    width = columns_of_terminal() - 14
+    shape = " x ".join(f"{side:,}" for side in first.shape)
+    facts: dict[str, str | list[str]] = {
+        "grid": f"{shape} ({', '.join(('time', 'y', 'x')[-len(first.shape) :])}), {_crs(first)}",
+        "bands": listed([f"{name} {dtype}" for name, dtype in _bands(report)], width=width),
+        "read": f"{count(report.tiles, 'tile')} in {count(report.requests, 'range request')}, "
+        f"{size(report.fetched_bytes)} in {report.seconds:.1f} s",
+    }
+    if first.rows is not None:
+        facts["rows"] = f"{first.rows:,}"
+    lines = [f"{style.bold(str(file.path))}  {size(file.nbytes)}" for file in report.files[:_SHOWN_FILES]]
+    if len(report.files) > _SHOWN_FILES:
+        lines.append(f"and {len(report.files) - _SHOWN_FILES:,} more; --json lists all")
+    return "\n".join([*lines, aligned(facts, style, indent="  ")])
+
+
+def _bands(report: ExportReport) -> dict[tuple[str, str], None]:
+    return {pair: None for file in report.files for pair in zip(file.bands, file.dtypes, strict=True)}
+
+
+def _crs(file: ExportedFile) -> str:
+    if file.crs is None:
+        return "no CRS"
+    return file.crs if len(file.crs) < 40 else "a CRS of its own"
+
+
+def _as_json(report: ExportReport) -> dict[str, Any]:
+    """Give the report as JSON can hold it."""
+    values = asdict(report)
+    for file in values["files"]:
+        file["path"] = str(file["path"])
+    return {**values, "seconds": round(report.seconds, 3)}

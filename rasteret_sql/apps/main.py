@@ -1,0 +1,145 @@
+"""The command `rasteret-sql`: its arguments, and what becomes of errors, Ctrl-C and closed pipes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from rasteret_sql.apps import (
+    bench,
+    build,
+    datasets,
+    demo,
+    explain,
+    export,
+    info,
+    macros,
+    preview,
+    refresh,
+    serve,
+    sql,
+    validate,
+)
+from rasteret_sql.apps.console import error_message, fail
+from rasteret_sql.apps.shell import command as shell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+_EPILOG = """\
+examples:
+  rasteret-sql demo                                  the whole path in a few seconds, offline
+  rasteret-sql build items.json -o s2.parquet        an index of STAC items
+  rasteret-sql build earthsearch/sentinel-2-l2a --bbox 77.5,12.9,77.7,13.1 --datetime 2024-01 -o s2.parquet
+  rasteret-sql info s2.parquet                       what is in it
+  rasteret-sql explain s2.parquet --bands red        what a read would cost
+  rasteret-sql sql "FROM read_tiles('s2.parquet', bands := ['red']) LIMIT 3"
+  rasteret-sql shell                                 the same at a prompt that completes
+  rasteret-sql serve --allow-dir .                   the same in the stock duckdb shell
+  rasteret-sql preview s2.parquet -o s2.png          a picture of it
+  rasteret-sql export s2.parquet -o cube.zarr        its pixels as GeoTIFF, Zarr, netCDF or a table
+
+exit codes:
+  0 all is well   1 an error   2 wrong usage   3 built, but some files failed
+  130 Ctrl-C      141 the reader of the output went away
+
+`rasteret-sql COMMAND --help` says more about each command."""
+
+
+#: The commands in the order of the help, under the headings that they have there.
+GROUPS: dict[str, tuple[ModuleType, ...]] = {
+    "make and keep an index": (build, refresh, validate, datasets),
+    "ask it": (info, explain, sql, shell),
+    "take pixels out": (preview, export),
+    "bring it elsewhere": (serve, macros),
+    "see how it goes": (demo, bench),
+}
+
+
+class ExitCode(IntEnum):
+    """What a process ends with when it does not end well; `build` has one of its own."""
+
+    ERROR = 1
+    USAGE = 2
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+    PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class _GroupedFormatter(argparse.RawDescriptionHelpFormatter):
+    """Lists the commands under headings; argparse has groups of arguments, but none of commands."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no public name for it
+            return super()._format_action(action)
+        commands = iter(action._get_subactions())  # noqa: SLF001
+        parts = []
+        for heading, modules in GROUPS.items():
+            parts.append(f"{'':{self._current_indent}}{heading}:\n")
+            self._indent()
+            parts += [self._format_action(command) for _, command in zip(modules, commands, strict=False)]
+            self._dedent()
+        return "".join(parts)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
+    from rasteret_sql import __version__
+
+    root = argparse.ArgumentParser(
+        prog="rasteret-sql",
+        description="A collection of cloud GeoTIFFs is a Parquet table, its pixels are a SQL table function.",
+        epilog=_EPILOG,
+        formatter_class=_GroupedFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"rasteret-sql {__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for modules in GROUPS.values():
+        for module in modules:
+            module.add_parser(commands)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments after the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        arguments = parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except SystemExit as ending:
+        # argparse has said what there was to say.
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence_stdout()
+            return ExitCode.PIPE_CLOSED
+        return ending.code if isinstance(ending.code, int) else 0
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitCode.PIPE_CLOSED
+    except Exception as error:
+        message = error_message(error)
+        if message is None:
+            raise
+        fail(message)
+        return ExitCode.ERROR
+    return code
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush of stdout go nowhere, instead of failing again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

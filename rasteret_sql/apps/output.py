@@ -1,0 +1,277 @@
+"""Query results as a table, lines, CSV, JSON, Arrow or Parquet, streamed: never more than some batches in memory.
+
+BLOBs are base64 in CSV and JSON (`from_base64()` gives them back in DuckDB), bytes in Arrow and Parquet, and
+cut off in tables and lines. CSV and JSON have other values as DuckDB prints them; in JSON NaN and infinity are null.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
+
+from rasteret_sql.apps.console import columns_of_terminal, plain_message
+from rasteret_sql.errors import RasteretError
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import duckdb
+    import pyarrow as pa
+
+Format = Literal["table", "line", "csv", "json", "arrow", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+#: Formats that make a mess of a terminal.
+BINARY_FORMATS = frozenset({"arrow", "parquet"})
+#: What the suffix of a file says of its format.
+SUFFIXES: dict[str, Format] = {
+    ".txt": "table",
+    ".csv": "csv",
+    ".json": "json",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".parquet": "parquet",
+}
+
+#: Rows that are taken from DuckDB at a time; pixels of a tile are half a megabyte and more.
+_BATCH_ROWS = 2048
+_BLOB_BATCH_ROWS = 16
+#: A row group of Parquet ends at so many rows or bytes, whichever comes first.
+_ROW_GROUP_ROWS = 122_880
+_ROW_GROUP_BYTES = 64 << 20
+#: Of a BLOB in a table.
+_SHOWN_BYTES = 32
+
+#: What a result is called by the query over it.
+_NAMED = "_rst_named"
+_PROJECTED = "_rst_projected"
+_NOT_JSON = re.compile(r'("(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b')
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A table for people.
+
+    Attributes:
+        text: the table, ending with a line break.
+        is_cut: whether there are more rows than it shows.
+        rows: how many it shows.
+    """
+
+    text: str
+    is_cut: bool
+    rows: int = 0
+
+
+def drawn(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
+    """Draw a result for people: a plan of DuckDB's as it is, everything else as a table."""
+    if result.columns == ["explain_key", "explain_value"]:
+        # A plan is a picture of many lines, which no cell holds.
+        return Box("".join(str(row[1]).rstrip() + "\n" for row in result.fetchall()), is_cut=False)
+    return box(con, result, max_rows=max_rows)
+
+
+def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
+    """Draw the first rows of a result as DuckDB draws tables; the query stops after them."""
+    head = _projected(result, _without_most_bytes)
+    head.query(_PROJECTED, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_PROJECTED} LIMIT {max_rows + 1}")
+    ((rows,),) = con.execute("SELECT count(*) FROM temp._rst_shown").fetchall()
+    text = io.StringIO()
+    with redirect_stdout(text):
+        shown = con.sql(f"FROM temp._rst_shown LIMIT {max_rows}")
+        shown.show(max_rows=max_rows, max_width=columns_of_terminal())
+    con.execute("DROP TABLE temp._rst_shown")
+    lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
+    if rows > max_rows:
+        # DuckDB was given no more than these, and would say that there are no others.
+        lines[-1] = re.sub(rf"^(\s*)({max_rows} rows)\b", r"\1over \2", lines[-1])
+    return Box("\n".join(lines) + "\n", rows > max_rows, min(rows, max_rows))
+
+
+def forget_views(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop the views that duckdb 1.5 makes of a result that is asked again, and leaves where users see them."""
+    import duckdb
+
+    # In a transaction that failed nothing can be dropped; they are made anew next time.
+    with suppress(duckdb.Error):
+        for name in (_NAMED, _PROJECTED):
+            con.execute(f"DROP VIEW IF EXISTS temp.{name}")
+
+
+def write_lines(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write each row as lines of names and values, with an empty line between rows."""
+    names = result.columns
+    width = max(map(len, names), default=0)
+    texts = _projected(
+        result, lambda name, type_: f"coalesce(CAST({_without_most_bytes(name, type_)} AS VARCHAR), 'NULL')"
+    )
+    separator = ""
+    for batch in _batches(texts.to_arrow_reader(_batch_rows(result))):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        for row in rows:
+            lines = (f"{name:>{width}} = {value}\n" for name, value in zip(names, row, strict=True))
+            sink.write((separator + "".join(lines)).encode())
+            separator = "\n"
+
+
+def write_csv(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write CSV with a header; NULL is an empty cell, an empty text is `""`."""
+    sink.write((",".join(map(_cell, _unique(result.columns))) + "\n").encode())
+    texts = _projected(
+        result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else f"CAST({name} AS VARCHAR)"
+    )
+    for batch in _batches(texts.to_arrow_reader(_batch_rows(result))):
+        columns = (map(_cell, column.to_pylist()) for column in batch.columns)
+        sink.write("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True)).encode())
+
+
+def write_json(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write an array of objects, one a line."""
+    values = _projected(result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else name)
+    fields = ", ".join(f"{quote_literal(name)}: {quote_identifier(name)}" for name in values.columns)
+    objects = values.project(f"to_json({{{fields}}})::VARCHAR AS object")
+    separator = "["
+    for batch in _batches(objects.to_arrow_reader(_batch_rows(result))):
+        lines = map(_strict_json, batch.column(0).to_pylist())
+        sink.write((separator + ",\n".join(lines)).encode())
+        separator = ",\n"
+    sink.write(b"[]\n" if separator == "[" else b"]\n")
+
+
+def write_arrow(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write a stream of Arrow IPC."""
+    import pyarrow as pa
+
+    reader = _renamed(result).to_arrow_reader(_batch_rows(result))
+    with pa.ipc.new_stream(sink, reader.schema) as writer:
+        for batch in _batches(reader):
+            writer.write_batch(batch)
+
+
+def write_parquet(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Write Parquet with zstd; geometries as GeoParquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    reader = _renamed(result).to_arrow_reader(_batch_rows(result))
+    schema = _geoparquet_schema(reader.schema)
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for group in _row_groups(reader):
+            writer.write_table(pa.Table.from_batches(group).cast(schema), row_group_size=_ROW_GROUP_ROWS)
+
+
+#: What writes each format that is a stream of bytes.
+WRITERS: dict[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
+    "line": write_lines,
+    "csv": write_csv,
+    "json": write_json,
+    "arrow": write_arrow,
+    "parquet": write_parquet,
+}
+
+
+def _projected(result: duckdb.DuckDBPyRelation, expression: Callable[[str, str], str]) -> duckdb.DuckDBPyRelation:
+    """Change the columns of a result: `expression` gives the SQL for a quoted name and a type."""
+    names = [quote_identifier(name) for name in _unique(result.columns)]
+    types = [str(type_) for type_ in result.types]
+    selected = ", ".join(f"{expression(*pair)} AS {pair[0]}" for pair in zip(names, types, strict=True))
+    projected = result.query(
+        _NAMED,
+        f"SELECT {selected} FROM {_NAMED} AS result({', '.join(names)})",  # noqa: S608 - quoted
+    )
+    assert projected is not None
+    return projected
+
+
+def _without_most_bytes(name: str, type_: str) -> str:
+    return f"{name}[:{_SHOWN_BYTES}]" if type_ == "BLOB" else name
+
+
+def _renamed(result: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    return _projected(result, lambda name, _: name)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Make names differ as DuckDB does: a, a_1, a_2; it does not tell upper from lower case."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        taken.add(candidate.lower())
+        unique.append(candidate)
+    return unique
+
+
+def _batch_rows(result: duckdb.DuckDBPyRelation) -> int:
+    return _BLOB_BATCH_ROWS if any("BLOB" in str(type_) for type_ in result.types) else _BATCH_ROWS
+
+
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Go through a stream; what fails in the query meanwhile reaches us through Arrow, as errors of all kinds.
+
+    Raises:
+        RasteretError: the query failed.
+    """
+    import pyarrow as pa
+
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (OSError, pa.ArrowException) as error:
+            raise RasteretError(plain_message(str(error))) from error
+        yield batch
+
+
+def _cell(value: str | None) -> str:
+    if value is None:
+        return ""
+    if not value or _NEEDS_QUOTES.search(value):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def _strict_json(line: str) -> str:
+    """Put null where DuckDB wrote NaN or Infinity, which JSON does not have; texts stay as they are."""
+    if "NaN" not in line and "Infinity" not in line:
+        return line
+    return _NOT_JSON.sub(lambda match: match[1] or "null", line)
+
+
+def _row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    rows = held_bytes = 0
+    for batch in _batches(reader):
+        group.append(batch)
+        rows += batch.num_rows
+        held_bytes += batch.nbytes
+        if rows >= _ROW_GROUP_ROWS or held_bytes >= _ROW_GROUP_BYTES:
+            yield group
+            group, rows, held_bytes = [], 0, 0
+    if group:
+        yield group
+
+
+def _geoparquet_schema(schema: pa.Schema) -> pa.Schema:
+    """Say in the metadata which columns are geometries, so that DuckDB and GeoPandas read them as such."""
+    columns: dict[str, Any] = {}
+    for field in schema:
+        metadata = field.metadata or {}
+        if metadata.get(b"ARROW:extension:name") == b"geoarrow.wkb":
+            crs = json.loads(metadata.get(b"ARROW:extension:metadata") or b"{}").get("crs")
+            # GeoParquet takes PROJJSON; a column without `crs` is longitude and latitude, null is unknown.
+            known = {} if crs == "OGC:CRS84" else {"crs": crs if isinstance(crs, dict) else None}
+            columns[field.name] = {"encoding": "WKB", "geometry_types": [], **known}
+    if not columns:
+        return schema
+    geo = {"version": "1.1.0", "primary_column": next(iter(columns)), "columns": columns}
+    return schema.with_metadata({**(schema.metadata or {}), b"geo": json.dumps(geo).encode()})

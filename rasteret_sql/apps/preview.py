@@ -1,0 +1,211 @@
+"""`rasteret-sql preview`: a picture of what an index holds, in a file or in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.apps.arguments import Commands, names, new_command, numbers
+from rasteret_sql.apps.console import Style, note, written_aside
+from rasteret_sql.wording import count, size
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from rasteret_sql.output.picture import Picture
+
+_DEFAULT_SIZE = 1024
+_SHOWN_CLASSES = 24
+_PROTOCOLS = ("kitty", "iterm", "sixel", "blocks", "ascii")
+_MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
+
+_EPILOG = """\
+Without --bands it is red, green and blue where the index knows them, else a picture in colour, else the first band.
+Where items overlap, the one with the least eo:cloud_cover lies on top, then the earliest; those that --sql selects lie
+in the order of its rows. Only overviews that suffice are read, and no more items than it takes to cover everything.
+Where there are no data, the picture is transparent.
+
+--sql is a query for rows of an index, or of read_tiles. It may call INDEX `index`, or name files and do without INDEX.
+In a terminal, the picture is shown by the graphics protocol that the terminal is known to have, else in half-blocks;
+--protocol, or the variable RASTERET_SQL_IMAGES, says another one.
+
+examples:
+  rasteret-sql preview s2.parquet
+  rasteret-sql preview s2.parquet -o s2.png
+  rasteret-sql preview s2.parquet --bands nir --colormap viridis --datetime 2024-01 -o nir.png
+  rasteret-sql preview s2.parquet --bbox=77.96,13.01,77.99,13.04 --where '"eo:cloud_cover" < 10' -o clear.png
+  rasteret-sql preview s2.parquet --sql "FROM index ORDER BY datetime DESC" -o latest.png
+  rasteret-sql preview --sql "FROM read_tiles('s2.parquet', bands := ['scl'], level := 1)" -o classes.png"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "preview", "draw what an index holds, in a file or in the terminal", _EPILOG)
+    command.add_argument("index", nargs="?", metavar="INDEX", help="path, folder, glob or URL of an index")
+    command.add_argument("--sql", metavar="QUERY", help="show the rows of a query; INDEX is called index in it")
+    command.add_argument("--where", metavar="CONDITION", help="show the rows of INDEX for which this holds")
+    command.add_argument("--item", action="append", metavar="ID", help="show this item; may be repeated")
+    command.add_argument("--bands", type=names, metavar="NAME,...", help="three, or one: assets, or bands inside them")
+    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat, or in --crs")
+    command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
+    command.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+    command.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help=f"the longer side, at most ({_DEFAULT_SIZE}; in a terminal what it has room for)",
+    )
+    command.add_argument(
+        "--percentiles",
+        type=_percentiles,
+        metavar="LOW,HIGH",
+        help="which pixels become black and white (2,98; pictures in colour are shown as they are)",
+    )
+    command.add_argument(
+        "--colormap", metavar="NAME", help="for one band: gray, viridis, magma, RdYlGn, RdBu, or a name of matplotlib's"
+    )
+    command.add_argument(
+        "--mosaic", choices=_MOSAICS, default="first", help="which pixel of items that overlap (first)"
+    )
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .png, .jpg or .webp")
+    command.add_argument("--protocol", choices=_PROTOCOLS, help="how a terminal shows images")
+    command.add_argument("--json", action="store_true", help="print what is shown: bounds, CRS, bands, levels, bytes")
+    command.set_defaults(run=run, usage_error=command.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw the picture, and write or show it."""
+    _check(arguments)
+    is_shown = arguments.output is None and not arguments.json
+    from rasteret_sql.apps import terminal_images
+    from rasteret_sql.output.picture import SUFFIXES
+
+    if arguments.output is not None and arguments.output.suffix.lower() not in SUFFIXES:
+        arguments.usage_error(f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}")
+    space = terminal_images.room(sys.stdout, protocol=arguments.protocol) if is_shown else None
+    usual = _DEFAULT_SIZE if space is None else (space.height, space.width)
+    drawn = _draw(arguments, usual if arguments.size is None else arguments.size)
+    if arguments.output is not None:
+        with written_aside(arguments.output) as file:
+            file.write(drawn.encoded(arguments.output.suffix))
+    if space is not None:
+        sys.stdout.write(terminal_images.encode(drawn.pixels, space))
+        sys.stdout.flush()
+    if arguments.json:
+        facts = drawn.facts() | ({} if arguments.output is None else {"output": str(arguments.output)})
+        print(json.dumps(facts, indent=2))
+    else:
+        for line in described(drawn, Style.of(sys.stderr)):
+            note(line)
+    return 0
+
+
+def described(drawn: Picture, style: Style) -> list[str]:
+    """Say in a line or more what a picture shows and what it took."""
+    height, width = drawn.pixels.shape[:2]
+    parts = [
+        f"{', '.join(drawn.bands)} of {count(len(drawn.item_ids), 'item')}",
+        f"{width} x {height} pixels in {drawn.crs if drawn.crs and len(drawn.crs) < 20 else 'a CRS of its own'}"
+        if drawn.crs
+        else f"{width} x {height} pixels",
+    ]
+    if drawn.levels:
+        parts.append(f"level {', '.join(map(str, drawn.levels))}")
+    if drawn.requests:
+        parts.append(f"{count(drawn.requests, 'request')}, {size(drawn.nbytes)}")
+    lines = [style.dim("; ".join(parts))]
+    if drawn.classes:
+        shown = list(drawn.classes.items())
+        legend = [f"{_swatch(color, style)}{value}" for value, color in shown[:_SHOWN_CLASSES]]
+        more = [f"and {len(shown) - _SHOWN_CLASSES} more"] if len(shown) > _SHOWN_CLASSES else []
+        lines.append("  ".join([*legend, *more]))
+    elif len(drawn.limits) == 1:
+        low, high = drawn.limits[0]
+        lines.append(style.dim(f"{drawn.colormap} from {low:.6g} to {high:.6g}"))
+    return lines + [f"Note: {each}." for each in drawn.notes]
+
+
+def _swatch(color: str, style: Style) -> str:
+    if not style.enabled:
+        return f"{color} "
+    red, green, blue = bytes.fromhex(color[1:])
+    return f"\x1b[38;2;{red};{green};{blue}m■\x1b[0m "
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be before anything runs."""
+    if arguments.index is None and arguments.sql is None:
+        arguments.usage_error("expected INDEX, or a query with --sql")
+    if arguments.sql is not None and arguments.where is not None:
+        arguments.usage_error("--where: got it with --sql, expected one of them; say WHERE in the query")
+    if arguments.output is None and not arguments.json and arguments.protocol is None and not sys.stdout.isatty():
+        arguments.usage_error("stdout is no terminal that shows pictures: give a file with -o, or say --protocol")
+
+
+def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
+    from rasteret_sql.apps.read_bar import read_bar
+    from rasteret_sql.output.picture import picture
+
+    wanted = {
+        "bands": arguments.bands,
+        "bbox": arguments.bbox,
+        "geometry_crs": arguments.crs,
+        "datetime": arguments.datetime,
+        "where": arguments.where,
+        "item": arguments.item,
+        "size": pixels,
+        "percentiles": arguments.percentiles,
+        "colormap": arguments.colormap,
+        "mosaic": arguments.mosaic,
+    }
+    with read_bar():
+        if arguments.sql is None:
+            return picture(arguments.index, **wanted)
+        from rasteret_sql.sql.connection import connect
+
+        with connect() as con:
+            con.execute("SET TimeZone = 'UTC'")
+            if arguments.index is not None:
+                _name_index(con, arguments.index)
+            return picture(_query(con, arguments.sql), connection=con, **wanted)
+
+
+def _name_index(con: duckdb.DuckDBPyConnection, index: str) -> None:
+    """Let a query call the index `index`."""
+    from rasteret_sql.output.picture_plan import index_rows
+
+    con.execute(f"CREATE VIEW index AS SELECT * FROM {index_rows(index)}")  # noqa: S608 - quoted there
+
+
+def _query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+    """Give the rows of a query.
+
+    Raises:
+        InvalidArgumentError: it is not one query.
+    """
+    import duckdb
+
+    from rasteret_sql.errors import InvalidArgumentError
+
+    try:
+        statements = con.extract_statements(text)
+    except duckdb.ParserException:
+        statements = []
+    if len(statements) != 1 or statements[0].type.name != "SELECT":
+        raise InvalidArgumentError(
+            f"--sql: got {text!r}, expected one query, such as \"FROM index WHERE asset = 'red'\"; --where takes a "
+            "condition alone"
+        )
+    return con.sql(statements[0])
+
+
+def _percentiles(text: str) -> tuple[float, float]:
+    """Read two numbers."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected two numbers, such as 2,98") from error
+    return low, high

@@ -1,0 +1,72 @@
+"""`rasteret-sql refresh`: an index built again from its own definition."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rasteret_sql.apps.arguments import Commands, new_command, variable
+from rasteret_sql.apps.build import name_failures, progress_bar, report_as_json, report_as_text
+from rasteret_sql.apps.console import Style, aligned
+from rasteret_sql.wording import count
+
+if TYPE_CHECKING:
+    import argparse
+
+#: How many of the files that are gone are shown.
+_SHOWN = 5
+
+_EPILOG = """\
+The index says itself what it was built of. Its source is asked anew; files that it has already are compared by
+ETag, size and time of change, and only those that differ are read again; those of an index definition are all read
+again, since its SELECT may change what their headers say. An index of a table or of items in memory cannot be
+built again: use `rasteret-sql build`.
+
+examples:
+  rasteret-sql refresh s2.parquet
+  rasteret-sql refresh s2.parquet --json | jq '{new, changed, kept, gone}'
+  rasteret-sql refresh s2.parquet --set period=2024-02
+
+exit codes:
+  0  the index is written and holds every file
+  1  nothing is written, and the index is as it was
+  2  wrong usage
+  3  the index is written, but some files are not in it: stderr names each, with the reason"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "refresh", "build an index again: new files in, changed ones read anew", _EPILOG)
+    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
+    command.add_argument(
+        "--set",
+        action="append",
+        type=variable,
+        dest="variables",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another value of a variable of its index definition; may be repeated",
+    )
+    command.add_argument("--json", action="store_true", help="write the report as JSON")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Refresh, and report on stdout; files that failed are named on stderr."""
+    from rasteret_sql.index.refresh import refresh
+
+    with progress_bar() as progress:
+        report = refresh(arguments.index, variables=dict(arguments.variables) or None, progress=progress)
+    counts = {"new": report.new, "changed": report.changed, "kept": report.kept, "gone": report.gone}
+    if arguments.json:
+        print(json.dumps({**counts, "gone_files": report.gone_files, "build": report_as_json(report.build)}, indent=2))
+        return name_failures(report.build)
+    style = Style.of(sys.stdout)
+    facts: dict[str, str | list[str]] = {name: count(number, "file") for name, number in counts.items()}
+    shown = report.gone_files[:_SHOWN]
+    more = [f"and {report.gone - len(shown):,} more"] if report.gone > len(shown) else []
+    facts["gone"] = [count(report.gone, "file"), *shown, *more]
+    print(report_as_text(report.build, style))
+    print(aligned(facts, style, indent="  "))
+    return name_failures(report.build)

@@ -1,0 +1,156 @@
+"""`rasteret-sql sql`: SQL in a connection where `read_tiles` and its siblings are there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from rasteret_sql.apps.arguments import Commands, new_command
+from rasteret_sql.apps.console import note, written_aside
+from rasteret_sql.apps.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Format, drawn
+from rasteret_sql.apps.read_bar import read_bar, stdout_after
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    import duckdb
+
+    from rasteret_sql.apps.read_bar import ReadBar
+
+#: Rows that a table shows where --rows says nothing; DuckDB's own limit.
+SHOWN_ROWS = 40
+
+#: Kinds of statements whose columns are the user's, whatever their names.
+_SELECTING = frozenset({"SELECT", "MULTI", "EXECUTE"})
+_DROPPED_ROWS = 64
+
+_EPILOG = """\
+Statements are separated by `;`, and the result of the last one is shown. Times are in UTC.
+
+A table shows the first 40 rows, and the query stops there; the other formats stream every row.
+In CSV and JSON a BLOB is base64: from_base64() in DuckDB, base64.b64decode() in Python.
+JSON is an array with one object a line; arrow is a stream of Arrow IPC.
+
+examples:
+  rasteret-sql sql "FROM read_tiles('s2.parquet') LIMIT 3"
+  rasteret-sql sql "SELECT item_id, \\"eo:cloud_cover\\" FROM 's2.parquet'" --format csv | head
+  rasteret-sql sql "FROM read_tiles('s2.parquet', bands := ['red'])" -o red.parquet
+  rasteret-sql sql -f report.sql --db study.duckdb
+  echo "FROM explain_read('s2.parquet')" | rasteret-sql sql -"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG)
+    command.add_argument("sql", nargs="?", metavar="SQL", help="the statements; - reads them from stdin")
+    command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
+    command.add_argument(
+        "--format", choices=FORMATS, help="table by default, or what the suffix of the output file says"
+    )
+    command.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole")
+    command.add_argument("--db", default=":memory:", metavar="FILE", help="a DuckDB database (in memory)")
+    command.add_argument(
+        "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"rows that a table shows ({SHOWN_ROWS})"
+    )
+    command.set_defaults(run=run, usage_error=command.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the statements and show the last result."""
+    text = _text(arguments)
+    output_format = _format(arguments)
+    from rasteret_sql.sql.connection import connect
+
+    with connect(arguments.db) as con, read_bar() as bar:
+        con.execute("SET TimeZone = 'UTC'")
+        statements = con.extract_statements(text)
+        if not statements:
+            arguments.usage_error("there is no statement in SQL")
+        for statement in statements[:-1]:
+            run_through(con, statement)
+        result = last_result(con, statements[-1])
+        if result is None:
+            if arguments.output is not None:
+                arguments.usage_error("-o: the last statement has no result to write")
+            return 0
+        if output_format == "table":
+            _write_table(con, result, arguments, bar)
+        else:
+            with _sink(arguments, bar) as sink:
+                WRITERS[output_format](result, sink)
+    return 0
+
+
+def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.DuckDBPyRelation | None:
+    """Give what a statement selects, which runs when it is read; run others, and give what they tell."""
+    # Typed as never None, which duckdb 1.5 gives for statements without rows.
+    result: duckdb.DuckDBPyRelation | None = con.sql(statement)
+    if result is None:
+        return None
+    if statement.type.name not in _SELECTING and result.columns in (["Count"], ["Success"], []):
+        result.fetchall()
+        return None
+    return result
+
+
+def run_through(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    """Run a statement to its end and drop its rows; duckdb 2.0 wants them fetched before it runs another."""
+    con.execute(statement)
+    while con.fetchmany(_DROPPED_ROWS):
+        pass
+
+
+def _text(arguments: argparse.Namespace) -> str:
+    if (arguments.sql is None) == (arguments.file is None):
+        arguments.usage_error("give the statements as SQL, as - for stdin, or with -f FILE")
+    if arguments.file is not None:
+        return Path(arguments.file).expanduser().read_text(encoding="utf-8")
+    return sys.stdin.read() if arguments.sql == "-" else cast("str", arguments.sql)
+
+
+def _format(arguments: argparse.Namespace) -> Format:
+    """Choose the format, and refuse what cannot be before anything runs."""
+    chosen: Format | None = arguments.format
+    if arguments.rows < 0:
+        arguments.usage_error(f"--rows: got {arguments.rows}, expected 0 or more")
+    if arguments.output is None:
+        chosen = chosen or "table"
+        if chosen in BINARY_FORMATS and sys.stdout.isatty():
+            arguments.usage_error(f"--format {chosen} is binary: give a file with -o, or send stdout to one")
+        return chosen
+    chosen = chosen or SUFFIXES.get(arguments.output.suffix.lower())
+    if chosen is None:
+        arguments.usage_error(f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; add --format")
+    return cast("Format", chosen)
+
+
+def _write_table(
+    con: duckdb.DuckDBPyConnection,
+    result: duckdb.DuckDBPyRelation,
+    arguments: argparse.Namespace,
+    bar: ReadBar | None,
+) -> None:
+    table = drawn(con, result, max_rows=arguments.rows)
+    with _sink(arguments, bar) as sink:
+        sink.write(table.text.encode())
+    if table.is_cut:
+        if bar is not None:
+            bar.close()
+        note(f"There are more than {arguments.rows} rows: --rows N shows more, --format csv or -o FILE all.")
+
+
+@contextlib.contextmanager
+def _sink(arguments: argparse.Namespace, bar: ReadBar | None) -> Iterator[BinaryIO]:
+    """Give what the result is written to."""
+    if arguments.output is None:
+        sys.stdout.flush()
+        yield stdout_after(bar)
+        sys.stdout.buffer.flush()
+    else:
+        with written_aside(arguments.output) as file:
+            yield file

@@ -1,0 +1,228 @@
+"""Cubes as Dask arrays: each task carries its own tiles, and reads them concurrently when it is computed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.scaling import filled, scaled
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.cube import is_covered
+from rasteret_sql.plan.places import Places
+from rasteret_sql.read.assembly import read_cube
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.cube import Cube
+
+_DIMS = ("time", "y", "x")
+
+
+def check_chunks(chunks: Any) -> None:
+    """Refuse what no chunks can be, before anything is read.
+
+    Raises:
+        InvalidArgumentError: Dask is not installed, or `chunks` names no dimension.
+    """
+    try:
+        import dask.array  # noqa: F401
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "chunks: Dask is not installed, expected it to be; run pip install 'rasteret-sql[dask]'"
+        ) from error
+    if hasattr(chunks, "items"):
+        unknown = [str(name) for name in chunks if name not in _DIMS]
+        if unknown:
+            raise InvalidArgumentError(f"chunks: got {', '.join(unknown)}, expected sizes for {', '.join(_DIMS)}")
+
+
+def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool) -> list[tuple[Any, Any]]:
+    """Give pixels and, where it is to be kept, the mask of each band of a cube as Dask arrays (group, y, x).
+
+    Args:
+        cube: what is read.
+        chunks: sizes of chunks by dimension; a dimension that is not named is one chunk, but for time, whose chunks are
+            of one slice.
+        on_error: "raise", or "nodata" to fill what fails and log it.
+        mask_and_scale: give floats with NaN and scale applied.
+
+    Raises:
+        InvalidArgumentError: `chunks` does not fit.
+    """
+    import dask.array as da
+
+    make: Any = da.Array
+    shape = (cube.group_count, cube.box.height, cube.box.width)
+    token = _token(cube)
+    shared = _Shared(cube)
+    arrays = []
+    for place, band in enumerate(cube.bands):
+        dtype = np.result_type(band.dtype, np.float32) if mask_and_scale else band.dtype
+        sizes = _sizes(chunks, shape, dtype)
+        # Files that have all pixels may still fail, and what takes their place must not pass for data.
+        may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
+        with_mask = band.has_mask and not mask_and_scale and may_lack
+        settings = _Settings(on_error, mask_and_scale=mask_and_scale, with_mask=with_mask)
+        name = f"read-{band.name}-{token}-{_short_hash(sizes, settings)}"
+        graph: dict[Any, Any] = {}
+        spans = [_spans(each) for each in sizes]
+        for key in itertools.product(*(range(len(each)) for each in sizes)):
+            block = Block(shared, place, tuple(spans[axis][number] for axis, number in enumerate(key)), settings)
+            graph[name, *key] = (read_block, block)
+        if not with_mask:
+            arrays.append((make(graph, name, sizes, dtype), None))
+            continue
+        both = make(graph, name, sizes, dtype)
+        arrays.append((both.map_blocks(_first, dtype=dtype), both.map_blocks(_second, dtype=bool)))
+    return arrays
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    on_error: str
+    mask_and_scale: bool
+    with_mask: bool
+
+
+class _Shared:
+    """What all blocks of a cube need to find their own part of it. It never leaves the process that made it."""
+
+    def __init__(self, cube: Cube) -> None:
+        self.cube = cube
+        self.places = Places(cube.whole)
+        # Sources are ordered by group, then by band.
+        self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
+
+    def part(self, place: int, spans: tuple[tuple[int, int], ...]) -> Cube:
+        """Give the part of the cube that a block takes."""
+        (first, last), (row_off, row_end), (col_off, col_end) = spans
+        count = len(self.cube.bands)
+        picked = [
+            np.arange(*np.searchsorted(self.keys, [group * count + place, group * count + place + 1]))
+            for group in range(first, last)
+        ]
+        box = self.cube.box.window(row_off, col_off, row_end - row_off, col_end - col_off)
+        return self.cube.part(place, slice(first, last), box, np.concatenate(picked), self.places)
+
+
+class Block:
+    """One chunk of one band. What is pickled of it is its own slice of the plan."""
+
+    def __init__(self, shared: _Shared, place: int, spans: tuple[tuple[int, int], ...], settings: _Settings) -> None:
+        self._shared, self._place, self._spans, self._settings = shared, place, spans, settings
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Pickle the part of the cube, as bytes: a scheduler, which takes graphs apart, only passes them on."""
+        return PackedBlock, (pickle.dumps(self.opened(), pickle.HIGHEST_PROTOCOL),)
+
+    def opened(self) -> tuple[Cube, _Settings]:
+        """The part of the cube that the chunk takes, and how it is read."""
+        return self._shared.part(self._place, self._spans), self._settings
+
+    def __dask_tokenize__(self) -> Any:
+        """Say what the block is by its place: the array's name has the rest."""
+        return self._place, self._spans
+
+
+class PackedBlock:
+    """A block in another process: what it takes, pickled until it is read."""
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return PackedBlock, (self._packed,)
+
+    def opened(self) -> tuple[Cube, _Settings]:
+        """The part of the cube that the chunk takes, and how it is read."""
+        return pickle.loads(self._packed)  # type: ignore[no-any-return]  # noqa: S301 - made by Block
+
+    def __dask_tokenize__(self) -> Any:
+        """Say what the block is."""
+        return self._packed
+
+
+def read_block(block: Block | PackedBlock) -> Any:
+    """Read a chunk: an array (group, y, x), or a pair of it and its mask.
+
+    Raises:
+        RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
+    """
+    cube, settings = block.opened()
+    (band,) = cube.bands
+    shape = (cube.group_count, cube.box.height, cube.box.width)
+    pixels = np.empty(shape, band.dtype)
+    mask = np.empty(shape, bool) if settings.with_mask or settings.mask_and_scale else None
+    failures = Failures.of(settings.on_error)
+    read_cube(cube, [pixels], [mask], on_failure=failures.add)
+    failures.log()
+    if settings.mask_and_scale:
+        assert mask is not None
+        return scaled(pixels, mask, band)
+    return filled(pixels, mask, band) if settings.with_mask else pixels
+
+
+def _first(pair: Any) -> npt.NDArray[Any]:
+    return pair[0]  # type: ignore[no-any-return]
+
+
+def _second(pair: Any) -> npt.NDArray[np.bool_]:
+    return pair[1]  # type: ignore[no-any-return]
+
+
+def _sizes(chunks: Any, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> tuple[tuple[int, ...], ...]:
+    from dask.array import core
+
+    if isinstance(chunks, (str, int)):
+        wanted: Any = chunks
+    elif hasattr(chunks, "items"):
+        wanted = tuple(chunks.get(name, 1 if name == "time" else -1) for name in _DIMS)
+    else:
+        wanted = chunks
+    normalize: Any = core.normalize_chunks
+    reason = "they must be whole numbers above 0 and add up to the size"
+    try:
+        sizes: tuple[tuple[int, ...], ...] = normalize(wanted, shape, dtype=dtype)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        sizes, reason = (), str(error).partition("\n")[0]
+    if [sum(each) for each in sizes] != list(shape) or min(itertools.chain(*sizes)) < 1:
+        raise InvalidArgumentError(
+            f'chunks: got {chunks!r}, expected sizes by dimension, such as {{"time": 1, "y": 2048}}; of '
+            f"{dict(zip(_DIMS, shape, strict=True))}: {reason}"
+        )
+    return sizes
+
+
+def _spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    ends = list(itertools.accumulate(sizes))
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _token(cube: Cube) -> str:
+    """Name what a cube has, the same for the same files, tiles and grid."""
+    digest = hashlib.sha256()
+    digest.update(repr((cube.box, cube.bands, cube.group_count)).encode())
+    for asset in cube.plan.assets:
+        digest.update(f"{asset.address}\n{asset.etag}\n{asset.level}\n".encode())
+    sources = cube.sources
+    for column in (
+        cube.plan.asset_no, cube.plan.band, cube.plan.tile_offset,
+        sources.asset_no, sources.band, sources.group, sources.place,
+    ):  # fmt: skip
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _short_hash(*values: Any) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]

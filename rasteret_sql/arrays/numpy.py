@@ -1,0 +1,241 @@
+"""Query results as one NumPy array (item, band, y, x): native pixels, or on a grid that is asked for."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube, plan_some
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.read.assembly import read_cube
+from rasteret_sql.read.chips import ChipLayout
+from rasteret_sql.wording import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+Transform = tuple[float, float, float, float, float, float]
+
+#: Characters of a CRS in WKT that a line shows.
+_SHOWN_CRS = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RasterArray:
+    """Pixels of some items and bands on one grid.
+
+    Attributes:
+        data: shape (item, band, y, x), the dtype of the files; y runs down the rows of the files.
+        mask: booleans of the same shape, True means valid: inside the file, and not nodata.
+        item_ids: STAC item ids, shape (item,); of a group of items joined by commas.
+        collections: their STAC collections, None where unknown.
+        times: `datetime64[us]` in UTC, NaT where unknown, shape (item,).
+        bands: names of the bands, as they were asked for.
+        transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to CRS.
+        crs: authority code such as "EPSG:32643", or WKT2; None where the files have none.
+        nodata: what pixels without data hold, by band; None where no value is free for that.
+        level: the level that was read, 0 is full resolution; None where files had several.
+    """
+
+    data: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]
+    item_ids: tuple[str, ...]
+    collections: tuple[str | None, ...]
+    times: npt.NDArray[np.datetime64]
+    bands: tuple[str, ...]
+    transform: Transform | None
+    crs: str | None
+    nodata: tuple[float | None, ...]
+    level: int | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of (item, band, y, x)."""
+        return self.data.shape
+
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Give `data`, so that NumPy functions take the object as it is."""
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """Say what it holds in one line."""
+        sizes = ", ".join(f"{name}: {size}" for name, size in zip(("item", "band", "y", "x"), self.shape, strict=True))
+        crs = self.crs and shortened(" ".join(self.crs.split()), _SHOWN_CRS)
+        return f"<RasterArray ({sizes}) {self.data.dtype} {crs} bands={list(self.bands)}>"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.arrays.html import raster_html
+
+        return raster_html(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChipArray:
+    """Pixels of fixed-size windows.
+
+    Attributes:
+        data: shape (chip, band, y, x), the dtype of the files.
+        mask: booleans of the same shape, True means valid: inside the file, and not nodata.
+        bands: names of the bands, as they were asked for.
+        nodata: the nodata value of each band, None where it has none.
+    """
+
+    data: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]
+    bands: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of (chip, band, y, x)."""
+        return self.data.shape
+
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Give `data`, so that NumPy functions take the object as it is."""
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """Say what it holds in one line."""
+        sizes = ", ".join(f"{name}: {size}" for name, size in zip(("chip", "band", "y", "x"), self.shape, strict=True))
+        return f"<ChipArray ({sizes}) {self.data.dtype} bands={list(self.bands)}>"
+
+    def _repr_html_(self) -> str:
+        from rasteret_sql.arrays.html import chip_html
+
+        return chip_html(self)
+
+
+def to_numpy(  # noqa: PLR0913 - keywords only
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    geometry_crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    shape: tuple[int, int] | None = None,
+    transform: Any = None,
+    like: Any = None,
+    resampling: str | Mapping[str, str] = "nearest",
+    groupby: str | None = None,
+    mosaic: str = "first",
+) -> RasterArray:
+    """Read an area of some items and bands into one array.
+
+    Where no grid is asked for, all files must share one CRS, and pixels are those of the files, bit for bit; the window
+    is that of the pixels that the area's bounds in that CRS touch, cut off where no file has any. Otherwise they are
+    resampled to the grid. The arguments are those of `to_xarray`, which says more of them.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
+        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`; on the grid of the files
+            only tiles that it touches are read, and what lies outside them is masked.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
+        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
+        level: on the grid of the files: 0 is full resolution, n the nth overview.
+        crs, resolution, shape, transform, like: the grid.
+        resampling: method, or a mapping of bands to methods.
+        groupby: what items of one slice have in common; None for one slice per item.
+        mosaic: which pixel of a slice is taken where its items overlap.
+
+    Returns:
+        Array (item, band, y, x), ordered by time, with mask, ids, times, transform and CRS. Pixels without data hold
+        nodata, NaN in floats without, or 0, and are False in the mask.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or the files share no grid and none is asked for.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left to read.
+        RasteretError: bytes could not be fetched or decoded.
+    """
+    from rasteret_sql.sql.readers import read_arguments
+
+    planned = plan_cube(
+        index,
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+    )
+    cube = planned.cube
+    dtypes = {band.dtype: band.name for band in cube.bands}
+    if len(dtypes) > 1:
+        described = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())
+        raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands, or use to_xarray")
+    data = np.empty((cube.group_count, len(cube.bands), cube.box.height, cube.box.width), next(iter(dtypes)))
+    mask = np.empty(data.shape, bool)
+    read_cube(cube, list(np.moveaxis(data, 1, 0)), list(np.moveaxis(mask, 1, 0)))
+    return RasterArray(
+        data=data,
+        mask=mask,
+        item_ids=planned.item_ids,
+        collections=planned.collections,
+        times=planned.times,
+        bands=tuple(band.name for band in cube.bands),
+        transform=cube.box.transform if planned.has_transform else None,
+        crs=cube.box.crs,
+        nodata=tuple(band.nodata for band in cube.bands),
+        level=planned.level,
+    )
+
+
+def read_chips(
+    index: Any,
+    chips: Iterable[tuple[str, int, int]],
+    *,
+    size: int | tuple[int, int],
+    bands: Sequence[str] | None = None,
+    level: int | None = None,
+) -> ChipArray:
+    """Read fixed-size windows of many items in one go, as training needs them.
+
+    All tiles of all chips are fetched concurrently, and each is fetched and decoded once, however many chips
+    share it. Items may have any CRS and size.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+        chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may reach out of its image.
+        size: height and width of all chips in pixels; one number for both.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
+        level: 0 is full resolution, n the nth overview.
+
+    Returns:
+        Array (chip, band, y, x) in the order of `chips`, with a mask. Pixels outside the image hold nodata, or 0 where
+        the band has none, and are False in the mask.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or an item or one of its bands is not in the index.
+        InvalidIndexError: `index` holds no rows of an index.
+        RasteretError: bytes could not be fetched or decoded.
+    """
+    from rasteret_sql.sql.readers import read_arguments
+
+    try:
+        height, width = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, or (height, width)") from error
+    if height < 1 or width < 1:
+        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more")
+    wanted = list(chips)
+    try:
+        offsets = np.array([[operator.index(off) for off in chip[1:]] for chip in wanted], np.int64).reshape(-1, 2)
+    except (TypeError, ValueError, IndexError) as error:
+        raise InvalidArgumentError(
+            "chips: got something else, expected (item_id, row_off, col_off) of each chip, in whole pixels"
+        ) from error
+    if not wanted:
+        raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
+    plan = plan_some(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None)).plan
+    layout = ChipLayout(plan, [str(chip[0]) for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
+    data = np.empty(layout.shape, layout.dtype)
+    mask = np.empty(layout.shape, bool)
+    layout.read(data, mask)
+    return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))

@@ -1,0 +1,223 @@
+"""Query results as an `xarray.Dataset` with CF coordinates and CRS: native pixels, or on a grid that is asked for."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube
+from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.scaling import filled, scaled
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.read.assembly import read_cube
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+    import xarray as xr
+
+    from rasteret_sql.arrays.cubes import PlannedCube
+    from rasteret_sql.plan.cube import CubeBand
+
+#: Name of the coordinate that holds the CRS, as rioxarray and odc-geo look for it.
+SPATIAL_REF = "spatial_ref"
+_DIMS = ("time", "y", "x")
+
+
+def to_xarray(  # noqa: PLR0913 - keywords only
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    geometry_crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    shape: tuple[int, int] | None = None,
+    transform: Any = None,
+    like: Any = None,
+    resampling: str | Mapping[str, str] = "nearest",
+    groupby: str | None = None,
+    mosaic: str = "first",
+    chunks: Any = None,
+    mask_and_scale: bool = False,
+    on_error: str = "raise",
+) -> xr.Dataset:
+    """Read an area into an `xarray.Dataset`.
+
+    Where no grid is asked for, and all files share one CRS and one pixel grid, pixels are those of the files, bit for
+    bit. Bands of coarser pixels are then resampled to the grid of the finest. Files in several CRSs, or on grids that
+    are shifted by part of a pixel, want `crs` and `resolution`, or another way to say the grid.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
+        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`. Its bounds are read; on the
+            grid of the files only tiles that it touches are, and what lies outside them is masked.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
+        geometry_crs: CRS of `geometry` and `bbox`, x before y; longitude and latitude by default.
+        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
+        level: on the grid of the files: 0 is full resolution, n the nth overview.
+        crs: CRS of the grid.
+        resolution: size of the grid's pixels in units of its CRS, one number or (x, y). Their edges are multiples of
+            it, or lie where those of the files do, if these have one grid with pixels of that size and CRS.
+        shape: (height, width) of the grid, instead of `resolution`; or with `transform`.
+        transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to `crs`, or an `Affine`; with `shape`.
+        like: what has the grid: an xarray object, an odc-geo GeoBox, a rasterio profile.
+        resampling: "nearest", "bilinear", "cubic", "average", "mode", "min" or "max", as GDAL's warper has them, or a
+            mapping of bands to these, with "*" for all others. Pixels that are not valid never take part. The overview
+            is the coarsest whose pixels are not larger than those of the grid.
+        groupby: None for one slice of time per item; or what items of one slice have in common: "id", "time", "day"
+            (UTC), "solar_day" (of the mean solar time at the item's bbox), or a column of the index.
+        mosaic: which pixel of a slice is taken where its items overlap: "first" or "last" of the valid ones in the
+            order of the query (ORDER BY; of a table or file: by collection, time and id), or their "min", "max",
+            "mean", "median", or "count".
+        chunks: None to read at once; or sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, for Dask arrays
+            that are read when they are computed. {} is one chunk per slice and band.
+        mask_and_scale: give floats, with NaN for pixels that are not valid, and scale and offset applied.
+        on_error: "raise", or "nodata" to fill what failed and list it in the attribute "failed". With `chunks` it is
+            logged instead.
+
+    Returns:
+        One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, ordered by
+        time. Along time lie `item_id`, `collection`, and the properties that all items of each slice agree on; missing
+        numbers are NaN and missing texts "". `spatial_ref` has the CRS as CF and GDAL write it. Pixels that are not
+        valid hold the nodata value, which is in `_FillValue`: floats that have none get NaN, which is never valid where
+        pixels are resampled or items overlap. Where only a mask tells
+        them, a boolean variable "<band>_valid" has it, if any is not valid. Means and medians of integers are floats.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or the files share no grid and none is asked for.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left to read.
+        RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
+    """
+    try:
+        import xarray as xr
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "to_xarray: xarray is not installed, expected it to be; run pip install 'rasteret-sql[xarray]'"
+        ) from error
+    from rasteret_sql.sql.readers import read_arguments
+
+    failures = Failures.of(on_error)
+    if chunks is not None:
+        from rasteret_sql.arrays.dask import check_chunks
+
+        check_chunks(chunks)
+    planned = plan_cube(
+        index,
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+        with_properties=True,
+    )
+    coordinates = _coordinates(planned)
+    _check_names(planned.cube.bands, coordinates)
+    if chunks is None:
+        arrays = _read(planned, failures, mask_and_scale=mask_and_scale)
+    else:
+        from rasteret_sql.arrays.dask import lazy_arrays
+
+        arrays = lazy_arrays(planned.cube, chunks, on_error=on_error, mask_and_scale=mask_and_scale)
+    variables: dict[str, Any] = {}
+    for band, (pixels, mask) in zip(planned.cube.bands, arrays, strict=True):
+        variables[band.name] = (_DIMS, pixels, _attributes(band, is_scaled=mask_and_scale))
+        if mask is not None:
+            variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF})
+    attributes = {"failed": failures.described()} if failures.found else {}
+    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+
+
+def _read(
+    planned: PlannedCube, failures: Failures, *, mask_and_scale: bool
+) -> list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]]:
+    """Read all of a cube; gives pixels and, where it is to be kept, the mask of each band."""
+    cube = planned.cube
+    shape = (cube.group_count, cube.box.height, cube.box.width)
+    pixels = [np.empty(shape, band.dtype) for band in cube.bands]
+    masks = [np.empty(shape, bool) if band.has_mask or mask_and_scale else None for band in cube.bands]
+    read_cube(cube, pixels, masks, on_failure=failures.add)
+    arrays: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = []
+    for band, array, mask in zip(cube.bands, pixels, masks, strict=True):
+        if not mask_and_scale:
+            arrays.append(filled(array, None if mask is None or mask.all() else mask, band))
+            continue
+        assert mask is not None
+        arrays.append((scaled(array, mask, band), None))
+    return arrays
+
+
+def _check_names(bands: Sequence[CubeBand], coordinates: Mapping[str, Any]) -> None:
+    names = {band.name for band in bands}
+    for band in bands:
+        if band.name in coordinates or f"{band.name}_valid" in names:
+            raise InvalidArgumentError(
+                f'bands: got "{band.name}", expected no name that a coordinate or a mask of the dataset has; '
+                "rename the asset in the query, or use to_numpy"
+            )
+
+
+def _coordinates(planned: PlannedCube) -> dict[str, Any]:
+    box = planned.cube.box
+    coordinates: dict[str, Any] = {
+        "time": ("time", planned.times.astype("M8[ns]"), {"standard_name": "time", "axis": "T"}),
+        "item_id": ("time", np.array(planned.item_ids, object)),
+        "collection": ("time", np.array([collection or "" for collection in planned.collections], object)),
+    }
+    if (planned.item_counts > 1).any():
+        coordinates["item_count"] = ("time", planned.item_counts)
+    x_attributes: dict[str, Any] = {"axis": "X", "long_name": "x coordinate of the pixel's centre"}
+    y_attributes: dict[str, Any] = {"axis": "Y", "long_name": "y coordinate of the pixel's centre"}
+    reference: dict[str, Any] = {}
+    if box.crs is not None:
+        from pyproj import CRS
+
+        crs = CRS.from_user_input(box.crs)
+        with warnings.catch_warnings():
+            # What CF has no parameter for is in the WKT beside it.
+            warnings.filterwarnings("ignore", message=".*lost in conversion to CF")
+            reference = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
+        for axis in crs.cs_to_cf():
+            {"X": x_attributes, "Y": y_attributes}.get(axis.get("axis", ""), {}).update(axis)
+    if planned.has_transform:
+        a, b, c, d, e, f = box.transform
+        reference["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
+    coordinates["x"] = ("x", box.xs(), x_attributes)
+    coordinates["y"] = ("y", box.ys(), y_attributes)
+    coordinates[SPATIAL_REF] = ((), 0, reference)
+    for name, column in planned.properties.items():
+        if name not in coordinates:
+            coordinates[name] = ("time", _coordinate(column))
+    return coordinates
+
+
+def _coordinate(column: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[Any]:
+    """Give a property as an array that files can hold: NULL is NaN, NaT or ""."""
+    missing, values = np.ma.getmaskarray(column), np.ma.getdata(column)
+    if values.dtype.kind == "M":
+        return np.where(missing, np.datetime64("NaT", "ns"), values.astype("M8[ns]"))
+    if values.dtype.kind == "O":
+        return np.array(["" if absent else str(value) for absent, value in zip(missing, values, strict=True)], object)
+    if not missing.any():
+        return np.asarray(values)
+    return np.where(missing, np.nan, values.astype(np.float64))
+
+
+def _attributes(band: CubeBand, *, is_scaled: bool) -> dict[str, Any]:
+    """Give the CF attributes of a band: its unit, and what turns stored values into physical ones."""
+    attributes: dict[str, Any] = {"grid_mapping": SPATIAL_REF}
+    if band.unit:
+        attributes["units"] = band.unit
+    if is_scaled:
+        return attributes
+    if (band.nodata is not None and band.fill == band.nodata) or (band.nodata is not None and np.isnan(band.nodata)):
+        attributes["_FillValue"] = band.fill
+    if band.scale not in {None, 1.0} or band.offset not in {None, 0.0}:
+        attributes["scale_factor"] = 1.0 if band.scale is None else band.scale
+        attributes["add_offset"] = 0.0 if band.offset is None else band.offset
+    return attributes

@@ -1,0 +1,1 @@
+"""Where things lie: CRSs, grids, geometries and what they touch. Pure."""

@@ -1,0 +1,155 @@
+"""Reads a cube block by block, all bands of a block at once, while the block before it is being written."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.arrays.scaling import filled, scaled
+from rasteret_sql.io import loop
+from rasteret_sql.plan.cube import Cube, Sources
+from rasteret_sql.plan.places import Places, touches
+from rasteret_sql.read.assembly import read_cube
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.arrays.failures import Failures
+
+#: Bytes of pixels and masks of a block; two are in memory at a time, one that is read and one that is written.
+BLOCK_BYTES = 48 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A part of one slice of a cube.
+
+    Attributes:
+        row_off, col_off: its corner, in pixels of the grid.
+        pixels: array (y, x) of each band; what is not valid holds the band's fill, or NaN where scaled.
+        masks: booleans of the same shape, True means valid.
+    """
+
+    row_off: int
+    col_off: int
+    pixels: list[npt.NDArray[Any]]
+    masks: list[npt.NDArray[np.bool_]]
+
+
+class BlockReader:
+    """Reads parts of a cube; each tile is fetched once per block, however many bands it has.
+
+    Args:
+        cube: what is read.
+        failures: what becomes of files that cannot be read.
+        mask_and_scale: whether pixels become physical values, NaN where they are not valid.
+    """
+
+    def __init__(self, cube: Cube, failures: Failures, *, mask_and_scale: bool = False) -> None:
+        self._cube = cube
+        self._failures = failures
+        self._mask_and_scale = mask_and_scale
+        self._places = Places(cube.whole)
+
+    def dtype(self, place: int) -> np.dtype[Any]:
+        """Give the dtype that a band is written in."""
+        dtype = self._cube.bands[place].dtype
+        return np.result_type(dtype, np.float32) if self._mask_and_scale else dtype
+
+    def side(self, places: Sequence[int], tile: int) -> int:
+        """Choose the side of blocks of some bands: `tile` times a power of two, and few enough bytes."""
+        each = sum(self.dtype(place).itemsize + 1 for place in places)
+        side = tile
+        while side < max(self._cube.box.height, self._cube.box.width) and (2 * side) ** 2 * each <= BLOCK_BYTES:
+            side *= 2
+        return side
+
+    def blocks(self, group: int, places: Sequence[int], side: int) -> Iterator[Block]:
+        """Read a slice of some bands, from the top left on; a block is read while the one before it is worked on.
+
+        Raises:
+            RasteretError: bytes could not be fetched or decoded, and failures are raised.
+        """
+        box = self._cube.box
+        corners = [(row, col) for row in range(0, box.height, side) for col in range(0, box.width, side)]
+        with ThreadPoolExecutor(1, thread_name_prefix="rasteret-export") as reader:
+            waiting = reader.submit(self.read, group, places, *corners[0], side)
+            try:
+                for following in [*corners[1:], None]:
+                    block = waiting.result()
+                    if following is not None:
+                        waiting = reader.submit(self.read, group, places, *following, side)
+                    yield block
+                    del block
+            except KeyboardInterrupt:
+                # Ctrl-C reaches this thread only, and the one that reads would be waited for.
+                loop.interrupt()
+                raise
+            finally:
+                waiting.cancel()
+
+    def read(self, group: int, places: Sequence[int], row_off: int, col_off: int, side: int) -> Block:
+        """Read a block of at most `side` rows and columns.
+
+        Raises:
+            RasteretError: bytes could not be fetched or decoded, and failures are raised.
+        """
+        box = self._cube.box
+        shape = min(side, box.height - row_off), min(side, box.width - col_off)
+        part = self._part(group, places, row_off, col_off, shape)
+        pixels = [np.empty((1, *shape), band.dtype) for band in part.bands]
+        masks = [np.empty((1, *shape), bool) for _ in part.bands]
+        read_cube(part, pixels, masks, on_failure=self._failures.add)
+        for number, (band, array, mask) in enumerate(zip(part.bands, pixels, masks, strict=True)):
+            if self._mask_and_scale:
+                pixels[number] = scaled(array, mask, band)
+            elif not mask.all():
+                filled(array, mask, replace(band, is_filled=True))
+        return Block(row_off, col_off, [array[0] for array in pixels], [mask[0] for mask in masks])
+
+    def _part(self, group: int, places: Sequence[int], row_off: int, col_off: int, shape: tuple[int, int]) -> Cube:
+        """Give what some bands of one group in a part of the grid take, and nothing else."""
+        cube, sources = self._cube, self._cube.sources
+        box = cube.box.window(row_off, col_off, *shape)
+        new_place = {place: number for number, place in enumerate(places)}
+        taken: list[int] = []
+        parts = [np.empty(0, np.int64)]
+        for source in np.flatnonzero((sources.group == group) & np.isin(sources.place, list(places))).tolist():
+            asset = cube.plan.assets[sources.asset_no[source]]
+            found = self._places.window(asset, box, cube.bands[sources.place[source]].method)
+            if found is None:
+                continue
+            rows = np.arange(sources.start[source], sources.end[source])
+            rows = rows[touches(cube.plan, rows, asset, found[0])]
+            if len(rows):
+                taken.append(source)
+                parts.append(rows)
+        picked = sources.take(np.array(taken, np.int64))
+        counts = np.array([len(rows) for rows in parts[1:]], np.int64)
+        used, asset_no = np.unique(picked.asset_no, return_inverse=True)
+        plan = cube.plan.take(np.concatenate(parts))
+        ends = np.cumsum(counts)
+        return Cube(
+            box=box,
+            bands=tuple(cube.bands[place] for place in places),
+            group_count=1,
+            plan=replace(
+                plan,
+                assets=tuple(cube.plan.assets[number] for number in used.tolist()),
+                asset_no=np.searchsorted(used, plan.asset_no),
+            ),
+            sources=Sources(
+                asset_no=asset_no,
+                band=picked.band,
+                group=np.zeros(len(picked), np.int64),
+                place=np.array([new_place[place] for place in picked.place.tolist()], np.int64),
+                start=ends - counts,
+                end=ends,
+            ),
+            whole=cube.whole,
+        )

@@ -1,0 +1,163 @@
+"""What exports of all formats share: the path, the folder where they are made, and what is said of each file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.index.finishing import staging_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rasteret_sql.arrays.cubes import PlannedCube
+
+#: What the suffix of a path says of its format.
+SUFFIXES = {".tif": "tif", ".tiff": "tif", ".zarr": "zarr", ".nc": "nc", ".parquet": "parquet"}
+#: What a folder that is a Zarr store has.
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """One file that was written.
+
+    Attributes:
+        path: where it is; a folder for Zarr.
+        nbytes: its size.
+        bands: their names, in its order.
+        dtypes: of the bands.
+        shape: (time, height, width) of its grid; of a GeoTIFF, which has no time, (height, width).
+        crs: authority code or WKT2, or None.
+        transform: affine (a, b, c, d, e, f), pixel corner to CRS, or None.
+        times: of its slices, ISO 8601 in UTC; None where unknown.
+        item_ids: of its slices; of several items joined by commas.
+        rows: of a table of pixels; None of others.
+    """
+
+    path: Path
+    nbytes: int
+    bands: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    shape: tuple[int, ...]
+    crs: str | None
+    transform: tuple[float, ...] | None
+    times: tuple[str | None, ...]
+    item_ids: tuple[str, ...]
+    rows: int | None = None
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Give the path that is to be written; only its name may have places for what tells files apart.
+
+    Raises:
+        InvalidArgumentError: nothing of a known format can be written there.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the file that is to be written")
+    target = Path(path).expanduser()
+    if target.suffix.lower() not in SUFFIXES:
+        raise InvalidArgumentError(
+            f"path: got {target.name!r}, expected a name that ends in .tif (cloud optimised GeoTIFF), .zarr, .nc or "
+            ".parquet (a table of pixels); rows of tiles are written by COPY (FROM read_tiles(...)) TO 'tiles.parquet'"
+        )
+    if "{" in str(target.parent):
+        raise InvalidArgumentError(f"path: got {str(target)!r}, expected {{...}} in the file's name only")
+    if not target.parent.is_dir():
+        raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
+    check_replaceable(target)
+    return target
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuse to take the place of a folder that no export has made.
+
+    Raises:
+        InvalidArgumentError: there is such a folder.
+    """
+    if not target.is_dir():
+        return
+    if target.suffix.lower() == ".zarr" and any((target / name).is_file() for name in _ZARR_FILES):
+        return
+    raise InvalidArgumentError(
+        f"path: {target} is a folder and no Zarr store, expected a new path or what an export wrote; remove it, or "
+        "choose another one"
+    )
+
+
+@contextlib.contextmanager
+def made_aside(target: Path) -> Iterator[Path]:
+    """Give the path where a file is made, in a folder of its own; it takes its place when the block has ended well.
+
+    Raises:
+        RasteretError: the disk does not take it.
+    """
+    try:
+        with staging_folder(target) as folder:
+            aside = folder / target.name
+            yield aside
+            if aside.is_dir() and target.exists():
+                # No folder takes the place of another in one step; for this long there is none.
+                target.replace(folder / "replaced")
+            aside.replace(target)
+    except OSError as error:
+        if isinstance(error, RasteretError):
+            raise
+        raise RasteretError(
+            f"{target}: could not be written: {error.strerror or error}. Nothing of it is there; make room or choose "
+            "another folder."
+        ) from error
+
+
+def size_of(path: Path) -> int:
+    """Give the size of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    return path.stat().st_size
+
+
+def described(
+    planned: PlannedCube,
+    target: Path,
+    *,
+    bands: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    groups: range,
+    rows: int | None = None,
+) -> ExportedFile:
+    """Say what was written of some slices of a cube."""
+    box = planned.cube.box
+    is_image = SUFFIXES[target.suffix.lower()] == "tif"
+    return ExportedFile(
+        path=target,
+        nbytes=size_of(target),
+        bands=bands,
+        dtypes=dtypes,
+        shape=(box.height, box.width) if is_image else (len(groups), box.height, box.width),
+        crs=box.crs,
+        transform=box.transform if planned.has_transform else None,
+        times=tuple(time_text(planned, group) for group in groups),
+        item_ids=tuple(planned.item_ids[group] for group in groups),
+        rows=rows,
+    )
+
+
+def time_text(planned: PlannedCube, group: int) -> str | None:
+    """Give the time of a slice as ISO 8601 in UTC, or None."""
+    return iso_text(planned.times[group])
+
+
+def iso_text(time: np.datetime64) -> str | None:
+    """Give a time as ISO 8601 in UTC, to the microsecond where it must be; None for NaT."""
+    if np.isnat(time):
+        return None
+    text = str(time.astype("M8[us]"))
+    return f"{text.removesuffix('.000000')}Z"

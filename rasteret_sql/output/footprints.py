@@ -1,0 +1,312 @@
+"""Where the items of an index lie, drawn in longitude and latitude with matplotlib."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+from rasteret_sql.output.plot import _pyplot, lonlat_aspect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+
+_PLAIN, _UNKNOWN = "#2a6f97", "#b8bec4"
+#: More kinds than this share one colour: nobody tells them apart.
+_MAX_KINDS = 10
+_MARGIN = 0.06  # of the longer side
+
+
+def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the footprints of the items of an index on a map in longitude and latitude.
+
+    Only the index is read. Where footprints overlap, colours are darker. One over the antimeridian is drawn in one
+    piece where all items lie around it, and cut there otherwise.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
+        color_by: column of the index, such as "eo:cloud_cover" or "datetime". Numbers and times get a colour bar, all
+            else a legend; items without a value are grey. Of assets that differ, one stands for its item.
+        ax: where to draw; by default a new figure is made.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InvalidArgumentError: there is no such column, or matplotlib is not installed.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: no item has a footprint.
+
+    Example:
+        >>> plot_footprints("s2.parquet", color_by="eo:cloud_cover")  # doctest: +SKIP
+    """
+    plt = _pyplot("plot_footprints")
+    footprints, values = _footprints(index, color_by)
+    if ax is None:
+        _, ax = plt.subplots(layout="compressed")
+    pieces = _together([split_at_antimeridian(each) for each in footprints])
+    alpha = 0.3 if len(pieces) <= 20 else 0.12
+    if color_by is None:
+        _add(ax, pieces, _PLAIN, alpha)
+    elif values.dtype.kind in "iufM":
+        _draw_scale(ax, pieces, values, color_by, alpha)
+    else:
+        _draw_kinds(ax, pieces, values, color_by, alpha)
+    _set_map(ax, pieces)
+    return ax
+
+
+def split_at_antimeridian(footprint: Any) -> Any:
+    """Give a footprint in longitudes of -180 to 180, cut where it crosses the antimeridian.
+
+    Edges of more than half a turn are taken as going the other way around, as in items whose footprints were never cut.
+    """
+    import shapely
+
+    parts = []
+    for polygon in shapely.get_parts(footprint):
+        if shapely.get_type_id(polygon) != 3 or polygon.is_empty:
+            continue
+        whole = _unwrapped(polygon)
+        xmin, _, xmax, _ = whole.bounds
+        if xmin >= -180 and xmax <= 180:
+            parts.append(whole)
+            continue
+        whole = whole if whole.is_valid else shapely.make_valid(whole)
+        for turn in range(int(np.floor((xmin + 180) / 360)), int(np.floor((xmax + 180) / 360)) + 1):
+            part = shapely.intersection(whole, shapely.box(turn * 360 - 180, -90, turn * 360 + 180, 90))
+            moved = shapely.transform(part, lambda points, turn=turn: points - np.array([turn * 360.0, 0.0]))
+            parts += [each for each in shapely.get_parts(moved) if shapely.get_type_id(each) == 3 and each.area > 0]
+    return shapely.multipolygons(parts)
+
+
+def _unwrapped(polygon: Any) -> Any:
+    import shapely
+
+    longitudes = shapely.get_coordinates(shapely.get_exterior_ring(polygon))[:, 0]
+    steps = np.abs(np.diff(longitudes))
+    # One of a whole turn runs along a parallel around the Earth.
+    if not ((steps > 180) & (steps < 360)).any():
+        return polygon
+    rings = [shapely.get_exterior_ring(polygon), *polygon.interiors]
+    first = longitudes[0]
+    unwrapped: list[npt.NDArray[np.float64]] = []
+    for ring in rings:
+        points = shapely.get_coordinates(ring)
+        points[:, 0] = np.unwrap(points[:, 0], period=360)
+        points[:, 0] -= 360 * np.round((points[:, 0].mean() - first) / 360) if unwrapped else 0
+        unwrapped.append(points)
+    if unwrapped[0][0, 0] != unwrapped[0][-1, 0]:
+        return polygon  # around a pole
+    return shapely.Polygon(unwrapped[0], unwrapped[1:])
+
+
+def _together(footprints: Sequence[Any]) -> list[Any]:
+    """Turn what lies east of the widest gap between footprints by 360 degrees, so that a map of all is narrow."""
+    import shapely
+
+    parts = shapely.get_parts(footprints)
+    spans = shapely.bounds(parts)[:, [0, 2]]
+    spans = spans[np.argsort(spans[:, 0])]
+    reached = np.maximum.accumulate(spans[:, 1])
+    gaps = np.append(spans[1:, 0] - reached[:-1], spans[0, 0] + 360 - reached[-1])
+    widest = int(gaps.argmax())
+    if widest == len(gaps) - 1 or gaps[widest] <= gaps[-1] + 1e-9:
+        return list(footprints)
+    start = spans[widest + 1, 0]
+    turned = []
+    for footprint in footprints:
+        moved = [
+            shapely.transform(part, lambda points: points + np.array([360.0, 0.0])) if part.bounds[0] < start else part
+            for part in shapely.get_parts(footprint)
+        ]
+        # Without the seam at the antimeridian.
+        turned.append(shapely.union_all(moved))
+    return turned
+
+
+def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArray[Any]]:
+    """Give the footprint and the value of each item that has a footprint.
+
+    Raises:
+        InvalidArgumentError: there is no such column.
+        InvalidIndexError: these are no rows of an index.
+        EmptyReadError: no item has a footprint.
+    """
+    import duckdb
+    import pyarrow as pa
+    import shapely
+
+    from rasteret_sql.sql.planning import message_of
+    from rasteret_sql.sql.readers import planning_cursor
+
+    try:
+        with planning_cursor() as cursor:
+            table = _of_items(_relation(cursor, index), color_by).to_arrow_table()
+    except duckdb.Error as error:
+        raise InvalidIndexError(f"index: the query does not run: {message_of(error)}") from error
+    footprints = shapely.from_wkb(np.array(table["wkb"].to_pylist(), object))
+    is_there = np.array([each is not None and not each.is_empty for each in footprints], bool)
+    if not is_there.any():
+        raise EmptyReadError(f"footprints: none of {len(footprints)} items has one, expected some; look at the index")
+    values = np.array(table["value"].to_pylist(), object)
+    if color_by is not None and not pa.types.is_string(table["value"].type):
+        values = table["value"].to_numpy()
+    return list(footprints[is_there]), values[is_there]
+
+
+def _relation(cursor: duckdb.DuckDBPyConnection, index: Any) -> duckdb.DuckDBPyRelation:
+    import duckdb
+
+    from rasteret_sql.sql.planning import is_query
+
+    if isinstance(index, duckdb.DuckDBPyRelation):
+        return index
+    if isinstance(index, (str, os.PathLike)):
+        text = os.fspath(index)
+        return cursor.sql(text if is_query(text) else f"FROM {quote_literal(text)}")
+    return cursor.from_arrow(index)
+
+
+def _of_items(rows: duckdb.DuckDBPyRelation, color_by: str | None) -> duckdb.DuckDBPyRelation:
+    kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
+    missing = [name for name in ("collection", "item_id", "geometry") if name not in kinds]
+    if missing:
+        raise InvalidIndexError(
+            f"index: got rows without the column {', '.join(missing)}, expected rows of an index made by "
+            "rasteret_sql.build_index or `rasteret-sql build`"
+        )
+    if color_by is not None and color_by not in kinds:
+        raise InvalidArgumentError(f"color_by: got {color_by!r}, expected a column of the index: {', '.join(kinds)}")
+    wkb = "ST_AsWKB(geometry)" if kinds["geometry"].startswith("GEOMETRY") else "geometry"
+    value = "NULL" if color_by is None else _as_value(color_by, kinds[color_by])
+    return rows.aggregate(
+        f"collection, item_id, first({wkb}) AS wkb, first({value}) AS value", "collection, item_id"
+    ).order("collection, item_id")
+
+
+def _as_value(name: str, kind: str) -> str:
+    """Give a column as numbers, times or text."""
+    quoted = quote_identifier(name)
+    if kind.startswith(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "U", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")):
+        return quoted if kind == "UUID" else f"{quoted}::DOUBLE"
+    if kind.startswith("TIMESTAMP WITH TIME ZONE"):
+        return f"make_timestamp(epoch_us({quoted}))"
+    return f"{quoted}::TIMESTAMP" if kind.startswith(("TIMESTAMP", "DATE")) else f"{quoted}::VARCHAR"
+
+
+def _draw_scale(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label: str, alpha: float) -> None:
+    from matplotlib import dates
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    drawing: Any = dates  # it has no types
+    is_time = values.dtype.kind == "M"
+    numbers = np.full(len(values), np.nan)
+    known = ~np.isnat(values) if is_time else np.isfinite(values.astype(np.float64))
+    numbers[known] = drawing.date2num(values[known]) if is_time else values[known].astype(np.float64)
+    if not known.any():
+        _draw_kinds(ax, footprints, np.full(len(values), None), label, alpha)
+        return
+    scale = ScalarMappable(Normalize(numbers[known].min(), numbers[known].max()), "viridis")
+    _add(ax, [each for each, is_known in zip(footprints, known, strict=True) if not is_known], _UNKNOWN, alpha)
+    _add(
+        ax,
+        [each for each, is_known in zip(footprints, known, strict=True) if is_known],
+        scale.to_rgba(numbers[known]),
+        alpha,
+    )
+    bar = ax.figure.colorbar(scale, ax=ax, label=label)
+    if is_time:
+        locator = drawing.AutoDateLocator()
+        bar.ax.yaxis.set_major_locator(locator)
+        bar.ax.yaxis.set_major_formatter(drawing.ConciseDateFormatter(locator))
+    if not known.all():
+        _legend(ax, {"unknown": _UNKNOWN}, None)
+
+
+def _draw_kinds(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label: str, alpha: float) -> None:
+    from matplotlib import colormaps
+
+    texts = np.array(["" if value is None else str(value) for value in values], object)
+    kinds, counts = np.unique(texts[texts != ""].astype(str), return_counts=True)
+    named = sorted(kinds[np.argsort(-counts, kind="stable")][:_MAX_KINDS].tolist())
+    colors = dict(zip(named, (colormaps["tab10"](number) for number in range(_MAX_KINDS)), strict=False))
+    rest = f"{len(kinds) - len(named)} others"
+    shown: dict[str, Any] = {}
+    for kind in (*named, rest, "unknown"):
+        chosen = {
+            rest: [each not in colors and each != "" for each in texts],
+            "unknown": [each == "" for each in texts],
+        }.get(kind, [each == kind for each in texts])
+        picked = [each for each, is_chosen in zip(footprints, chosen, strict=True) if is_chosen]
+        if picked:
+            shown[kind] = colors.get(kind, "#5c6770" if kind == rest else _UNKNOWN)
+            _add(ax, picked, shown[kind], alpha)
+    _legend(ax, shown, label)
+
+
+def _legend(ax: Any, colors: dict[str, Any], title: str | None) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=color, alpha=0.6, label=name) for name, color in colors.items()]
+    ax.legend(handles=patches, title=title, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+
+
+def _add(ax: Any, footprints: Sequence[Any], colors: Any, alpha: float) -> None:
+    """Add footprints in one colour, or in one each: filled, with an edge."""
+    import shapely
+    from matplotlib.collections import PathCollection
+    from matplotlib.colors import to_rgba_array
+    from matplotlib.path import Path
+    from shapely.geometry.polygon import orient
+
+    if not len(footprints):
+        return
+    paths = [
+        Path.make_compound_path(
+            *(
+                Path(shapely.get_coordinates(ring), closed=True)
+                for part in shapely.get_parts(footprint)
+                # Holes run the other way, so that they stay empty.
+                for ring in shapely.get_rings(orient(part))
+            )
+        )
+        for footprint in footprints
+    ]
+    edges = np.broadcast_to(to_rgba_array(colors), (len(paths), 4))
+    faces = edges * (1, 1, 1, alpha)
+    ax.add_collection(PathCollection(paths, facecolors=faces, edgecolors=edges, linewidths=1.2))
+
+
+def _set_map(ax: Any, footprints: Sequence[Any]) -> None:
+    import shapely
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    xmin, ymin, xmax, ymax = shapely.total_bounds(footprints)
+    margin = max(xmax - xmin, ymax - ymin, 1e-6) * _MARGIN
+    ax.set_xlim(xmin - margin, xmax + margin)
+    ax.set_ylim(max(ymin - margin, -90), min(ymax + margin, 90))
+    ax.set_aspect(lonlat_aspect((ymin + ymax) / 2))
+    ax.set(xlabel="longitude", ylabel="latitude")
+    for axis, sides in ((ax.xaxis, "EW"), (ax.yaxis, "NS")):
+        axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _, axis=axis, sides=sides: _degrees(value, axis, sides)))
+    ax.grid(visible=True, color="#d9dee3", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def _degrees(value: float, axis: Any, sides: str) -> str:
+    low, high = axis.get_view_interval()
+    decimals = max(math.ceil(-math.log10(max(high - low, 1e-9) / 5)), 0)
+    turned = round(float((value + 180) % 360 - 180), decimals)
+    side = "" if turned in {0, -180} else sides[turned < 0]
+    return f"{abs(turned):.{decimals}f}°{side}"

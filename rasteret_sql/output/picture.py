@@ -1,0 +1,379 @@
+"""Pictures of what an index holds: red, green and blue, or one band in colours, from the overviews that suffice."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.output.colormaps import MAX_CLASSES, class_colors, colormap_colors
+from rasteret_sql.output.plot import _checked_percentiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import duckdb
+    import numpy.typing as npt
+
+    from rasteret_sql.output.picture_plan import PicturePlan
+    from rasteret_sql.output.picture_read import Reading
+    from rasteret_sql.plan.tile_plan import TilePlan
+
+    Image = npt.NDArray[np.uint8]
+
+Transform = tuple[float, float, float, float, float, float]
+
+#: Picture files, by suffix.
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
+_MAX_SIZE: Final = 16_383  # WebP knows no more
+_USUAL_PERCENTILES: Final = (2.0, 98.0)
+#: Mosaics whose values are those of the files.
+_KEEPING: Final = frozenset({"first", "last", "min", "max"})
+_PALETTE: Final = 3  # TIFF PhotometricInterpretation
+_JPEG_QUALITY: Final = 90
+#: What shows through where there are no data, in files that know no transparency.
+_BACKGROUND: Final = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture, and what it shows.
+
+    Attributes:
+        pixels: uint8 (height, width, 4): red, green, blue, alpha; north is up. Alpha is 0 where there are no data.
+        crs: of its grid; None for files that have none.
+        transform: affine (a, b, c, d, e, f), pixel corner (col, row) to CRS; or None.
+        bands: what is shown, as a read calls them.
+        limits: of each band the stored values that became black and white, or the first and last colour; none for
+            classes. Physical values where files of one band differ in scale or offset.
+        classes: colours "#rrggbb" by value, for bands that are shown as classes.
+        colormap: the map of a single band, or None.
+        item_ids: items that were read, from the top.
+        levels: levels that were read, 0 is full resolution.
+        requests, nbytes: what was fetched for it.
+        notes: what a user should know.
+    """
+
+    pixels: Image
+    crs: str | None
+    transform: Transform | None
+    bands: tuple[str, ...]
+    limits: tuple[tuple[float, float], ...] = ()
+    classes: dict[int, str] = field(default_factory=dict)
+    colormap: str | None = None
+    item_ids: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()
+    requests: int = 0
+    nbytes: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """(xmin, ymin, xmax, ymax) in the CRS, or None."""
+        if self.transform is None:
+            return None
+        a, _, c, _, e, f = self.transform
+        height, width = self.pixels.shape[:2]
+        return min(c, c + a * width), min(f, f + e * height), max(c, c + a * width), max(f, f + e * height)
+
+    def facts(self) -> dict[str, Any]:
+        """Give what it shows as plain values that JSON has."""
+        return {
+            "width": self.pixels.shape[1],
+            "height": self.pixels.shape[0],
+            "bounds": None if self.bounds is None else list(self.bounds),
+            "crs": self.crs,
+            "bands": list(self.bands),
+            "limits": [list(each) for each in self.limits],
+            "classes": {str(value): color for value, color in self.classes.items()},
+            "colormap": self.colormap,
+            "items": list(self.item_ids),
+            "levels": list(self.levels),
+            "requests": self.requests,
+            "bytes": self.nbytes,
+            "notes": list(self.notes),
+        }
+
+    def encoded(self, suffix: str = ".png") -> bytes:
+        """Give the bytes of a picture file.
+
+        Args:
+            suffix: one of `SUFFIXES`. JPEG knows no transparency: there, pixels without data are white.
+
+        Raises:
+            InvalidArgumentError: it is none of them.
+        """
+        import imagecodecs
+
+        if suffix.lower() not in SUFFIXES:
+            raise InvalidArgumentError(f"suffix: got {suffix!r}, expected one of {', '.join(SUFFIXES)}")
+        pixels = np.ascontiguousarray(self.pixels)
+        if suffix.lower() == ".webp":
+            return bytes(imagecodecs.webp_encode(pixels, level=_JPEG_QUALITY))
+        if suffix.lower() == ".png":
+            return bytes(imagecodecs.png_encode(pixels))
+        flat = np.where(pixels[..., 3:] > 0, pixels[..., :3], np.uint8(_BACKGROUND))
+        return bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(flat), level=_JPEG_QUALITY))
+
+    def save(self, path: str | Path) -> None:
+        """Write a picture file, which appears under its name once it is complete.
+
+        Args:
+            path: its suffix says the format: .png, .jpg or .webp.
+
+        Raises:
+            InvalidArgumentError: there is no such format or folder.
+        """
+        import os
+        from pathlib import Path
+
+        target = Path(path).expanduser()
+        data = self.encoded(target.suffix)
+        if not target.parent.is_dir() or target.is_dir():
+            raise InvalidArgumentError(f"path: got {target}, expected a file in a folder that exists")
+        aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            aside.write_bytes(data)
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _repr_png_(self) -> bytes:
+        """Show it in notebooks."""
+        return self.encoded()
+
+    def __repr__(self) -> str:
+        """Say what it shows in one line."""
+        height, width = self.pixels.shape[:2]
+        items = f"{len(self.item_ids)} item" + ("" if len(self.item_ids) == 1 else "s")
+        return f"<Picture {width} x {height} of {', '.join(self.bands)}, {items}, {self.crs or 'no CRS'}>"
+
+
+def picture(  # noqa: PLR0913 - keywords only
+    index: Any,
+    *,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    geometry_crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    where: str | None = None,
+    item: str | Sequence[str] | None = None,
+    size: int | tuple[int, int] = 1024,
+    percentiles: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    mosaic: str = "first",
+) -> Picture:
+    """Draw what an index holds.
+
+    Pixels come from the coarsest overview that is as fine as the picture, averaged down to it, so that large files cost
+    little; none is finer than those of the files. Files of several CRSs are brought into one. Where items overlap, the
+    one with the least clouds lies on top where the index has "eo:cloud_cover", and then the earliest; items of a query
+    lie in the order of its rows. No more items are read than it takes until all is covered.
+
+    A band of classes, which is one of 8-bit integers with few values, is never averaged, and each class has a colour.
+    Pixels that are nodata, masked or outside of all files are transparent.
+
+    Args:
+        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query;
+            or rows of `read_tiles`, which are put together as they are.
+        connection: where the tables and functions are that a query in `index` names.
+        bands: three, or one: assets ("red"), or bands inside them ("visual:red"). By default red, green and blue where
+            the index knows them, else a picture in colour, else the first band.
+        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`; its bounds are shown.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
+        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
+        where: a condition in SQL on the rows of the index, such as `"eo:cloud_cover" < 10`.
+        item: id of the item that is shown, or several.
+        size: pixels along the longer side, or (height, width), at most.
+        percentiles: which valid pixels of each band become black and white, 0 to 100; (2, 98) by default. Pictures in
+            colour, of 8 bits, are by default shown as they are.
+        colormap: for one band: gray (the default), viridis, magma, RdYlGn, RdBu or, where it is installed, a name of
+            matplotlib's; with "_r" at the end it is reversed.
+        mosaic: which pixel is shown where items overlap: first, last, min, max, mean, median or count.
+
+    Returns:
+        The picture; notebooks show it, and `save` writes it.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or leaves too much for one picture.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left to show.
+        RasteretError: bytes could not be fetched or decoded.
+
+    Example:
+        >>> picture("s2.parquet", where='"eo:cloud_cover" < 10').save("s2.png")  # doctest: +SKIP
+    """
+    from rasteret_sql.output.picture_plan import plan_picture
+    from rasteret_sql.output.picture_read import read_picture, with_bands
+    from rasteret_sql.read.mosaic import MOSAICS
+    from rasteret_sql.sql.readers import read_arguments
+
+    within = _checked_size(size)
+    limits_of = None if percentiles is None else _checked_percentiles(percentiles)
+    colors = None if colormap is None else colormap_colors(colormap)
+    if mosaic not in MOSAICS:
+        raise InvalidArgumentError(f"mosaic: got {mosaic!r}, expected one of {', '.join(MOSAICS)}")
+    items = [item] if isinstance(item, str) else None if item is None else [str(each) for each in item]
+    planned = plan_picture(
+        index,
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None),
+        connection=connection,
+        where=where,
+        items=items,
+        size=within,
+    )
+    _check_bands(planned.bands, has_colormap=colors is not None)
+    plan = with_bands(planned.plan, planned.bands)
+    may_be_classes = len(planned.bands) == 1 and _are_classes(planned)
+    reading = read_picture(
+        plan,
+        planned.box,
+        planned.rank,
+        resampling="nearest" if may_be_classes else "average",
+        mosaic=mosaic,
+    )
+    notes = planned.notes if reading.valid.any() else (*planned.notes, "no pixel has a value")
+    drawn = None
+    if may_be_classes and colors is None and limits_of is None and mosaic in _KEEPING:
+        table = None if planned.is_given else _color_table(plan, reading)
+        drawn = _classes(planned.bands[0], reading, table)
+    if drawn is None:
+        drawn = _drawn(planned, reading, colors, limits_of)
+    return Picture(
+        pixels=drawn.pixels,
+        crs=planned.box.crs,
+        transform=None if planned.box.crs is None else planned.box.transform,
+        bands=planned.bands,
+        limits=drawn.limits,
+        classes=drawn.classes,
+        colormap=None if len(planned.bands) == 3 or drawn.classes else colormap or "gray",
+        item_ids=tuple(dict.fromkeys(reading.item_ids)),
+        levels=tuple(sorted(reading.levels)),
+        requests=0 if planned.is_given else reading.requests,
+        nbytes=0 if planned.is_given else reading.nbytes,
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    pixels: Image
+    limits: tuple[tuple[float, float], ...] = ()
+    classes: dict[int, str] = field(default_factory=dict)
+
+
+def _color_table(plan: TilePlan, reading: Reading) -> Image | None:
+    """Give the colour table of the file on top, where it has one."""
+    from rasteret_sql.output.color_tables import color_table
+
+    asset = next((each for each in plan.assets if each.item_id in reading.item_ids[:1]), None)
+    if asset is None or asset.format.photometric != _PALETTE:
+        return None
+    table, requests, nbytes = color_table(asset.address, asset.etag)
+    reading.requests += requests
+    reading.nbytes += nbytes
+    return table
+
+
+def _classes(band: str, reading: Reading, table: Image | None) -> _Drawn | None:
+    """Give each value a colour of its own; None where there are too many for that, and no table of colours."""
+    valid = reading.valid
+    values, places = np.unique(reading.values[0][valid], return_inverse=True)
+    if not len(values):
+        return None
+    if table is not None and values[0] >= 0 and values[-1] < len(table):
+        colors = table[values.astype(np.int64)]
+    elif len(values) <= MAX_CLASSES:
+        colors = class_colors(values, band)
+    else:
+        return None
+    pixels = np.zeros((*valid.shape, 4), np.uint8)
+    pixels[valid, :3] = colors[places.reshape(-1)]
+    pixels[valid, 3] = 255
+    named = {int(value): f"#{color.tobytes().hex()}" for value, color in zip(values, colors, strict=True)}
+    return _Drawn(pixels, classes=named)
+
+
+def _drawn(
+    planned: PicturePlan,
+    reading: Reading,
+    colors: Image | None,
+    percentiles: tuple[float, float] | None,
+) -> _Drawn:
+    """Give colours to values."""
+    valid = reading.valid
+    pixels = np.zeros((*valid.shape, 4), np.uint8)
+    pixels[..., 3] = np.where(valid, 255, 0)
+    if percentiles is None and _is_photograph(planned):
+        limits = [(0.0, 255.0)] * len(reading.values)
+    else:
+        limits = [_limits(values[valid], percentiles or _USUAL_PERCENTILES) for values in reading.values]
+    shares = [_stretched(values, valid, *each) for values, each in zip(reading.values, limits, strict=True)]
+    if len(shares) == 1:
+        pixels[valid, :3] = (colormap_colors("gray") if colors is None else colors)[shares[0][valid]]
+    else:
+        for channel, share in enumerate(shares):
+            pixels[valid, channel] = share[valid]
+    return _Drawn(pixels, tuple(limits))
+
+
+def _limits(values: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Give what becomes the first and the last colour; of one value alone, that is the middle."""
+    if not len(values):
+        return 0.0, 1.0
+    low, high = (float(each) for each in np.percentile(values.astype(np.float64, copy=False), percentiles))
+    # What rounding alone tells apart is one value.
+    noise = 4 * float(np.finfo(values.dtype).eps) * max(abs(low), abs(high)) if values.dtype.kind == "f" else 0.0
+    if high - low > noise:
+        return low, high
+    return low - 0.5, low + 0.5
+
+
+def _stretched(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], low: float, high: float) -> Image:
+    share = (np.where(valid, values, low).astype(np.float64) - low) / (high - low)
+    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    try:
+        height, width = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
+    except (TypeError, ValueError):
+        height = width = 0
+    if not (1 <= height <= _MAX_SIZE and 1 <= width <= _MAX_SIZE):
+        raise InvalidArgumentError(
+            f"size: got {size!r}, expected pixels of the longer side, or (height, width), 1 to {_MAX_SIZE:,}"
+        )
+    return height, width
+
+
+def _check_bands(bands: Sequence[str], *, has_colormap: bool) -> None:
+    if len(bands) not in {1, 3}:
+        raise InvalidArgumentError(
+            f"bands: got {len(bands)}, {', '.join(bands)}, expected three (red, green, blue) or one; choose them"
+        )
+    if has_colormap and len(bands) == 3:
+        raise InvalidArgumentError(
+            f"colormap: got one with the three bands {', '.join(bands)}, expected it with one band; choose one"
+        )
+
+
+def _are_classes(planned: PicturePlan) -> bool:
+    """Whether the one band may be one of classes: 8-bit integers, whole as they are."""
+    used = [planned.plan.assets[number] for number in np.unique(planned.plan.asset_no).tolist()]
+    return all(asset.format.photometric == _PALETTE or asset.dtype in {"uint8", "int8"} for asset in used)
+
+
+def _is_photograph(planned: PicturePlan) -> bool:
+    """Whether the bands are a picture in colour already: three of 8 bits in one file."""
+    used = [planned.plan.assets[number] for number in np.unique(planned.plan.asset_no).tolist()]
+    wanted = set(planned.bands)
+    return len(wanted) == 3 and all(
+        asset.dtype == "uint8" and {band.name for band in asset.bands} >= wanted for asset in used
+    )

@@ -1,0 +1,1 @@
+"""Index rows to tiles to byte ranges. Pure."""

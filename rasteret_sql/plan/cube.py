@@ -1,0 +1,320 @@
+"""Which pixels of which files make up the arrays of a cube: groups of items, bands, and one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.native_grid import named
+from rasteret_sql.plan.places import touches
+from rasteret_sql.read.mosaic import FLOATING, mosaic_dtype
+from rasteret_sql.read.tiles import fill_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.geo.geobox import GeoBox
+    from rasteret_sql.plan.places import Places
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+
+
+@dataclass(frozen=True, slots=True)
+class CubeBand:
+    """One band of a cube.
+
+    Attributes:
+        name: as it was asked for.
+        source_dtype: of the files.
+        dtype: of the array; another one for means, medians and counts.
+        nodata: what pixels without data hold, or None where no value is free for that.
+        fill: the same, 0 where there is none.
+        is_filled: whether pixels of the files that are not valid may hold something else.
+        has_mask: whether only a mask tells which pixels have data.
+        mask_kinds: where the masks of its files come from: "mask", "nodata", "alpha", or None for all valid.
+        scale, offset, unit: physical values are stored ones times `scale` plus `offset`, in `unit`; None where unknown.
+        method: how it is resampled.
+        mosaic: how overlapping items become one, or None where there is one at most.
+    """
+
+    name: str
+    source_dtype: np.dtype[Any]
+    dtype: np.dtype[Any]
+    nodata: float | None
+    fill: Any
+    is_filled: bool
+    has_mask: bool
+    mask_kinds: frozenset[str | None]
+    scale: float | None
+    offset: float | None
+    unit: str | None
+    method: str
+    mosaic: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """The bands of files that make up a cube, one element each, ordered by group, band and the query's order.
+
+    Attributes:
+        asset_no, band: the file in the plan, and the number of the band in it.
+        group, place: where it goes: place counts in the cube's bands.
+        start, end: its rows of the plan.
+    """
+
+    asset_no: npt.NDArray[np.int64]
+    band: npt.NDArray[np.int64]
+    group: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.asset_no)
+
+    def __reduce__(self) -> tuple[Callable[..., Sources], tuple[Any, ...]]:
+        """Pickle one array in place of six."""
+        return _sources_of, (np.stack(self._columns()),)
+
+    def take(self, picked: npt.NDArray[np.int64]) -> Sources:
+        """Give some of them."""
+        return Sources(*(column[picked] for column in self._columns()))
+
+    def _columns(self) -> list[npt.NDArray[np.int64]]:
+        return [self.asset_no, self.band, self.group, self.place, self.start, self.end]
+
+
+def _sources_of(columns: npt.NDArray[np.int64]) -> Sources:
+    return Sources(*columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cube:
+    """What a read into arrays (group, y, x), one per band, takes.
+
+    Attributes:
+        box: the grid of the arrays.
+        bands: in the order in which they were asked for.
+        group_count: length of the first axis.
+        plan: the tiles, by file and band.
+        sources: which of them go where.
+        whole: the grid that `box` is a part of, which says how wide kernels are.
+    """
+
+    box: GeoBox
+    bands: tuple[CubeBand, ...]
+    group_count: int
+    plan: TilePlan
+    sources: Sources
+    whole: GeoBox
+
+    def part(self, place: int, groups: slice, box: GeoBox, picked: npt.NDArray[np.int64], places: Places) -> Cube:
+        """Give what one band of some groups in a part of the grid takes, and nothing else.
+
+        Args:
+            place: the band.
+            groups: the groups, with a start and an end.
+            box: the part of the grid.
+            picked: the sources of that band and those groups.
+            places: where grids lie in the files.
+        """
+        taken, parts = [], [np.empty(0, np.int64)]
+        for source in picked.tolist():
+            asset = self.plan.assets[self.sources.asset_no[source]]
+            found = places.window(asset, box, self.bands[place].method)
+            if found is None:
+                continue
+            rows = np.arange(self.sources.start[source], self.sources.end[source])
+            rows = rows[touches(self.plan, rows, asset, found[0])]
+            if len(rows):
+                taken.append(source)
+                parts.append(rows)
+        sources = self.sources.take(np.array(taken, np.int64))
+        counts = np.array([len(rows) for rows in parts[1:]], np.int64)
+        used, asset_no = np.unique(sources.asset_no, return_inverse=True)
+        plan = self.plan.take(np.concatenate(parts))
+        ends = np.cumsum(counts)
+        return Cube(
+            box=box,
+            bands=(self.bands[place],),
+            group_count=groups.stop - groups.start,
+            plan=replace(
+                plan,
+                assets=tuple(plan.assets[number] for number in used.tolist()),
+                asset_no=np.searchsorted(used, plan.asset_no),
+            ),
+            sources=Sources(
+                asset_no=asset_no,
+                band=sources.band,
+                group=sources.group - groups.start,
+                place=np.zeros(len(sources), np.int64),
+                start=ends - counts,
+                end=ends,
+            ),
+            whole=self.whole,
+        )
+
+
+def is_covered(cube: Cube, place: int, places: Places) -> bool:
+    """Whether files without masks have all pixels of a band, on the very grid of the cube."""
+    if cube.bands[place].mask_kinds != {None}:
+        return False
+    full = set()
+    for number in np.flatnonzero(cube.sources.place == place).tolist():
+        asset = cube.plan.assets[cube.sources.asset_no[number]]
+        found = places.window(asset, cube.box, cube.bands[place].method)
+        if found is None or found[1] is None or found[0].shape != (cube.box.height, cube.box.width):
+            continue
+        rows = np.arange(cube.sources.start[number], cube.sources.end[number])
+        window, layout = found[0], asset.format
+        down = -(-window.row_end // layout.tile_height) - window.row_off // layout.tile_height
+        across = -(-window.col_end // layout.tile_width) - window.col_off // layout.tile_width
+        if touches(cube.plan, rows, asset, window).sum() == down * across:
+            full.add(int(cube.sources.group[number]))
+    return len(full) == cube.group_count
+
+
+def make_cube(
+    plan: TilePlan,
+    box: GeoBox,
+    group_of: npt.NDArray[np.int64],
+    position: npt.NDArray[np.int64],
+    *,
+    mosaic: str | None,
+    resampling: Mapping[str, str],
+) -> Cube:
+    """Find what makes up a cube.
+
+    Args:
+        plan: the tiles; at least one.
+        box: the grid.
+        group_of: the group of each asset of the plan.
+        position: of each asset in the order in which a mosaic takes them.
+        mosaic: how assets of one group that overlap become one, or None where a group must have one per band.
+        resampling: method by band; "*" is for all others.
+
+    Raises:
+        InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None.
+    """
+    found = _find_bands(plan.assets)
+    places = {band.name: number for number, band in enumerate(found)}
+    order = np.lexsort((plan.tile_offset, plan.band, plan.asset_no))
+    # Plans of files with one band are in that order.
+    if (np.diff(order) < 0).any():
+        plan = plan.take(order)
+    new = np.flatnonzero(np.diff(plan.asset_no, prepend=-1) | np.diff(plan.band, prepend=-1))
+    asset_no, band_no = plan.asset_no[new], plan.band[new].astype(np.int64)
+    name_of = {
+        (number, band.band): places[band.name] for number, asset in enumerate(plan.assets) for band in asset.bands
+    }
+    place = np.array([name_of[key] for key in zip(asset_no.tolist(), band_no.tolist(), strict=True)], np.int64)
+    sources = Sources(asset_no, band_no, group_of[asset_no], place, new, np.append(new[1:], len(plan)))
+    sources = sources.take(np.lexsort((asset_no, position[asset_no], place, sources.group)))
+    if mosaic is None:
+        _check_alone(plan.assets, sources, found)
+    group_count = int(group_of.max()) + 1
+    bands = [
+        _cube_band(plan, sources, number, each, mosaic, resampling.get(each.name, resampling.get("*", "nearest")))
+        for number, each in enumerate(found)
+    ]
+    return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
+
+
+def _find_bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
+    first: dict[tuple[int, str, int], PlannedBand] = {}
+    for asset in assets:
+        for band in asset.bands:
+            first.setdefault((band.position, asset.asset, band.band), band)
+    bands: dict[str, PlannedBand] = {}
+    for key in sorted(first):
+        bands.setdefault(first[key].name, first[key])
+    return list(bands.values())
+
+
+def _check_alone(assets: Sequence[PlannedAsset], sources: Sources, bands: Sequence[PlannedBand]) -> None:
+    same = (np.diff(sources.group) == 0) & (np.diff(sources.place) == 0)
+    if not same.any():
+        return
+    first = int(np.flatnonzero(same)[0])
+    pair = [
+        f"band {sources.band[number]} of {redact(assets[sources.asset_no[number]].href)}"
+        for number in (first, first + 1)
+    ]
+    raise InvalidArgumentError(
+        f'band "{bands[sources.place[first]].name}" of item {assets[sources.asset_no[first]].item_id}: got two, '
+        f"{pair[0]} and {pair[1]}, expected one; tell them apart in the query, for example by their href, or make "
+        'one of them with groupby="id"'
+    )
+
+
+def _cube_band(
+    plan: TilePlan, sources: Sources, number: int, band: PlannedBand, mosaic: str | None, method: str
+) -> CubeBand:
+    """Find what is known of a band in all of its files.
+
+    Raises:
+        InvalidArgumentError: the files have two dtypes, scales or offsets.
+    """
+    mine = np.flatnonzero(sources.place == number)
+    known: dict[tuple[Any, ...], tuple[PlannedAsset, PlannedBand]] = {}
+    kinds: set[str | None] = set()
+    for asset_no, band_no, start in zip(
+        sources.asset_no[mine].tolist(), sources.band[mine].tolist(), sources.start[mine].tolist(), strict=True
+    ):
+        asset = plan.assets[asset_no]
+        each = next(each for each in asset.bands if each.band == band_no)
+        known.setdefault((asset.dtype, repr(each.nodata), each.scale, each.offset), (asset, each))
+        kinds.add(plan.mask_kind[start])
+    (first, first_band), *others = known.values()
+    for asset, each in others:
+        if asset.dtype != first.dtype:
+            raise InvalidArgumentError(
+                f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, expected '
+                "one dtype; read them apart"
+            )
+        if (each.scale, each.offset) != (first_band.scale, first_band.offset):
+            raise InvalidArgumentError(
+                f'band "{band.name}": {named(first)} has scale {first_band.scale} and offset {first_band.offset}, '
+                f"{named(asset)} {each.scale} and {each.offset}, expected the same; read them apart"
+            )
+    source_dtype = np.dtype(first.dtype)
+    dtype = mosaic_dtype(mosaic, source_dtype)
+    nodatas = {repr(each.nodata): each.nodata for _, each in known.values()}
+    nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None
+    if mosaic == "count":
+        nodata, has_mask = None, False
+    elif (dtype.kind == "f" and nodata is None) or mosaic in FLOATING:
+        # A float has a value that no pixel with data has.
+        nodata, has_mask = np.nan, bool(kinds & {"mask", "alpha"}) and mosaic not in FLOATING
+    else:
+        has_mask = nodata is None or not _holds(dtype, nodata) or kinds != {"nodata"}
+    return CubeBand(
+        name=band.name,
+        source_dtype=source_dtype,
+        dtype=dtype,
+        nodata=nodata,
+        fill=fill_value(dtype, nodata),
+        # A float may be nodata without being equal to it.
+        is_filled=bool(kinds & {"mask", "alpha"})
+        or ("nodata" in kinds and (len(nodatas) > 1 or (dtype.kind in "fc" and not np.isnan(nodata or 0.0)))),
+        has_mask=has_mask,
+        mask_kinds=frozenset(kinds),
+        scale=None if mosaic == "count" else first_band.scale,
+        offset=None if mosaic == "count" else first_band.offset,
+        unit=None if mosaic == "count" else first_band.unit,
+        method=method,
+        mosaic=mosaic,
+    )
+
+
+def _holds(dtype: np.dtype[Any], nodata: float) -> bool:
+    if dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max

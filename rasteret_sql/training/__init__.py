@@ -1,0 +1,1 @@
+"""Query results as TorchGeo datasets, and their hand-off to training jobs."""

@@ -1,0 +1,552 @@
+"""The TorchGeo dataset of a query. Importing this imports torch and torchgeo, which takes seconds."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+import torchgeo
+from geopandas import GeoDataFrame, GeoSeries
+from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset, concat_samples
+
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.geo.geobox import GeoBox, checked_resolution, normalized_crs
+from rasteret_sql.read.parts import Part, PartReader
+from rasteret_sql.training.items import item_footprints
+from rasteret_sql.training.rows import Rows, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+    from rasteret_sql.training.handoff import Handoff
+    from rasteret_sql.training.items import Items
+
+    Sample = dict[str, Any]
+    #: Pixels and validity (T, C, H, W), and how many files failed.
+    _Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]
+
+#: Since 0.9 samples hold tensors only: no CRS, and bounds as numbers.
+TENSORS_ONLY: Final = tuple(int(part) for part in torchgeo.__version__.split(".")[:2]) >= (0, 9)
+_MAX_SIDE: Final = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """How pixels become samples.
+
+    Attributes:
+        is_image: whether samples have an "image" rather than a "mask".
+        dtype: of its tensor.
+        method: how pixels are resampled.
+        mosaic: how items that overlap become one.
+        time_series: whether there is a slice per time, shape (T, C, H, W).
+        groupby: which items of a series make one slice: None for each its own, "time", "day" or "solar_day".
+        scale: whether stored values become physical ones.
+        fill: what pixels without data hold; None for the nodata value of their band, or 0.
+        on_error: "raise", or "count" for samples whose "read_errors" says how many files failed.
+        label_column: column of the index that "label" comes from, or None.
+        is_chipped: whether the rows of the index are chips, of which a slice may be one.
+    """
+
+    is_image: bool
+    dtype: torch.dtype
+    method: str
+    mosaic: str
+    time_series: bool
+    groupby: str | None
+    scale: bool
+    fill: float | None
+    on_error: str
+    label_column: str | None
+    is_chipped: bool = False
+
+
+class _Batched:
+    """A dataset that reads batches at once, and so do those that `&` and `|` make of it.
+
+    A number stands for the row of the index with that number, as a whole: so samplers of PyTorch do, and shuffling.
+    """
+
+    index: GeoDataFrame
+    read: Callable[[Sequence[Any]], list[Sample | None]]
+
+    def __getitems__(self, queries: Sequence[Any]) -> list[Sample]:
+        """Read the samples of a batch at once, as a `DataLoader` asks for them."""
+        samples = self.read(queries)
+        for query, sample in zip(queries, samples, strict=True):
+            if sample is None:
+                raise _not_found(query, self)
+        return [sample for sample in samples if sample is not None]
+
+    def __and__(self, other: GeoDataset) -> IntersectionDataset:
+        """Take the intersection of two datasets."""
+        return RasteretIntersection(self, other, collate_fn=concatenated)
+
+    def __or__(self, other: GeoDataset) -> UnionDataset:
+        """Take the union of two datasets."""
+        return RasteretUnion(self, other)
+
+    def _located(self, query: Any) -> Any:
+        """Give the slice that a number stands for.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if not isinstance(query, (int, np.integer)):
+            return query
+        if not -len(self.index) <= query < len(self.index):
+            raise IndexError(f"query: {query} is no row of an index with {len(self.index)} rows")
+        xmin, ymin, xmax, ymax = self.index.geometry.iloc[query].bounds
+        interval = self.index.index[query]
+        return slice(xmin, xmax), slice(ymin, ymax), slice(interval.left, interval.right)
+
+
+class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
+    """Samples of the items of a query; made by `rasteret_sql.to_torchgeo`.
+
+    `index` has one row per item, or per chip where chips were given: its footprint in the CRS of the dataset and its
+    interval of time. Indexing with [xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:tstep] reads what lies there onto the
+    grid that the slice says, in the dataset's current CRS: each file from the overview that fits, without a request
+    for its header. `crs` and `res` may be set.
+
+    A sample has "image" (C, H, W), float32, or "mask" (H, W), int64; with `time_series` a first axis T; "mask_valid"
+    (1, H, W), bool, True where all bands have data; "timestamps" (T,), float64, seconds since 1970 UTC of the first
+    item of each slice, NaN where unknown; "bounds" and "transform". Since TorchGeo 0.9 all are tensors, bounds the
+    slice as 9 numbers in float64; before that bounds are the slice itself, and "crs" is there too. A `label_column`
+    adds "label", and `on_error="count"` "read_errors".
+
+    A `DataLoader` reads batches at once, and so it does of what `&` and `|` make of such datasets.
+
+    Attributes:
+        bands: names of the bands, as they were asked for.
+        transforms: what each sample is put through, or None.
+        handoff: what `from_handoff` opened, or None.
+    """
+
+    handoff: Handoff | None = None
+
+    def __init__(
+        self,
+        items: Items,
+        index: GeoDataFrame,
+        resolution: tuple[float, float],
+        options: SampleOptions,
+        transforms: Callable[[Sample], Sample] | None,
+    ) -> None:
+        self._items = items
+        self._options = options
+        self._res = resolution
+        self._columns = list(index.columns)
+        self._rows: Rows | None = None
+        self._reader: PartReader | None = None
+        self._index = index
+        self.transforms = transforms
+        self.bands = self.all_bands = items.files.bands
+        self.rgb_bands = _rgb_of(self.bands)
+        self.is_image = options.is_image
+        self.time_series = options.time_series
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is found again: no handle, thread or lock is pickled."""
+        return self.__dict__ | {"_rows": None, "_reader": None}
+
+    @property
+    def index(self) -> GeoDataFrame:
+        """One row per item or chip: footprint, interval of time, `item` (a number, -1 for a chip of any), `item_id`."""
+        return self._index
+
+    @index.setter
+    def index(self, index: GeoDataFrame) -> None:
+        # Some splits of TorchGeo forget the names of columns and the CRS.
+        if "item" not in index.columns and len(index.columns) == len(self._columns) + 1:
+            index = index.drop(columns=[index.columns[self._columns.index("geometry")]])
+            index.columns = [*(name for name in self._columns if name != "geometry"), "geometry"]
+            index = index.set_geometry("geometry").infer_objects()
+        if index.crs is None:
+            index = index.set_crs(self._index.crs)
+        self._index, self._rows = index, None
+
+    @property
+    def crs(self) -> Any:
+        """CRS of `index` and of what is read, a `pyproj.CRS`; may be set."""
+        return self._index.crs
+
+    @crs.setter
+    def crs(self, crs: Any) -> None:
+        text = normalized_crs(crs)
+        if text == normalized_crs(self.crs):
+            return
+        index = self._index.copy()
+        geometry = index.geometry.to_numpy()
+        is_own = self._is_own(index, geometry)
+        moved = np.empty(len(index), object)
+        if is_own.any():
+            moved[is_own] = item_footprints(self._items, text)[index["item"].to_numpy()[is_own]]
+        if not is_own.all():
+            bounds = shapely.bounds(geometry[~is_own])
+            # Straight lines become curves.
+            parts = shapely.segmentize(geometry[~is_own], (bounds[:, 2:] - bounds[:, :2]).max() / 8)
+            moved[~is_own] = GeoDataFrame(geometry=parts, crs=self.crs).to_crs(text).geometry.to_numpy()
+        self._index = index.set_geometry(GeoSeries(moved, index=index.index, crs=text))
+        self._rows = None
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Size of pixels in units of `crs`, (x, y); may be set, to one number or two."""
+        return self._res
+
+    @res.setter
+    def res(self, resolution: float | tuple[float, float]) -> None:
+        self._res = checked_resolution(resolution)
+
+    @property
+    def files(self) -> list[str]:
+        """Addresses of all files, as published."""
+        return sorted({str(href) for href in self._items.table.texts("href")})
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of "image" or "mask"."""
+        return self._options.dtype
+
+    def __getitem__(self, query: Any) -> Sample:
+        """Read one sample.
+
+        Args:
+            query: [xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:tstep]; what is left out is that of `bounds`. Or the
+                number of a row of `index`, for all of it.
+
+        Returns:
+            The sample; see the class.
+
+        Raises:
+            IndexError: nothing lies there.
+            RasteretError: bytes could not be fetched or decoded.
+        """
+        sample = self._samples([query])[0]
+        if sample is None:
+            raise _not_found(query, self)
+        return sample
+
+    def read(self, queries: Sequence[Any]) -> list[Sample | None]:
+        """Read samples; None where nothing lies."""
+        if type(self).__getitem__ is not RasteretDataset.__getitem__:
+            # A subclass makes more of each sample.
+            return [_one(self, query) for query in queries]
+        return self._samples(queries)
+
+    def _samples(self, queries: Sequence[Any]) -> list[Sample | None]:
+        queries = [self._located(query) for query in queries]
+        places = [self._disambiguate_slice(query) for query in queries]
+        found = [self._found(*place) for place in places]
+        parts = {number: part for number, part in enumerate(found) if part is not None}
+        arrays = dict(zip(parts, self._arrays([part for part, _ in parts.values()]), strict=True))
+        samples: list[Sample | None] = []
+        for number, (query, place) in enumerate(zip(queries, places, strict=True)):
+            if number not in parts:
+                samples.append(None)
+                continue
+            sample = self._sample(query, place, parts[number], arrays[number])
+            samples.append(sample if self.transforms is None else self.transforms(sample))
+        return samples
+
+    def plot(self, sample: Sample, show_titles: bool = True, suptitle: str | None = None) -> Figure:  # noqa: FBT001, FBT002
+        """Draw a sample: its red, green and blue bands where it has them, otherwise its first; slices side by side.
+
+        Args:
+            sample: as this dataset gives it; a batch has to be taken apart before.
+            show_titles: whether slices are named.
+            suptitle: title of the figure.
+
+        Returns:
+            The figure.
+        """
+        from rasteret_sql.training.plot import plot_sample
+
+        places = [self.bands.index(name) for name in self.rgb_bands] or [0]
+        return plot_sample(sample, places, show_titles=show_titles, suptitle=suptitle)
+
+    def _is_own(self, index: GeoDataFrame, geometry: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Say which rows have the footprint of their item, rather than a part of it or a chip."""
+        numbers = index["item"].to_numpy()
+        own = numbers >= 0
+        if own.any():
+            expected = item_footprints(self._items, normalized_crs(self.crs))
+            own[own] = shapely.equals_identical(geometry[own], expected[numbers[own]])
+        return np.asarray(own, np.bool_)
+
+    def _disambiguate_slice(self, query: Any) -> tuple[slice, slice, slice]:
+        """Give all of a slice; what is left out is that of the bounds, which are found once."""
+        given = (query,) if isinstance(query, slice) else tuple(query)
+        if len(given) > 3 or not all(isinstance(each, slice) for each in given):
+            raise InvalidArgumentError(f"query: got {query!r}, expected up to three slices: x, y and time")
+        steps = (*self.res, 1)
+        found = []
+        for number, (start, stop) in enumerate(self._lookup().extent):
+            each = given[number] if number < len(given) else slice(None)
+            found.append(
+                slice(
+                    start if each.start is None else each.start,
+                    stop if each.stop is None else each.stop,
+                    steps[number] if each.step is None else each.step,
+                )
+            )
+        return found[0], found[1], found[2]
+
+    def _lookup(self) -> Rows:
+        if self._rows is None:
+            self._rows = Rows(self._index, self._items)
+        return self._rows
+
+    def _found(self, x: slice, y: slice, t: slice) -> tuple[Part, npt.NDArray[np.int64]] | None:
+        """Give what a slice takes, and the rows of the index that it touches."""
+        self._check_slice(x, y, t)
+        lookup = self._lookup()
+        rows = lookup.touched(x, y, t)
+        if not rows.size:
+            return None
+        if self._options.is_chipped:
+            rows = lookup.chosen(rows, x, y, t)
+        items = lookup.items(rows, x, y, t)[:: int(t.step or 1)]
+        if not items.size:
+            return None
+        width, height = round((x.stop - x.start) / x.step), round((y.stop - y.start) / y.step)
+        transform = (float(x.step), 0.0, float(x.start), 0.0, -float(y.step), float(y.stop))
+        return Part(GeoBox(lookup.crs, transform, height, width), self._slices(items)), rows
+
+    def _check_slice(self, x: slice, y: slice, t: slice) -> None:
+        for name, axis in (("x", x), ("y", y)):
+            size = (axis.stop - axis.start) / axis.step if axis.step else math.nan
+            if not 0.5 <= size <= _MAX_SIDE:
+                raise InvalidArgumentError(
+                    f"{name}: got {axis.start}:{axis.stop}:{axis.step}, which is {size:g} pixels, expected 1 to "
+                    f"{_MAX_SIDE}; give start < stop, and a step in units of the CRS of the dataset"
+                )
+        if t.step is not None and (t.step != int(t.step) or t.step < 1):
+            raise InvalidArgumentError(f"t: got a step of {t.step}, expected a whole number from 1: every nth time")
+
+    def _slices(self, items: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+        """Share items out to slices, which are in order of time."""
+        rank, groupby = self._items.rank, self._options.groupby
+        if not self._options.time_series:
+            return (tuple(items[np.argsort(rank[items], kind="stable")].tolist()),)
+        if groupby is None:
+            return tuple((item,) for item in items.tolist())
+        if groupby == "solar_day":
+            assert self._items.solar_day is not None
+            keys = self._items.solar_day[items]
+        else:
+            keys = self._items.start_us[items] // (86_400_000_000 if groupby == "day" else 1)
+        groups: dict[int, list[int]] = {}
+        for key, item in zip(keys.tolist(), items.tolist(), strict=True):
+            groups.setdefault(key, []).append(item)
+        return tuple(tuple(sorted(group, key=lambda item: rank[item])) for group in groups.values())
+
+    def _arrays(self, parts: Sequence[Part]) -> list[_Arrays]:
+        """Read parts: pixels and validity, shape (T, C, H, W), and how many files failed."""
+        if self._reader is None:
+            options = self._options
+            self._reader = PartReader(
+                self._items.table, self._items.files, method=options.method, mosaic=options.mosaic
+            )
+        if self._options.on_error == "raise":
+            return [(*each, 0) for each in self._reader.read(parts)]
+        try:
+            return [(*each, 0) for each in self._reader.read(parts)]
+        except RasteretError:
+            # One by one, for then it is known whose files failed.
+            return [self._counted(self._reader, part) for part in parts]
+
+    @staticmethod
+    def _counted(reader: PartReader, part: Part) -> _Arrays:
+        failed: set[tuple[str, str]] = set()
+        ((pixels, valid),) = reader.read([part], on_failure=lambda asset, _: failed.add((asset.item_id, asset.address)))
+        return pixels, valid, len(failed)
+
+    def _sample(
+        self,
+        query: Any,
+        place: tuple[slice, slice, slice],
+        found: tuple[Part, npt.NDArray[np.int64]],
+        arrays: _Arrays,
+    ) -> Sample:
+        options = self._options
+        (part, rows), (pixels, valid, failed) = found, arrays
+        values = self._values(part, pixels, valid)
+        all_valid = np.asarray(valid.all(axis=1, keepdims=True))
+        if not options.time_series:
+            values, all_valid = values[0], all_valid[0]
+        firsts = [group[0] if len(group) == 1 else min(group, key=self._start_of) for group in part.slices]
+        seconds = np.where(self._items.has_time[firsts], self._items.start_us[firsts] / 1e6, np.nan)
+        sample: Sample = {} if TENSORS_ONLY else {"crs": self.crs, "bounds": query}
+        if TENSORS_ONLY:
+            sample["bounds"] = _bounds_tensor(*place)
+        sample["transform"] = torch.tensor([*part.box.transform, 0.0, 0.0, 1.0], dtype=torch.float64)
+        if options.is_image:
+            sample["image"] = values
+        else:
+            sample["mask"] = values.squeeze(-3)
+        sample["mask_valid"] = torch.from_numpy(all_valid)
+        sample["timestamps"] = torch.from_numpy(np.asarray(seconds, np.float64))
+        if options.label_column is not None:
+            sample["label"] = self._label(rows, place)
+        if options.on_error == "count":
+            sample["read_errors"] = torch.tensor([failed])
+        return sample
+
+    def _values(self, part: Part, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
+        """Make the tensor (T, C, H, W)."""
+        options = self._options
+        if options.scale:
+            pixels = self._scaled(part, pixels)
+        # In NumPy: threads of torch cost more than what is done here, in each worker.
+        is_wide = options.dtype == torch.float64
+        values = pixels.astype((np.float64 if is_wide else np.float32) if options.dtype.is_floating_point else np.int64)
+        fill = 0.0 if options.scale and options.fill is None else options.fill
+        if fill is not None:
+            values[~valid] = fill
+        return torch.from_numpy(values).to(options.dtype)
+
+    def _scaled(self, part: Part, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Give physical values; the files of one slice must agree on what they are."""
+        dtype = np.result_type(pixels.dtype, np.float32)
+        scaled = pixels.astype(dtype)
+        for number, group in enumerate(part.slices):
+            for place, name in enumerate(self.bands):
+                files = self._items.files
+                kinds = {int(self._items.table.column("kind")[files.file[item, place]]) for item in group}
+                known = {(files.known[kind, place].scale, files.known[kind, place].offset) for kind in kinds}
+                if len(known) > 1:
+                    ids = ", ".join(self._items.ids[item] for item in group)
+                    raise InvalidArgumentError(
+                        f'band "{name}": items {ids} lie over one another and have scales and offsets {sorted(known)}, '
+                        "expected one; use time_series=True, or leave some out in the query"
+                    )
+                ((scale, offset),) = known
+                if scale is not None:
+                    scaled[number, place] *= dtype.type(scale)
+                if offset is not None:
+                    scaled[number, place] += dtype.type(offset)
+        return scaled
+
+    def _label(self, rows: npt.NDArray[np.int64], place: tuple[slice, slice, slice]) -> torch.Tensor:
+        """Give the label of the row that the slice fits best.
+
+        Raises:
+            InvalidArgumentError: several rows fit it as well and have other labels.
+        """
+        best = self._lookup().fitting(rows, *place[:2])
+        labels = self._index[self._options.label_column].iloc[best].tolist()
+        if len(set(labels)) > 1:
+            raise InvalidArgumentError(
+                f"label_column: {len(best)} rows of the index fit {place} alike and have labels "
+                f"{sorted(set(labels))[:5]}, expected one; give slices of one item or chip, with its time"
+            )
+        return torch.tensor(labels[0])
+
+    def _start_of(self, item: int) -> int:
+        return int(self._items.start_us[item])
+
+
+class RasteretIntersection(_Batched, IntersectionDataset):  # type: ignore[misc]
+    """The intersection of two datasets, which reads batches at once."""
+
+    def __getitem__(self, query: Any) -> Sample:
+        """Read one sample."""
+        sample: Sample = super().__getitem__(self._located(query))
+        return sample
+
+    def read(self, queries: Sequence[Any]) -> list[Sample | None]:
+        """Read samples; None where nothing lies in one of the datasets."""
+        if type(self).__getitem__ is not RasteretIntersection.__getitem__:
+            return [_one(self, query) for query in queries]
+        queries = [self._located(query) for query in queries]
+        found = [[each for each in pair if each is not None] for pair in _pairs(self, queries)]
+        return [_joined(self, each) if len(each) == len(self.datasets) else None for each in found]
+
+
+class RasteretUnion(_Batched, UnionDataset):  # type: ignore[misc]
+    """The union of two datasets, which reads batches at once."""
+
+    def __getitem__(self, query: Any) -> Sample:
+        """Read one sample."""
+        sample: Sample = super().__getitem__(self._located(query))
+        return sample
+
+    def read(self, queries: Sequence[Any]) -> list[Sample | None]:
+        """Read samples; None where nothing lies in any of the datasets."""
+        if type(self).__getitem__ is not RasteretUnion.__getitem__:
+            return [_one(self, query) for query in queries]
+        queries = [self._located(query) for query in queries]
+        found = [[each for each in pair if each is not None] for pair in _pairs(self, queries)]
+        return [_joined(self, each) if each else None for each in found]
+
+
+def _bounds_tensor(x: slice, y: slice, t: slice) -> torch.Tensor:
+    """Give a slice as TorchGeo does, with the precision that coordinates need."""
+    values = [x.start, x.stop, x.step, y.start, y.stop, y.step]
+    times = [pd.Timestamp(moment(time)).timestamp() for time in (t.start, t.stop)]
+    return torch.tensor([*values, *times, t.step or 1], dtype=torch.float64)
+
+
+def _rgb_of(bands: Sequence[str]) -> tuple[str, ...]:
+    short = {name.rpartition(":")[2].lower(): name for name in reversed(bands)}
+    for names in (("red", "green", "blue"), ("b04", "b03", "b02")):
+        if all(name in short for name in names):
+            return tuple(short[name] for name in names)
+    return ()
+
+
+def _read(dataset: GeoDataset, queries: Sequence[Any]) -> list[Sample | None]:
+    if isinstance(dataset, _Batched):
+        found: list[Sample | None] = dataset.read(queries)
+        return found
+    return [_one(dataset, query) for query in queries]
+
+
+def _pairs(dataset: Any, queries: Sequence[Any]) -> list[tuple[Sample | None, ...]]:
+    """Read the samples of both datasets; while one of ours waits for bytes, the other does so too."""
+    if not all(isinstance(each, _Batched) for each in dataset.datasets):
+        return list(zip(*(_read(each, queries) for each in dataset.datasets), strict=True))
+    one, two = dataset.datasets
+    with ThreadPoolExecutor(1, thread_name_prefix="rasteret-pair") as pool:
+        other = pool.submit(_read, two, queries)
+        return list(zip(_read(one, queries), other.result(), strict=True))
+
+
+def _one(dataset: GeoDataset, query: Any) -> Sample | None:
+    try:
+        sample: Sample = dataset[query]
+    except IndexError:
+        return None
+    return sample
+
+
+def concatenated(samples: Sequence[Sample]) -> Sample:
+    """Put samples of an intersection together as TorchGeo does; a label, which is one number, stays one."""
+    names = {name for sample in samples for name, value in sample.items() if getattr(value, "ndim", None) == 0}
+    joined: Sample = concat_samples(
+        [{name: sample[name] for name in sample if name not in names} for sample in samples]
+    )
+    for name in names:
+        found = [sample[name] for sample in samples if name in sample]
+        joined[name] = found[0] if len(found) == 1 else torch.stack(found)
+    return joined
+
+
+def _joined(dataset: Any, samples: Sequence[Sample]) -> Sample:
+    sample: Sample = dataset.collate_fn(list(samples))
+    return sample if dataset.transforms is None else dataset.transforms(sample)
+
+
+def _not_found(query: Any, dataset: GeoDataset) -> IndexError:
+    return IndexError(f"query: {query} not found in index with bounds: {dataset.bounds}")

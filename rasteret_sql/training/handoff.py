@@ -1,0 +1,423 @@
+"""From a notebook to a training job: a dataset as one small file, which refuses to be opened on another index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rasteret_sql.training.dataset import RasteretDataset
+
+#: Of the file's layout.
+_VERSION: Final = 1
+_HEADER: Final = """\
+# A dataset for training, written by rasteret_sql.handoff. Open it with
+#     rasteret_sql.from_handoff({name!r}{split})
+"""
+#: Arguments of `to_torchgeo` that a file can hold; those left out are objects of Python.
+_ARGUMENTS: Final = (
+    "bands", "is_image", "geometry", "bbox", "geometry_crs", "datetime", "crs", "resolution", "resampling", "mosaic",
+    "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "fill", "dtype", "on_error",
+)  # fmt: skip
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_TAIL_BYTES: Final = 8
+_MAGIC: Final = b"PAR1"
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """What a file says, and which part of it was opened.
+
+    Attributes:
+        path: the file.
+        index: path or URL of the index that was opened.
+        query: the query that gave its rows.
+        split: name of the part, or None for everything.
+        seed: for samplers and whatever else is drawn.
+    """
+
+    path: Path
+    index: str
+    query: str
+    split: str | None
+    seed: int
+
+
+def handoff(
+    path: str | os.PathLike[str],
+    index: str | os.PathLike[str],
+    *,
+    sql: str = "FROM index",
+    splits: Mapping[str, str | float] | None = None,
+    seed: int = 0,
+    **dataset: Any,
+) -> Path:
+    """Write down a dataset as a small file to review, commit and open elsewhere.
+
+    The file has the path or URL of the index and its hash, the query, the splits, the seed and the arguments of
+    `to_torchgeo`. It is tried first: what it says can be planned.
+
+    Args:
+        path: where it goes, "train.toml"; a file that is there is replaced.
+        index: path or URL of an index; one file. A path is written as it leads there from the folder of `path`.
+        sql: which of its rows, from a table called `index`: 'FROM index WHERE "eo:cloud_cover" < 20'.
+        splits: parts by name, either each a condition in SQL ("split = 'train'"), or each a share from 0 to 1: items
+            are then drawn by a hash of their id and the seed, so that they stay in their part when others come and go.
+        seed: for shares, and for samplers: `generator(seed)` of what is opened.
+        **dataset: arguments of `to_torchgeo`; `dtype` as a name, "float32".
+
+    Returns:
+        The path.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or is none that a file can hold.
+        InvalidIndexError: `index` is none.
+        EmptyReadError: a split is empty.
+    """
+    from rasteret_sql.sql.planning import is_query
+
+    path = Path(path)
+    index = os.fspath(index)
+    values = _checked(dataset)
+    listed = _checked_splits(splits)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise InvalidArgumentError(f"seed: got {seed!r}, expected a whole number")
+    contents = {
+        "version": _VERSION,
+        "index": {"path": _from_folder(index, path.parent), **_fingerprint(index)},
+        "query": {"sql": sql.strip().rstrip(";"), "seed": seed},
+        "splits": listed,
+        "dataset": values,
+    }
+    if isinstance(values.get("chips"), str) and not is_query(values["chips"]):
+        contents["chips"] = _fingerprint(values["chips"])
+        contents["dataset"] = values | {"chips": _from_folder(values["chips"], path.parent)}
+    for split in listed or [None]:
+        _require_rows(_query(contents, index, split), split)
+    shown = f", split={next(iter(listed))!r}" if listed else ""
+    text = _HEADER.format(name=path.name, split=shown) + _toml(contents)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise InvalidArgumentError(f"path: {path} cannot be written: {error.strerror}; check the folder") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def from_handoff(
+    path: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    index: str | os.PathLike[str] | None = None,
+    transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> RasteretDataset:
+    """Open a dataset that `handoff` wrote down, here or on another machine.
+
+    Args:
+        path: the file.
+        split: one of its splits; None for everything. Of a table of chips that names items, those of the split.
+        index: where the index lies here, if elsewhere than the file says; it must be the same one.
+        transforms: as in `to_torchgeo`.
+
+    Returns:
+        The dataset; its `handoff` says what was opened, with the seed.
+
+    Raises:
+        InvalidArgumentError: the file is none, or has no such split.
+        InvalidIndexError: the index, or the table of chips, is not the one that was handed over.
+        EmptyReadError: nothing is left to read.
+    """
+    from rasteret_sql.training.torchgeo import to_torchgeo
+
+    path = Path(path)
+    contents = _read(path)
+    known = contents["splits"]
+    if split is not None and split not in known:
+        raise InvalidArgumentError(
+            f"split: got {split!r}, expected one of {', '.join(map(repr, known)) or 'none'}, which {path} has"
+        )
+    where = os.fspath(index) if index is not None else _to_folder(contents["index"]["path"], path.parent)
+    _require_same("index", where, contents["index"], path)
+    arguments = dict(contents["dataset"])
+    if "chips" in contents:
+        arguments["chips"] = _to_folder(arguments["chips"], path.parent)
+        _require_same("chips", arguments["chips"], contents["chips"], path)
+    if "dtype" in arguments:
+        import torch
+
+        arguments["dtype"] = getattr(torch, arguments["dtype"])
+    query = _query(contents, where, split)
+    if split is not None and "chips" in arguments:
+        arguments["chips"] = _chips_of(arguments["chips"], query)
+    dataset = to_torchgeo(query, transforms=transforms, **arguments)
+    dataset.handoff = Handoff(path, where, query, split, contents["query"]["seed"])
+    return dataset
+
+
+def _checked(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments as a file holds them."""
+    values: dict[str, Any] = {}
+    for name, value in dataset.items():
+        if name not in _ARGUMENTS:
+            raise InvalidArgumentError(
+                f"{name}: is no argument that a file can hold; expected some of {', '.join(_ARGUMENTS)}"
+            )
+        if value is None:
+            continue
+        if name == "dtype":
+            value = str(value).rpartition(".")[2]  # noqa: PLW2901
+            _check_dtype(value)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)  # noqa: PLW2901
+        if isinstance(value, tuple):
+            value = list(value)  # noqa: PLW2901
+        if name == "geometry" and not isinstance(value, str):
+            value = json.dumps(getattr(value, "__geo_interface__", value))  # noqa: PLW2901
+        if not _is_plain(value):
+            raise InvalidArgumentError(
+                f"{name}: got {type(value).__name__}, expected what a file can hold: text, numbers or a list of them"
+            )
+        values[name] = value
+    return values
+
+
+def _check_dtype(name: str) -> None:
+    expected = ("float16", "bfloat16", "float32", "float64", "uint8", "int16", "int32", "int64")
+    if name not in expected:
+        raise InvalidArgumentError(f"dtype: got {name!r}, expected one of {', '.join(expected)}")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(each, (str, int, float)) for each in value)
+    return isinstance(value, (str, int, float, bool))
+
+
+def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str | float]:
+    listed = dict(splits or {})
+    for name in listed:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidArgumentError(f"splits: got the name {name!r}, expected letters, digits, _ and -")
+    shares = [value for value in listed.values() if not isinstance(value, str)]
+    if not shares:
+        return listed
+    if len(shares) < len(listed) or not all(
+        isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1 for share in shares
+    ):
+        raise InvalidArgumentError(
+            f"splits: got {listed}, expected either conditions in SQL, or shares above 0 that add up to 1 at most"
+        )
+    if math.fsum(shares) > 1 + 1e-9:
+        raise InvalidArgumentError(f"splits: got shares that add up to {math.fsum(shares):g}, expected 1 at most")
+    return {name: float(share) for name, share in zip(listed, shares, strict=True)}
+
+
+def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
+    """Give the text of the query for a split; hrefs that are relative are led by the folder of the index."""
+    from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+
+    reader = f"read_parquet({quote_literal(index)}, hive_partitioning = false, filename = true)"
+    rows = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
+    query = f"WITH index AS ({rows}) FROM ({contents['query']['sql']})"
+    splits = contents["splits"]
+    if split is None:
+        return query
+    if isinstance(splits[split], str):
+        return f"{query} WHERE ({splits[split]})"
+    shares, number = list(splits.values()), list(splits).index(split)
+    # Sums of the same shares, so that one part ends exactly where the next begins.
+    low, high = math.fsum(shares[:number]), math.fsum(shares[: number + 1])
+    drawn = f"md5_number_lower(concat({contents['query']['seed']}, ':', item_id)) / 18446744073709551616.0"
+    # The last one takes what rounding leaves.
+    return f"{query} WHERE {drawn} >= {low!r} AND {drawn} < {1.1 if high > 1 - 1e-9 else high!r}"
+
+
+def _chips_of(chips: str, query: str) -> Any:
+    """Give the chips of the items of a split; those that name no item stay."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from rasteret_sql.sql.readers import planning_cursor
+    from rasteret_sql.training.chips import queried
+
+    table = queried(chips)
+    if "item_id" not in table.column_names:
+        return table
+    with planning_cursor() as cursor:
+        ids = cursor.sql(f"SELECT DISTINCT item_id FROM ({query})").to_arrow_table().column("item_id")  # noqa: S608
+    return table.filter(pc.is_in(table.column("item_id"), pa.chunked_array(ids)))
+
+
+def _require_rows(query: str, split: str | None) -> None:
+    """Refuse queries that do not run or give nothing.
+
+    Raises:
+        InvalidArgumentError: it does not run.
+        EmptyReadError: it gives nothing.
+    """
+    import duckdb
+
+    from rasteret_sql.sql.planning import message_of
+    from rasteret_sql.sql.readers import planning_cursor
+
+    named = "sql" if split is None else f"splits: {split!r}"
+    with planning_cursor() as cursor:
+        try:
+            ((count,),) = cursor.execute(f"SELECT count(*) FROM ({query})").fetchall()  # noqa: S608 - as above
+        except duckdb.Error as error:
+            raise InvalidArgumentError(f"{named}: the query does not run: {message_of(error)}") from error
+    if not count:
+        raise EmptyReadError(
+            f"{named}: gives no rows of the index, expected some; widen it, or draw shares with another seed"
+        )
+
+
+def _fingerprint(index: str) -> dict[str, Any]:
+    """Say which file it is: of one on disk the hash of all of it, of any the length and the hash of its footer.
+
+    Raises:
+        InvalidIndexError: it is no Parquet file.
+    """
+    if "://" in index:
+        return _remote_fingerprint(index)
+    file = Path(index).expanduser()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise InvalidIndexError(f"index: {index!r} {what}, expected one Parquet file; build one with build_index")
+    whole = hashlib.sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
+            whole.update(chunk)
+        nbytes = opened.tell()
+        opened.seek(max(nbytes - _TAIL_BYTES, 0))
+        length = _footer_bytes(opened.read(), index)
+        opened.seek(nbytes - length)
+        footer = opened.read()
+    return {"nbytes": nbytes, "sha256": whole.hexdigest(), "footer_sha256": hashlib.sha256(footer).hexdigest()}
+
+
+def _remote_fingerprint(index: str) -> dict[str, Any]:
+    from rasteret_sql.io import loop
+    from rasteret_sql.io.stores import store_for
+
+    store = store_for(index)
+    first = loop.run(store.fetch(index, 0, _TAIL_BYTES))
+    nbytes = first.file_size
+    if nbytes is None:
+        raise InvalidIndexError(f"index: {index} does not say its length, expected a server that does; copy it to disk")
+    tail = loop.run(store.fetch(index, nbytes - _TAIL_BYTES, nbytes))
+    length = _footer_bytes(bytes(tail.data), index)
+    footer = loop.run(store.fetch(index, nbytes - length, nbytes))
+    return {"nbytes": nbytes, "footer_sha256": hashlib.sha256(bytes(footer.data)).hexdigest()}
+
+
+def _footer_bytes(tail: bytes, index: str) -> int:
+    """Give the length of a Parquet footer with its length and magic, of the last bytes of a file."""
+    if tail[4:] != _MAGIC:
+        raise InvalidIndexError(f"index: {index!r} is no Parquet file, expected an index; build one with build_index")
+    return int.from_bytes(tail[:4], "little") + _TAIL_BYTES
+
+
+def _require_same(what: str, where: str, expected: Mapping[str, Any], path: Path) -> None:
+    """Refuse another file than the one that was handed over.
+
+    Raises:
+        InvalidIndexError: it is another.
+    """
+    found = _fingerprint(where)
+    # Of a file that lay elsewhere then or now, not all is known.
+    names = [name for name in ("sha256", "footer_sha256", "nbytes") if name in expected and name in found]
+    differing = [name for name in names if expected[name] != found[name]]
+    if differing:
+        name = differing[0]
+        raise InvalidIndexError(
+            f"{what}: {where} has changed since {path} was written: got {name} {found[name]}, expected "
+            f"{expected[name]}; find the file that was handed over, or review the new one and write the file again "
+            "with rasteret_sql.handoff"
+        )
+
+
+def _from_folder(target: str, folder: Path) -> str:
+    if "://" in target or not _is_file(target):
+        return target
+    absolute = Path(target).expanduser().resolve()
+    # A path that goes up more than twice is better read whole.
+    relative = os.path.relpath(absolute, folder.resolve())
+    return str(absolute) if relative.startswith("../../..") else Path(relative).as_posix()
+
+
+def _to_folder(target: str, folder: Path) -> str:
+    if "://" in target:
+        return target
+    return str(folder / Path(target).expanduser())
+
+
+def _is_file(target: str) -> bool:
+    return Path(target).expanduser().is_file()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        contents = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"path: {path} cannot be read: {error.strerror}; expected a file that rasteret_sql.handoff wrote"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"path: {path} is no TOML: {error}; expected what handoff wrote") from error
+    version = contents.get("version")
+    if version != _VERSION:
+        raise InvalidArgumentError(
+            f"path: {path} has version {version!r}, expected {_VERSION}; write it again with rasteret_sql.handoff"
+        )
+    try:
+        found = {
+            "index": dict(contents["index"]),
+            "query": {"sql": str(contents["query"]["sql"]), "seed": int(contents["query"]["seed"])},
+            "splits": _checked_splits(contents.get("splits")),
+            "dataset": _checked(contents["dataset"]),
+        }
+        found["index"]["path"] = str(found["index"]["path"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"path: {path} lacks {error}, expected [index], [query] and [dataset]; write it again with handoff"
+        ) from error
+    return found | ({"chips": dict(contents["chips"])} if "chips" in contents else {})
+
+
+def _toml(contents: Mapping[str, Any]) -> str:
+    lines = [f"{name} = {_value(value)}" for name, value in contents.items() if not isinstance(value, dict)]
+    for name, table in contents.items():
+        if isinstance(table, dict) and table:
+            lines += ["", f"[{name}]"]
+            lines += [f"{key} = {_value(value)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        is_long = "\n" in value and "'''" not in value and "\r" not in value
+        # JSON's escapes are TOML's, but for one character.
+        return f"'''\n{value}'''" if is_long else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"[{', '.join(map(_value, value))}]"

@@ -1,0 +1,202 @@
+"""Query results as a TorchGeo dataset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rasteret_sql.training.dataset import RasteretDataset
+    from rasteret_sql.training.items import Items
+
+_GROUPINGS = (None, "time", "day", "solar_day")
+
+
+def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset may differ in
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    is_image: bool = True,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    geometry_crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    crs: Any = None,
+    resolution: float | tuple[float, float] | None = None,
+    resampling: str | None = None,
+    mosaic: str = "first",
+    time_series: bool = False,
+    groupby: str | None = None,
+    chips: Any = None,
+    chip_size: int | tuple[int, int] | None = None,
+    label_column: str | None = None,
+    scale: bool = False,
+    fill: float | None = None,
+    dtype: Any = None,
+    on_error: str = "raise",
+    transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> RasteretDataset:
+    """Make a TorchGeo dataset of the items of an index; TorchGeo 0.8 to 0.10.
+
+    Samplers, splits, `&`, `|` and data modules of TorchGeo take it as they take a `RasterDataset`. Planning is done
+    here, once: a worker of a `DataLoader` fetches tiles and reads no header, and shares what is planned with the
+    others. A batch is read at once.
+
+    Args:
+        index: rows of an index, as for `read_tiles`.
+        bands: assets ("red"), or bands inside them ("visual:red"), in the order of the channels; None for all.
+        is_image: whether samples have an "image", float32, or a "mask", int64.
+        geometry, bbox: area that items must touch, in `geometry_crs`; or None.
+        geometry_crs: CRS of `geometry`, `bbox` and `chips`; longitude and latitude by default.
+        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.
+        crs: of the dataset: what items are in that are in no other, that of most items by default. Items in other
+            CRSs are resampled.
+        resolution: size of pixels in units of `crs`, one number or (x, y); that of the finest band by default.
+        resampling: "nearest", "bilinear", "cubic", "average" or "mode", for what is not on the grid of a sample;
+            by default "bilinear" for images and "nearest" for masks.
+        mosaic: how items that overlap in one slice become one: "first" in the order of the query, "last", "min",
+            "max", "mean" or "median".
+        time_series: whether samples have a first axis of times, a slice per item or per `groupby`.
+        groupby: which items make one slice: "time", "day" or "solar_day".
+        chips: a table of windows that samplers give whole, instead of the footprints of items: rows with `geometry`,
+            with `xmin`, `ymin`, `xmax` and `ymax`, with points `x` and `y`, or with `item_id`, `row_off` and `col_off`
+            (pixels of the item's first band). `item_id` names the item that is read; without it all items are that
+            lie there, at `datetime` (or `start_datetime` to `end_datetime`) where there are such columns.
+        chip_size: pixels of a chip, one number or (height, width), around its middle; needed for points and pixels.
+        label_column: a column of the index, or of `chips`, that "label" is made of.
+        scale: whether stored values become physical ones, by the scale and offset of each file; what has no data is 0.
+        fill: what pixels without data hold; by default the nodata value of their band, or 0.
+        dtype: of "image" or "mask", a `torch.dtype`.
+        on_error: "raise", or "count": files that fail are nodata, and "read_errors" of a sample says how many they are.
+        transforms: what each sample is put through.
+
+    Returns:
+        A `torchgeo.datasets.GeoDataset`; its class describes the samples. Its rows are in order of time.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, an item lacks a band, or torchgeo is not installed.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: nothing is left to read.
+
+    Example:
+        >>> train = to_torchgeo("s2.parquet", bands=["red", "nir"])  # doctest: +SKIP
+    """
+    _require_torchgeo()
+    import torch
+
+    from rasteret_sql.geo.geobox import checked_resolution, normalized_crs
+    from rasteret_sql.read.mosaic import MOSAICS
+    from rasteret_sql.read.resample import METHODS
+    from rasteret_sql.sql.readers import files_of, read_arguments
+    from rasteret_sql.training.dataset import RasteretDataset, SampleOptions
+    from rasteret_sql.training.items import items_of
+    from rasteret_sql.training.rows import item_frame
+
+    method = resampling or ("bilinear" if is_image else "nearest")
+    _check("resampling", method, tuple(METHODS))
+    _check("mosaic", mosaic, tuple(name for name in MOSAICS if name != "count"))
+    _check("groupby", groupby, _GROUPINGS)
+    _check("on_error", on_error, ("raise", "count"))
+    if groupby is not None and not time_series:
+        raise InvalidArgumentError(f"groupby: got {groupby!r} without time_series=True, expected both")
+    if chip_size is not None and chips is None:
+        raise InvalidArgumentError(f"chip_size: got {chip_size!r} without chips, expected both")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise InvalidArgumentError(f"dtype: got {dtype!r}, expected a torch.dtype such as torch.float32")
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None)
+    items = items_of(*files_of(index, arguments))
+    _check_solar_days(items, groupby)
+    _check_scales(items, scale=scale)
+    code = items.usual_crs() if crs is None else normalized_crs(crs)
+    sizes = items.finest(code) if resolution is None else checked_resolution(resolution)
+    if chips is None:
+        if label_column is not None:
+            _check_label(items, label_column)
+        frame = item_frame(items, code, [] if label_column is None else [label_column])
+    else:
+        from rasteret_sql.training.chips import chip_frame
+
+        frame = chip_frame(items, chips, code, sizes, geometry_crs, size=chip_size, label_column=label_column)
+    options = SampleOptions(
+        is_image=is_image,
+        dtype=dtype or (torch.float32 if is_image else torch.int64),
+        method=method,
+        mosaic=mosaic,
+        time_series=time_series,
+        groupby=groupby,
+        scale=scale,
+        fill=fill,
+        on_error=on_error,
+        label_column=label_column,
+        is_chipped=chips is not None,
+    )
+    return RasteretDataset(replace(items, columns={}), frame, sizes, options, transforms)
+
+
+def _require_torchgeo() -> None:
+    try:
+        import torchgeo  # noqa: F401
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "to_torchgeo: torchgeo is not installed; expected it: pip install 'rasteret-sql[torchgeo]'"
+        ) from error
+
+
+def _check(name: str, value: Any, expected: tuple[Any, ...]) -> None:
+    if value not in expected:
+        raise InvalidArgumentError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, expected))}")
+
+
+def _check_solar_days(items: Items, groupby: str | None) -> None:
+    if groupby == "solar_day" and items.solar_day is None:
+        raise InvalidArgumentError(
+            'groupby: items have no bbox in the index, expected one for "solar_day"; group by "day"'
+        )
+
+
+def _check_scales(items: Items, *, scale: bool) -> None:
+    """Refuse to mix stored values that mean different things, as those of Sentinel-2 before and after 2022 do.
+
+    Raises:
+        InvalidArgumentError: files of one band have different scales or offsets.
+    """
+    if scale:
+        return
+    for place, name in enumerate(items.files.bands):
+        known = {
+            (band.scale, band.offset): kind for (kind, number), band in items.files.known.items() if number == place
+        }
+        if len(known) > 1:
+            kinds = items.table.column("kind")
+            files = items.files.file[:, place]
+            ids = [items.ids[int((kinds[files] == kind).argmax())] for kind in known.values()]
+            raise InvalidArgumentError(
+                f'band "{name}": items {ids[0]} and {ids[1]} have scales and offsets '
+                f"{' and '.join(str(each) for each in list(known)[:2])}, expected the same, for their stored values "
+                "mean different things; give scale=True, or leave some out in the query"
+            )
+
+
+def _check_label(items: Items, name: str) -> None:
+    import numpy as np
+
+    if name not in items.columns:
+        raise InvalidArgumentError(
+            f"label_column: got {name!r}, expected a column that says one thing of each item: "
+            f"{', '.join(sorted(items.columns)) or 'there is none'}"
+        )
+    column = items.columns[name]
+    missing = np.flatnonzero(np.ma.getmaskarray(column))
+    if missing.size:
+        raise InvalidArgumentError(
+            f"label_column: {name!r} of item {items.ids[int(missing[0])]}, and of {missing.size - 1} others, is NULL, "
+            "expected a number; leave these items out in the query"
+        )
+    if column.dtype.kind not in "biuf":
+        raise InvalidArgumentError(
+            f"label_column: {name!r} holds {column.dtype}, expected numbers; make numbers of classes in the query"
+        )

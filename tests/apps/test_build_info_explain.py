@@ -1,0 +1,153 @@
+"""build, info and explain: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import rasteret_sql as rs
+from rasteret_sql.apps.arguments import mapping
+from rasteret_sql.testing.server import RangeServer
+
+
+def test_build_writes_the_index_and_exits_0(run, collection, tmp_path):
+    outcome = run("build", collection.document, "-o", tmp_path / "i.parquet")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "10 files of 2 items" in outcome.out
+    assert "2 image/jpeg" in outcome.out
+    assert rs.connect().sql(f"SELECT count(*) FROM '{tmp_path / 'i.parquet'}'").fetchall() == [(10,)]
+
+
+def test_build_takes_a_url_and_counts_one_request_per_file(run, collection, tmp_path):
+    with RangeServer(collection.folder) as server:
+        outcome = run("build", server.url("catalog.json"), "-o", tmp_path / "i.parquet", "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.code, report["rows"], report["requests"]) == (0, 10, 10)
+
+
+def test_build_takes_only_the_assets_named(run, collection, tmp_path):
+    outcome = run(
+        "build", collection.document, "-o", tmp_path / "i.parquet", "--asset", "red", "--asset", "nir", "--json"
+    )
+    assert json.loads(outcome.out)["assets"] == {"nir": 2, "red": 2}
+
+
+def test_build_takes_several_sources_a_pattern_and_a_collection(run, collection, tmp_path):
+    files = sorted(path for path in collection.hrefs if path.endswith(("B04.tif", "B08.tif")))
+    pattern = ("--pattern", "{item_id}/{asset}.tif", "--collection", "mine")
+    outcome = run("build", *files, "-o", tmp_path / "i.parquet", *pattern, "--json")
+    assert json.loads(outcome.out)["assets"] == {"B04": 2, "B08": 2}
+    rows = rs.connect().sql(f"SELECT DISTINCT collection FROM '{tmp_path / 'i.parquet'}'").fetchall()
+    assert rows == [("mine",)]
+
+
+def test_build_with_a_file_that_fails_exits_3_and_names_it_on_stderr(run, collection, tmp_path):
+    broken = tmp_path / "broken.tif"
+    broken.write_text("no TIFF")
+    outcome = run("build", collection.hrefs[0], broken, "-o", tmp_path / "i.parquet")
+    assert outcome.code == 3
+    assert "1 file not in the index:" in outcome.err
+    assert str(broken) in outcome.err
+    assert "NotTiffError" in outcome.err
+    assert "failed  1 file" in outcome.out
+    assert (tmp_path / "i.parquet").exists()
+
+
+def test_the_json_report_holds_the_failures(run, collection, tmp_path):
+    broken = tmp_path / "broken.tif"
+    broken.write_text("no TIFF")
+    outcome = run("build", collection.hrefs[0], broken, "-o", tmp_path / "i.parquet", "--json")
+    (failure,) = json.loads(outcome.out)["failures"]
+    assert (outcome.code, failure["error"]) == (3, "NotTiffError")
+    assert failure["href"].endswith("broken.tif")
+
+
+def test_build_of_nothing_exits_1_and_writes_nothing(run, tmp_path):
+    outcome = run("build", tmp_path / "absent.tif", "-o", tmp_path / "i.parquet")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("rasteret-sql: ")
+    assert "absent.tif" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_build_reads_mirrors(run, collection, tmp_path):
+    item = json.loads(collection.items[0].path.read_text())
+    for asset in item["assets"].values():
+        asset["href"] = "https://example.com/" + asset["href"].removeprefix("../")
+    document = tmp_path / "item.json"
+    document.write_text(json.dumps(item))
+    mirror = collection.items[0].path.parents[1].as_posix() + "/"
+    outcome = run("build", document, "-o", tmp_path / "i.parquet", "--href-map", f"https://example.com/={mirror}")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("text", ["no-sign", "=to", "from="])
+def test_a_malformed_href_map_is_wrong_usage(run, tmp_path, text):
+    outcome = run("build", "x.tif", "-o", tmp_path / "i.parquet", "--href-map", text)
+    assert outcome.code == 2
+    assert "expected FROM=TO" in outcome.err
+
+
+def test_an_href_map_is_split_at_its_first_sign():
+    assert mapping("https://a/=/data/year=2024/") == ("https://a/", "/data/year=2024/")
+
+
+def test_info_says_what_is_in_an_index(run, index):
+    outcome = run("info", index)
+    assert outcome.code == 0
+    for fact in ("2 items, 10 files", "EPSG:32643 (5), EPSG:32644 (5)", "B04", "provenance", "catalog.json"):
+        assert fact in outcome.out
+    assert "\x1b" not in outcome.out
+
+
+def test_info_as_json_can_be_parsed(run, index):
+    facts = json.loads(run("info", index, "--json").out)
+    assert (facts["items"], facts["rows"], facts["crs"]) == (2, 10, {"EPSG:32643": 5, "EPSG:32644": 5})
+    assert facts["index_bytes"] == Path(index).stat().st_size
+
+
+def test_info_of_what_is_no_index_exits_1(run, tmp_path):
+    text = tmp_path / "text.parquet"
+    text.write_text("no Parquet")
+    for path in (text, tmp_path / "absent.parquet"):
+        outcome = run("info", path)
+        assert (outcome.code, outcome.out) == (1, "")
+        assert path.name in outcome.err
+
+
+def test_explain_says_the_cost_as_the_sql_function_does(run, index):
+    outcome = run("explain", index, "--bands", "red,nir", "--datetime", "2024-01")
+    total = rs.connect().sql(
+        f"SELECT tiles, requests FROM explain_read('{index}', bands := ['red', 'nir'], datetime := '2024-01') WHERE band = 'total'"
+    )
+    ((tiles, requests),) = total.fetchall()
+    assert outcome.code == 0
+    assert f"{tiles} tiles of 1 item: {requests} range requests" in outcome.out
+
+
+def test_explain_of_an_unknown_band_lists_the_known_ones(run, index):
+    outcome = run("explain", index, "--bands", "redd")
+    assert outcome.code == 1
+    assert outcome.err.startswith("rasteret-sql: bands: got 'redd', expected")
+
+
+def test_a_partitioned_index_goes_through_all_commands(run, collection, tmp_path):
+    folder = tmp_path / "i"
+    built = run("build", collection.document, "-o", folder, "--partition-by", "collection,year", "--json")
+    assert (built.code, json.loads(built.out)["rows"], json.loads(built.out)["path"]) == (0, 10, str(folder))
+    assert [path.name for path in folder.rglob("*.parquet")] == ["part-0.parquet"] * len(list(folder.glob("*/*")))
+    assert run("build", collection.document, "-o", tmp_path / "i.parquet").code == 0
+    for index in (folder, f"{folder}/"):
+        facts = run("info", index)
+        assert "2 items, 10 files" in facts.out
+        assert "split by  collection, year" in facts.out
+        costs = run("explain", index, "--bands", "red")
+        assert (costs.code, costs.out) == (0, run("explain", tmp_path / "i.parquet", "--bands", "red").out)
+        assert run("validate", index).code == 0
+        assert json.loads(run("refresh", index, "--json").out)["kept"] == 10
+    refused = run("build", collection.document, "-o", tmp_path, "--partition-by", "year")
+    assert refused.code == 1
+    assert "which is no part of a partitioned index" in refused.err

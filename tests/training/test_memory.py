@@ -1,0 +1,77 @@
+"""What a worker costs: an index of 100,000 rows is shared, and not a copy for each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import pytest
+
+import rasteret_sql as rs
+
+ROOT = Path(__file__).parents[2]
+#: MB of its own that a worker may have beyond one whose dataset is small; measured: fork 6, spawn 61.
+MOST_MB = 120
+#: MB of a pickled dataset of 20,000 items; measured: 15.
+MOST_PICKLED_MB = 25
+
+
+def own_mb() -> float:
+    """Memory of this process that is no part of a file."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
+
+
+def work(pickled, dataset, queue) -> None:
+    """Find and plan the files of chips, as a worker does before it fetches."""
+    import torchgeo.datasets  # noqa: F401
+
+    import rasteret_sql.training.dataset  # noqa: F401
+    from rasteret_sql.plan.file_table import PlanMaker
+    from rasteret_sql.read.parts import PartReader
+
+    before = own_mb()
+    dataset = dataset or pickle.loads(pickled)
+    reader = PartReader(dataset._items.table, dataset._items.files, method="nearest", mosaic="first")
+    for row in range(1, len(dataset), max(1, len(dataset) // 200)):
+        middle = dataset.index.geometry.iloc[row].centroid
+        time = dataset.index.index[row]
+        x, y = (slice(at - 1280, at + 1280, 10.0) for at in (middle.x, middle.y))
+        part, _ = dataset._found(x, y, slice(time.left, time.right, 1))
+        maker = PlanMaker(dataset._items.table)
+        assert reader._sources(maker, part).asset_no.size
+        assert maker.plan().tile_offset.size
+    queue.put(own_mb() - before)
+
+
+def cost_mb(dataset, start: str) -> float:
+    context = multiprocessing.get_context(start)
+    queue = context.Queue()
+    given = (None, dataset) if start == "fork" else (pickle.dumps(dataset), None)
+    process = context.Process(target=work, args=(*given, queue))
+    process.start()
+    try:
+        return queue.get(timeout=100)
+    finally:
+        process.join(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_worker_costs_tens_of_megabytes_for_an_index_of_100_000_rows(tmp_path, monkeypatch):
+    # Spawned processes import this file.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=":")
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.index import write_synthetic
+    from benchmarks.index_data import ASSET_KEYS, Shape
+
+    index = write_synthetic(tmp_path, Shape(places=4000, dates=5, tile=1024))
+    bands = list(ASSET_KEYS)
+    large = rs.to_torchgeo(str(index), bands=bands, crs="EPSG:3857", resolution=10.0)
+    assert len(large) * len(bands) == 100_000
+    few = f"FROM '{index}' WHERE item_id IN (SELECT DISTINCT item_id FROM '{index}' ORDER BY item_id LIMIT 2)"
+    small = rs.to_torchgeo(few, bands=bands, crs="EPSG:3857", resolution=10.0)
+    assert len(small) == 2
+    assert len(pickle.dumps(large)) < MOST_PICKLED_MB * 1e6
+    for start in ("fork", "spawn"):
+        assert cost_mb(large, start) - cost_mb(small, start) < MOST_MB, start
