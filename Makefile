@@ -7,8 +7,12 @@ TEST_STAMP := $(VENV)/.installed-for-tests
 # `make test TORCH=` leaves torch out, which may be gigabytes; the tests that want it are skipped then.
 TORCH ?= --group torch
 FUZZ_SECONDS ?= 600
+# The seed of `make test-random` and `make fuzz`. The same seed draws the same examples.
+ifndef SEED
+SEED := $(shell date +%s)
+endif
 
-.PHONY: demo test check test-slow fuzz files docs site bench clean
+.PHONY: demo test test-random check test-slow fuzz files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -16,13 +20,19 @@ demo: $(STAMP)
 test: $(TEST_STAMP) check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
+# The tests of `make test` that draw examples, with other examples in each run.
+test-random: $(TEST_STAMP)
+	@echo "make test-random SEED=$(SEED) draws these examples again"
+	$(BIN)/python -m pytest -m "hypothesis and not slow" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
+
 test-slow: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m slow
 
-# New examples for hypothesis, then coverage-guided fuzzing of whole files.
+# More examples than `make test-random` draws, then coverage-guided fuzzing of whole files.
 fuzz: $(TEST_STAMP)
 	$(BIN)/python -m pip install --quiet --group fuzz
-	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz
+	@echo "make fuzz SEED=$(SEED) draws these examples again"
+	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=random --hypothesis-seed=$(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_atheris -max_total_time=$(FUZZ_SECONDS)
 
 check: $(TEST_STAMP)

@@ -1,6 +1,6 @@
 """Whatever the bytes, parsing and decoding succeed or raise an error of this package, within bounds.
 
-Examples are the same in each run. `RASTERET_FUZZ_EXAMPLES` multiplies their number and makes them new; `make fuzz` does.
+`RASTERET_FUZZ_EXAMPLES` multiplies the number of examples. `make fuzz` sets it, and draws new ones.
 """
 
 from __future__ import annotations
@@ -32,19 +32,16 @@ from tests.fuzz.corpus import corpus, make_corpus, regressions
 from tests.fuzz.target import MAX_ROUNDS, Cost, examine, examine_tile, parse
 from tests.tiff.conftest import BASIC, write_tiff
 
-MANY = int(os.environ.get("RASTERET_FUZZ_EXAMPLES", "0"))
+MANY = int(os.environ.get("RASTERET_FUZZ_EXAMPLES", "1"))
 CORPUS_LIMIT_BYTES = 300_000
 MEMORY_LIMIT_BYTES = 64 << 20
 """Of Python and NumPy, for any file of the corpus whatever is done to it."""
 
 
 def examples(count):
-    """Settings for so many examples, or as many times more as are asked for."""
+    """Settings for `count` examples, times the factor of the environment."""
     return settings(
-        max_examples=count * max(MANY, 1),
-        derandomize=not MANY,
-        database=None,
-        deadline=None,
+        max_examples=count * MANY,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
     )
 

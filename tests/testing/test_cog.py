@@ -82,7 +82,7 @@ def files(draw: st.DrawFn) -> tuple[tuple[int, int, int], str, int, bool, dict[s
     return shape, dtype, seed, draw(st.booleans()), options
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(files())
 @example(((2, 50, 40), "uint16", 0, False, {"compression": "lerc_zstd", "byte_order": "big", "tile": 16}))
 @example(((3, 50, 40), "float32", 0, True, {"compression": "lzw", "predictor": 3, "byte_order": "big", "tile": 16}))
