@@ -10,6 +10,7 @@ import numpy as np
 from rasteret_sql.arrays.cubes import plan_some
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ _AFTER = ("pixels", "mask", "transform", "crs", "nodata")
 _LONLAT = "OGC:CRS84"
 
 
+@shares_arguments
 def to_geopandas(
     index: Any,
     geometries: Any,
@@ -45,16 +47,10 @@ def to_geopandas(
     result, 64 MiB of tiles on their way, a tile per thread that decodes, and some kilobytes per row.
 
     Args:
-        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
         geometries: a GeoDataFrame or GeoSeries; or Shapely geometries, GeoJSON, WKT or objects with
             `__geo_interface__`: one, or a list.
-        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        geometry_crs: CRS of the geometries, where they have none of their own; longitude and latitude by default.
-        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
-        level: 0 is full resolution, n the nth overview.
+        geometry_crs: CRS of geometries that have none of their own; longitude and latitude by default.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
-        all_touched: take all pixels that a polygon touches, not those alone whose centre is inside. Points and lines
-            always take the pixels that they touch.
         on_error: "raise", or "nodata" to mask what could not be read and to list it in `attrs["failed"]`.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube, p
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
+from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:
@@ -25,22 +26,56 @@ Transform = tuple[float, float, float, float, float, float]
 _SHOWN_CRS = 40
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RasterArray:
+class _Pixels:
+    """What arrays of pixels share: NumPy functions take them, and notebooks show them."""
+
+    __slots__ = ()
+
+    #: Name of the first axis.
+    _first: ClassVar[str]
+    data: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]
+    bands: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.data.shape
+
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Give `data`."""
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        axes = (self._first, "band", "y", "x")
+        sizes = ", ".join(f"{name}: {size}" for name, size in zip(axes, self.shape, strict=True))
+        return f"<{type(self).__name__} ({sizes}) {self.data.dtype}{self._grid()} bands={list(self.bands)}>"
+
+    def _grid(self) -> str:
+        """Name the grid, after a space, where there is one."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RasterArray(_Pixels):
     """Pixels of some items and bands on one grid.
 
     Attributes:
         data: shape (item, band, y, x), the dtype of the files; y runs down the rows of the files.
         mask: booleans of the same shape, True means valid: inside the file, and not nodata.
-        item_ids: STAC item ids, shape (item,); of a group of items joined by commas.
+        item_ids: STAC item ids, shape (item,); the ids of a group of items are joined by commas.
         collections: their STAC collections, None where unknown.
         times: `datetime64[us]` in UTC, NaT where unknown, shape (item,).
-        bands: names of the bands, as they were asked for.
+        bands: names of the bands, as they were requested.
         transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to CRS.
         crs: authority code such as "EPSG:32643", or WKT2; None where the files have none.
-        nodata: what pixels without data hold, by band; None where no value is free for that.
+        nodata: value of pixels without data, by band; None where no value is free for that.
         level: the level that was read, 0 is full resolution; None where files had several.
     """
+
+    _first: ClassVar[str] = "item"
 
     data: npt.NDArray[Any]
     mask: npt.NDArray[np.bool_]
@@ -53,20 +88,8 @@ class RasterArray:
     nodata: tuple[float | None, ...]
     level: int | None
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of (item, band, y, x)."""
-        return self.data.shape
-
-    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Give `data`, so that NumPy functions take the object as it is."""
-        return np.array(self.data, dtype=dtype, copy=copy)
-
-    def __repr__(self) -> str:
-        """Say what it holds in one line."""
-        sizes = ", ".join(f"{name}: {size}" for name, size in zip(("item", "band", "y", "x"), self.shape, strict=True))
-        crs = self.crs and shortened(" ".join(self.crs.split()), _SHOWN_CRS)
-        return f"<RasterArray ({sizes}) {self.data.dtype} {crs} bands={list(self.bands)}>"
+    def _grid(self) -> str:
+        return f" {self.crs and shortened(' '.join(self.crs.split()), _SHOWN_CRS)}"
 
     def _repr_html_(self) -> str:
         from rasteret_sql.arrays.html import raster_html
@@ -74,35 +97,23 @@ class RasterArray:
         return raster_html(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ChipArray:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ChipArray(_Pixels):
     """Pixels of fixed-size windows.
 
     Attributes:
         data: shape (chip, band, y, x), the dtype of the files.
         mask: booleans of the same shape, True means valid: inside the file, and not nodata.
-        bands: names of the bands, as they were asked for.
+        bands: names of the bands, as they were requested.
         nodata: the nodata value of each band, None where it has none.
     """
+
+    _first: ClassVar[str] = "chip"
 
     data: npt.NDArray[Any]
     mask: npt.NDArray[np.bool_]
     bands: tuple[str, ...]
     nodata: tuple[float | None, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of (chip, band, y, x)."""
-        return self.data.shape
-
-    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Give `data`, so that NumPy functions take the object as it is."""
-        return np.array(self.data, dtype=dtype, copy=copy)
-
-    def __repr__(self) -> str:
-        """Say what it holds in one line."""
-        sizes = ", ".join(f"{name}: {size}" for name, size in zip(("chip", "band", "y", "x"), self.shape, strict=True))
-        return f"<ChipArray ({sizes}) {self.data.dtype} bands={list(self.bands)}>"
 
     def _repr_html_(self) -> str:
         from rasteret_sql.arrays.html import chip_html
@@ -110,6 +121,7 @@ class ChipArray:
         return chip_html(self)
 
 
+@shares_arguments
 def to_numpy(  # noqa: PLR0913 - keywords only
     index: Any,
     *,
@@ -130,30 +142,21 @@ def to_numpy(  # noqa: PLR0913 - keywords only
 ) -> RasterArray:
     """Read an area of some items and bands into one array.
 
-    Where no grid is asked for, all files must share one CRS, and pixels are those of the files, bit for bit; the window
-    is that of the pixels that the area's bounds in that CRS touch, cut off where no file has any. Otherwise they are
-    resampled to the grid. The arguments are those of `to_xarray`, which says more of them.
+    Where no grid is requested, all files must share one CRS, and pixels are those of the files, bit for bit. The window
+    is then the pixels that the area's bounds in that CRS touch, cut off at the files' edges. Otherwise pixels are
+    resampled to the grid.
 
     Args:
-        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
-        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`; on the grid of the files
-            only tiles that it touches are read, and what lies outside them is masked.
-        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
-        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
-        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
-        level: on the grid of the files: 0 is full resolution, n the nth overview.
-        crs, resolution, shape, transform, like: the grid.
-        resampling: method, or a mapping of bands to methods.
-        groupby: what items of one slice have in common; None for one slice per item.
-        mosaic: which pixel of a slice is taken where its items overlap.
+        geometry: area as GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`. Its bounds are
+            read; on the files' own grid only the tiles that it touches are read, and pixels of other tiles are masked.
+        level: on the files' own grid: 0 is full resolution, n the nth overview.
 
     Returns:
         Array (item, band, y, x), ordered by time, with mask, ids, times, transform and CRS. Pixels without data hold
         nodata, NaN in floats without, or 0, and are False in the mask.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or the files share no grid and none is asked for.
+        InvalidArgumentError: an argument is wrong, or the files share no grid and none is requested.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to read.
         RasteretError: bytes could not be fetched or decoded.
@@ -187,6 +190,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     )
 
 
+@shares_arguments
 def read_chips(
     index: Any,
     chips: Iterable[tuple[str, int, int]],
@@ -201,11 +205,8 @@ def read_chips(
     share it. Items may have any CRS and size.
 
     Args:
-        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
         chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may reach out of its image.
         size: height and width of all chips in pixels; one number for both.
-        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        level: 0 is full resolution, n the nth overview.
 
     Returns:
         Array (chip, band, y, x) in the order of `chips`, with a mask. Pixels outside the image hold nodata, or 0 where

@@ -12,6 +12,7 @@ from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.scaling import filled, scaled
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
+from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ SPATIAL_REF = "spatial_ref"
 _DIMS = ("time", "y", "x")
 
 
+@shares_arguments
 def to_xarray(  # noqa: PLR0913 - keywords only
     index: Any,
     *,
@@ -50,49 +52,30 @@ def to_xarray(  # noqa: PLR0913 - keywords only
 ) -> xr.Dataset:
     """Read an area into an `xarray.Dataset`.
 
-    Where no grid is asked for, and all files share one CRS and one pixel grid, pixels are those of the files, bit for
-    bit. Bands of coarser pixels are then resampled to the grid of the finest. Files in several CRSs, or on grids that
-    are shifted by part of a pixel, want `crs` and `resolution`, or another way to say the grid.
+    Where no grid is requested, and all files share one CRS and one pixel grid, pixels are those of the files, bit for
+    bit. Coarser bands are then resampled to the grid of the finest. Files in several CRSs, or on grids that are shifted
+    by part of a pixel, need `crs` and `resolution`, or another definition of the grid.
 
     Args:
-        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
-        bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`. Its bounds are read; on the
-            grid of the files only tiles that it touches are, and what lies outside them is masked.
-        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
-        geometry_crs: CRS of `geometry` and `bbox`, x before y; longitude and latitude by default.
-        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
-        level: on the grid of the files: 0 is full resolution, n the nth overview.
-        crs: CRS of the grid.
-        resolution: size of the grid's pixels in units of its CRS, one number or (x, y). Their edges are multiples of
-            it, or lie where those of the files do, if these have one grid with pixels of that size and CRS.
-        shape: (height, width) of the grid, instead of `resolution`; or with `transform`.
-        transform: affine (a, b, c, d, e, f) from pixel corner (col, row) to `crs`, or an `Affine`; with `shape`.
-        like: what has the grid: an xarray object, an odc-geo GeoBox, a rasterio profile.
-        resampling: "nearest", "bilinear", "cubic", "average", "mode", "min" or "max", as GDAL's warper has them, or a
-            mapping of bands to these, with "*" for all others. Pixels that are not valid never take part. The overview
-            is the coarsest whose pixels are not larger than those of the grid.
-        groupby: None for one slice of time per item; or what items of one slice have in common: "id", "time", "day"
-            (UTC), "solar_day" (of the mean solar time at the item's bbox), or a column of the index.
-        mosaic: which pixel of a slice is taken where its items overlap: "first" or "last" of the valid ones in the
-            order of the query (ORDER BY; of a table or file: by collection, time and id), or their "min", "max",
-            "mean", "median", or "count".
-        chunks: None to read at once; or sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, for Dask arrays
-            that are read when they are computed. {} is one chunk per slice and band.
-        mask_and_scale: give floats, with NaN for pixels that are not valid, and scale and offset applied.
-        on_error: "raise", or "nodata" to fill what failed and list it in the attribute "failed". With `chunks` it is
-            logged instead.
+        geometry: area as GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`. Its bounds are
+            read; on the files' own grid only the tiles that it touches are read, and pixels of other tiles are masked.
+        level: on the files' own grid: 0 is full resolution, n the nth overview.
+        chunks: None reads at once. Sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, make Dask arrays
+            that are read when they are computed; {} is one chunk per slice and band.
+        mask_and_scale: give floats, with NaN for invalid pixels, and scale and offset applied.
+        on_error: "raise"; or "nodata" fills the pixels of files that failed, and lists these files in the attribute
+            "failed". With `chunks` they are logged instead.
 
     Returns:
         One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, ordered by
-        time. Along time lie `item_id`, `collection`, and the properties that all items of each slice agree on; missing
-        numbers are NaN and missing texts "". `spatial_ref` has the CRS as CF and GDAL write it. Pixels that are not
-        valid hold the nodata value, which is in `_FillValue`: floats that have none get NaN, which is never valid where
-        pixels are resampled or items overlap. Where only a mask tells
-        them, a boolean variable "<band>_valid" has it, if any is not valid. Means and medians of integers are floats.
+        time. Coordinates along time are `item_id`, `collection`, and the properties on which all items of each slice
+        agree; missing numbers are NaN and missing texts "". `spatial_ref` has the CRS as CF and GDAL write it. Invalid
+        pixels hold the nodata value, which is in `_FillValue`. Floats without a nodata value get NaN, which is never
+        valid where pixels are resampled or items overlap. Where a band has a mask and no nodata value, a boolean
+        variable "<band>_valid" holds the mask if any pixel is invalid. Means and medians of integers are floats.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or the files share no grid and none is asked for.
+        InvalidArgumentError: an argument is wrong, or the files share no grid and none is requested.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to read.
         RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".

@@ -1,0 +1,82 @@
+"""Arguments that several public functions share, each described once.
+
+A function that is decorated with `shares_arguments` describes its own arguments. An argument that its docstring leaves
+out is described by the text below, in the order of the signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+#: Columns of a line of a docstring, without the indentation that Python 3.13 takes away.
+_WIDTH: Final = 116
+_INDENT: Final = " " * 4
+_ARGS: Final = "\nArgs:\n"
+_NAMED: Final = re.compile(r"^ {4}(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*): ", re.MULTILINE)
+
+SHARED: Final = {
+    "index": "rows of an index: a DuckDB relation, an Arrow table or reader, a data frame, a Parquet path, folder, "
+    "glob or URL, or the text of a query.",
+    "bands": 'assets ("red"), or bands inside them ("visual:red"); None for all.',
+    "geometry": "area as GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; "
+    "or None.",
+    "bbox": "area as (xmin, ymin, xmax, ymax) in `geometry_crs`, or None. In longitude and latitude, xmin above xmax "
+    "crosses the antimeridian.",
+    "geometry_crs": "CRS of `geometry` and `bbox`, x before y; longitude and latitude by default.",
+    "datetime": '"2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.',
+    "level": "0 is full resolution, n the nth overview.",
+    "crs": "CRS of the grid.",
+    "resolution": "pixel size of the grid in units of its CRS, one number or (x, y). Pixel edges are multiples of it, "
+    "or lie on the files' pixel edges where the files share one grid of that CRS and pixel size.",
+    "shape": "(height, width) of the grid, instead of `resolution`; or with `transform`.",
+    "transform": "affine (a, b, c, d, e, f) from pixel corner (col, row) to `crs`, or an `Affine`; with `shape`.",
+    "like": "an object that has the grid: an xarray object, an odc-geo GeoBox, a rasterio profile.",
+    "resampling": '"nearest", "bilinear", "cubic", "average", "mode", "min" or "max", as in GDAL\'s warper, or a '
+    'mapping of bands to these, with "*" for all others. Invalid pixels never take part. The overview is the '
+    "coarsest whose pixels are not larger than those of the grid.",
+    "groupby": 'what the items of one slice share: "id", "time", "day" (UTC), "solar_day" (mean solar time at the '
+    "item's bbox), or a column of the index. None makes one slice per item.",
+    "mosaic": 'which pixel of a slice is taken where its items overlap: the "first" or "last" valid one in the order '
+    'of the query (ORDER BY; for a table or file: by collection, time and id), or their "min", "max", "mean", '
+    '"median" or "count".',
+    "all_touched": "take every pixel that a polygon touches, not only those whose centre is inside. Points and lines "
+    "always take the pixels that they touch.",
+}
+
+
+def shares_arguments(function: F) -> F:
+    """Describe the arguments that a function's docstring leaves out.
+
+    Raises:
+        KeyError: no text describes one of them.
+    """
+    doc = function.__doc__
+    if doc is None:  # python -OO
+        return function
+    before, _, rest = inspect.cleandoc(doc).partition(_ARGS)
+    own, blank, after = rest.partition("\n\n")
+    described = _described(own)
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    entries = [described.get(name) or _entry(name) for name in names] + list(described.values())
+    function.__doc__ = f"{before}{_ARGS}" + "\n".join(dict.fromkeys(entries)) + f"{blank}{after}"
+    return function
+
+
+def _described(section: str) -> dict[str, str]:
+    """Give the entry of each argument of an Args section; arguments described together have one entry."""
+    starts = [match.start() for match in _NAMED.finditer(section)]
+    entries = [section[start:end].rstrip() for start, end in zip(starts, [*starts[1:], len(section)], strict=True)]
+    return {name.strip().lstrip("*"): entry for entry in entries for name in entry.partition(":")[0].split(",")}
+
+
+def _entry(name: str) -> str:
+    return textwrap.fill(f"{name}: {SHARED[name]}", _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + " " * 4)
