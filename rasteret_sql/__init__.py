@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rasteret_sql.arrays.geopandas import to_geopandas
     from rasteret_sql.arrays.numpy import ChipArray, RasterArray, read_chips, to_numpy
-    from rasteret_sql.arrays.progress import progress
     from rasteret_sql.arrays.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.build import build_index
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from rasteret_sql.output.footprints import plot_footprints
     from rasteret_sql.output.picture import Picture, picture
     from rasteret_sql.output.plot import plot_rgb
+    from rasteret_sql.read.progress import progress
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.readers import explain, read_tiles
@@ -96,7 +96,7 @@ _HOME = {
     "picture": "rasteret_sql.output.picture",
     "plot_footprints": "rasteret_sql.output.footprints",
     "plot_rgb": "rasteret_sql.output.plot",
-    "progress": "rasteret_sql.arrays.progress",
+    "progress": "rasteret_sql.read.progress",
     "read_chips": "rasteret_sql.arrays.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.index.refresh",

@@ -47,8 +47,9 @@ class Bar:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Draw the last state and leave it; of a widget that has not reached its total, in red."""
-        self._bar.refresh()
+        """Draw the last state and leave it, in red for a widget that has not reached its total; or clear the line."""
+        if self._bar.leave:
+            self._bar.refresh()
         self._bar.close()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.apps.read_bar import ReadBar
+    from rasteret_sql.read.progress import ReadBar
 
 #: Rows that a table shows where --rows says nothing; DuckDB's own limit.
 SHOWN_ROWS = 40

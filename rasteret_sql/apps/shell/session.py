@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.apps.read_bar import ReadBar
+    from rasteret_sql.read.progress import ReadBar
 
 T = TypeVar("T")
 
