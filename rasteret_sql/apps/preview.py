@@ -65,7 +65,7 @@ def add_parser(commands: Commands) -> None:
         help="which pixels become black and white (2,98; pictures in colour are shown as they are)",
     )
     command.add_argument(
-        "--colormap", metavar="NAME", help="for one band: gray, viridis, magma, RdYlGn, RdBu, or a name of matplotlib's"
+        "--colormap", metavar="NAME", help="for one band: gray, viridis, magma, RdYlGn, RdBu, or another name of cmap's"
     )
     command.add_argument(
         "--mosaic", choices=_MOSAICS, default="first", help="which pixel of items that overlap (first)"

@@ -2,6 +2,9 @@
 
 Which protocol a terminal has is told by the environment alone. Terminals can be asked, but those that do not answer
 would make the command wait, and what others answer late would be typed into the shell.
+
+Why no library does this: textual-image 0.12 asks the terminal when it is imported, has neither iTerm2's protocol nor
+letters, wraps nothing for tmux, does not dither where a terminal has 256 colours, and needs Pillow and rich.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.arrays.display import rgb_places, stretch_limits, stretched
 from rasteret_sql.markup import Html, details, facts, line, panel, pictures, table
 from rasteret_sql.wording import count, size
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 SIDE = 112
 #: Pictures of one array.
 PICTURES = 6
-#: What becomes black and white: the lowest of these percentiles of the pictures, so that a cloudy one darkens no other.
+#: Pixels that become black and white. The lowest limits of all pictures count, so that a cloudy one darkens no other.
 PERCENTILES = (2, 96)
-_RGB = (("red", "green", "blue"), ("B04", "B03", "B02"))
 
 
 def raster_html(array: RasterArray) -> Html:
@@ -68,7 +68,7 @@ def _bands(array: RasterArray | ChipArray) -> dict[str, Any]:
 
 
 def _pictures(array: RasterArray | ChipArray, captions: Sequence[str], noun: str) -> Html | None:
-    bands = _shown_bands(array.bands)
+    bands = rgb_places(array.bands) or [0]
     files = _png_files(array.data, array.mask, bands)
     if not files:
         return None
@@ -76,14 +76,6 @@ def _pictures(array: RasterArray | ChipArray, captions: Sequence[str], noun: str
     of = count(total, noun) if len(files) == total else f"the first {len(files)} of {count(total, noun)}"
     names = ", ".join(array.bands[band] for band in bands)
     return Html(pictures(zip(files, captions, strict=True), side=SIDE) + line(f"{names} of {of}"))
-
-
-def _shown_bands(bands: Sequence[str]) -> list[int]:
-    """Choose the positions of the bands of a picture: red, green and blue where all are there, or else the first."""
-    for names in _RGB:
-        if all(name in bands for name in names):
-            return [bands.index(name) for name in names]
-    return [0]
 
 
 def _png_files(data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], bands: list[int]) -> list[bytes]:
@@ -98,12 +90,7 @@ def _png_files(data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], bands: list[
     images = np.zeros((*valid.shape, len(bands) + 1), np.uint8)
     for channel in range(len(bands)):
         values = pixels[:, channel]
-        limits = [
-            np.percentile(each[seen], PERCENTILES) for each, seen in zip(values, valid, strict=True) if seen.any()
-        ]
-        low, high = np.min(limits, axis=0) if limits else (0.0, 1.0)
-        # Halves, since the distance of the largest floats is none that there is.
-        share = (np.where(valid, values, low) / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
-        images[..., channel] = np.rint(np.clip(share, 0, 1) * 255)
+        seen = [each[mask] for each, mask in zip(values, valid, strict=True)]
+        images[..., channel] = stretched(values, valid, stretch_limits(seen, PERCENTILES, np.min))
     images[..., -1] = np.where(valid, 255, 0)
     return [bytes(imagecodecs.png_encode(image)) for image in images]

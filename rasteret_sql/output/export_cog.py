@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.cog_writer import TILE, CogBand, CogForm, CogWriter
 from rasteret_sql.output.export_blocks import BlockReader
@@ -32,7 +33,6 @@ _MEASURED: Final = frozenset({
     "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075", "rededge078",
     "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12",
 })  # fmt: skip
-_RGB: Final = ("red", "green", "blue")
 _UNSAFE: Final = re.compile(r"[^\w.+-]+")
 _SMOOTH: Final = frozenset({"bilinear", "cubic", "average"})
 _AVERAGED: Final = frozenset({"mean", "median"})
@@ -181,7 +181,7 @@ def _form(planned: PlannedCube, reader: BlockReader, file: _File, options: CogOp
         nodata=nodata,
         compression=options.compression,
         has_overviews=options.overviews != "none",
-        is_rgb=dtype == np.uint8 and tuple(band.name.rpartition(":")[2] for band in bands) == _RGB,
+        is_rgb=dtype == np.uint8 and rgb_places([band.name for band in bands]) == [0, 1, 2],
         metadata=_facts(planned, file.group),
     )
     form.check()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.arrays.display import PERCENTILES, checked_percentiles, stretch_limits, stretched
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.colormaps import MAX_CLASSES, class_colors, colormap_colors
-from rasteret_sql.output.plot import _checked_percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,6 @@ Transform = tuple[float, float, float, float, float, float]
 #: Picture files, by suffix.
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _MAX_SIZE: Final = 16_383  # WebP knows no more
-_USUAL_PERCENTILES: Final = (2.0, 98.0)
 #: Mosaics whose values are those of the files.
 _KEEPING: Final = frozenset({"first", "last", "min", "max"})
 _PALETTE: Final = 3  # TIFF PhotometricInterpretation
@@ -194,8 +193,8 @@ def picture(  # noqa: PLR0913 - keywords only
         size: pixels along the longer side, or (height, width), at most.
         percentiles: which valid pixels of each band become black and white, 0 to 100; (2, 98) by default. Pictures in
             colour, of 8 bits, are by default shown as they are.
-        colormap: for one band: gray (the default), viridis, magma, RdYlGn, RdBu or, where it is installed, a name of
-            matplotlib's; with "_r" at the end it is reversed.
+        colormap: for one band: gray (the default), viridis, magma, RdYlGn, RdBu or another map of `cmap`, which has
+            those of matplotlib and of many others; with "_r" at the end it is reversed.
         mosaic: which pixel is shown where items overlap: first, last, min, max, mean, median or count.
 
     Returns:
@@ -216,7 +215,7 @@ def picture(  # noqa: PLR0913 - keywords only
     from rasteret_sql.sql.readers import read_arguments
 
     within = _checked_size(size)
-    limits_of = None if percentiles is None else _checked_percentiles(percentiles)
+    limits_of = None if percentiles is None else checked_percentiles(percentiles)
     colors = None if colormap is None else colormap_colors(colormap)
     if mosaic not in MOSAICS:
         raise InvalidArgumentError(f"mosaic: got {mosaic!r}, expected one of {', '.join(MOSAICS)}")
@@ -314,31 +313,14 @@ def _drawn(
     if percentiles is None and _is_photograph(planned):
         limits = [(0.0, 255.0)] * len(reading.values)
     else:
-        limits = [_limits(values[valid], percentiles or _USUAL_PERCENTILES) for values in reading.values]
-    shares = [_stretched(values, valid, *each) for values, each in zip(reading.values, limits, strict=True)]
+        limits = [stretch_limits([values[valid]], percentiles or PERCENTILES) for values in reading.values]
+    shares = [stretched(values, valid, each) for values, each in zip(reading.values, limits, strict=True)]
     if len(shares) == 1:
         pixels[valid, :3] = (colormap_colors("gray") if colors is None else colors)[shares[0][valid]]
     else:
         for channel, share in enumerate(shares):
             pixels[valid, channel] = share[valid]
     return _Drawn(pixels, tuple(limits))
-
-
-def _limits(values: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
-    """Give what becomes the first and the last colour; of one value alone, that is the middle."""
-    if not len(values):
-        return 0.0, 1.0
-    low, high = (float(each) for each in np.percentile(values.astype(np.float64, copy=False), percentiles))
-    # What rounding alone tells apart is one value.
-    noise = 4 * float(np.finfo(values.dtype).eps) * max(abs(low), abs(high)) if values.dtype.kind == "f" else 0.0
-    if high - low > noise:
-        return low, high
-    return low - 0.5, low + 0.5
-
-
-def _stretched(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], low: float, high: float) -> Image:
-    share = (np.where(valid, values, low).astype(np.float64) - low) / (high - low)
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
 def _checked_size(size: Any) -> tuple[int, int]:

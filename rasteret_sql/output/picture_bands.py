@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from rasteret_sql.arrays.display import RGB_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COLORS: Final = ("red", "green", "blue")
-#: Names of bands in natural colours where no common names are known: those of Sentinel-2, and single letters.
-_TRIPLES: Final = (("B04", "B03", "B02"), ("R", "G", "B"))
 #: Assets that are pictures of others.
 _MINOR: Final = ("thumbnail", "preview", "overview", "browse")
 #: TIFF PhotometricInterpretation: RGB and YCbCr.
@@ -77,7 +76,7 @@ def choose_bands(known: Sequence[KnownAsset]) -> list[str]:
     alone = [each for each in mine if each.is_single]
     together = [[each] for each in mine if not each.is_single]
     for assets in (alone, *together):
-        for names in (COLORS, *_TRIPLES):
+        for names in RGB_NAMES:
             found = [_named(assets, name) for name in names]
             if all(label is not None for label in found):
                 return [label for label in found if label is not None]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.arrays.display import checked_percentiles, stretch_limits, stretched
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.tiles import valid_pixels
 
@@ -57,7 +58,7 @@ def plot_rgb(
         >>> plot_rgb(ds, ("red", "green", "blue"), time=0)  # doctest: +SKIP
     """
     plt = _pyplot("plot_rgb")
-    low, high = _checked_percentiles(percentiles)
+    chosen = checked_percentiles(percentiles)
     shown = _thinned(_chosen(ds, bands, time))
     arrays = [_as_pictures(shown[name]) for name in bands]
     count = arrays[0].sizes["time"]
@@ -69,11 +70,10 @@ def plot_rgb(
         raise InvalidArgumentError(f"time: got {count} times, expected {_MAX_PANELS} at most; choose some of them")
     pixels, valid = zip(*(_values(shown, array) for array in arrays), strict=True)
     visible = np.logical_and.reduce(valid)
-    limits = [_limits(values, each, low, high) for values, each in zip(pixels, valid, strict=True)]
     image = np.empty((*visible.shape, 4), np.uint8)
-    for channel, (values, (black, white)) in enumerate(zip(pixels, limits, strict=True)):
-        share = (np.where(visible, values, black).astype(np.float64) - black) / (white - black)
-        image[..., channel] = np.rint(np.clip(share, 0, 1) * 255)
+    for channel, (values, each) in enumerate(zip(pixels, valid, strict=True)):
+        seen = [one[mask] for one, mask in zip(values, each, strict=True)]
+        image[..., channel] = stretched(values, visible, stretch_limits(seen, chosen))
     image[..., 3] = np.where(visible, 255, 0)
     if ax is not None:
         axes = np.array([ax], object)
@@ -110,18 +110,6 @@ def _pyplot(caller: str) -> Any:
             f"{caller}: matplotlib is not installed, expected it to be; run pip install 'rasteret-sql[plot]'"
         ) from error
     return plt
-
-
-def _checked_percentiles(percentiles: Any) -> tuple[float, float]:
-    try:
-        low, high = map(float, percentiles)
-    except (TypeError, ValueError):
-        low, high = 0.0, 0.0
-    if not 0 <= low < high <= 100:
-        raise InvalidArgumentError(
-            f"percentiles: got {percentiles!r}, expected two numbers of 0 to 100, the lower one first"
-        )
-    return low, high
 
 
 def _chosen(ds: Any, bands: Sequence[str], time: Any) -> Any:
@@ -177,16 +165,6 @@ def _values(ds: Any, array: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_
     if mask in ds.data_vars:
         valid &= _as_pictures(ds[mask]).values
     return values, valid
-
-
-def _limits(pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], low: float, high: float) -> tuple[float, float]:
-    """Give what becomes black and white: the medians of the percentiles of each time."""
-    found = [np.percentile(one[mask], (low, high)) for one, mask in zip(pixels, valid, strict=True) if mask.any()]
-    if not found:
-        return 0.0, 1.0
-    black, white = (float(each) for each in np.median(found, axis=0))
-    # One value is shown as middle grey.
-    return (black, white) if white > black else (black - 0.5, black + 0.5)
 
 
 def _titles(array: Any) -> list[str]:

@@ -15,6 +15,7 @@ import torchgeo
 from geopandas import GeoDataFrame, GeoSeries
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset, concat_samples
 
+from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution, normalized_crs
 from rasteret_sql.read.parts import Part, PartReader
@@ -499,11 +500,7 @@ def _bounds_tensor(x: slice, y: slice, t: slice) -> torch.Tensor:
 
 
 def _rgb_of(bands: Sequence[str]) -> tuple[str, ...]:
-    short = {name.rpartition(":")[2].lower(): name for name in reversed(bands)}
-    for names in (("red", "green", "blue"), ("b04", "b03", "b02")):
-        if all(name in short for name in names):
-            return tuple(short[name] for name in names)
-    return ()
+    return tuple(bands[place] for place in rgb_places(bands) or ())
 
 
 def _read(dataset: GeoDataset, queries: Sequence[Any]) -> list[Sample | None]:

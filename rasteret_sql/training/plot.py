@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.arrays.display import PERCENTILES, stretch_limits, stretched
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL_INCHES = 4.0
-_PERCENTILES = (2, 98)
 
 
 def plot_sample(sample: dict[str, Any], places: Sequence[int], *, show_titles: bool, suptitle: str | None) -> Figure:
@@ -41,7 +42,7 @@ def plot_sample(sample: dict[str, Any], places: Sequence[int], *, show_titles: b
         for row, picture in enumerate(_slices(name, values)):
             if name == "image":
                 shown = _stretched(picture[list(places)], _valid_of(valid, row, picture.shape[1:]))
-                axes[row, column].imshow(shown, cmap="gray" if shown.ndim == 2 else None)
+                axes[row, column].imshow(shown, cmap="gray", vmin=0, vmax=255)
             else:
                 axes[row, column].imshow(picture, interpolation="none", vmin=low, vmax=high)
             if show_titles:
@@ -63,13 +64,10 @@ def _valid_of(valid: npt.NDArray[Any] | None, row: int, shape: tuple[int, ...]) 
     return np.asarray(slices[min(row, len(slices) - 1)].all(axis=0), bool)
 
 
-def _stretched(bands: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Stretch bands to 0 to 1 by their percentiles; (H, W, 3) of three, (H, W) of one."""
+def _stretched(bands: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Stretch bands to uint8 by their percentiles; (H, W, 3) of three, (H, W) of one."""
     shown = []
-    for band in bands.astype(np.float64):
-        values = band[valid & np.isfinite(band)]
-        low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
-        shown.append(np.nan_to_num(np.clip((band - low) / max(high - low, 1e-12), 0, 1)))
-    picture = np.stack(shown, axis=-1)
-    picture[~valid] = 0
-    return picture if picture.shape[-1] == 3 else picture[..., 0]
+    for band in bands:
+        seen = valid & np.isfinite(band)
+        shown.append(stretched(band, seen, stretch_limits([band[seen]], PERCENTILES)) * seen)
+    return shown[0] if len(shown) == 1 else np.stack(shown, axis=-1)

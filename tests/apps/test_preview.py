@@ -157,11 +157,13 @@ def test_what_cannot_be_is_an_error_with_a_remedy(run, index, arguments, message
     assert "Traceback" not in outcome.err
 
 
-def test_without_a_map_of_its_own_colours_matplotlib_is_named(run, index, monkeypatch):
+def test_maps_need_no_matplotlib_and_an_unknown_one_is_answered_with_names(run, index, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     outcome = run("preview", index, "--bands", "red", "--colormap", "terrain", "--json")
+    assert json.loads(outcome.out)["colormap"] == "terrain"
+    outcome = run("preview", index, "--bands", "red", "--colormap", "nonsense", "--json")
     assert outcome.code == 1
-    assert "pip install 'rasteret-sql[plot]'" in outcome.err
+    assert "colormap: got 'nonsense', expected gray, viridis" in outcome.err
 
 
 def test_help_has_examples(run):
