@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import threading
 from itertools import chain
@@ -12,11 +11,14 @@ import numpy as np
 
 from rasteret_sql.errors import CorruptTiffError, UnsupportedTiffError
 from rasteret_sql.tiff import names, tags
+from rasteret_sql.tiff.model import MAX_TILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
+
+    U8 = npt.NDArray[np.uint8]
 
 Bytes = bytes | memoryview
 
@@ -36,10 +38,19 @@ _EXPANSION: Final[dict[int, int]] = {
 
 
 class ByteCodec(Protocol):
-    """Decompresses one tile."""
+    """Decompresses one tile. Call it by `decompressed`, which checks what it gives."""
 
-    def __call__(self, data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Decode into `out`, a contiguous buffer; returns the part of it that was filled."""
+    def __call__(self, data: Bytes, out: U8, needed: int) -> U8:
+        """Decode at least the first `needed` bytes of a tile.
+
+        Args:
+            data: the compressed bytes.
+            out: contiguous room for the whole tile.
+            needed: bytes that the caller uses, at most the size of `out`.
+
+        Returns:
+            The decoded bytes from the first on: part of `out`, or an array of the codec's own.
+        """
         ...
 
 
@@ -49,11 +60,11 @@ _ONE_STRIP: Final = struct.Struct("<2sHIH" + "HHII" * 8 + "I")
 _thread = threading.local()
 
 
-def scratch(nbytes: int) -> npt.NDArray[np.uint8]:
+def scratch(nbytes: int) -> U8:
     """A buffer of this thread, valid until the thread asks again."""
     if nbytes > KEPT_SCRATCH_BYTES:
         return np.empty(nbytes, np.uint8)
-    kept: npt.NDArray[np.uint8] | None = getattr(_thread, "buffer", None)
+    kept: U8 | None = getattr(_thread, "buffer", None)
     if kept is None or kept.size < nbytes:
         kept = _thread.buffer = np.empty(nbytes, np.uint8)
     return kept[:nbytes]
@@ -94,12 +105,6 @@ def imagecodecs_function(name: str) -> Any:
     return function
 
 
-#: What libtiff says of LZW data that end before the strip is full, with a code that says so or without; of broken
-#: codes it says something else.
-_LZW_SHORT: Final = re.compile(r"short (\d+) bytes")
-_LZW_CUT: Final = "not terminated with EOI"
-
-
 def byte_codec(compression: int) -> ByteCodec | None:
     """The decoder of a TIFF Compression code, or None where it is no byte codec. Imports imagecodecs."""
     if compression == names.NONE:
@@ -108,65 +113,96 @@ def byte_codec(compression: int) -> ByteCodec | None:
     return None if make is None else make()
 
 
-def _none(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def decompressed(codec: ByteCodec, data: Bytes, out: U8, needed: int) -> U8:
+    """The first `needed` bytes of a tile; they lie in `out`, or in memory of the codec's own.
+
+    Raises:
+        CorruptTiffError: the data hold fewer bytes.
+    """
+    found = codec(data, out, needed)
+    if found.size < needed:
+        raise CorruptTiffError(f"got {found.size} bytes decoded, expected {needed}; the tile is truncated")
+    return found[:needed]
+
+
+def fill(codec: ByteCodec, data: Bytes, out: U8) -> None:
+    """Fill `out` with the bytes of a tile, wherever the codec leaves them.
+
+    Raises:
+        CorruptTiffError: the data hold fewer bytes.
+    """
+    found = decompressed(codec, data, out, out.size)
+    if found.ctypes.data != out.ctypes.data:
+        out[:] = found
+
+
+def _none(data: Bytes, out: U8, needed: int) -> U8:
     """The data themselves, however many; nothing is copied."""
-    del out
+    del out, needed
     return np.frombuffer(data, np.uint8)
 
 
-def _deflate() -> ByteCodec:
-    deflate_decode = imagecodecs_function("deflate_decode")
+def _plain(name: str) -> Callable[[], ByteCodec]:
+    """A codec of imagecodecs that stops where `out` is full."""
 
-    def decode(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        try:
-            return _filled(deflate_decode(data, out=out), out)
-        except RuntimeError as error:
-            if "INSUFFICIENT_SPACE" not in str(error):
-                raise
-        # More data than the tile has pixels. libtiff reads what it needs and so does this.
-        import zlib
+    def make() -> ByteCodec:
+        function = imagecodecs_function(name)
 
-        first = zlib.decompressobj().decompress(data, out.size)
-        out[: len(first)] = np.frombuffer(first, np.uint8)
-        return out[: len(first)]
+        def decode(data: Bytes, out: U8, needed: int) -> U8:
+            del needed
+            found: U8 = function(data, out=out)
+            return found
 
-    return decode
+        return decode
+
+    return make
 
 
-def _lzw() -> ByteCodec:
-    tiff_decode = imagecodecs_function("tiff_decode")
+def _growing(name: str, too_small: str) -> Callable[[], ByteCodec]:
+    """A codec of imagecodecs that fails with the words `too_small` where there are more data than `out` has room for.
 
-    # libtiff's decoder takes nothing but whole files. imagecodecs has another one, which is half as fast and reads
-    # beyond its buffer where codes are broken.
-    def decode(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        try:
-            tiff_decode(_one_strip_tiff(names.LZW, data, out.size), out=out)
-        except RuntimeError as error:
-            short = _LZW_SHORT.search(str(error))
-            if short is None and _LZW_CUT not in str(error):
-                raise
-            found = _lzw_size(tiff_decode, data, out) if short is None else out.size - int(short[1])
-            if found <= 0:
-                raise
-            tiff_decode(_one_strip_tiff(names.LZW, data, found), out=out[:found])
-            return out[:found]
-        return out
+    Such data are decoded to their end, so that their checksum counts, and cut off as libtiff does: the last strip of
+    an image may be coded as high as the others.
+    """
 
-    return decode
+    def make() -> ByteCodec:
+        function = imagecodecs_function(name)
+
+        def decode(data: Bytes, out: U8, needed: int) -> U8:
+            del needed
+            while True:
+                try:
+                    found: U8 = function(data, out=out)
+                except RuntimeError as error:
+                    if too_small not in str(error) or 2 * out.size > MAX_TILE_BYTES:
+                        raise
+                    out = np.empty(2 * out.size, np.uint8)
+                else:
+                    return found
+
+        return decode
+
+    return make
 
 
-def _lzw_size(tiff_decode: Callable[..., Any], data: Bytes, out: npt.NDArray[np.uint8]) -> int:
-    """How many bytes LZW data without an end give: the most that libtiff decodes."""
-    least, most = 0, out.size - 1
-    while least < most:
-        middle = (least + most + 1) // 2
-        try:
-            tiff_decode(_one_strip_tiff(names.LZW, data, middle), out=out[:middle])
-        except RuntimeError:
-            most = middle - 1
-        else:
-            least = middle
-    return least
+def _libtiff(compression: int) -> Callable[[], ByteCodec]:
+    """A codec of libtiff, which takes nothing but whole files and stops after `needed` bytes.
+
+    The codecs of imagecodecs itself are no replacement: its LZW is half as fast and reads beyond its buffer where codes
+    are broken, and its PackBits refuses data that go on behind the tile.
+    """
+
+    def make() -> ByteCodec:
+        tiff_decode = imagecodecs_function("tiff_decode")
+
+        def decode(data: Bytes, out: U8, needed: int) -> U8:
+            found = out[:needed]
+            tiff_decode(_one_strip_tiff(compression, data, needed), out=found)
+            return found
+
+        return decode
+
+    return make
 
 
 def _one_strip_tiff(compression: int, data: Bytes, decoded_bytes: int) -> bytes:
@@ -185,54 +221,11 @@ def _one_strip_tiff(compression: int, data: Bytes, decoded_bytes: int) -> bytes:
     return b"".join((_ONE_STRIP.pack(b"II", 42, 8, len(entries), *fields, 0), data))
 
 
-def _packbits() -> ByteCodec:
-    packbits_decode = imagecodecs_function("packbits_decode")
-
-    def decode(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        try:
-            return _filled(packbits_decode(data, out=out), out)
-        except RuntimeError as error:
-            if "TOO_SMALL" not in str(error):
-                raise
-        # As above, where the tile has what it needs.
-        return np.frombuffer(packbits_decode(data[: _packbits_end(data, out.size)]), np.uint8)[: out.size]
-
-    return decode
-
-
-def _packbits_end(data: Bytes, decoded_bytes: int) -> int:
-    """How many bytes of PackBits data give at least `decoded_bytes`; all where they give fewer."""
-    at = decoded = 0
-    while decoded < decoded_bytes and at < len(data):
-        code = data[at]
-        decoded += code + 1 if code < 128 else (257 - code) % 129
-        at += code + 2 if code < 128 else 1 + (code > 128)
-    return at
-
-
-def _plain(name: str) -> Callable[[], ByteCodec]:
-    """A codec of imagecodecs that fills `out` and needs no care."""
-
-    def make() -> ByteCodec:
-        function = imagecodecs_function(name)
-
-        def decode(data: Bytes, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-            return _filled(function(data, out=out), out)
-
-        return decode
-
-    return make
-
-
-def _filled(result: Any, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return out[: len(result)]
-
-
 _MAKERS: Final[dict[int, Callable[[], ByteCodec]]] = {
-    names.LZW: _lzw,
-    names.DEFLATE: _deflate,
-    names.OLD_DEFLATE: _deflate,
-    names.PACKBITS: _packbits,
+    names.LZW: _libtiff(names.LZW),
+    names.DEFLATE: _growing("deflate_decode", "INSUFFICIENT_SPACE"),
+    names.OLD_DEFLATE: _growing("deflate_decode", "INSUFFICIENT_SPACE"),
+    names.PACKBITS: _libtiff(names.PACKBITS),
     names.LZMA: _plain("lzma_decode"),
-    names.ZSTD: _plain("zstd_decode"),
+    names.ZSTD: _growing("zstd_decode", "too small"),
 }

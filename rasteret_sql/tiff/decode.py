@@ -13,7 +13,7 @@ from rasteret_sql.errors import (
     UnsupportedTiffError,
 )
 from rasteret_sql.tiff import names
-from rasteret_sql.tiff.codecs import byte_codec, check_expansion, imagecodecs_function, scratch
+from rasteret_sql.tiff.codecs import byte_codec, check_expansion, decompressed, fill, imagecodecs_function, scratch
 from rasteret_sql.tiff.color import (
     YCbCrReader,
     check_color,
@@ -173,25 +173,27 @@ class TileDecoder:
         reader, decompress = self._reader, self._decompress
         if reader is None or decompress is None:
             assert self._image is not None
-            np.copyto(out, self._image(data, coded_height)[:height, :width], casting="no")
+            pixels = self._image(data, coded_height)
+            self._check_pixels(pixels, coded_height)
+            np.copyto(out, pixels[:height, :width], casting="no")
             return
         nbytes = reader.coded_bytes(coded_height)
-        if (
-            reader.is_direct
-            and height == coded_height
-            and width == self.format.tile_width
-            and out.flags.c_contiguous
-            and self.format.compression != names.NONE
-        ):
-            buffer = out.reshape(-1).view(np.uint8)
-            _check_decoded(decompress(data, buffer), nbytes)
+        is_whole = height == coded_height and width == self.format.tile_width
+        if reader.is_direct and is_whole and out.flags.c_contiguous:
+            fill(decompress, data, out.reshape(-1).view(np.uint8))
             return
-        raw = decompress(data, scratch(0 if self.format.compression == names.NONE else nbytes))
+        # Uncompressed data are used where they are.
+        room = scratch(0 if self.format.compression == names.NONE else nbytes)
         # Some writers leave the rows of a tile out that lie below the image, and GDAL does not miss them.
-        _check_decoded(raw, reader.coded_bytes(height))
-        reader.place(raw, out)
+        reader.place(decompressed(decompress, data, room, reader.coded_bytes(height)), out)
 
-
-def _check_decoded(raw: npt.NDArray[np.uint8], nbytes: int) -> None:
-    if raw.size < nbytes:
-        raise CorruptTiffError(f"got {raw.size} bytes decoded, expected {nbytes}; the tile is truncated")
+    def _check_pixels(self, pixels: npt.NDArray[Any], coded_height: int) -> None:
+        """Refuse an image that is no tile: too few rows would be repeated without a word."""
+        tile = self.format
+        expected = (coded_height, tile.tile_width, self.samples)
+        fits = pixels.ndim == 3 and pixels.shape[0] >= coded_height and pixels.shape[1:] == expected[1:]
+        if not fits or pixels.dtype != self.dtype:
+            raise CorruptTiffError(
+                f"got {names.compression_name(tile.compression)} data of (rows, columns, samples) {pixels.shape} and "
+                f"dtype {pixels.dtype}, expected {expected} of {self.dtype}"
+            )

@@ -35,7 +35,7 @@ class ImageCodec(Protocol):
     """Decodes one tile to pixels."""
 
     def __call__(self, data: Bytes, coded_height: int) -> npt.NDArray[Any]:
-        """Decode to an array of at least (coded_height, tile_width) rows and columns, and all samples."""
+        """Decode to an array (height, width, samples); the caller checks that it is a tile."""
         ...
 
 
@@ -84,7 +84,7 @@ def _jpeg(tile_format: TileFormat) -> ImageCodec:
         # With a destination the decoder refuses an image of another size before it allocates one.
         out = np.empty((rows, columns) if samples == 1 else (rows, columns, samples), dtype)
         pixels = jpeg_decode(stream, tables=tables, colorspace=colorspace, outcolorspace=outcolorspace, out=out)
-        return _as_tile(pixels, samples, tile_format)
+        return _with_samples(pixels)
 
     return decode
 
@@ -159,7 +159,7 @@ def _lerc(tile_format: TileFormat) -> ImageCodec:
         if depth == 1 and samples > 1 and pixels.ndim == 3:
             # One blob per sample, one after the other: libtiff writes that where samples are NaN in different places.
             pixels = np.moveaxis(pixels, 0, -1)
-        return _as_tile(pixels, samples, tile_format)
+        return _with_samples(pixels)
 
     return decode
 
@@ -172,7 +172,7 @@ def _jpeg_xl(tile_format: TileFormat) -> ImageCodec:
     def decode(data: Bytes, coded_height: int) -> npt.NDArray[Any]:
         shape = (coded_height, tile_format.tile_width, samples)
         out = np.empty(shape[:2] if samples == 1 else shape, tile_format.dtype)
-        return _as_tile(jpegxl_decode(bytes(data), keeporientation=True, out=out), samples, tile_format)
+        return _with_samples(jpegxl_decode(bytes(data), keeporientation=True, out=out))
 
     return decode
 
@@ -194,7 +194,7 @@ def _jpeg_2000(tile_format: TileFormat) -> ImageCodec:
                 f"got JPEG 2000 of {found or 'unknown'} rows, columns and samples, expected {coded_height}, "
                 f"{tile_format.tile_width} and {samples}"
             )
-        return _as_tile(jpeg2k_decode(bytes(data)), samples, tile_format)
+        return _with_samples(jpeg2k_decode(bytes(data)))
 
     return decode
 
@@ -240,16 +240,9 @@ def _masked(pixels: npt.NDArray[Any], mask: npt.NDArray[Any], samples: int) -> n
     return pixels
 
 
-def _as_tile(pixels: npt.NDArray[Any], samples: int, tile_format: TileFormat) -> npt.NDArray[Any]:
-    """Pixels as (height, width, samples), after a check of their kind."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[-1] != samples or pixels.dtype != np.dtype(tile_format.dtype):
-        raise CorruptTiffError(
-            f"got {names.compression_name(tile_format.compression)} data of shape {pixels.shape} and dtype "
-            f"{pixels.dtype}, expected {samples} samples of {tile_format.dtype}"
-        )
-    return pixels
+def _with_samples(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pixels as (height, width, samples); images of one sample come without the last axis."""
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 _MAKERS: Final[dict[int, Callable[[TileFormat], ImageCodec]]] = {
