@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,12 +12,13 @@ import shapely
 import torch
 import torchgeo
 from geopandas import GeoDataFrame, GeoSeries
-from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset, concat_samples
+from torchgeo.datasets import GeoDataset
 
 from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution, normalized_crs
 from rasteret_sql.read.parts import Part, PartReader
+from rasteret_sql.training.batches import Batched, not_found, one_sample
 from rasteret_sql.training.items import item_footprints
 from rasteret_sql.training.rows import Rows, moment
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
+    from rasteret_sql.training.batches import Sample
     from rasteret_sql.training.handoff import Handoff
     from rasteret_sql.training.items import Items
 
-    Sample = dict[str, Any]
     #: Pixels and validity (T, C, H, W), and how many files failed.
     _Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]
 
@@ -71,47 +71,7 @@ class SampleOptions:
     is_chipped: bool = False
 
 
-class _Batched:
-    """A dataset that reads batches at once, and so do those that `&` and `|` make of it.
-
-    A number stands for the row of the index with that number, as a whole: so samplers of PyTorch do, and shuffling.
-    """
-
-    index: GeoDataFrame
-    read: Callable[[Sequence[Any]], list[Sample | None]]
-
-    def __getitems__(self, queries: Sequence[Any]) -> list[Sample]:
-        """Read the samples of a batch at once, as a `DataLoader` asks for them."""
-        samples = self.read(queries)
-        for query, sample in zip(queries, samples, strict=True):
-            if sample is None:
-                raise _not_found(query, self)
-        return [sample for sample in samples if sample is not None]
-
-    def __and__(self, other: GeoDataset) -> IntersectionDataset:
-        """Take the intersection of two datasets."""
-        return RasteretIntersection(self, other, collate_fn=concatenated)
-
-    def __or__(self, other: GeoDataset) -> UnionDataset:
-        """Take the union of two datasets."""
-        return RasteretUnion(self, other)
-
-    def _located(self, query: Any) -> Any:
-        """Give the slice that a number stands for.
-
-        Raises:
-            IndexError: there is no such row.
-        """
-        if not isinstance(query, (int, np.integer)):
-            return query
-        if not -len(self.index) <= query < len(self.index):
-            raise IndexError(f"query: {query} is no row of an index with {len(self.index)} rows")
-        xmin, ymin, xmax, ymax = self.index.geometry.iloc[query].bounds
-        interval = self.index.index[query]
-        return slice(xmin, xmax), slice(ymin, ymax), slice(interval.left, interval.right)
-
-
-class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
+class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
     """Samples of the items of a query; made by `rasteret_sql.to_torchgeo`.
 
     `index` has one row per item, or per chip where chips were given: its footprint in the CRS of the dataset and its
@@ -235,18 +195,18 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         """
         sample = self._samples([query])[0]
         if sample is None:
-            raise _not_found(query, self)
+            raise not_found(query, self)
         return sample
 
     def read(self, queries: Sequence[Any]) -> list[Sample | None]:
         """Read samples; None where nothing lies."""
         if type(self).__getitem__ is not RasteretDataset.__getitem__:
             # A subclass makes more of each sample.
-            return [_one(self, query) for query in queries]
+            return [one_sample(self, query) for query in queries]
         return self._samples(queries)
 
     def _samples(self, queries: Sequence[Any]) -> list[Sample | None]:
-        queries = [self._located(query) for query in queries]
+        queries = [self.located(query) for query in queries]
         places = [self._disambiguate_slice(query) for query in queries]
         found = [self._found(*place) for place in places]
         parts = {number: part for number, part in enumerate(found) if part is not None}
@@ -458,40 +418,6 @@ class RasteretDataset(_Batched, GeoDataset):  # type: ignore[misc]
         return int(self._items.start_us[item])
 
 
-class RasteretIntersection(_Batched, IntersectionDataset):  # type: ignore[misc]
-    """The intersection of two datasets, which reads batches at once."""
-
-    def __getitem__(self, query: Any) -> Sample:
-        """Read one sample."""
-        sample: Sample = super().__getitem__(self._located(query))
-        return sample
-
-    def read(self, queries: Sequence[Any]) -> list[Sample | None]:
-        """Read samples; None where nothing lies in one of the datasets."""
-        if type(self).__getitem__ is not RasteretIntersection.__getitem__:
-            return [_one(self, query) for query in queries]
-        queries = [self._located(query) for query in queries]
-        found = [[each for each in pair if each is not None] for pair in _pairs(self, queries)]
-        return [_joined(self, each) if len(each) == len(self.datasets) else None for each in found]
-
-
-class RasteretUnion(_Batched, UnionDataset):  # type: ignore[misc]
-    """The union of two datasets, which reads batches at once."""
-
-    def __getitem__(self, query: Any) -> Sample:
-        """Read one sample."""
-        sample: Sample = super().__getitem__(self._located(query))
-        return sample
-
-    def read(self, queries: Sequence[Any]) -> list[Sample | None]:
-        """Read samples; None where nothing lies in any of the datasets."""
-        if type(self).__getitem__ is not RasteretUnion.__getitem__:
-            return [_one(self, query) for query in queries]
-        queries = [self._located(query) for query in queries]
-        found = [[each for each in pair if each is not None] for pair in _pairs(self, queries)]
-        return [_joined(self, each) if each else None for each in found]
-
-
 def _bounds_tensor(x: slice, y: slice, t: slice) -> torch.Tensor:
     """Give a slice as TorchGeo does, with the precision that coordinates need."""
     values = [x.start, x.stop, x.step, y.start, y.stop, y.step]
@@ -501,49 +427,3 @@ def _bounds_tensor(x: slice, y: slice, t: slice) -> torch.Tensor:
 
 def _rgb_of(bands: Sequence[str]) -> tuple[str, ...]:
     return tuple(bands[place] for place in rgb_places(bands) or ())
-
-
-def _read(dataset: GeoDataset, queries: Sequence[Any]) -> list[Sample | None]:
-    if isinstance(dataset, _Batched):
-        found: list[Sample | None] = dataset.read(queries)
-        return found
-    return [_one(dataset, query) for query in queries]
-
-
-def _pairs(dataset: Any, queries: Sequence[Any]) -> list[tuple[Sample | None, ...]]:
-    """Read the samples of both datasets; while one of ours waits for bytes, the other does so too."""
-    if not all(isinstance(each, _Batched) for each in dataset.datasets):
-        return list(zip(*(_read(each, queries) for each in dataset.datasets), strict=True))
-    one, two = dataset.datasets
-    with ThreadPoolExecutor(1, thread_name_prefix="rasteret-pair") as pool:
-        other = pool.submit(_read, two, queries)
-        return list(zip(_read(one, queries), other.result(), strict=True))
-
-
-def _one(dataset: GeoDataset, query: Any) -> Sample | None:
-    try:
-        sample: Sample = dataset[query]
-    except IndexError:
-        return None
-    return sample
-
-
-def concatenated(samples: Sequence[Sample]) -> Sample:
-    """Put samples of an intersection together as TorchGeo does; a label, which is one number, stays one."""
-    names = {name for sample in samples for name, value in sample.items() if getattr(value, "ndim", None) == 0}
-    joined: Sample = concat_samples(
-        [{name: sample[name] for name in sample if name not in names} for sample in samples]
-    )
-    for name in names:
-        found = [sample[name] for sample in samples if name in sample]
-        joined[name] = found[0] if len(found) == 1 else torch.stack(found)
-    return joined
-
-
-def _joined(dataset: Any, samples: Sequence[Sample]) -> Sample:
-    sample: Sample = dataset.collate_fn(list(samples))
-    return sample if dataset.transforms is None else dataset.transforms(sample)
-
-
-def _not_found(query: Any, dataset: GeoDataset) -> IndexError:
-    return IndexError(f"query: {query} not found in index with bounds: {dataset.bounds}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _GROUPINGS = (None, "time", "day", "solar_day")
 
 
+@shares_arguments
 def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset may differ in
     index: Any,
     *,
@@ -42,37 +44,35 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
 ) -> RasteretDataset:
     """Make a TorchGeo dataset of the items of an index; TorchGeo 0.8 to 0.10.
 
-    Samplers, splits, `&`, `|` and data modules of TorchGeo take it as they take a `RasterDataset`. Planning is done
-    here, once: a worker of a `DataLoader` fetches tiles and reads no header, and shares what is planned with the
-    others. A batch is read at once.
+    Samplers, splits, `&`, `|` and data modules of TorchGeo take it as they take a `RasterDataset`. Planning happens
+    here, once: the workers of a `DataLoader` share the plan, fetch tiles and read no header. A batch is one read.
 
     Args:
-        index: rows of an index, as for `read_tiles`.
         bands: assets ("red"), or bands inside them ("visual:red"), in the order of the channels; None for all.
         is_image: whether samples have an "image", float32, or a "mask", int64.
-        geometry, bbox: area that items must touch, in `geometry_crs`; or None.
+        geometry: area that items must touch, in any form of `to_xarray`, in `geometry_crs`; or None.
         geometry_crs: CRS of `geometry`, `bbox` and `chips`; longitude and latitude by default.
-        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.
-        crs: of the dataset: what items are in that are in no other, that of most items by default. Items in other
-            CRSs are resampled.
-        resolution: size of pixels in units of `crs`, one number or (x, y); that of the finest band by default.
-        resampling: "nearest", "bilinear", "cubic", "average" or "mode", for what is not on the grid of a sample;
+        crs: CRS of the dataset; by default the CRS of most items. Items in other CRSs are resampled.
+        resolution: pixel size in units of `crs`, one number or (x, y); by default that of the finest band.
+        resampling: "nearest", "bilinear", "cubic", "average" or "mode", for files that are not on the grid of a sample;
             by default "bilinear" for images and "nearest" for masks.
         mosaic: how items that overlap in one slice become one: "first" in the order of the query, "last", "min",
             "max", "mean" or "median".
-        time_series: whether samples have a first axis of times, a slice per item or per `groupby`.
-        groupby: which items make one slice: "time", "day" or "solar_day".
-        chips: a table of windows that samplers give whole, instead of the footprints of items: rows with `geometry`,
-            with `xmin`, `ymin`, `xmax` and `ymax`, with points `x` and `y`, or with `item_id`, `row_off` and `col_off`
-            (pixels of the item's first band). `item_id` names the item that is read; without it all items are that
-            lie there, at `datetime` (or `start_datetime` to `end_datetime`) where there are such columns.
-        chip_size: pixels of a chip, one number or (height, width), around its middle; needed for points and pixels.
-        label_column: a column of the index, or of `chips`, that "label" is made of.
-        scale: whether stored values become physical ones, by the scale and offset of each file; what has no data is 0.
-        fill: what pixels without data hold; by default the nodata value of their band, or 0.
-        dtype: of "image" or "mask", a `torch.dtype`.
-        on_error: "raise", or "count": files that fail are nodata, and "read_errors" of a sample says how many they are.
-        transforms: what each sample is put through.
+        time_series: whether samples have a first axis of times, with a slice per item or per `groupby`.
+        groupby: items of one slice share this: "time", "day" or "solar_day".
+        chips: a table of windows, each of which is a row of the dataset's index instead of an item's footprint: rows
+            with `geometry`, with `xmin`, `ymin`, `xmax` and `ymax`, with points `x` and `y`, or with `item_id`,
+            `row_off` and `col_off` (pixels of the item's first band). A chip with `item_id` reads that item. A chip
+            without it reads all items that lie there, within `datetime`, or `start_datetime` to `end_datetime`, where
+            there are such columns.
+        chip_size: pixels of a chip around its middle, one number or (height, width); points and pixels need it.
+        label_column: a column of the index, or of `chips`, that becomes "label".
+        scale: turn stored values into physical ones, by the scale and offset of each file; pixels without data are 0.
+        fill: value of pixels without data; by default the nodata value of their band, or 0.
+        dtype: a `torch.dtype` for "image" or "mask".
+        on_error: "raise"; or "count" makes the pixels of files that fail nodata, and counts these files in
+            "read_errors" of the sample.
+        transforms: a function that each sample passes through.
 
     Returns:
         A `torchgeo.datasets.GeoDataset`; its class describes the samples. Its rows are in order of time.
