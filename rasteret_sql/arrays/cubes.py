@@ -11,15 +11,9 @@ import numpy as np
 
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import (
-    GeoBox,
-    checked_resolution,
-    checked_shape,
-    geobox_of,
-    normalized_crs,
-    same_crs,
-    turn_of,
-)
+from rasteret_sql.geo.crs import normalized_crs, revolution_of, same_crs
+from rasteret_sql.geo.geobox import GeoBox, checked_resolution, checked_shape
+from rasteret_sql.geo.like import geobox_of
 from rasteret_sql.plan.cube import Cube, make_cube
 from rasteret_sql.plan.native_grid import bounds_of, check_grid, named, native_box
 from rasteret_sql.read.mosaic import MOSAICS
@@ -194,7 +188,7 @@ def _onto(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str]) 
 def _planned_bounds(box: GeoBox) -> list[float]:
     """Give the bounds of a grid as the planner takes them: longitudes in -180 to 180, swapped over the antimeridian."""
     xmin, ymin, xmax, ymax = box.bounds
-    if turn_of(box.crs) != 360.0:
+    if revolution_of(box.crs) != 360.0:
         return [xmin, ymin, xmax, ymax]
     ymin, ymax = max(ymin, -90.0), min(ymax, 90.0)
     if xmin < -180.0 or xmax > 180.0:
@@ -336,7 +330,7 @@ def _bounds_of(assets: Sequence[PlannedAsset], crs: str) -> tuple[float, float, 
         found.append(area_bounds(None, bounds, source_crs, crs))
     xmins, ymins, xmaxs, ymaxs = zip(*found, strict=True)
     xmin, xmax = min(xmins), max(xmaxs)
-    turn = turn_of(crs)
+    turn = revolution_of(crs)
     if turn is not None and xmax - xmin > turn / 2:
         # Over the antimeridian, if the other way around the Earth is longer.
         starts = [low + turn if low + high < 0 else low for low, high in zip(xmins, xmaxs, strict=True)]

@@ -78,7 +78,7 @@ def to_geopandas(
         raise InvalidArgumentError(
             "to_geopandas: geopandas is not installed, expected it to be; run pip install 'rasteret-sql[geopandas]'"
         ) from error
-    from rasteret_sql.geo.geobox import normalized_crs
+    from rasteret_sql.geo.crs import normalized_crs
     from rasteret_sql.read.zones import ZoneLayout, planning_area
     from rasteret_sql.sql.readers import read_arguments
 
@@ -184,7 +184,7 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
 
 
 def _known(crs: Any) -> Any:
-    from rasteret_sql.geo.geobox import normalized_crs, parsed_crs
+    from rasteret_sql.geo.crs import normalized_crs, parsed_crs
 
     return parsed_crs(normalized_crs(crs))
 

@@ -8,7 +8,6 @@ pixel only, and for more where the lattice bends. Bilinear interpolation between
 from __future__ import annotations
 
 import math
-import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import GeoBox, parsed_crs, same_crs, turn_of
-from rasteret_sql.io import fork
+from rasteret_sql.geo.crs import LONLAT, parsed_crs, revolution_of, same_crs, transformer
+from rasteret_sql.geo.geobox import GeoBox
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,8 +54,6 @@ _FOLDING: Final = frozenset(
         "winkel tripel",
     }
 )
-#: Transformers kept by each thread. Making one takes 1 to 40 milliseconds.
-_KEPT_TRANSFORMERS: Final = 64
 
 
 class PixelMap:
@@ -119,7 +116,7 @@ class PixelMap:
         self._col_off = round((target.transform[2] - self._frame[2]) / self._frame[0])
         self._max_error = max_error
         self.is_separable = same_crs(source_crs, target.crs)
-        turn = turn_of(source_crs)
+        turn = revolution_of(source_crs)
         self.period = None if turn is None else turn / source.x_size
         self._middle = (self.period or 0.0) / 2 if source_width is None else source_width / 2
         self.scale = self._find_scale(part_of or target)
@@ -208,8 +205,8 @@ class PixelMap:
         """Give the places of points of the target, as PROJ does. Rows and columns are broadcast."""
         a, _, c, _, e, f = self._frame
         x, y = np.broadcast_arrays(c + a * (cols + self._col_off), f + e * (rows + self._row_off))
-        transformer = _kept.transformer(self._target.crs, self._source.crs)
-        found_x, found_y = transformer.transform(x.ravel(), y.ravel(), errcheck=False)
+        to_source = transformer(self._target.crs, self._source.crs)
+        found_x, found_y = to_source.transform(x.ravel(), y.ravel(), errcheck=False)
         is_outside = ~(np.isfinite(found_x) & np.isfinite(found_y))
         if self._folds:
             is_outside |= self._is_beyond_outline(x.ravel(), y.ravel())
@@ -221,9 +218,9 @@ class PixelMap:
 
     def _is_beyond_outline(self, x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
         """Whether points of the target's CRS are copies of others: they come back to another place."""
-        transformer = _kept.transformer(self._target.crs, "OGC:CRS84")
-        back_x, back_y = transformer.transform(
-            *transformer.transform(x, y, errcheck=False), direction="INVERSE", errcheck=False
+        to_lonlat = transformer(self._target.crs, LONLAT)
+        back_x, back_y = to_lonlat.transform(
+            *to_lonlat.transform(x, y, errcheck=False), direction="INVERSE", errcheck=False
         )
         a, _, _, _, e, _ = self._target.transform
         is_same: npt.NDArray[np.bool_] = (np.abs(back_x - x) <= abs(a)) & (np.abs(back_y - y) <= abs(e))
@@ -376,11 +373,11 @@ def _steps(crs: str | None, grid: GeoBox, places: tuple[float, ...] = _PLACES) -
     x = c + a * (cols.ravel() + np.array([[-0.5], [0.5], [0.0], [0.0]]))
     y = f + e * (rows.ravel() + np.array([[0.0], [0.0], [-0.5], [0.5]]))
     if not same_crs(grid.crs, crs):
-        x, y = _kept.transformer(grid.crs, crs).transform(x, y, errcheck=False)
+        x, y = transformer(grid.crs, crs).transform(x, y, errcheck=False)
         is_outside = ~(np.isfinite(x) & np.isfinite(y))
         x[is_outside] = y[is_outside] = np.nan
     right, down = np.stack([x[1] - x[0], y[1] - y[0]]), np.stack([x[3] - x[2], y[3] - y[2]])
-    turn = turn_of(crs)
+    turn = revolution_of(crs)
     if turn is not None:
         right[0] -= turn * np.round(right[0] / turn)
         down[0] -= turn * np.round(down[0] / turn)
@@ -444,46 +441,7 @@ def _median(values: Floats) -> float:
     return float(np.median(finite)) if finite.size else math.nan
 
 
-def _make_transformer(from_crs: str | None, to_crs: str | None) -> Any:
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
-    if from_crs is None or to_crs is None:
-        known = to_crs if from_crs is None else from_crs
-        raise InvalidArgumentError(
-            f"crs: got one grid in {_short(known)} and one without a CRS, expected both or neither; "
-            "give the one that is missing"
-        )
-    one, other = parsed_crs(from_crs), parsed_crs(to_crs)
-    try:
-        return Transformer.from_crs(one, other, always_xy=True)
-    except ProjError as error:
-        raise InvalidArgumentError(
-            f"crs: PROJ knows no way from {_short(from_crs)} to {_short(to_crs)} ({error}); give another CRS"
-        ) from error
-
-
 @lru_cache(maxsize=1024)
 def _folds(crs: str) -> bool:
     operation = parsed_crs(crs).coordinate_operation
     return operation is not None and str(operation.method_name).lower() in _FOLDING
-
-
-def _short(crs: str | None) -> str:
-    return str(crs) if len(str(crs)) <= 60 else f"{str(crs)[:57]}..."
-
-
-class _Kept(threading.local):
-    """Transformers of a thread: what PROJ made belongs to the thread that it made it in."""
-
-    def __init__(self) -> None:
-        self.transformer = lru_cache(_KEPT_TRANSFORMERS)(_make_transformer)
-
-
-_kept = _Kept()
-
-
-@fork.on_fork
-def _forget() -> None:
-    """Drop what holds files open that the parent reads, too."""
-    _kept.transformer.cache_clear()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from rasteret_sql.arrays.cubes import _bounds_of
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import GeoBox, same_crs, turn_of
+from rasteret_sql.geo.crs import revolution_of, same_crs
+from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelmap import pixel_size_in
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def picture_box(extents: Sequence[Extent], size: tuple[int, int]) -> GeoBox:
     crs = _common_crs(extents)
     xmin, ymin, xmax, ymax = _bounds_of(cast("Any", extents), crs)
     shrink = 1.0
-    if turn_of(crs) is not None:
+    if revolution_of(crs) is not None:
         shrink = max(math.cos(math.radians((ymin + ymax) / 2)), 0.05)
         shrink = shrink if shrink < _SQUARE_FROM else 1.0
     finest = min(filter(math.isfinite, (_pixel_size(each, crs, shrink) for each in extents)), default=0.0)

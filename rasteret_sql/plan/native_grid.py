@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import GeoBox, turn_at
+from rasteret_sql.geo.crs import revolution_at
+from rasteret_sql.geo.geobox import GeoBox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,7 @@ def _over_antimeridian(first: PlannedAsset, spans: Sequence[tuple[int, int]]) ->
     Earth is longer.
     """
     plain = min(start for start, _ in spans), max(end for _, end in spans)
-    turn = None if first.transform is None else turn_at(first.crs, first.transform[2])
+    turn = None if first.transform is None else revolution_at(first.crs, first.transform[2])
     if turn is None:
         return plain
     assert first.transform is not None
@@ -163,7 +164,7 @@ def _grown(box: GeoBox, files: Sequence[PlannedAsset]) -> GeoBox:
     """Give a grid that holds files of other resolutions too, as far as they leave it by more than a rounding error."""
     x_size, _, x_off, _, y_size, y_off = box.transform
     bounds = [bounds_of(file) for file in files]
-    turn, middle = turn_at(box.crs, x_off), x_off + x_size * box.width / 2
+    turn, middle = revolution_at(box.crs, x_off), x_off + x_size * box.width / 2
     if turn is not None:
         turns = [turn * round((middle - (xmin + xmax) / 2) / turn) for xmin, _, xmax, _ in bounds]
         bounds = [(b[0] + by, b[1], b[2] + by, b[3]) for b, by in zip(bounds, turns, strict=True)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from rasteret_sql.geo.geobox import GeoBox, same_crs, turn_at
+from rasteret_sql.geo.crs import revolution_at, same_crs
+from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelmap import PixelMap
 from rasteret_sql.io import fork
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
@@ -142,7 +143,7 @@ def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:
     if not near_x or not near_y or not same_crs(asset.crs, box.crs):
         return None
     rows, cols = (box.transform[5] - y_off) / y_size, (box.transform[2] - x_off) / x_size
-    turn = turn_at(box.crs, box.transform[2])
+    turn = revolution_at(box.crs, box.transform[2])
     if turn is not None:
         period = turn / x_size
         cols -= period * round((cols + (box.width - asset.width) / 2) / period)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.geo.geobox import parsed_crs, same_crs, turn_of
+from rasteret_sql.geo.crs import parsed_crs, revolution_of, same_crs
 from rasteret_sql.geo.inside import pixels_inside
 from rasteret_sql.io.stores import redact
 from rasteret_sql.read.tiles import fill_value
@@ -184,7 +184,7 @@ def planning_area(geometries: npt.NDArray[Any], crs: str) -> Any:
     bounds = bounds[np.isfinite(bounds).all(axis=1)]
     if not len(bounds):
         return None
-    turn = turn_of(crs)
+    turn = revolution_of(crs)
     # A centimetre, so that points and upright lines have an area, and rounding leaves no tile out.
     edge = 0.01 if turn is None else 1e-7 * turn / 360
     middles = (bounds[:, :2] + bounds[:, 2:]) / 2
@@ -296,7 +296,7 @@ def _projected(geometries: npt.NDArray[Any], crs: str, raster_crs: str) -> npt.N
     transformer = Transformer.from_crs(parsed_crs(crs), parsed_crs(raster_crs), always_xy=True)
     points, owner = shapely.get_coordinates(geometries, return_index=True)
     x, y = transformer.transform(points[:, 0], points[:, 1])
-    turn = turn_of(raster_crs)
+    turn = revolution_of(raster_crs)
     if turn is not None:
         # Longitudes without jumps: those of a geometry over the antimeridian go on beyond it.
         first = x[np.searchsorted(owner, owner)]
@@ -320,7 +320,7 @@ def _turned(geometries: npt.NDArray[Any], lattice: _Lattice) -> npt.NDArray[Any]
     import shapely
 
     crs, transform, _, width, *_ = lattice
-    turn = turn_of(crs)
+    turn = revolution_of(crs)
     if turn is None:
         return geometries
     assert transform is not None

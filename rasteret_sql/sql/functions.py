@@ -9,12 +9,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence  # noqa: TC003 - duckdb evaluates the annotations of functions it is given
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.io import fork
+from rasteret_sql.geo.crs import in_proj_thread, parsed_crs, transformer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,6 @@ _EVERYWHERE = {"xmin": -1e30, "ymin": -1e30, "xmax": 1e30, "ymax": 1e30}
 #: Degrees or metres are cut into so many steps along the longest side of a geometry before it is reprojected.
 _STEPS = 100
 _HALF_TURN = 180.0
-_proj_thread: list[ThreadPoolExecutor] = []
 _HEX_WKB = re.compile(r"(?:[0-9A-Fa-f]{2}){5,}")
 _BLOB_ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
 
@@ -54,22 +52,6 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
         con.create_function(f"{name}{suffix}", in_proj_thread(function), arguments, result, side_effects=False)
 
 
-def in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a function in the one thread that uses pyproj here.
-
-    DuckDB calls functions from threads that it made, where Python's thread-local data end with each call. pyproj keeps
-    PROJ's context there, and an object that outlives its context crashes the process.
-    """
-
-    @wraps(function)
-    def call(*arguments: P.args, **options: P.kwargs) -> T:
-        if not _proj_thread:
-            _proj_thread.append(ThreadPoolExecutor(1, thread_name_prefix="rasteret-proj"))
-        return _proj_thread[0].submit(function, *arguments, **options).result()
-
-    return call
-
-
 def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]:
     """Give bounds in one CRS as bounds in another, with curved edges held.
 
@@ -83,8 +65,8 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
     Raises:
         InvalidArgumentError: a CRS is not known.
     """
-    transformer = _transformer(from_crs, to_crs)
-    is_lonlat = _crs(from_crs).is_geographic
+    projection = transformer(from_crs, to_crs)
+    is_lonlat = parsed_crs(from_crs).is_geographic
     projected = []
     for part in parts:
         span = max(part["xmax"] - part["xmin"], part["ymax"] - part["ymin"]) if is_lonlat else 0
@@ -92,7 +74,7 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
             # Wide bounds may hold a pole or the edge of the projection, so that their own edges bound nothing.
             projected.append(dict(_EVERYWHERE))
             continue
-        xmin, ymin, xmax, ymax = transformer.transform_bounds(
+        xmin, ymin, xmax, ymax = projection.transform_bounds(
             part["xmin"], part["ymin"], part["xmax"], part["ymax"], densify_pts=21 + int(22 * span), errcheck=False
         )
         if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
@@ -117,11 +99,11 @@ def pixel_size(size: float, from_crs: str, to_crs: str, area: Sequence[Bounds], 
     Raises:
         InvalidArgumentError: a CRS is not known, or the middle of the area is not in the domain of one.
     """
-    to_source = _transformer(area_crs, from_crs)
-    transformer = _transformer(from_crs, to_crs)
+    to_source = transformer(area_crs, from_crs)
+    projection = transformer(from_crs, to_crs)
     part = area[0]
     x, y = to_source.transform((part["xmin"] + part["xmax"]) / 2, (part["ymin"] + part["ymax"]) / 2)
-    xs, ys = transformer.transform([x - size / 2, x + size / 2, x, x], [y, y, y - size / 2, y + size / 2])
+    xs, ys = projection.transform([x - size / 2, x + size / 2, x, x], [y, y, y - size / 2, y + size / 2])
     across = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
     down = math.hypot(xs[3] - xs[2], ys[3] - ys[2])
     if not math.isfinite(across + down) or not across or not down:
@@ -147,7 +129,7 @@ def area_bounds(
     Raises:
         InvalidArgumentError: a CRS is not known, or the area cannot be projected.
     """
-    to_lonlat = _crs(to_crs).is_geographic
+    to_lonlat = parsed_crs(to_crs).is_geographic
     if geometry is not None:
         projected = _projected(geometry, crs, to_crs)
         xmin, ymin, xmax, ymax = projected.bounds
@@ -160,14 +142,14 @@ def area_bounds(
     else:
         assert bbox is not None
         xmin, ymin, xmax, ymax = bbox
-        if xmin > xmax and _crs(crs).is_geographic:
+        if xmin > xmax and parsed_crs(crs).is_geographic:
             xmax += 360.0
         if not xmin <= xmax or not ymin <= ymax:
             raise InvalidArgumentError(
                 f"bbox: got {list(bbox)}, expected (xmin, ymin, xmax, ymax), each minimum below its maximum"
             )
         if crs != to_crs:
-            xmin, ymin, xmax, ymax = _transformer(crs, to_crs).transform_bounds(
+            xmin, ymin, xmax, ymax = transformer(crs, to_crs).transform_bounds(
                 xmin, ymin, xmax, ymax, densify_pts=_STEPS, errcheck=False
             )
             if to_lonlat and xmin > xmax:
@@ -191,7 +173,7 @@ def geometry_parts(text: str, crs: str) -> list[Bounds]:
         InvalidArgumentError: the text is no geometry, or an empty one.
     """
     geometry = parse_geometry(text)
-    _crs(crs)
+    parsed_crs(crs)
     parts = getattr(geometry, "geoms", [geometry])
     return [dict(zip(("xmin", "ymin", "xmax", "ymax"), part.bounds, strict=True)) for part in parts]
 
@@ -214,7 +196,7 @@ def tiles_touched(
     import numpy as np
     import shapely
 
-    from rasteret_sql.geo.geobox import turn_of
+    from rasteret_sql.geo.crs import revolution_of
 
     geometry = _projected(text, crs, raster_crs)
     across = -(-grid["width"] // grid["tile_width"])
@@ -228,7 +210,7 @@ def tiles_touched(
     x_end = transform[2] + transform[0] * np.minimum((cols + 1) * grid["tile_width"], grid["width"])
     y_start = transform[5] + transform[4] * rows * grid["tile_height"]
     y_end = transform[5] + transform[4] * np.minimum((rows + 1) * grid["tile_height"], grid["height"])
-    turn = turn_of(raster_crs)
+    turn = revolution_of(raster_crs)
     touched = np.zeros(rows.shape, bool)
     # Longitudes of the geometry and of the raster may be counted from -180, from 0, or on beyond 180.
     for by in (0.0,) if turn is None else (0.0, turn, -turn):
@@ -288,47 +270,16 @@ def _projected(text: str, crs: str, raster_crs: str) -> Any:
     import shapely
 
     geometry = parse_geometry(text)
-    transformer = _transformer(crs, raster_crs)
     if crs != raster_crs:
         xmin, ymin, xmax, ymax = geometry.bounds
         step = max(xmax - xmin, ymax - ymin) / _STEPS
         if step > 0:
             geometry = shapely.segmentize(geometry, step)
-        geometry = shapely.transform(geometry, transformer.transform, interleaved=False)
+        geometry = shapely.transform(geometry, transformer(crs, raster_crs).transform, interleaved=False)
         if not geometry.is_valid:
             geometry = shapely.make_valid(geometry)
     shapely.prepare(geometry)
     return geometry
-
-
-@lru_cache(maxsize=256)
-def _transformer(from_crs: str, to_crs: str) -> Any:
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
-    one, other = _crs(from_crs), _crs(to_crs)
-    try:
-        # PROJ gives no bounds in compound CRSs, and heights move nothing here.
-        one, other = (crs.to_2d() if crs.is_compound else crs for crs in (one, other))
-        return Transformer.from_crs(one, other, always_xy=True)
-    except ProjError as error:
-        raise InvalidArgumentError(
-            f"crs: PROJ knows no way from {_shortened(from_crs)} to {_shortened(to_crs)}; give a CRS of the same "
-            f"planet, or leave these rasters out ({error})"
-        ) from error
-
-
-@lru_cache(maxsize=256)
-def _crs(text: str) -> Any:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        return CRS.from_user_input(text)
-    except CRSError as error:
-        raise InvalidArgumentError(
-            f"crs: got {_shortened(text)}, expected an authority code such as 'EPSG:32643', or WKT"
-        ) from error
 
 
 def _unescaped(text: str) -> bytes:
@@ -337,11 +288,3 @@ def _unescaped(text: str) -> bytes:
 
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
-@fork.on_fork
-def _forget() -> None:
-    """Drop what belongs to a thread of the parent."""
-    _proj_thread.clear()
-    for cache in (_projected, _transformer, _crs):
-        cache.cache_clear()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
+from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.index.headers import FileHeader, UnreadFile, read_headers
 from rasteret_sql.index.hrefs import absolute, is_url, unsigned
 from rasteret_sql.index.progress import FileProgress
@@ -20,7 +21,7 @@ from rasteret_sql.index.rows import FILES_PER_BATCH, HeaderCounts, header_batche
 from rasteret_sql.index.schema import index_schema
 from rasteret_sql.index.sources.storage import with_advice
 from rasteret_sql.io.stores import redact
-from rasteret_sql.sql.functions import in_proj_thread, parse_geometry
+from rasteret_sql.sql.functions import parse_geometry
 from rasteret_sql.sql.headers import NOT_OF_HEADERS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import normalized_crs, same_crs
+from rasteret_sql.geo.crs import normalized_crs, same_crs
 from rasteret_sql.training.items import FIRST_US, ITEM_US, LAST_US, interval_index, item_footprints
 
 if TYPE_CHECKING:

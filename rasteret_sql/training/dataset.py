@@ -16,7 +16,8 @@ from torchgeo.datasets import GeoDataset
 
 from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.geo.geobox import GeoBox, checked_resolution, normalized_crs
+from rasteret_sql.geo.crs import normalized_crs
+from rasteret_sql.geo.geobox import GeoBox, checked_resolution
 from rasteret_sql.read.parts import Part, PartReader
 from rasteret_sql.training.batches import Batched, not_found, one_sample
 from rasteret_sql.training.items import item_footprints

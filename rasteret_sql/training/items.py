@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import same_crs, turn_of
+from rasteret_sql.geo.crs import revolution_of, same_crs
 from rasteret_sql.geo.pixelmap import resolution_in
 from rasteret_sql.read.parts import BandFiles
 
@@ -173,7 +173,7 @@ def footprints(bounds: npt.NDArray[np.float64], source: str, target: str) -> npt
             f"crs: {int(outside.sum())} footprints in {source}, the first {bounds[outside.argmax()].tolist()}, lie "
             f"outside of {target}; choose a CRS that all items lie in, or leave these items out"
         )
-    turn = turn_of(target) or _turn_of_projected(target)
+    turn = revolution_of(target) or _turn_of_projected(target)
     if turn is not None:
         over = np.ptp(x, axis=1) > turn / 2
         x[over] = np.where(x[over] < 0, x[over] + turn, x[over])

@@ -9,7 +9,7 @@ import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
 
-from rasteret_sql.geo.geobox import normalized_crs
+from rasteret_sql.geo.crs import normalized_crs
 from rasteret_sql.training.items import interval_index, item_footprints
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import rasterio
 import rioxarray
 
 import rasteret_sql as rs
-from rasteret_sql.geo.geobox import geobox_of
+from rasteret_sql.geo.like import geobox_of
 from rasteret_sql.geo.pixelmap import PixelMap
 from rasteret_sql.read.resample import AREA_METHODS
 from tests.arrays.cube_files import File, at, make_index, noise, smooth, stac_items, ties

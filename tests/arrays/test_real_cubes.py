@@ -17,7 +17,7 @@ from rasterio.warp import transform_bounds
 
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import geobox_of
+from rasteret_sql.geo.like import geobox_of
 from rasteret_sql.geo.pixelmap import PixelMap
 from tests.arrays.cube_files import File, make_index
 

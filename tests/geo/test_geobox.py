@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import GeoBox, geobox_of, normalized_crs, same_crs, turn_of
+from rasteret_sql.geo.crs import normalized_crs, revolution_of, same_crs
+from rasteret_sql.geo.geobox import GeoBox
+from rasteret_sql.geo.like import geobox_of
 
 UTM = "EPSG:32643"
 #: rasterio and odc-geo with affine 3.1
@@ -252,11 +254,11 @@ def test_crss_are_the_same_where_they_put_x_and_y_at_the_same_places(one, other,
 
 
 def test_a_turn_is_in_units_of_the_crs() -> None:
-    assert turn_of("EPSG:4326") == 360
-    assert turn_of("OGC:CRS84") == 360
-    assert turn_of("EPSG:4807") == 400
-    assert turn_of(UTM) is None
-    assert turn_of(None) is None
+    assert revolution_of("EPSG:4326") == 360
+    assert revolution_of("OGC:CRS84") == 360
+    assert revolution_of("EPSG:4807") == 400
+    assert revolution_of(UTM) is None
+    assert revolution_of(None) is None
 
 
 # Grids of others
