@@ -10,14 +10,13 @@ from urllib.parse import urljoin
 
 import rasteret_sql as rs
 from benchmarks.data import BANDS, EPSG, NORTH, PIXEL_M, WEST
-from rasteret_sql.testing.collection import bench_collection, write_collection
+from rasteret_sql.testing import bench_collection, write_collection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.data import Scale
-    from rasteret_sql.testing import RangeServer
-    from rasteret_sql.testing.collection import CollectionInfo
+    from rasteret_sql.testing import CollectionInfo, RangeServer
 
 #: The zone east of the one that the files of `bench_collection` lie in.
 OTHER_EPSG = 32644

@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.workloads import OURS
-from rasteret_sql.testing import encode_cog
-from rasteret_sql.testing.landscape import SceneOptions, make_landscape
+from rasteret_sql.testing import SceneOptions, encode_cog, make_landscape
 from rasteret_sql.tiff.buffer import SparseBytes
 from rasteret_sql.tiff.decode import TileDecoder
 from rasteret_sql.tiff.header import parse_header

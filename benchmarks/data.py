@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 import rasteret_sql as rs
-from rasteret_sql.testing.collection import bench_collection
+from rasteret_sql.testing import bench_collection
 
 if TYPE_CHECKING:
-    from rasteret_sql.testing import RangeServer
-    from rasteret_sql.testing.collection import CollectionInfo
+    from rasteret_sql.testing import CollectionInfo, RangeServer
 
 EPSG = 32643
 #: Pixel size and upper left corner of every file of `bench_collection`.

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 import rasteret_sql as rs
 from benchmarks.measure import Contender, measure
-from rasteret_sql.testing.collection import bench_collection
+from rasteret_sql.testing import bench_collection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from rasteret_sql import errors
@@ -16,10 +18,22 @@ from rasteret_sql.errors import InvalidArgumentError, RasteretError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 #: Width of tables where there is no terminal to ask.
 DEFAULT_COLUMNS = 120
+#: The name of the command.
+PROGRAM = "rasteret-sql"
+
+
+def program() -> str:
+    """Give the command `rasteret-sql` as it can be typed here: by its name, or by its path where PATH lacks it."""
+    started = Path(sys.argv[0])
+    if started.name != PROGRAM:
+        started = Path(sys.executable).with_name(PROGRAM)
+    found = shutil.which(PROGRAM)
+    if not started.exists() or (found is not None and started.samefile(found)):
+        return PROGRAM
+    return shlex.quote(str(started))
 
 
 @dataclass(frozen=True, slots=True)

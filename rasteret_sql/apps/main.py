@@ -12,7 +12,6 @@ from rasteret_sql.apps import (
     bench,
     build,
     datasets,
-    demo,
     explain,
     export,
     info,
@@ -24,6 +23,7 @@ from rasteret_sql.apps import (
     validate,
 )
 from rasteret_sql.apps.console import error_message, fail
+from rasteret_sql.apps.demo import command as demo
 from rasteret_sql.apps.shell import command as shell
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""Tools for tests and benchmarks: a range server with faults and latency, and writers of files to read."""
+"""Tools for tests of pipelines: `write_cog`, `write_collection`, and `RangeServer` with faults and latency.
+
+The collections of the demo have their names here, and live in `rasteret_sql.apps.demo`.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rasteret_sql.apps.demo.collection import CollectionInfo, ItemInfo, bench_collection, write_collection
+    from rasteret_sql.apps.demo.landscape import Landscape, Scene, SceneOptions, make_landscape
     from rasteret_sql.testing.cog import CogOptions, encode_cog, write_cog
-    from rasteret_sql.testing.collection import CollectionInfo, ItemInfo, bench_collection, write_collection
-    from rasteret_sql.testing.landscape import Landscape, Scene, SceneOptions, make_landscape
     from rasteret_sql.testing.server import Fault, RangeServer, Request
 
 #: Public name to the module that holds it; modules are imported when a name is first used.
 _MODULES = {
     "CogOptions": "rasteret_sql.testing.cog",
-    "CollectionInfo": "rasteret_sql.testing.collection",
+    "CollectionInfo": "rasteret_sql.apps.demo.collection",
     "Fault": "rasteret_sql.testing.server",
-    "ItemInfo": "rasteret_sql.testing.collection",
-    "Landscape": "rasteret_sql.testing.landscape",
+    "ItemInfo": "rasteret_sql.apps.demo.collection",
+    "Landscape": "rasteret_sql.apps.demo.landscape",
     "RangeServer": "rasteret_sql.testing.server",
     "Request": "rasteret_sql.testing.server",
-    "Scene": "rasteret_sql.testing.landscape",
-    "SceneOptions": "rasteret_sql.testing.landscape",
-    "bench_collection": "rasteret_sql.testing.collection",
+    "Scene": "rasteret_sql.apps.demo.landscape",
+    "SceneOptions": "rasteret_sql.apps.demo.landscape",
+    "bench_collection": "rasteret_sql.apps.demo.collection",
     "encode_cog": "rasteret_sql.testing.cog",
-    "make_landscape": "rasteret_sql.testing.landscape",
+    "make_landscape": "rasteret_sql.apps.demo.landscape",
     "write_cog": "rasteret_sql.testing.cog",
-    "write_collection": "rasteret_sql.testing.collection",
+    "write_collection": "rasteret_sql.apps.demo.collection",
 }
 
 __all__ = [

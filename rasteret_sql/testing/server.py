@@ -1,13 +1,13 @@
-"""A local HTTP server with range requests, latency, scripted faults and a record of what was asked of it."""
+"""`RangeServer`: a folder served over HTTP with latency and faults, by a thread or a process."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import pickle
 import subprocess
 import sys
 import threading
 from collections import deque
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote
@@ -148,82 +148,59 @@ class _InThread:
 
 
 class _InProcess:
-    """Serves from a child process; commands and answers are lines of JSON over its stdin and stdout."""
+    """Serves from a child process: calls the methods of an `_InThread` there, with pickles over stdin and stdout."""
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen[str] | None = None
-        self._last: list[Request] = []
+        self._child: subprocess.Popen[bytes] | None = None
+        self._recorded: list[Request] = []
 
     def start(self, root: Path, latency_s: float, faults: Faults) -> int:
         self._child = subprocess.Popen(
             [sys.executable, "-m", "rasteret_sql.testing.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             cwd=Path(__file__).parents[2],
         )
-        port: int = self._ask({"root": str(root), "latency_s": latency_s, "faults": _to_json(faults)})
+        port: int = self._call("start", root, latency_s, faults)
         return port
 
     def close(self) -> None:
         if self._child is None:
             return
-        self._last = self.requests()
-        child, self._child = self._child, None
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.close()
-        child.wait()
-        child.stdout.close()
+        self._recorded = self.requests()
+        with self._child:  # closes the pipes, which ends the child, and waits for it
+            self._child = None
 
     def requests(self) -> list[Request]:
-        if self._child is None:
-            return list(self._last)
-        return [Request(**fields) for fields in self._ask({"command": "requests"})]
+        if self._child is not None:
+            self._recorded = self._call("requests")
+        return list(self._recorded)
 
     def reset(self) -> None:
-        self._last = []
+        self._recorded = []
         if self._child is not None:
-            self._ask({"command": "reset"})
+            self._call("reset")
 
     def add_faults(self, faults: Faults) -> None:
-        self._ask({"command": "faults", "faults": _to_json(faults)})
+        self._call("add_faults", faults)
 
-    def _ask(self, message: dict[str, Any]) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         assert self._child is not None, "the server is not running"
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(message) + "\n")
+        pickle.dump((method, arguments), self._child.stdin)
         self._child.stdin.flush()
-        return json.loads(self._child.stdout.readline())
-
-
-def _to_json(faults: Faults) -> dict[str, list[dict[str, Any] | None]]:
-    return {path: [None if fault is None else asdict(fault) for fault in listed] for path, listed in faults.items()}
-
-
-def _from_json(faults: dict[str, list[dict[str, Any] | None]]) -> Faults:
-    return {path: [None if fields is None else Fault(**fields) for fields in listed] for path, listed in faults.items()}
+        return pickle.load(self._child.stdout)  # noqa: S301 - of our own child
 
 
 def _serve_parent() -> None:
-    """Serve as the child process of `_InProcess`, until the parent closes stdin or is gone."""
+    """Serve as the child process of an `_InProcess`, until the parent closes stdin or is gone."""
     backend = _InThread()
-    for line in sys.stdin:
-        message = json.loads(line)
-        answer: Any = None
-        match message.get("command"):
-            case None:
-                faults = _from_json(message["faults"])
-                answer = backend.start(Path(message["root"]), message["latency_s"], faults)
-            case "requests":
-                answer = [asdict(request) for request in backend.requests()]
-            case "reset":
-                backend.reset()
-            case "faults":
-                backend.add_faults(_from_json(message["faults"]))
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    with contextlib.suppress(EOFError):
+        while True:
+            method, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own parent
+            pickle.dump(getattr(backend, method)(*arguments), sys.stdout.buffer)
+            sys.stdout.flush()
     backend.close()
 
 

@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
-from http import HTTPStatus
+from http.client import responses
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -250,7 +250,7 @@ class _Sending:
 
     def _send_head(self) -> None:
         answer = self._answer
-        lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
+        lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         lines += [f"Content-Length: {answer.nbytes}", "", ""]
         # MSG_MORE joins head and body in one segment.
@@ -362,10 +362,3 @@ def _spoil(answer: _Answer, descriptor: int, fault: Fault) -> None:
         answer.headers.pop("Content-Range", None)
         if fault.value is not None:
             answer.headers["Content-Range"] = fault.value
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"

@@ -12,7 +12,7 @@ import pytest
 
 from rasteret_sql.apps.main import main
 from rasteret_sql.index.build import build_index
-from rasteret_sql.testing.collection import write_collection
+from rasteret_sql.testing import write_collection
 
 from . import served as shells
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from rasteret_sql.testing.collection import CollectionInfo
+    from rasteret_sql.testing import CollectionInfo
 
 
 @dataclass(frozen=True)

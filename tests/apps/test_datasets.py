@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rasteret_sql.testing import stac_api
+from tests.support import stac_api
 
 
 def test_the_catalog_is_listed(run):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 
 import pytest
 
-from rasteret_sql.apps.console import Style
-from rasteret_sql.apps.demo import _Demo
+from rasteret_sql.apps.console import PROGRAM, Style, program
+from rasteret_sql.apps.demo.command import _Demo
 
 
 def test_the_demo_runs_offline_and_what_it_shows_can_be_pasted(run, tmp_path, monkeypatch):
@@ -36,6 +38,14 @@ def test_the_demo_runs_offline_and_what_it_shows_can_be_pasted(run, tmp_path, mo
     for line in lines[1:]:
         date, crs, _, ndvi, _ = line.split(",")
         assert re.search(rf"│ {date} │ {crs} │ +[\d.]+ │ +{ndvi} │", shown)
+    *commands, shell = re.findall(r"^  (.+)$", shown.split("Try next")[1], re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        begun, *arguments = shlex.split(command)
+        assert begun == program()
+        to_file = ["-o", "a.png"] if arguments[0] == "preview" else []  # else it asks for a terminal
+        assert run(*arguments, *to_file).code == 0, command
+    assert shell.startswith(f"{program()} shell")
     shutil.rmtree(tmp_path / "demo")
 
 
@@ -49,3 +59,24 @@ def test_the_demo_without_matplotlib_says_so_and_goes_on(run, tmp_path, monkeypa
     demo._draw([], Written(), (0.0, 0.0, 1.0, 1.0))
     assert not demo.is_drawn
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_are_shown_as_they_can_be_typed(tmp_path, monkeypatch):
+    (tmp_path / "a venv").mkdir()
+    script = tmp_path / "a venv" / PROGRAM
+    script.write_text("#!/bin/sh\necho $1\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"a venv/{PROGRAM}", "demo"])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    done = subprocess.run(f"{program()} info", shell=True, capture_output=True, text=True, check=True)
+    assert (program(), done.stdout) == (f"'a venv/{PROGRAM}'", "info\n")
+    monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
+    assert program() == PROGRAM
+    # Not started by a script: the one beside the interpreter, if there is one.
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    monkeypatch.setattr(sys, "executable", str(script.with_name("python")))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert program() == f"'{script}'"
+    script.unlink()
+    assert program() == PROGRAM

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from rasteret_sql.index.build import build_index
-from rasteret_sql.testing.collection import write_collection
+from rasteret_sql.testing import write_collection
 from rasteret_sql.testing.server import RangeServer
 
 pytest.importorskip("prompt_toolkit", reason="the prompt needs prompt_toolkit")

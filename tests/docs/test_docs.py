@@ -17,7 +17,8 @@ import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.apps.main import main
-from rasteret_sql.testing import stac_api, write_collection
+from rasteret_sql.testing import write_collection
+from tests.support import stac_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.datasets import catalog
 from rasteret_sql.index.datasets.catalog import dataset, datasets
 from rasteret_sql.testing.cog import write_cog
-from rasteret_sql.testing.stac_api import endpoint_of
+from tests.support.stac_api import endpoint_of
 
 from .scripted_api import ScriptedApi
 

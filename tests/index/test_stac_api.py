@@ -21,7 +21,7 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.index.build import read_assets
 from rasteret_sql.index.sources.api_client import RETRIES
-from rasteret_sql.testing import stac_api
+from tests.support import stac_api
 
 from .scripted_api import ScriptedApi
 from .test_stac_files import documents, is_tiff, pystac_items

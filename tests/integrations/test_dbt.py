@@ -24,7 +24,8 @@ import tifffile
 
 import rasteret_sql as rs
 from rasteret_sql.index.hrefs import absolute
-from rasteret_sql.testing import CollectionInfo, ItemInfo, RangeServer, stac_api, write_collection
+from rasteret_sql.testing import CollectionInfo, ItemInfo, RangeServer, write_collection
+from tests.support import stac_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from rasteret_sql.io import loop
 from rasteret_sql.read.progress import ReadProgress, listening
 from rasteret_sql.sql.connection import connect, interrupt
 from rasteret_sql.sql.virtual import scans_only_planned
-from rasteret_sql.testing.collection import write_collection
+from rasteret_sql.testing import write_collection
 from rasteret_sql.testing.server import RangeServer
 
 

@@ -47,7 +47,7 @@ def serving(items: Sequence[dict[str, Any]], path: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    server = subprocess.Popen(  # noqa: S603 - the program that was looked for
+    server = subprocess.Popen(
         [command, "serve", "-a", address, "--create-collections", str(path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -65,7 +65,7 @@ def endpoint_of(prefix: str, url: str) -> Iterator[None]:
     """Let the entries of the catalog whose ids begin so be asked for at `url`."""
     entries = tuple(
         replace(entry, endpoint=url) if entry.id.startswith(prefix) and entry.endpoint else entry
-        for entry in catalog._built_in()  # noqa: SLF001 - for tests
+        for entry in catalog._built_in()
     )
     with mock.patch.object(catalog, "_built_in", lambda: entries):  # noqa: PT008 - a plain function
         yield
@@ -84,7 +84,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     ends_s = time.monotonic() + START_S
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=START_S):  # noqa: S310 - http
+            with urllib.request.urlopen(url, timeout=START_S):
                 return
         except OSError:
             if time.monotonic() > ends_s:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from rasteret_sql.testing.landscape import SCL_NODATA, SCL_WATER, SceneOptions, make_landscape
+from rasteret_sql.apps.demo.landscape import SCL_NODATA, SCL_WATER, SceneOptions, make_landscape
 
 JANUARY = datetime(2024, 1, 5, tzinfo=UTC)
 APRIL = datetime(2024, 4, 20, tzinfo=UTC)

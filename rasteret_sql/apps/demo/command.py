@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import Commands, new_command
-from rasteret_sql.apps.console import Style, note
+from rasteret_sql.apps.console import Style, note, program
+from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from rasteret_sql.apps.demo_plot import View
-    from rasteret_sql.apps.demo_script import DemoScript
-    from rasteret_sql.testing.collection import CollectionInfo
+    from rasteret_sql.apps.demo.collection import CollectionInfo
+    from rasteret_sql.apps.demo.picture import View
+    from rasteret_sql.apps.demo.script import DemoScript
     from rasteret_sql.testing.server import RangeServer
 
 _ITEMS = 12
@@ -91,7 +93,7 @@ class _Demo:
         self.statements: list[str] = []
 
     def run(self) -> None:
-        from rasteret_sql.apps.demo_script import DemoScript
+        from rasteret_sql.apps.demo.script import DemoScript
         from rasteret_sql.sql.connection import connect
         from rasteret_sql.testing.server import RangeServer
 
@@ -120,7 +122,7 @@ class _Demo:
         self._rebuild_locally(script, written)
 
     def _write_collection(self) -> CollectionInfo:
-        from rasteret_sql.testing.collection import write_collection
+        from rasteret_sql.apps.demo.collection import write_collection
 
         self._heading("A Sentinel-2-like collection: 12 dates, red, green, blue, nir and scl, two UTM zones")
         print()
@@ -137,7 +139,7 @@ class _Demo:
 
         self._heading("A local HTTP server publishes it with a STAC catalog; one pass over its headers is the index")
         url = server.url(written.document.name)
-        self._show(f"rasteret-sql build {url} -o {self.index}")
+        self._show(f"{program()} build {url} -o {shlex.quote(str(self.index))}")
         began_s = time.perf_counter()
         report = build_index(url, self.index)
         print(report_as_text(report, self.style))
@@ -163,9 +165,8 @@ class _Demo:
         self._timing(began_s, self.server)
 
     def _arrays(self, script: DemoScript, written: CollectionInfo) -> list[View]:
-        from rasteret_sql.apps.demo_plot import View
+        from rasteret_sql.apps.demo.picture import View
         from rasteret_sql.arrays.numpy import to_numpy
-        from rasteret_sql.index.sqlfiles import quote_literal
 
         codes = sorted({f"EPSG:{item.epsg}" for item in written.items})
         python = script.arrays(codes)
@@ -187,7 +188,7 @@ class _Demo:
         return views
 
     def _draw(self, views: list[View], written: CollectionInfo, area: tuple[float, float, float, float]) -> None:
-        from rasteret_sql.apps.demo_plot import save_picture
+        from rasteret_sql.apps.demo.picture import save_picture
 
         self._heading("A picture\n")
         began_s = time.perf_counter()
@@ -214,7 +215,7 @@ class _Demo:
         self._heading(
             "The server ends here: the same index from the files themselves, so that the SQL above still runs"
         )
-        self._show(f"rasteret-sql build {written.document} -o {self.index}")
+        self._show(f"{program()} build {shlex.quote(str(written.document))} -o {shlex.quote(str(self.index))}")
         began_s = time.perf_counter()
         build_index(str(written.document), self.index)
         with connect() as con:
@@ -234,21 +235,23 @@ class _Demo:
 
     def say_what_next(self, seconds: float) -> None:
         """Name what was written, and what to try."""
+        command, index = program(), shlex.quote(str(self.index))
+        read_tiles = f"FROM read_tiles({quote_literal(str(self.index))}, bands := ['red']) LIMIT 3"
         files = {path: _WHAT[name] for name, path in self.files().items()}
         print(f"\n{self.style.bold('Written')} {self.style.dim(f'in {seconds:.1f} s')}")
         width = max(len(str(path)) for path in files) + 2
         for path, what in files.items():
             print(f"  {path!s:<{width}}{what}")
         print(f"\n{self.style.bold('Try next')}")
-        for command in (
-            f"rasteret-sql info {self.index}",
-            f"rasteret-sql explain {self.index} --bands red,nir --datetime 2024-03",
-            f"rasteret-sql sql \"FROM read_tiles('{self.index}', bands := ['red']) LIMIT 3\"",
-            f"rasteret-sql preview {self.index}",
-            f"rasteret-sql sql -f {self.queries}",
-            "rasteret-sql shell      # a prompt: paste any SQL from above",
+        for arguments in (
+            f"info {index}",
+            f"explain {index} --bands red,nir --datetime 2024-03",
+            f"sql {_in_quotes(read_tiles)}",
+            f"preview {index}",
+            f"sql -f {shlex.quote(str(self.queries))}",
+            "shell      # a prompt: paste any SQL from above",
         ):
-            print(f"  {self.style.accent(command)}")
+            print(f"  {self.style.accent(f'{command} {arguments}')}")
 
     def _heading(self, text: str) -> None:
         self.step += 1
@@ -264,6 +267,11 @@ class _Demo:
             fetched = size(sum(request.nbytes_sent for request in asked))
             parts.append(f"{count(len(asked), 'request')}, {fetched}" if asked else "no request")
         print(self.style.dim(f"-- {', '.join(parts)}"))
+
+
+def _in_quotes(sql: str) -> str:
+    """Quote a query for a shell, in double quotes where that is safe: they leave those of SQL as they are."""
+    return shlex.quote(sql) if set(sql) & set('"$`\\!') else f'"{sql}"'
 
 
 def _area(site: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

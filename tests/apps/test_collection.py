@@ -13,8 +13,8 @@ import shapely
 import tifffile
 from rasterio.warp import Resampling, reproject
 
+from rasteret_sql.apps.demo.collection import bench_collection, write_collection
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.testing.collection import bench_collection, write_collection
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.apps.demo import stac
+from rasteret_sql.apps.demo.landscape import BANDS, REFLECTANCE_SCALE, SceneOptions, make_landscape
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.testing import stac_json
 from rasteret_sql.testing.cog import CogOptions, write_cog
-from rasteret_sql.testing.landscape import BANDS, REFLECTANCE_SCALE, SceneOptions, make_landscape
 from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.testing.landscape import Landscape, Scene
+    from rasteret_sql.apps.demo.landscape import Landscape, Scene
 
 COLLECTION_ID = "synthetic-sentinel-2-l2a"
 _BENCH_ID = "benchmark"
@@ -151,11 +151,11 @@ def write_collection(
     for info, document in written:
         assert info.path is not None
         document["links"] = [
-            stac_json.link("root", "../../catalog.json"),
-            stac_json.link("parent", "../collection.json"),
-            stac_json.link("collection", "../collection.json"),
+            stac.link("root", "../../catalog.json"),
+            stac.link("parent", "../collection.json"),
+            stac.link("collection", "../collection.json"),
         ]
-        stac_json.write_json(info.path, document)
+        stac.write_json(info.path, document)
     infos = tuple(info for info, _ in written)
     _write_catalog(folder, infos)
     return CollectionInfo(folder, folder / "catalog.json", COLLECTION_ID, infos, site)
@@ -220,12 +220,12 @@ def bench_collection(
     shape = (size, size)
     features = []
     for item_id, when in zip(ids, whens, strict=True):
-        assets = {key: stac_json.band_asset(f"./{item_id}/{key}.tif", key, shape, at.transform()) for key in keys}
+        assets = {key: stac.band_asset(f"./{item_id}/{key}.tif", key, shape, at.transform()) for key in keys}
         properties = {"eo:cloud_cover": 0.0, "proj:epsg": at.epsg, "proj:code": f"EPSG:{at.epsg}"}
-        features.append(stac_json.item(item_id, _BENCH_ID, when, footprint, properties, assets))
+        features.append(stac.item(item_id, _BENCH_ID, when, footprint, properties, assets))
     document = folder / "items.json"
-    stac_json.write_json(document, {"type": "FeatureCollection", "features": features})
-    west, south, east, north = stac_json.bounds_of(footprint)
+    stac.write_json(document, {"type": "FeatureCollection", "features": features})
+    west, south, east, north = stac.bounds_of(footprint)
     infos = tuple(
         ItemInfo(
             item_id, None, when, at.epsg, 0.0, (west, south, east, north),
@@ -234,7 +234,7 @@ def bench_collection(
         for item_id, when in zip(ids, whens, strict=True)
     )  # fmt: skip
     middle = _footprint(at, [(size // 2 - 75, size // 2 - 75), (size // 2 + 75, size // 2 + 75)])
-    west, south, east, north = stac_json.bounds_of(middle)
+    west, south, east, north = stac.bounds_of(middle)
     return CollectionInfo(folder, document, _BENCH_ID, infos, (west, south, east, north))
 
 
@@ -284,7 +284,7 @@ def _tiles(size: int, seed: int) -> tuple[list[_Tile], list[Landscape], tuple[fl
     col, row = shift + 0.12 * size, 0.5 * size
     half = 75 * min(1.0, size / 1024)
     site = _footprint(zone_43, [(col - half, row - half), (col + half, row + half)])
-    bounds = stac_json.bounds_of(site)
+    bounds = stac.bounds_of(site)
     return [zone_43, zone_44], views, (bounds[0], bounds[1], bounds[2], bounds[3])
 
 
@@ -329,9 +329,9 @@ def _write_item(
     )
     paths, assets = {}, {}
     for key, pixels in zip(BANDS, scene.bands, strict=True):
-        name = next(band[1] for band in stac_json.SENTINEL_2_BANDS if band[0] == key)
+        name = next(band[1] for band in stac.SENTINEL_2_BANDS if band[0] == key)
         paths[key] = write_cog(data / f"{name}.tif", pixels, options=options, band_names=[name])
-        assets[key] = stac_json.band_asset(f"{up}/{name}.tif", key, shape, at.transform())
+        assets[key] = stac.band_asset(f"{up}/{name}.tif", key, shape, at.transform())
     coarse = at.transform(2 * _PIXEL_M)
     paths["scl"] = write_cog(
         data / "SCL.tif",
@@ -342,7 +342,7 @@ def _write_item(
         nodata=0,
         band_names=["SCL"],
     )
-    assets["scl"] = stac_json.class_asset(f"{up}/SCL.tif", (shape[0] // 2, shape[1] // 2), coarse)
+    assets["scl"] = stac.class_asset(f"{up}/SCL.tif", (shape[0] // 2, shape[1] // 2), coarse)
     (data / "thumbnail.jpg").write_bytes(_thumbnail(scene.bands))
     assets["thumbnail"] = {"href": f"{up}/thumbnail.jpg", "type": "image/jpeg", "roles": ["thumbnail"]}
     footprint = _footprint(at, _valid_corners(scene.bands[0] > 0))
@@ -359,8 +359,8 @@ def _write_item(
     }
     if cloudy:
         properties["eo:cloud_cover"] = round(scene.cloud_cover, 4)
-    document = stac_json.item(item_id, COLLECTION_ID, when, footprint, properties, assets)
-    west, south, east, north = stac_json.bounds_of(footprint)
+    document = stac.item(item_id, COLLECTION_ID, when, footprint, properties, assets)
+    west, south, east, north = stac.bounds_of(footprint)
     info = ItemInfo(
         item_id=item_id,
         path=folder / "items" / f"{item_id}.json",
@@ -388,15 +388,15 @@ def _write_catalog(folder: Path, items: Sequence[ItemInfo]) -> None:
     boxes = np.array([one.bbox for one in items])
     bbox = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
     whens = [one.when for one in items]
-    links = [stac_json.link("root", "../catalog.json"), stac_json.link("parent", "../catalog.json")]
-    links += [stac_json.link("item", f"./items/{one.item_id}.json", "application/geo+json") for one in items]
+    links = [stac.link("root", "../catalog.json"), stac.link("parent", "../catalog.json")]
+    links += [stac.link("item", f"./items/{one.item_id}.json", "application/geo+json") for one in items]
     title = "Synthetic Sentinel-2 L2A"
     interval = (min(whens), max(whens))
-    collection = stac_json.collection(COLLECTION_ID, title, bbox, interval, links)
-    stac_json.write_json(folder / COLLECTION_ID / "collection.json", collection)
+    collection = stac.collection(COLLECTION_ID, title, bbox, interval, links)
+    stac.write_json(folder / COLLECTION_ID / "collection.json", collection)
     links = [
-        stac_json.link("root", "./catalog.json"),
-        stac_json.link("child", f"./{COLLECTION_ID}/collection.json"),
+        stac.link("root", "./catalog.json"),
+        stac.link("child", f"./{COLLECTION_ID}/collection.json"),
     ]
     description = "A static catalog of one synthetic collection"
-    stac_json.write_json(folder / "catalog.json", stac_json.catalog("synthetic", description, links))
+    stac.write_json(folder / "catalog.json", stac.catalog("synthetic", description, links))

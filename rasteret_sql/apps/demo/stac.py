@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.testing.landscape import REFLECTANCE_SCALE
+from rasteret_sql.apps.demo.landscape import REFLECTANCE_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
