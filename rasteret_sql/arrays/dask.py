@@ -111,7 +111,7 @@ class _Shared:
             for group in range(first, last)
         ]
         box = self.cube.box.window(row_off, col_off, row_end - row_off, col_end - col_off)
-        return self.cube.part(place, slice(first, last), box, np.concatenate(picked), self.places)
+        return self.cube.part([place], slice(first, last), box, np.concatenate(picked), self.places)
 
 
 class Block:

@@ -1,4 +1,4 @@
-"""Reads a cube block by block, all bands of a block at once, while the block before it is being written."""
+"""Reads a cube block by block, all bands of a block at once, while the caller writes the block before it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from rasteret_sql.arrays.scaling import filled, scaled
 from rasteret_sql.io import loop
-from rasteret_sql.plan.cube import Cube, Sources
-from rasteret_sql.plan.places import Places, touches
+from rasteret_sql.plan.places import Places
 from rasteret_sql.read.assembly import read_cube
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.arrays.failures import Failures
+    from rasteret_sql.plan.cube import Cube
 
 #: Bytes of pixels and masks of a block; two are in memory at a time, one that is read and one that is written.
 BLOCK_BYTES = 48 << 20
@@ -31,7 +31,7 @@ class Block:
 
     Attributes:
         row_off, col_off: its corner, in pixels of the grid.
-        pixels: array (y, x) of each band; what is not valid holds the band's fill, or NaN where scaled.
+        pixels: array (y, x) of each band. Pixels that are not valid hold the band's fill, or NaN where scaled.
         masks: booleans of the same shape, True means valid.
     """
 
@@ -45,8 +45,8 @@ class BlockReader:
     """Reads parts of a cube; each tile is fetched once per block, however many bands it has.
 
     Args:
-        cube: what is read.
-        failures: what becomes of files that cannot be read.
+        cube: the files and the grid.
+        failures: decides about files that cannot be read.
         mask_and_scale: whether pixels become physical values, NaN where they are not valid.
     """
 
@@ -99,9 +99,12 @@ class BlockReader:
         Raises:
             RasteretError: bytes could not be fetched or decoded, and failures are raised.
         """
-        box = self._cube.box
+        box, sources = self._cube.box, self._cube.sources
         shape = min(side, box.height - row_off), min(side, box.width - col_off)
-        part = self._part(group, places, row_off, col_off, shape)
+        picked = np.flatnonzero((sources.group == group) & np.isin(sources.place, places))
+        part = self._cube.part(
+            places, slice(group, group + 1), box.window(row_off, col_off, *shape), picked, self._places
+        )
         pixels = [np.empty((1, *shape), band.dtype) for band in part.bands]
         masks = [np.empty((1, *shape), bool) for _ in part.bands]
         read_cube(part, pixels, masks, on_failure=self._failures.add)
@@ -111,45 +114,3 @@ class BlockReader:
             elif not mask.all():
                 filled(array, mask, replace(band, is_filled=True))
         return Block(row_off, col_off, [array[0] for array in pixels], [mask[0] for mask in masks])
-
-    def _part(self, group: int, places: Sequence[int], row_off: int, col_off: int, shape: tuple[int, int]) -> Cube:
-        """Give what some bands of one group in a part of the grid take, and nothing else."""
-        cube, sources = self._cube, self._cube.sources
-        box = cube.box.window(row_off, col_off, *shape)
-        new_place = {place: number for number, place in enumerate(places)}
-        taken: list[int] = []
-        parts = [np.empty(0, np.int64)]
-        for source in np.flatnonzero((sources.group == group) & np.isin(sources.place, list(places))).tolist():
-            asset = cube.plan.assets[sources.asset_no[source]]
-            found = self._places.window(asset, box, cube.bands[sources.place[source]].method)
-            if found is None:
-                continue
-            rows = np.arange(sources.start[source], sources.end[source])
-            rows = rows[touches(cube.plan, rows, asset, found[0])]
-            if len(rows):
-                taken.append(source)
-                parts.append(rows)
-        picked = sources.take(np.array(taken, np.int64))
-        counts = np.array([len(rows) for rows in parts[1:]], np.int64)
-        used, asset_no = np.unique(picked.asset_no, return_inverse=True)
-        plan = cube.plan.take(np.concatenate(parts))
-        ends = np.cumsum(counts)
-        return Cube(
-            box=box,
-            bands=tuple(cube.bands[place] for place in places),
-            group_count=1,
-            plan=replace(
-                plan,
-                assets=tuple(cube.plan.assets[number] for number in used.tolist()),
-                asset_no=np.searchsorted(used, plan.asset_no),
-            ),
-            sources=Sources(
-                asset_no=asset_no,
-                band=picked.band,
-                group=np.zeros(len(picked), np.int64),
-                place=np.array([new_place[place] for place in picked.place.tolist()], np.int64),
-                start=ends - counts,
-                end=ends,
-            ),
-            whole=cube.whole,
-        )

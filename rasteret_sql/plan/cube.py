@@ -114,20 +114,22 @@ class Cube:
     sources: Sources
     whole: GeoBox
 
-    def part(self, place: int, groups: slice, box: GeoBox, picked: npt.NDArray[np.int64], places: Places) -> Cube:
-        """Give what one band of some groups in a part of the grid takes, and nothing else.
+    def part(
+        self, bands: Sequence[int], groups: slice, box: GeoBox, picked: npt.NDArray[np.int64], places: Places
+    ) -> Cube:
+        """Give what some bands of some groups in a part of the grid take, and nothing else.
 
         Args:
-            place: the band.
+            bands: positions of the bands, in rising order.
             groups: the groups, with a start and an end.
             box: the part of the grid.
-            picked: the sources of that band and those groups.
+            picked: the sources of those bands and groups.
             places: where grids lie in the files.
         """
         taken, parts = [], [np.empty(0, np.int64)]
         for source in picked.tolist():
             asset = self.plan.assets[self.sources.asset_no[source]]
-            found = places.window(asset, box, self.bands[place].method)
+            found = places.window(asset, box, self.bands[self.sources.place[source]].method)
             if found is None:
                 continue
             rows = np.arange(self.sources.start[source], self.sources.end[source])
@@ -142,7 +144,7 @@ class Cube:
         ends = np.cumsum(counts)
         return Cube(
             box=box,
-            bands=(self.bands[place],),
+            bands=tuple(self.bands[place] for place in bands),
             group_count=groups.stop - groups.start,
             plan=replace(
                 plan,
@@ -153,7 +155,7 @@ class Cube:
                 asset_no=asset_no,
                 band=sources.band,
                 group=sources.group - groups.start,
-                place=np.zeros(len(sources), np.int64),
+                place=np.searchsorted(bands, sources.place),
                 start=ends - counts,
                 end=ends,
             ),
