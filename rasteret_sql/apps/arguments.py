@@ -7,6 +7,8 @@ from typing import Any
 
 #: What `add_subparsers` gives; argparse has no public name for its type.
 Commands = Any
+#: A command, or a group of its arguments.
+Group = Any
 
 #: What the help of a command ends with that has no exit codes of its own.
 _EXIT_CODES = """
@@ -27,6 +29,60 @@ def new_command(commands: Commands, name: str, summary: str, epilog: str) -> arg
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return command
+
+
+def add_index(command: argparse.ArgumentParser, *, is_optional: bool = False) -> None:
+    """Add the index that a command reads."""
+    command.add_argument(
+        "index", nargs="?" if is_optional else None, metavar="INDEX", help="path, folder, glob or URL of an index"
+    )
+
+
+def add_built_index(command: argparse.ArgumentParser) -> None:
+    """Add the index that a command works on as a whole."""
+    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
+
+
+def add_bands(group: Group) -> None:
+    """Add the bands that are read."""
+    group.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
+
+
+def add_area(group: Group, *, crs_flag: str, of_geometry: str | None) -> None:
+    """Add the area that is read.
+
+    Args:
+        group: where it goes.
+        crs_flag: the option that names its CRS.
+        of_geometry: the help of --geometry, or None for a command without it.
+    """
+    group.add_argument(
+        "--bbox",
+        type=numbers,
+        metavar="XMIN,YMIN,XMAX,YMAX",
+        help=f"lon/lat, or in {crs_flag}; --bbox=-122.5,... where it begins with a minus",
+    )
+    if of_geometry is not None:
+        group.add_argument("--geometry", metavar="GEOMETRY", help=of_geometry)
+    of = "--bbox" if of_geometry is None else "--bbox and --geometry"
+    group.add_argument(crs_flag, default="OGC:CRS84", metavar="CRS", help=f"CRS of {of} (lon/lat)")
+
+
+def add_datetime(group: Group) -> None:
+    """Add the period that is read."""
+    group.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+
+
+def add_level(group: Group) -> None:
+    """Add the level that is read."""
+    group.add_argument("--level", type=int, metavar="N", help="0 is full resolution, n the nth overview")
+
+
+def add_variables(command: argparse.ArgumentParser, *, help: str) -> None:  # noqa: A002 - argparse calls it so
+    """Add the variables of an index definition."""
+    command.add_argument(
+        "--set", action="append", type=variable, dest="variables", default=[], metavar="NAME=VALUE", help=help
+    )
 
 
 def mapping(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, mapping, names, new_command, numbers, variable
+from rasteret_sql.apps.arguments import Commands, add_variables, mapping, names, new_command, numbers
 from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed, note
 from rasteret_sql.wording import count, size
 
@@ -103,14 +103,7 @@ def add_parser(commands: Commands) -> None:
     search.add_argument("--sortby", type=names, metavar="FIELD", help="--sortby=-properties.datetime descends")
     search.add_argument("--max-items", type=int, metavar="N", help="how many items at most")
     search.add_argument("--page-items", type=int, metavar="N", help="items per page of the answer (100)")
-    command.add_argument(
-        "--set",
-        action="append",
-        type=variable,
-        dest="variables",
-        metavar="NAME=VALUE",
-        help="what getvariable('NAME') gives in an index definition, as text; may be repeated",
-    )
+    add_variables(command, help="the value of getvariable('NAME') in an index definition, as text; may be repeated")
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)
 
@@ -129,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
             collection=arguments.collection if search is None else None,
             assets=arguments.assets,
             alternate=arguments.alternate,
-            variables=dict(arguments.variables) if arguments.variables else None,
+            variables=dict(arguments.variables) or None,
             partition_by=arguments.partition_by,
             progress=progress,
         )

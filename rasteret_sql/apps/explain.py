@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, names, new_command, numbers
+from rasteret_sql.apps.arguments import (
+    Commands,
+    add_area,
+    add_bands,
+    add_datetime,
+    add_index,
+    add_level,
+    new_command,
+)
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
@@ -39,13 +47,11 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "explain", "say what a read would cost: tiles, bytes and requests; fetches nothing", _EPILOG
     )
-    command.add_argument("index", metavar="INDEX", help="path, folder, glob or URL of an index")
-    command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
-    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat, or in --crs")
-    command.add_argument("--geometry", metavar="GEOMETRY", help="area, as GeoJSON or WKT in lon/lat, or in --crs")
-    command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox or --geometry (lon/lat)")
-    command.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
-    command.add_argument("--level", type=int, help="0 is full resolution, n the nth overview")
+    add_index(command)
+    add_bands(command)
+    add_area(command, crs_flag="--crs", of_geometry="area as GeoJSON or WKT, in lon/lat or in --crs")
+    add_datetime(command)
+    add_level(command)
     command.add_argument("--resolution", type=float, help="instead of a level: the largest pixel, in CRS units")
     command.add_argument("--json", action="store_true", help="write the rows, and the total beside them, as JSON")
     command.set_defaults(run=run)

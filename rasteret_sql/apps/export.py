@@ -9,7 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, names, new_command, numbers
+from rasteret_sql.apps.arguments import (
+    Commands,
+    add_area,
+    add_bands,
+    add_datetime,
+    add_index,
+    add_level,
+    names,
+    new_command,
+    numbers,
+)
 from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed, note
 from rasteret_sql.apps.read_bar import read_bar
 from rasteret_sql.wording import count, size
@@ -56,25 +66,18 @@ exit codes:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "export", "write an area as GeoTIFF, Zarr, netCDF or a table of pixels", _EPILOG)
-    command.add_argument("index", metavar="INDEX", help="path, folder, glob or URL of an index")
+    add_index(command)
     command.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="what is written: .tif, .zarr, .nc or .parquet"
     )
     rows = command.add_argument_group("which items")
     rows.add_argument("--where", metavar="CONDITION", help="on the columns of the index")
     rows.add_argument("--sql", metavar="QUERY", help="that gives rows of the index, which is there as `index`")
-    rows.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+    add_datetime(rows)
     area = command.add_argument_group("what of them")
-    area.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
-    area.add_argument(
-        "--bbox",
-        type=numbers,
-        metavar="XMIN,YMIN,XMAX,YMAX",
-        help="lon/lat, or in --geometry-crs; --bbox=-122.5,... where it begins with a minus",
-    )
-    area.add_argument("--geometry", metavar="GEOMETRY", help="GeoJSON or WKT, or a file of it; its bounds are read")
-    area.add_argument("--geometry-crs", default="OGC:CRS84", metavar="CRS", help="of --bbox and --geometry (lon/lat)")
-    area.add_argument("--level", type=int, metavar="N", help="0 is full resolution, n the nth overview")
+    add_bands(area)
+    add_area(area, crs_flag="--geometry-crs", of_geometry="GeoJSON or WKT, or a file of it; its bounds are read")
+    add_level(area)
     grid = command.add_argument_group("onto which grid")
     grid.add_argument("--crs", metavar="CRS", help="such as EPSG:32643")
     grid.add_argument("--resolution", type=_resolution, metavar="SIZE", help="of a pixel in units of --crs, or X,Y")

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, new_command
+from rasteret_sql.apps.arguments import Commands, add_built_index, new_command
 from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed
 from rasteret_sql.wording import count, size
 
@@ -30,7 +30,7 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "info", "say what is in an index: items, bands, dates, CRSs, sizes, provenance", _EPILOG
     )
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
+    add_built_index(command)
     command.add_argument("--json", action="store_true", help="write JSON")
     command.set_defaults(run=run)
 

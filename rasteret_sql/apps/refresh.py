@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from rasteret_sql.apps.arguments import Commands, new_command, variable
+from rasteret_sql.apps.arguments import Commands, add_built_index, add_variables, new_command
 from rasteret_sql.apps.build import name_failures, progress_bar, report_as_json, report_as_text
 from rasteret_sql.apps.console import Style, aligned
 from rasteret_sql.wording import count
@@ -38,16 +38,8 @@ exit codes:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "refresh", "build an index again: new files in, changed ones read anew", _EPILOG)
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
-    command.add_argument(
-        "--set",
-        action="append",
-        type=variable,
-        dest="variables",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another value of a variable of its index definition; may be repeated",
-    )
+    add_built_index(command)
+    add_variables(command, help="another value for a variable of its index definition; may be repeated")
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)
 

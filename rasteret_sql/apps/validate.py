@@ -8,7 +8,7 @@ from dataclasses import asdict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, new_command
+from rasteret_sql.apps.arguments import Commands, add_built_index, new_command
 from rasteret_sql.apps.console import Style, aligned, fail
 from rasteret_sql.wording import count
 
@@ -44,7 +44,7 @@ def add_parser(commands: Commands) -> None:
     command = new_command(
         commands, "validate", "compare the files of an index with what they were when indexed", _EPILOG
     )
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
+    add_built_index(command)
     command.add_argument("--sample", type=int, metavar="N", help="ask for N files only, the same ones each time")
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)
