@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from rasteret_sql.arrays.numpy import ChipArray, RasterArray, read_chips, to_numpy
     from rasteret_sql.arrays.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
-    from rasteret_sql.index.build import build_index
-    from rasteret_sql.index.datasets.catalog import datasets
-    from rasteret_sql.index.datasets.model import Dataset
-    from rasteret_sql.index.refresh import RefreshReport, refresh
+    from rasteret_sql.index.datasets.catalog import Dataset, datasets
+    from rasteret_sql.index.refresh import RefreshReport
     from rasteret_sql.index.report import BuildReport
-    from rasteret_sql.index.sources.api import StacSearch, stac_search
+    from rasteret_sql.index.sources.search import StacSearch, stac_search
     from rasteret_sql.index.validate import ValidationReport, validate
     from rasteret_sql.output.export import ExportReport, export
     from rasteret_sql.output.export_files import ExportedFile
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from rasteret_sql.read.progress import progress
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.cost import ReadCost
+    from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
@@ -74,7 +73,7 @@ __all__ = [
 _HOME = {
     "BuildReport": "rasteret_sql.index.report",
     "ChipArray": "rasteret_sql.arrays.numpy",
-    "Dataset": "rasteret_sql.index.datasets.model",
+    "Dataset": "rasteret_sql.index.datasets.catalog",
     "ExportReport": "rasteret_sql.output.export",
     "ExportedFile": "rasteret_sql.output.export_files",
     "Handoff": "rasteret_sql.training.handoff",
@@ -83,9 +82,9 @@ _HOME = {
     "RasteretError": "rasteret_sql.errors",
     "ReadCost": "rasteret_sql.sql.cost",
     "RefreshReport": "rasteret_sql.index.refresh",
-    "StacSearch": "rasteret_sql.index.sources.api",
+    "StacSearch": "rasteret_sql.index.sources.search",
     "ValidationReport": "rasteret_sql.index.validate",
-    "build_index": "rasteret_sql.index.build",
+    "build_index": "rasteret_sql.sql.indexes",
     "connect": "rasteret_sql.sql.connection",
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
@@ -99,8 +98,8 @@ _HOME = {
     "progress": "rasteret_sql.read.progress",
     "read_chips": "rasteret_sql.arrays.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
-    "refresh": "rasteret_sql.index.refresh",
-    "stac_search": "rasteret_sql.index.sources.api",
+    "refresh": "rasteret_sql.sql.indexes",
+    "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
     "to_numpy": "rasteret_sql.arrays.numpy",
     "to_torchgeo": "rasteret_sql.training.torchgeo",

@@ -59,7 +59,7 @@ def build() -> None:
     from pyarrow import parquet  # noqa: F401
 
     import rasteret_sql as rs
-    from rasteret_sql.index import build, rows, writing  # noqa: F401
+    from rasteret_sql.index import build, finish, rows  # noqa: F401
 
     with contextlib.suppress(ImportError):
         # pyarrow imports it, where it is installed, with the first array that it makes.

@@ -36,8 +36,8 @@ _METADATA = {
 
 def schema_page() -> str:
     """The columns of an index, its checks and its metadata."""
+    from rasteret_sql.index.parquet_file import provenance
     from rasteret_sql.index.schema import METADATA_PREFIX
-    from rasteret_sql.index.writing import provenance
     from rasteret_sql.sql.planning import INDEX_COLUMNS
 
     written = provenance({}, "", (), seconds=0.0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rasteret_sql.index.report import BuildReport
-    from rasteret_sql.index.sources.api import StacSearch
+    from rasteret_sql.index.sources.search import StacSearch
 
 #: Exit code where the index is written but some files are not in it.
 SOME_FAILED = 3
@@ -110,7 +110,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, and report on stdout; files that failed are named on stderr."""
-    from rasteret_sql.index.build import build_index
+    from rasteret_sql.sql.indexes import build_index
 
     search = _search(arguments)
     with progress_bar() as progress:
@@ -151,7 +151,7 @@ def _search(arguments: argparse.Namespace) -> StacSearch | None:
     given = {name: getattr(arguments, name) for name in _SEARCH if getattr(arguments, name) is not None}
     if not given and not _may_be_dataset(arguments.source):
         return None
-    from rasteret_sql.index.sources.api import stac_search
+    from rasteret_sql.index.sources.search import stac_search
 
     if len(arguments.source) > 1:
         raise InvalidArgumentError(f"SOURCE: got {len(arguments.source)} of them with --{next(iter(given))}; give one")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from rasteret_sql.index.datasets.model import Dataset
+    from rasteret_sql.index.datasets.catalog import Dataset
 
 _EPILOG = """\
 Entries of your own are TOML files in a folder, one dataset each, as those of the package are; the

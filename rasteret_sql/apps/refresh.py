@@ -46,7 +46,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Refresh, and report on stdout; files that failed are named on stderr."""
-    from rasteret_sql.index.refresh import refresh
+    from rasteret_sql.sql.indexes import refresh
 
     with progress_bar() as progress:
         report = refresh(arguments.index, variables=dict(arguments.variables) or None, progress=progress)

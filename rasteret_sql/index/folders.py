@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-import re
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
 from rasteret_sql.index.hrefs import is_url
-from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION
+from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, text_columns
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
 from rasteret_sql.io import access
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     import duckdb
 
 _GLOB_CHARACTERS = frozenset("*?[")
-#: A column of the table, not a list of texts, nor a field of a struct, which is indented further.
-_TEXT = re.compile(r"^ {4}(\w+) VARCHAR[, ]", re.MULTILINE)
 #: Rows of a file, of which no index has as many.
 _ROWS_PER_FILE = 1 << 40
 _REMEDY = "Build one with rasteret_sql.build_index(source, {!r})."
@@ -126,9 +122,3 @@ def _folder_columns(files: Sequence[str]) -> list[str]:
     """The columns that folders named like `column=value` give to all files."""
     folders = [part.partition("=")[0] for part in files[0].split("/")[:-1] if "=" in part]
     return [unquote(name) for name in folders if all(f"/{name}=" in file for file in files)]
-
-
-@cache
-def text_columns() -> frozenset[str]:
-    """Columns of an index that are text; DuckDB would make numbers of folders that look like them."""
-    return frozenset(_TEXT.findall(sql_file("schema/asset_index.sql")))

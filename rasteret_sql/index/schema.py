@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-#: A column of the table; the fields of structs are indented further.
-_COLUMN = re.compile(r"^ {4}(\w+) ", re.MULTILINE)
+#: A column of the table and its type; the fields of structs are indented further.
+_COLUMN = re.compile(r"^ {4}(\w+) (\w+\S*)", re.MULTILINE)
 #: Changes when an older reader would misread the index.
 SCHEMA_VERSION = 2
 #: Every key that we write into the Parquet metadata begins with this; `geo` is the other one.
@@ -64,7 +64,14 @@ def column_types(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 @cache
 def index_columns() -> frozenset[str]:
     """Names of the columns that every index has."""
-    return frozenset(_COLUMN.findall(sql_file("schema/asset_index.sql")))
+    return frozenset(name for name, _ in _COLUMN.findall(sql_file("schema/asset_index.sql")))
+
+
+@cache
+def text_columns() -> frozenset[str]:
+    """Names of the text columns; DuckDB would make numbers of folders that look like them."""
+    columns = _COLUMN.findall(sql_file("schema/asset_index.sql"))
+    return frozenset(name for name, kind in columns if kind.rstrip(",") == "VARCHAR")
 
 
 def geo_metadata(bounds: Sequence[float] | None) -> str:

@@ -1,28 +1,29 @@
-"""A build in progress: what was found and read so far, in Parquet files of a folder that ends with it."""
+"""A build in progress: its folder beside the index, its connection, and what was found and read so far."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.hrefs import unsigned
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 from rasteret_sql.io.stores import warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
     from pyarrow import parquet
 
-    from rasteret_sql.index.model import AssetRef, Found, Source
+    from rasteret_sql.index.found import AssetRef, Found, Source
     from rasteret_sql.index.report import Failure
 
 ITEMS = "items.parquet"
@@ -38,6 +39,124 @@ COLUMNS = "columns_{}.parquet"
 ROWS_PER_WRITE = 4096
 #: Rows of headers in one file: each query opens all of these files.
 ROWS_PER_HEADER_FILE = 4096
+
+#: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
+#: holds row groups of its own, so two of them keep it there.
+MEMORY_LIMIT = "512MB"
+THREADS = 2
+
+#: The SQL that decides which rows an index has, what they hold and how they are ordered.
+SQL_OF_ROWS = (
+    "schema/asset_index.sql",
+    "functions/read_headers.sql",
+    "functions/_rst_headers.sql",
+    "index/named_twice.sql",
+    "index/assets.sql",
+    "index/kept_candidates.sql",
+    "index/unfinished_index.sql",
+    "index/positions.sql",
+    "index/build_index.sql",
+)
+
+_SUFFIX = ".building"
+_LOCK = "lock"
+_DIGEST_LENGTH = 16
+
+
+@contextlib.contextmanager
+def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
+    """A folder beside the index, so that a rename ends the build.
+
+    It goes with the build, and what killed builds of this index left goes with one that succeeds. Where there is a
+    digest, it stays after Ctrl-C, as it does when the process is killed: `leftovers` finds it then.
+
+    Args:
+        path: the index.
+        digest: hash of what is built, or "" where nothing can be taken over.
+    """
+    import shutil
+    import tempfile
+
+    prefix = f".{path.name}.{digest[:_DIGEST_LENGTH]}."
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
+    with (folder / _LOCK).open("wb") as lock:
+        _locked(lock)
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            if not digest:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    for ended in [folder, *leftovers(path)]:
+        shutil.rmtree(ended, ignore_errors=True)
+
+
+def leftovers(path: Path, digest: str = "") -> list[Path]:
+    """Give the folders of builds of an index that were killed; those of builds that go on are locked.
+
+    Args:
+        path: the index.
+        digest: hash of what was built, or "" for all.
+    """
+    import glob
+
+    found = path.parent.glob(f".{glob.escape(path.name)}.{digest[:_DIGEST_LENGTH]}*{_SUFFIX}")
+    return sorted(folder for folder in found if _is_ended(folder))
+
+
+def _is_ended(folder: Path) -> bool:
+    try:
+        with (folder / _LOCK).open("rb+") as lock:
+            return _locked(lock)
+    except OSError:
+        return False
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Lock a file for as long as it is open, and say whether that worked."""
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def definition_digest(definition: Mapping[str, Any]) -> str:
+    """Hash what was asked for, and the SQL that makes rows of it."""
+    text = "\0".join([json.dumps(definition, sort_keys=True), *map(sql_file, SQL_OF_ROWS)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory that works on disk in a folder where memory does not do.
+
+    Raises:
+        BuildError: DuckDB failed inside the block.
+    """
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": THREADS,
+        "temp_directory": str(folder / "spill"),
+    }
+    try:
+        with duckdb.connect(":memory:", config=config) as con:
+            # Times in properties that name no offset are UTC, wherever the build runs.
+            con.execute("SET TimeZone = 'UTC'")
+            # Each byte of what is staged is read a few times and from a disk; kept, it would fill the memory.
+            con.execute("SET enable_external_file_cache = false")
+            yield con
+    except duckdb.Error as error:
+        raise BuildError(
+            f"{folder.parent}: DuckDB could not build the index ({error}); nothing was written."
+        ) from error
 
 
 @dataclass(slots=True)
@@ -141,7 +260,9 @@ class HeaderFiles:
 
 
 def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Make `found_assets`, what sources gave, and `assets`, which has each file once.
+    """Make `found_assets`, all staged assets, `assets`, each file once, and `unread_assets`.
+
+    The last are the assets that are not in the table `taken`: their headers must be read.
 
     Args:
         con: connection with the view `items`.
@@ -150,6 +271,8 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
     con.execute(f"CREATE TABLE named_twice AS {sql_file('index/named_twice.sql')}")
     con.execute(sql_file("index/assets.sql"))
+    con.execute("CREATE TABLE taken (asset_no BIGINT)")
+    con.execute("CREATE VIEW unread_assets AS FROM assets WHERE asset_no NOT IN (SELECT asset_no FROM taken)")
 
 
 def stage_sources(

@@ -29,13 +29,14 @@ from dbt_common.invocation import get_invocation_id
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import kept_text
-from rasteret_sql.index.finishing import build_connection, checked_target, finish_build, require_rows, staging_folder
-from rasteret_sql.index.given_rows import stage_given_rows
+from rasteret_sql.index.finish import checked_target, finish_build, require_rows
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.report import Failure, list_failures
+from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.rows import HeaderCounts
 from rasteret_sql.index.schema import METADATA_PREFIX
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_folder
+from rasteret_sql.index.staging import build_connection, staging_folder
 from rasteret_sql.sql.connection import install
 from rasteret_sql.sql.definitions import plain_error
 

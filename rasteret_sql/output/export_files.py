@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.index.finishing import staging_folder
+from rasteret_sql.index.staging import staging_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,12 +13,12 @@ import duckdb
 from rasteret_sql import errors
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import checked_variables, kept_text, kept_variables, parse_definition
-from rasteret_sql.index.finishing import build_connection, checked_target, finish_build, require_rows, staging_folder
-from rasteret_sql.index.given_rows import stage_given_rows
+from rasteret_sql.index.finish import checked_target, finish_build, require_rows
 from rasteret_sql.index.partitions import checked_partition
-from rasteret_sql.index.progress import reporting
+from rasteret_sql.index.report import reporting
+from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.index.staging import ROWS_PER_HEADER_FILE
+from rasteret_sql.index.staging import ROWS_PER_HEADER_FILE, build_connection, staging_folder
 from rasteret_sql.sql.connection import install
 from rasteret_sql.sql.header_rows import counted
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rasteret_sql.index.definition import Definition
-    from rasteret_sql.index.progress import Progress
-    from rasteret_sql.index.report import BuildReport
+    from rasteret_sql.index.report import BuildReport, Progress
 
 
 def build_definition(

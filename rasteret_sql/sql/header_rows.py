@@ -15,11 +15,10 @@ from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentE
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.index.headers import FileHeader, UnreadFile, read_headers
 from rasteret_sql.index.hrefs import absolute, is_url, unsigned
-from rasteret_sql.index.progress import FileProgress
-from rasteret_sql.index.report import Failure
+from rasteret_sql.index.report import Failure, FileProgress
 from rasteret_sql.index.rows import FILES_PER_BATCH, HeaderCounts, header_batches, header_schema
 from rasteret_sql.index.schema import index_schema
-from rasteret_sql.index.sources.storage import with_advice
+from rasteret_sql.index.stac.locations import with_advice
 from rasteret_sql.io.stores import redact
 from rasteret_sql.sql.functions import parse_geometry
 from rasteret_sql.sql.headers import NOT_OF_HEADERS

@@ -69,7 +69,7 @@ def search_file(arguments: str) -> str:
     Raises:
         RasteretError: an argument is wrong, or the API fails.
     """
-    from rasteret_sql.index.sources.api import stac_search
+    from rasteret_sql.index.sources.search import stac_search
 
     given = _given(arguments)
     api = given.pop("api", None)
@@ -79,10 +79,10 @@ def search_file(arguments: str) -> str:
     search = stac_search(api, **given)
 
     def write(path: Path) -> None:
-        from rasteret_sql.index.asset_rows import write_asset_rows
-        from rasteret_sql.index.sources.stac import StacOptions
+        from rasteret_sql.index.asset_table import write_asset_rows
+        from rasteret_sql.index.found import SourceOptions
 
-        write_asset_rows([search.source(StacOptions(None, None, {}))], path)
+        write_asset_rows([search.source(SourceOptions())], path)
 
     # The entry of the catalog may have changed although its id has not.
     return _kept(f"search {arguments} {search.url} {search.dataset!r}", KEPT_S, write)
@@ -95,7 +95,7 @@ def items_file(arguments: str) -> str:
         RasteretError: an argument is wrong, or a document cannot be read.
     """
     from rasteret_sql.index.hrefs import is_url
-    from rasteret_sql.index.sources.alternate import checked_alternate
+    from rasteret_sql.index.stac.locations import checked_alternate
 
     given = _given(arguments)
     source = given.get("source")
@@ -107,11 +107,11 @@ def items_file(arguments: str) -> str:
     alternate = checked_alternate(given.get("alternate"))
 
     def write(path: Path) -> None:
-        from rasteret_sql.index.asset_rows import write_asset_rows
-        from rasteret_sql.index.sources.resolve import resolve_source
-        from rasteret_sql.index.sources.stac import StacOptions
+        from rasteret_sql.index.asset_table import write_asset_rows
+        from rasteret_sql.index.found import SourceOptions
+        from rasteret_sql.index.sources import resolve_source
 
-        sources, _ = resolve_source(source, None, StacOptions(None, given.get("collection"), {}, alternate))
+        sources, _ = resolve_source(source, SourceOptions(collection=given.get("collection"), alternate=alternate))
         write_asset_rows(sources, path, on_error=on_error)
 
     kept_s = KEPT_S if is_url(source) else LOCAL_KEPT_S

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rasteret_sql.apps.main import main
-from rasteret_sql.index.build import build_index
+from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.testing import write_collection
 
 from . import served as shells

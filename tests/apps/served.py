@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 NO_TERMINAL = {"NO_COLOR": "1", "TERM": "dumb"}
 TIMEOUT_S = 120
 #: Stands before each answer of the shell; before the first one is what the script of a client says.
-_MARK = "@@@"
+_MARK = "rasteret_sql.index.@"
 
 
 def environment() -> Path:

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from rasteret_sql.index.build import build_index
+from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.testing import write_collection
 from rasteret_sql.testing.server import RangeServer
 

@@ -49,6 +49,7 @@ PRELOADED = (
     "shapely",
     "rasteret_sql.sql.readers",
     "rasteret_sql.index.build",
+    "rasteret_sql.sql.indexes",
     "rasteret_sql.sql.connection",
     "rasteret_sql.read.stream",
     "rasteret_sql.io.local",

@@ -15,13 +15,12 @@ from pystac.extensions.storage import StorageExtension
 import rasteret_sql as rs
 from rasteret_sql.apps.main import main
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.build import read_assets
 from rasteret_sql.index.info import provenance_of
-from rasteret_sql.index.sources.alternate import locations
-from rasteret_sql.index.sources.storage import storage_of, with_advice
+from rasteret_sql.index.stac.locations import locations, storage_of, with_advice
 from rasteret_sql.testing.faults import Fault
 from rasteret_sql.testing.server import RangeServer
 
+from .reading import read_assets
 from .scripted_api import ScriptedApi
 
 PUBLISHED = "https://example.com/data/"

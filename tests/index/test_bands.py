@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rasteret_sql.index.bands import merge_bands
+from rasteret_sql.index.rows import merge_bands
 from rasteret_sql.tiff.model import Band
 
 

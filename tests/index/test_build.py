@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.build import build_index, build_index_async
+from rasteret_sql.sql.indexes import build_index, build_index_async
 from rasteret_sql.testing.server import RangeServer
 
 

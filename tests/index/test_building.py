@@ -11,9 +11,8 @@ from pyarrow import parquet
 
 import rasteret_sql as rs
 from rasteret_sql.index import sqlfiles, staging
-from rasteret_sql.index.finishing import SQL_OF_ROWS, definition_digest
 from rasteret_sql.index.rows import header_schema
-from rasteret_sql.index.staging import HEADERS, HeaderFiles
+from rasteret_sql.index.staging import HEADERS, SQL_OF_ROWS, HeaderFiles, definition_digest
 
 
 @pytest.fixture
@@ -81,13 +80,13 @@ def test_a_flush_without_rows_leaves_an_empty_file_once(tmp_path):
 
 
 def test_rows_that_are_joined_in_parts_are_those_that_are_joined_at_once(cog, tmp_path, monkeypatch):
-    from rasteret_sql.index import writing
+    from rasteret_sql.index import parquet_file
 
     for number in range(7):
         cog(f"files/{number}.tif")
     query = "SELECT * EXCLUDE (indexed_at) FROM '{}'"
     rs.build_index(tmp_path / "files" / "*.tif", tmp_path / "once.parquet")
-    monkeypatch.setattr(writing, "JOINED_ROWS", 3)
+    monkeypatch.setattr(parquet_file, "JOINED_ROWS", 3)
     rs.build_index(tmp_path / "files" / "*.tif", tmp_path / "parts.parquet")
     with rs.connect() as con:
         once = con.sql(query.format(tmp_path / "once.parquet")).fetchall()

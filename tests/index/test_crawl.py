@@ -7,8 +7,10 @@ import json
 import pytest
 
 from rasteret_sql.errors import BuildError
-from rasteret_sql.index.build import build_index, read_assets
+from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.testing.server import Fault, RangeServer
+
+from .reading import read_assets
 
 
 def link(rel, href):

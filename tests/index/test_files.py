@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.build import read_assets
 from rasteret_sql.index.hrefs import absolute, mirror_of, suffix_of, unsigned
-from rasteret_sql.index.sources.files import distinct_names
-from rasteret_sql.index.sources.pattern import PathPattern
+from rasteret_sql.index.sources.tiffs import PathPattern, distinct_names
+
+from .reading import read_assets
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import duckdb
 import pytest
 
 from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
-from rasteret_sql.index.build import build_index
 from rasteret_sql.index.info import info
+from rasteret_sql.sql.indexes import build_index
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
 
-from rasteret_sql.index.asset_rows import asset_table
-from rasteret_sql.index.bands import merge_bands
+from rasteret_sql.index.asset_table import asset_table
+from rasteret_sql.index.found import SourceOptions
 from rasteret_sql.index.properties import column_names
-from rasteret_sql.index.sources.resolve import resolve_source
-from rasteret_sql.index.sources.stac import StacOptions
+from rasteret_sql.index.rows import merge_bands
+from rasteret_sql.index.sources import resolve_source
 from rasteret_sql.tiff.model import Band
 
 #: The files of ../shared/data/stac, by how many rows they give: pystac reads each item of them, rustac those of Parquet.
@@ -61,7 +61,7 @@ TIMES = ("datetime", "start_datetime", "end_datetime")
 
 def ours(path):
     """Rows of `stac_items(path)`, by collection, item and asset."""
-    sources, _ = resolve_source(path, None, StacOptions(None, None, {}))
+    sources, _ = resolve_source(path, SourceOptions())
     return asset_table(sources)
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import rasteret_sql as rs
-from rasteret_sql.index.finishing import leftovers
+from rasteret_sql.index.staging import leftovers
 from rasteret_sql.testing.server import RangeServer
 
 FILES = 700

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rasteret_sql.index.runs import MAX_OFFSET, RUN_TILES, runs_of
+from rasteret_sql.index.levels import MAX_OFFSET, RUN_TILES, runs_of
+from rasteret_sql.plan import file_table
 from rasteret_sql.sql.connection import make_planner
 from rasteret_sql.tiff.model import Level, TileFormat
 
@@ -46,6 +47,11 @@ def decoded(planner, levels):
 
 def expected(one):
     return np.where((one.tile_offsets > 0) & (one.tile_byte_counts > 0), one.tile_offsets, 0).tolist()
+
+
+def test_writers_and_readers_have_runs_of_one_size(planner):
+    ((in_sql,),) = planner.execute("SELECT rasteret_sql.main._rst_run_tiles()").fetchall()
+    assert file_table.RUN_TILES == in_sql == RUN_TILES
 
 
 NUMBERS = st.one_of(st.just(0), st.integers(0, 200), st.integers(0, MAX_OFFSET - 1))

@@ -19,10 +19,10 @@ from rasteret_sql.errors import (
     RasteretError,
     TransportError,
 )
-from rasteret_sql.index.build import read_assets
-from rasteret_sql.index.sources.api_client import RETRIES
+from rasteret_sql.index.stac.client import RETRIES
 from tests.support import stac_api
 
+from .reading import read_assets
 from .scripted_api import ScriptedApi
 from .test_stac_files import documents, is_tiff, pystac_items
 

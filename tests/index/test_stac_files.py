@@ -11,7 +11,9 @@ import pystac
 import pytest
 from pyarrow import parquet
 
-from rasteret_sql.index.build import build_index, read_assets
+from rasteret_sql.sql.indexes import build_index
+
+from .reading import read_assets
 
 FILES = {
     "PAIRED_earthsearch-v1_S2A_29RKH_20200219_0_L2A.json": (1, 16),

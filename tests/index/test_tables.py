@@ -12,7 +12,7 @@ import shapely
 from pyarrow import parquet
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.build import build_index
+from rasteret_sql.sql.indexes import build_index
 
 
 @pytest.fixture

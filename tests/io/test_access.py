@@ -329,7 +329,7 @@ class TestDocuments:
         assert {request.path for request in served.requests} == {"open/a.json"}
 
     def test_searches_do_not_follow_them_either(self, served, restricted):
-        from rasteret_sql.index.sources.api_client import ApiClient
+        from rasteret_sql.index.stac.client import ApiClient
 
         restricted(urls=(served.url("open/"),))
         served.add_faults("open/a.json", Fault("redirect", value=served.url("closed/a.json")))
@@ -339,8 +339,8 @@ class TestDocuments:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "inside.example.org"])
     def test_they_are_refused_before_anything_is_sent(self, served, restricted, lookups, host):
-        from rasteret_sql.index.sources.api_client import ApiClient
         from rasteret_sql.index.sources.documents import _get
+        from rasteret_sql.index.stac.client import ApiClient
 
         lookups["inside.example.org"] = ["127.0.0.1"]
         restricted()

@@ -8,10 +8,10 @@ import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.errors import RasteretError
-from rasteret_sql.index.build import build_index
 from rasteret_sql.io import loop
 from rasteret_sql.read.progress import ReadProgress, listening
 from rasteret_sql.sql.connection import connect, interrupt
+from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.sql.virtual import scans_only_planned
 from rasteret_sql.testing import write_collection
 from rasteret_sql.testing.server import RangeServer

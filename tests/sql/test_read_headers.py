@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet as pq
 
 import rasteret_sql as rs
-from rasteret_sql.index.sources.files import _stem_parts
+from rasteret_sql.index.sources.tiffs import _stem_parts
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.testing.server import RangeServer
 

@@ -11,6 +11,7 @@ import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index import asset_table
 from rasteret_sql.sql import stac
 
 S2 = "earthsearch-v1_sentinel-2-l2a_7.json"
@@ -19,17 +20,15 @@ S2 = "earthsearch-v1_sentinel-2-l2a_7.json"
 @pytest.fixture
 def searches(monkeypatch):
     """Count what is written for queries, with nothing kept from other tests."""
-    from rasteret_sql.index import asset_rows
-
     monkeypatch.setattr(stac, "_results", {})
     calls = []
-    write = asset_rows.write_asset_rows
+    write = asset_table.write_asset_rows
 
     def counted(sources, path, **options):
         calls.append(path)
         return write(sources, path, **options)
 
-    monkeypatch.setattr(asset_rows, "write_asset_rows", counted)
+    monkeypatch.setattr(asset_table, "write_asset_rows", counted)
     return calls
 
 
@@ -139,7 +138,7 @@ def test_all_arguments_reach_the_search(con, searches, monkeypatch):
         asked.append((api, given))
         raise InvalidArgumentError("stop")
 
-    monkeypatch.setattr("rasteret_sql.index.sources.api.stac_search", stop)
+    monkeypatch.setattr("rasteret_sql.index.sources.search.stac_search", stop)
     with pytest.raises(duckdb.Error, match="stop"):
         con.execute(
             """

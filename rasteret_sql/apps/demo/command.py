@@ -135,7 +135,7 @@ class _Demo:
 
     def _build_over_http(self, server: RangeServer, written: CollectionInfo) -> None:
         from rasteret_sql.apps.build import report_as_text
-        from rasteret_sql.index.build import build_index
+        from rasteret_sql.sql.indexes import build_index
 
         self._heading("A local HTTP server publishes it with a STAC catalog; one pass over its headers is the index")
         url = server.url(written.document.name)
@@ -209,8 +209,8 @@ class _Demo:
 
     def _rebuild_locally(self, script: DemoScript, written: CollectionInfo) -> None:
         """Build the index from the files themselves, so that what was shown works without the server."""
-        from rasteret_sql.index.build import build_index
         from rasteret_sql.sql.connection import connect
+        from rasteret_sql.sql.indexes import build_index
 
         self._heading(
             "The server ends here: the same index from the files themselves, so that the SQL above still runs"

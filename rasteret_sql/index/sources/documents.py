@@ -1,9 +1,10 @@
-"""JSON documents, read whole: from disk or over HTTP, also from servers that know no range requests."""
+"""STAC documents: items, collections of items, static catalogs, which are crawled, NDJSON, and objects in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import (
@@ -11,19 +12,219 @@ from rasteret_sql.errors import (
     AssetNotFoundError,
     InvalidArgumentError,
     RangeError,
+    RasteretError,
     TransportError,
 )
-from rasteret_sql.io import access
+from rasteret_sql.index.found import Found, SourceKind
+from rasteret_sql.index.hrefs import absolute, is_url, suffix_of
+from rasteret_sql.index.report import Failure
+from rasteret_sql.index.stac.items import own_base, take_item
+from rasteret_sql.io import access, loop
 from rasteret_sql.io.stores import redact, store_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
-#: A STAC document larger than this is refused; NDJSON is read line by line and has no limit.
+    from rasteret_sql.index.found import Source, SourceOptions
+
+#: Documents that are fetched at the same time.
+DOCUMENTS_IN_FLIGHT = 32
+#: Items per step of an NDJSON file.
+ITEMS_PER_STEP = 256
+#: A larger document is refused; NDJSON is read line by line and has no limit.
 MAX_DOCUMENT_BYTES = 1 << 30
 FIRST_DOCUMENT_BYTES = 1 << 22
 NDJSON_PIECE_BYTES = 1 << 23
 GET_TIMEOUT_S = 60.0
+
+_JSON_SUFFIXES = frozenset({".json", ".geojson"})
+_NDJSON_SUFFIXES = frozenset({".ndjson", ".jsonl", ".geojsonl"})
+_FOLLOWED = ("child", "item", "items")
+_DESCRIBED = "STAC items in memory"
+
+
+class StacDocumentSource:
+    """One STAC document and, if it is a catalog or a collection, all documents that it links to.
+
+    Documents come in the order of their links, level by level, whichever answers first. A document that cannot be
+    read is a failure; the others are still found.
+    """
+
+    def __init__(self, href: str, options: SourceOptions) -> None:
+        self._href = absolute(href)
+        self._options = options
+
+    def find(self) -> Iterator[Found]:
+        """Fetch the documents, many at a time."""
+        waiting = deque([self._href])
+        seen = {self._href}
+        fetching: deque[tuple[str, Future[Any]]] = deque()
+        try:
+            while waiting or fetching:
+                while waiting and len(fetching) < DOCUMENTS_IN_FLIGHT:
+                    href = waiting.popleft()
+                    fetching.append((href, loop.submit(fetch_document(href))))
+                href, future = fetching.popleft()
+                found = Found()
+                try:
+                    links = take_document(found, future.result(), href, self._options)
+                except RasteretError as error:
+                    found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
+                    links = []
+                yield found
+                for link in links:
+                    if link not in seen:
+                        seen.add(link)
+                        waiting.append(link)
+        finally:
+            for _, future in fetching:
+                future.cancel()
+
+
+class NdjsonSource:
+    """A file with one STAC item per line."""
+
+    def __init__(self, href: str, options: SourceOptions) -> None:
+        self._href = absolute(href)
+        self._options = options
+
+    def find(self) -> Iterator[Found]:
+        """Read the file in pieces."""
+        found = Found()
+        try:
+            for document in read_lines(self._href):
+                take_document(found, document, self._href, self._options, is_own_document=False)
+                if len(found.items) >= ITEMS_PER_STEP:
+                    yield found
+                    found = Found()
+        except RasteretError as error:
+            found.failures.append(Failure(redact(self._href), None, None, type(error).__name__, str(error)))
+        yield found
+
+
+class StacObjectSource:
+    """STAC items in memory, as dictionaries."""
+
+    def __init__(self, document: Any, options: SourceOptions) -> None:
+        self._document = document
+        self._options = options
+
+    def find(self) -> Iterator[Found]:
+        """Take all items; nothing is fetched."""
+        found = Found()
+        try:
+            take_document(found, self._document, None, self._options, is_own_document=False)
+        except RasteretError as error:
+            found.failures.append(Failure(None, None, None, type(error).__name__, str(error)))
+        yield found
+
+
+def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
+    """Take a STAC document as a dictionary, a pystac object, a pystac ItemCollection, or a list of these."""
+    items = getattr(source, "items", None)
+    if isinstance(items, list) and hasattr(source, "extra_fields"):
+        source = items
+    if not isinstance(source, list):
+        return (StacObjectSource(_as_dict(source), options), _DESCRIBED) if _is_document(source) else None
+    if not source or not all(map(_is_document, source)):
+        return None
+    return StacObjectSource([_as_dict(part) for part in source], options), _DESCRIBED
+
+
+def _is_document(source: Any) -> bool:
+    return isinstance(source, dict) or (hasattr(source, "to_dict") and hasattr(source, "stac_extensions"))
+
+
+def _as_dict(source: Any) -> Any:
+    if isinstance(source, dict):
+        return source
+    document = source.to_dict()
+    own = source.get_self_href() if hasattr(source, "get_self_href") else None
+    if own is not None:
+        # pystac may write the self link as a relative one, and then nothing says relative to which folder.
+        others = [link for link in document.get("links", []) if link.get("rel") != "self"]
+        document["links"] = [*others, {"rel": "self", "href": own}]
+    return document
+
+
+def _takes_path(path: str) -> bool:
+    suffix = suffix_of(path)
+    # Landing pages and collections of STAC APIs have no extension; "io-lulc-v0.2" only seems to have one.
+    is_api = is_url(path) and not suffix.strip(".0123456789")
+    return suffix in _JSON_SUFFIXES | _NDJSON_SUFFIXES or is_api
+
+
+def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
+    return [
+        (NdjsonSource if suffix_of(path) in _NDJSON_SUFFIXES else StacDocumentSource)(path, options) for path in paths
+    ]
+
+
+KIND = SourceKind(rank=20, of_object=_of_object, takes_path=_takes_path, of_paths=_of_paths)
+
+
+def take_document(
+    found: Found, document: Any, href: str | None, options: SourceOptions, *, is_own_document: bool = True
+) -> list[str]:
+    """Add the items of a STAC document to `found`.
+
+    Args:
+        found: receives the items.
+        document: the parsed JSON.
+        href: path or URL of the document, or None.
+        options: which assets are wanted.
+        is_own_document: relative hrefs of an item refer to `href`, rather than to its self link.
+
+    Returns:
+        Documents to read next: the links of a catalog or collection, absolute.
+
+    Raises:
+        InvalidArgumentError: it is no STAC document.
+    """
+    if isinstance(document, list):
+        for part in document:
+            take_document(found, part, href, options, is_own_document=False)
+        return []
+    if isinstance(document, dict):
+        kind = document.get("type")
+        if kind == "Feature":
+            take_item(found, document, href if is_own_document else own_base(document, href), options)
+            return []
+        if kind == "FeatureCollection" and isinstance(document.get("features"), list):
+            for item in document["features"]:
+                take_document(found, item, href, options, is_own_document=False)
+            return _next_pages(document, href)
+        if kind in {"Catalog", "Collection"} or (kind is None and "stac_version" in document and "links" in document):
+            return [absolute(link["href"], href) for link in _links(document) if link.get("rel") in _FOLLOWED]
+    raise InvalidArgumentError(
+        f"{redact(href) if href else 'the source'}: {_described(document)}; expected a STAC Item, "
+        f"ItemCollection, Collection or Catalog. Give the path or URL of one."
+    )
+
+
+def _next_pages(document: Mapping[str, Any], href: str | None) -> list[str]:
+    # The saved answer of an API still has its "next" link, but the path of a file means that file alone.
+    if href is None or not is_url(href):
+        return []
+    pages = (link for link in _links(document) if link.get("rel") == "next" and link.get("method", "GET") == "GET")
+    return [absolute(link["href"], href) for link in pages]
+
+
+def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    links = document.get("links")
+    return [
+        link
+        for link in (links if isinstance(links, list) else [])
+        if isinstance(link, dict) and isinstance(link.get("href"), str)
+    ]
+
+
+def _described(document: Any) -> str:
+    if isinstance(document, dict):
+        keys = ", ".join(list(document)[:6]) or "no keys"
+        return f"got a JSON object of type {document.get('type')!r} with {keys}"
+    return f"got a JSON {type(document).__name__}"
 
 
 async def fetch_document(href: str) -> Any:
@@ -38,7 +239,7 @@ async def fetch_document(href: str) -> Any:
     except RangeError:
         if not href.startswith(("http://", "https://")):
             raise
-        # STAC APIs and small web servers answer 200 to a range request; for a document that is as good.
+        # STAC APIs and small web servers answer 200 to a range request; a whole document is as good.
         data = await asyncio.to_thread(_get, href)
     return _parse(data, redact(href))
 
@@ -59,8 +260,6 @@ def read_lines(href: str) -> Iterator[Any]:
         FetchError: it cannot be fetched.
         InvalidArgumentError: a line is not JSON.
     """
-    from rasteret_sql.io import loop
-
     store = store_for(href)
     number = 0
     start = 0
@@ -90,6 +289,7 @@ def _parse(data: bytes, what: str) -> Any:
 
 
 def _get(href: str) -> bytes:
+    """Fetch a whole document from a server that does not know range requests."""
     from urllib.error import HTTPError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 

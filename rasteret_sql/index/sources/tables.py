@@ -6,26 +6,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.index.hrefs import absolute, mirror_of, path_of
-from rasteret_sql.index.model import AssetRef, Found, FoundItem
+from rasteret_sql.index.found import TIME_NAMES, AssetRef, Found, FoundItem, SourceKind, parse_times
+from rasteret_sql.index.hrefs import absolute, is_url, mirror_of, path_of, suffix_of
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.schema import SOURCE_COLUMNS, index_columns
-from rasteret_sql.index.sources.files import file_item
-from rasteret_sql.index.sources.stac import own_base, take_item
-from rasteret_sql.index.times import TIME_NAMES, parse_times
+from rasteret_sql.index.sources.tiffs import file_item
+from rasteret_sql.index.stac.items import own_base, take_item
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
-    from rasteret_sql.index.model import BandList
-    from rasteret_sql.index.sources.pattern import PathPattern
-    from rasteret_sql.index.sources.stac import StacOptions
+    from rasteret_sql.index.found import BandList, Source, SourceOptions
 
 ROWS_PER_STEP = 512
 
+_PARQUET_SUFFIXES = frozenset({".parquet", ".geoparquet"})
 #: Columns of stac-geoparquet that are no item properties.
 _STAC_COLUMNS = frozenset(
     {
@@ -57,22 +55,20 @@ class TableSource:
     Args:
         batches: opens the table anew.
         what: what to call it in a message.
-        pattern: tells `item_id` and `asset` from `href` where there are no such columns.
-        options: as for STAC.
-        base: what relative hrefs are resolved against.
+        options: which assets are wanted; its pattern tells `item_id` and `asset` from `href` where there are no such
+            columns.
+        base: path or URL that relative hrefs are resolved against.
     """
 
     def __init__(
         self,
         batches: Callable[[], Iterable[pa.RecordBatch]],
         what: str,
-        pattern: PathPattern | None,
-        options: StacOptions,
+        options: SourceOptions,
         base: str | None = None,
     ) -> None:
         self._batches = batches
         self._what = what
-        self._pattern = pattern
         self._options = options
         self._base = base
 
@@ -130,7 +126,7 @@ class TableSource:
         if not isinstance(href, str) or not href:
             raise InvalidArgumentError(f"{self._what}, row {row}: got {href!r} as href, expected a path or URL")
         href = absolute(href, self._base)
-        fields = self._pattern.match(href) if self._pattern is not None else {}
+        fields = self._options.pattern.match(href) if self._options.pattern is not None else {}
         entry = file_item(href, fields, None, self._options)
         item_id = values.get("item_id", values.get("id"))
         collection = values.get("collection")
@@ -172,6 +168,44 @@ class TableSource:
                 kept.append(row)
         found.columns = _properties(batch, kept, _STAC_COLUMNS)
         return found
+
+
+def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
+    """Take all objects that stream Arrow batches: Arrow tables, DuckDB relations, data frames."""
+    described = f"a table in memory ({type(source).__name__})"
+    if hasattr(source, "to_wkb") and hasattr(source, "geometry"):
+        # A GeoDataFrame; its own Arrow stream has Python objects as geometries.
+        source = source.to_wkb()
+    if not hasattr(source, "__arrow_c_stream__"):
+        return None
+
+    def batches() -> Any:
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_stream(source)
+
+    return TableSource(batches, "the table", options), described
+
+
+def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
+    return [_parquet_source(absolute(path), options) for path in paths]
+
+
+def _parquet_source(path: str, options: SourceOptions) -> TableSource:
+    if is_url(path):
+        raise InvalidArgumentError(
+            f"{redact(path)}: got the URL of a Parquet file, expected a local one; "
+            f"download it, or read it with DuckDB and give the relation"
+        )
+    return TableSource(lambda: parquet_batches(path), path, options, base=path)
+
+
+KIND = SourceKind(
+    rank=30,
+    of_object=_of_object,
+    takes_path=lambda path: suffix_of(path) in _PARQUET_SUFFIXES,
+    of_paths=_of_paths,
+)
 
 
 def parquet_batches(path: str) -> Iterator[pa.RecordBatch]:

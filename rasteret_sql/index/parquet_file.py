@@ -1,4 +1,4 @@
-"""The Parquet file itself: order, encodings, row groups, and the metadata that says where it came from."""
+"""The Parquet file of an index: the order of its rows, encodings, row groups, and the metadata on its making."""
 
 from __future__ import annotations
 

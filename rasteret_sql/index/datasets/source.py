@@ -1,17 +1,19 @@
-"""Datasets that are a Parquet table of files instead of a STAC API."""
+"""The items of a dataset: those of a search or of a table of files, with the band names and mirrors of its entry."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidIndexError, RangeError
-from rasteret_sql.index.hrefs import absolute, is_url
-from rasteret_sql.index.sources.api_arguments import box_parts, period_us
+from rasteret_sql.index.found import FoundItem
+from rasteret_sql.index.hrefs import absolute, is_url, mirror_of
 from rasteret_sql.index.sources.tables import ROWS_PER_STEP, TableSource
 from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.index.stac.arguments import box_parts, period_us
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact, store_for
 
@@ -20,10 +22,41 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from rasteret_sql.index.datasets.model import Dataset
-    from rasteret_sql.index.model import Found
-    from rasteret_sql.index.sources.api import StacSearch
-    from rasteret_sql.index.sources.stac import StacOptions
+    from rasteret_sql.index.datasets.catalog import Dataset, DatasetAsset
+    from rasteret_sql.index.found import AssetRef, Found, Source, SourceOptions
+    from rasteret_sql.index.sources.search import StacSearch
+
+
+class DatasetSource:
+    """A source whose items are those of a dataset of the catalog."""
+
+    def __init__(self, source: Source, dataset: Dataset) -> None:
+        self._source = source
+        self._dataset = dataset
+        self._assets: dict[str, list[DatasetAsset]] = {}
+        for asset in dataset.assets:
+            self._assets.setdefault(asset.key, []).append(asset)
+
+    def find(self) -> Iterator[Found]:
+        """Go through the source."""
+        for found in self._source.find():
+            found.items = [self._described(entry) for entry in found.items]
+            yield found
+
+    def _described(self, entry: FoundItem) -> FoundItem:
+        platform = str(entry.item.properties.get("platform") or "").lower()
+        return FoundItem(entry.item, tuple(self._with_bands(asset, platform) for asset in entry.assets))
+
+    def _with_bands(self, asset: AssetRef, platform: str) -> AssetRef:
+        # The mirror that the user named goes before that of the entry.
+        mirror = asset.mirror or mirror_of(asset.href, self._dataset.mirrors)
+        known = next(
+            (one for one in self._assets.get(asset.asset, ()) if not one.platforms or platform in one.platforms), None
+        )
+        # The first list says the names; the others add what it leaves open.
+        lists = (known.band_list(), *asset.band_lists) if known is not None and known.bands else asset.band_lists
+        return replace(asset, band_lists=lists, mirror=mirror)
+
 
 #: Of a table of files that is fetched.
 PIECE_BYTES = 1 << 24
@@ -35,7 +68,7 @@ class DatasetTableSource:
     The table is fetched whole: DuckDB cannot be assumed to read over HTTP.
     """
 
-    def __init__(self, dataset: Dataset, search: StacSearch, options: StacOptions) -> None:
+    def __init__(self, dataset: Dataset, search: StacSearch, options: SourceOptions) -> None:
         self._dataset = dataset
         self._search = search
         self._options = options
@@ -47,9 +80,7 @@ class DatasetTableSource:
             RasteretError: it cannot be fetched, or is not what the entry says.
         """
         with _local_copy(self._dataset.table) as path:
-            source = TableSource(
-                lambda: self._batches(path), self._dataset.id, None, self._options, self._dataset.table
-            )
+            source = TableSource(lambda: self._batches(path), self._dataset.id, self._options, self._dataset.table)
             yield from source.find()
 
     def _batches(self, path: str) -> Iterator[pa.RecordBatch]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.index.found import TIME_NAMES, AssetRef, BandList, Found, FoundItem, ItemRef, parse_times
 from rasteret_sql.index.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
-from rasteret_sql.index.model import AssetRef, BandList, Found, FoundItem, ItemRef
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.sources.alternate import locations
-from rasteret_sql.index.sources.storage import storage_of
-from rasteret_sql.index.times import TIME_NAMES, parse_times
+from rasteret_sql.index.stac.locations import locations, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rasteret_sql.index.found import SourceOptions
 
 _TIFF_TYPES = frozenset({"image/tiff", "image/vnd.stac.geotiff", "image/geotiff", "image/x.geotiff", "image/tif"})
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -26,24 +25,7 @@ _COLLECTION_IS_PROPERTY = ("0.4", "0.5", "0.6", "0.7")
 _BAND_FIELDS = ("bands", "eo:bands", "raster:bands")
 
 
-@dataclass(frozen=True, slots=True)
-class StacOptions:
-    """What is taken of STAC items.
-
-    Attributes:
-        assets: keys of the assets that are wanted; None for all.
-        collection: collection of the items that name none.
-        href_map: prefix of an href -> prefix of its mirror.
-        alternate: names of the locations that are read, best first, rather than the published href.
-    """
-
-    assets: frozenset[str] | None
-    collection: str | None
-    href_map: Mapping[str, str]
-    alternate: tuple[str, ...] = ()
-
-
-def take_item(found: Found, document: Mapping[str, Any], base: str | None, options: StacOptions) -> None:
+def take_item(found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions) -> None:
     """Add one STAC item to `found`: its TIFF assets, or why there are none.
 
     Args:
@@ -80,7 +62,7 @@ def own_base(document: Mapping[str, Any], base: str | None) -> str | None:
 
 
 def _parse_item(
-    found: Found, document: Mapping[str, Any], base: str | None, options: StacOptions
+    found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions
 ) -> tuple[ItemRef, list[AssetRef]]:
     item_id = document.get("id")
     if not isinstance(item_id, str) or not item_id:

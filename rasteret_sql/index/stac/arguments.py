@@ -1,4 +1,4 @@
-"""The arguments of a search, checked and made one form of, before anything is asked. Pure: no I/O."""
+"""The arguments of a search, checked and brought to one form before anything is fetched. Pure: no I/O."""
 
 from __future__ import annotations
 

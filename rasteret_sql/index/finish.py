@@ -1,50 +1,30 @@
-"""What every build shares: where it works, and how its rows become a file that appears whole or not at all."""
+"""How a build ends: the index is written aside, checked, and renamed. It appears whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
+from rasteret_sql.index.parquet_file import provenance, write_index
+from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
 from rasteret_sql.index.report import BuildReport, list_failures
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file, sql_folder
+from rasteret_sql.index.staging import definition_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
     from rasteret_sql.index.report import Failure
     from rasteret_sql.index.rows import HeaderCounts
 
-#: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
-#: holds row groups of its own, so two of them keep it there.
-MEMORY_LIMIT = "512MB"
-THREADS = 2
 #: How many examples a message gives.
 EXAMPLES = 5
-
-#: The SQL that decides which rows an index has, what they hold and how they are ordered.
-SQL_OF_ROWS = (
-    "schema/asset_index.sql",
-    "functions/read_headers.sql",
-    "functions/_rst_headers.sql",
-    "index/named_twice.sql",
-    "index/assets.sql",
-    "index/kept_candidates.sql",
-    "index/unfinished_index.sql",
-    "index/positions.sql",
-    "index/build_index.sql",
-)
-
-_SUFFIX = ".building"
-_LOCK = "lock"
-_DIGEST_LENGTH = 16
 
 
 def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = ()) -> Path:
@@ -61,8 +41,6 @@ def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = (
         raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index that is to be written")
     target = Path(path).expanduser()
     if partition_by:
-        from rasteret_sql.index.partitions import checked_folder
-
         checked_folder(target)
     elif target.is_dir():
         raise InvalidArgumentError(
@@ -73,102 +51,6 @@ def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = (
     if not os.access(target.parent, os.W_OK):
         raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
     return target
-
-
-@contextlib.contextmanager
-def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
-    """A folder beside the index, so that a rename ends the build.
-
-    It goes with the build, and what killed builds of this index left goes with one that succeeds. Where there is a
-    digest, it stays after Ctrl-C, as it does when the process is killed: `leftovers` finds it then.
-
-    Args:
-        path: the index.
-        digest: hash of what is built, or "" where nothing can be taken over.
-    """
-    import shutil
-    import tempfile
-
-    prefix = f".{path.name}.{digest[:_DIGEST_LENGTH]}."
-    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
-    with (folder / _LOCK).open("wb") as lock:
-        _locked(lock)
-        try:
-            yield folder
-        except KeyboardInterrupt:
-            if not digest:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    for ended in [folder, *leftovers(path)]:
-        shutil.rmtree(ended, ignore_errors=True)
-
-
-def leftovers(path: Path, digest: str = "") -> list[Path]:
-    """Give the folders of builds of an index that were killed; those of builds that go on are locked.
-
-    Args:
-        path: the index.
-        digest: hash of what was built, or "" for all.
-    """
-    import glob
-
-    found = path.parent.glob(f".{glob.escape(path.name)}.{digest[:_DIGEST_LENGTH]}*{_SUFFIX}")
-    return sorted(folder for folder in found if _is_ended(folder))
-
-
-def _is_ended(folder: Path) -> bool:
-    try:
-        with (folder / _LOCK).open("rb+") as lock:
-            return _locked(lock)
-    except OSError:
-        return False
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Lock a file for as long as it is open, and say whether that worked."""
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def definition_digest(definition: Mapping[str, Any]) -> str:
-    """Hash what was asked for, and the SQL that makes rows of it."""
-    text = "\0".join([json.dumps(definition, sort_keys=True), *map(sql_file, SQL_OF_ROWS)])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory that works on disk in a folder where memory does not do.
-
-    Raises:
-        BuildError: DuckDB failed inside the block.
-    """
-    import duckdb
-
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": THREADS,
-        "temp_directory": str(folder / "spill"),
-    }
-    try:
-        with duckdb.connect(":memory:", config=config) as con:
-            # Times in properties that name no offset are UTC, wherever the build runs.
-            con.execute("SET TimeZone = 'UTC'")
-            # Each byte of what is staged is read a few times and from a disk; kept, it would fill the memory.
-            con.execute("SET enable_external_file_cache = false")
-            yield con
-    except duckdb.Error as error:
-        raise BuildError(
-            f"{folder.parent}: DuckDB could not build the index ({error}); nothing was written."
-        ) from error
 
 
 def require_rows(path: Path, counts: HeaderCounts, failures: Sequence[Failure]) -> None:
@@ -219,9 +101,6 @@ def finish_build(
     Raises:
         BuildError: a check gives rows; nothing was written.
     """
-    from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
-    from rasteret_sql.index.writing import provenance, write_index
-
     con.execute(f"CREATE OR REPLACE TABLE positions AS {sql_file('index/positions.sql')}")
     con.execute(f"CREATE OR REPLACE VIEW asset_index AS {sql_file('index/build_index.sql')}")
     digest = definition_digest(definition)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError
-from rasteret_sql.index.model import Found
-from rasteret_sql.index.sources.alternate import AlternateSource, checked_alternate
-from rasteret_sql.index.sources.api_arguments import (
+from rasteret_sql.index.found import Found, SourceKind, SourceOptions
+from rasteret_sql.index.sources.documents import take_document
+from rasteret_sql.index.stac.arguments import (
     MAX_PAGE_ITEMS,
     Box,
     box_parts,
@@ -22,15 +22,15 @@ from rasteret_sql.index.sources.api_arguments import (
     checked_period,
     checked_sort,
 )
-from rasteret_sql.index.sources.crawl import take_document
-from rasteret_sql.index.sources.stac import StacOptions, own_base
+from rasteret_sql.index.stac.items import own_base
+from rasteret_sql.index.stac.locations import AlternateSource, checked_alternate
 from rasteret_sql.io.asked import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from rasteret_sql.index.datasets.model import Dataset
-    from rasteret_sql.index.model import Source
+    from rasteret_sql.index.datasets.catalog import Dataset
+    from rasteret_sql.index.found import Source
 
 #: Items that a page has where nothing else is asked for: servers' own defaults are as low as 10, and answers of
 #: many megabytes are refused by some gateways.
@@ -123,28 +123,29 @@ class StacSearch:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def source(self, options: StacOptions) -> Source:
-        """Give what finds its items, for a build; alternate locations of the options go before those of the search."""
-        options = replace(options, alternate=options.alternate or self.alternate)
-        source = self._source(options)
-        return AlternateSource([source], options.alternate) if options.alternate else source
+    def source(self, options: SourceOptions) -> Source:
+        """Give the source of its items; alternate locations of the options go before those of the search."""
+        if options.alternate or not self.alternate:
+            return self._source(options)
+        options = replace(options, alternate=self.alternate)
+        return AlternateSource([self._source(options)], options.alternate)
 
-    def _source(self, options: StacOptions) -> Source:
+    def _source(self, options: SourceOptions) -> Source:
         if self.dataset is None:
             return ApiSource(self, options)
-        from rasteret_sql.index.datasets.apply import DatasetSource
+        from rasteret_sql.index.datasets.source import DatasetSource
 
         if self.dataset.table:
-            from rasteret_sql.index.datasets.tables import DatasetTableSource
+            from rasteret_sql.index.datasets.source import DatasetTableSource
 
             return DatasetSource(DatasetTableSource(self.dataset, self, options), self.dataset)
         return DatasetSource(ApiSource(self, options), self.dataset)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Run the search, and give one row per item and TIFF asset."""
-        from rasteret_sql.index.asset_rows import asset_table
+        from rasteret_sql.index.asset_table import asset_table
 
-        stream: object = asset_table([self.source(StacOptions(None, None, {}))]).__arrow_c_stream__(requested_schema)
+        stream: object = asset_table([self.source(SourceOptions())]).__arrow_c_stream__(requested_schema)
         return stream
 
 
@@ -242,7 +243,7 @@ class ApiSource:
     An API that fails ends the build: half of a search is not the search.
     """
 
-    def __init__(self, search: StacSearch, options: StacOptions) -> None:
+    def __init__(self, search: StacSearch, options: SourceOptions) -> None:
         self._search = search
         self._options = options
 
@@ -278,7 +279,7 @@ class ApiSource:
             client.require_collections([name for name in search.collections if name not in found_in])
 
     def _documents(self) -> tuple[Any, Iterator[Mapping[str, Any]]]:
-        from rasteret_sql.index.sources.api_client import ApiClient
+        from rasteret_sql.index.stac.client import ApiClient
 
         search = self._search
         client = ApiClient(search.url)
@@ -304,6 +305,14 @@ class ApiSource:
                 raise
 
         return client, pages()
+
+
+def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
+    return (source.source(options), repr(source)) if isinstance(source, StacSearch) else None
+
+
+# The first kind: a search is a table too, and would be read as one.
+KIND = SourceKind(rank=10, of_object=_of_object)
 
 
 def _dataset(api: object) -> Dataset | None:

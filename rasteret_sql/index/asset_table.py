@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from rasteret_sql.index.model import Source
+    from rasteret_sql.index.found import Source
 
 OnError = Literal["raise", "skip"]
 

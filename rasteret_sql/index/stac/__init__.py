@@ -1,0 +1,1 @@
+"""STAC: items, locations of their assets, and searches. Sources are built on it."""

@@ -1,0 +1,161 @@
+"""The doors to `index`: building and refreshing an index, of sources or of an index definition.
+
+A definition is SQL that calls our functions, so these doors lie above both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.hrefs import is_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rasteret_sql.index.refresh import RefreshReport
+    from rasteret_sql.index.report import BuildReport, Progress
+
+
+def build_index(
+    source: Any,
+    path: str | os.PathLike[str],
+    *,
+    href_map: Mapping[str, str] | None = None,
+    pattern: str | None = None,
+    collection: str | None = None,
+    assets: Sequence[str] | None = None,
+    alternate: Sequence[str] | str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    partition_by: Sequence[str] | str | None = None,
+    progress: Progress | bool = False,
+) -> BuildReport:
+    """Build an index: read the headers of TIFF files and write one Parquet row per asset.
+
+    Files that cannot be read are listed in the report; the index has all others. An interrupted build is continued by
+    the next build of the same source and options.
+
+    Args:
+        source: path, glob (with `**`) or http(s) URL, or a list of these: TIFF files; STAC Items, ItemCollections,
+            Collections and Catalogs as JSON, which are crawled; NDJSON; stac-geoparquet or other Parquet with an
+            `href` column. Or a table: Arrow, a DuckDB relation, a data frame. Or STAC items as dictionaries or pystac
+            objects. Or a `stac_search`. Or an index definition: a `.sql` file with one SELECT.
+        path: path of the index; an older index is replaced once the new one is complete.
+        href_map: mirrors for reading: prefix of an href -> prefix of its mirror; the longest prefix counts. The index
+            keeps both hrefs.
+        pattern: fields at the end of a path, for example `"{item_id}/{asset}.tif"`. Fields are item_id, asset,
+            collection, datetime, date and, as `{date:%Y%m%d}`, times in a format; any other name becomes a column. A
+            file that does not match is a failure. Without a pattern `item_id` is the file name, led by as many
+            folders as make it unique, and `asset` is "data".
+        collection: collection of the items that name none.
+        assets: keys of the wanted assets; all TIFF assets by default.
+        alternate: name of the alternate location of STAC assets that is read, such as "s3", or several, best first: a
+            key of `alternate`, or an `alternate:name`. The index keeps it as `mirror`, beside the published `href`;
+            `href_map` is applied to it. An asset without such a location is read from `href`; if no asset has one, the
+            build fails with the names that exist.
+        variables: values for `getvariable('name')` in an index definition.
+        partition_by: columns by which the index is split; `path` is then a folder: `["collection", "year"]` writes
+            `collection=.../year=.../part-0.parquet`. `year`, `month` and `day` are those of `datetime` unless a column
+            has that name. The folder appears as a whole, in the place of an older one.
+        progress: True for a progress bar, or a callable that takes (files done, files in all); for an index
+            definition, files in all are the files that its SELECT has named so far.
+
+    Returns:
+        The rows that were built, and the files that failed.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong; nothing was read.
+        BuildError: nothing was found, no file could be read, or files share one key; nothing was written.
+
+    Example:
+        >>> build_index("scenes/*/*.tif", "s.parquet", pattern="{item_id}/{asset}.tif").rows  # doctest: +SKIP
+        16
+    """
+    if _is_definition(source):
+        if any(value is not None for value in (href_map, pattern, collection, assets, alternate)):
+            raise InvalidArgumentError(
+                f"{os.fspath(source)}: got href_map, pattern, collection, assets or alternate with an index "
+                f"definition, expected none; write them into its SELECT"
+            )
+        from rasteret_sql.sql.definitions import build_definition
+
+        return build_definition(source, path, variables=variables, partition_by=partition_by, progress=progress)
+    if variables is not None:
+        raise InvalidArgumentError("variables: they are for index definitions, which are .sql files; leave them out")
+    from rasteret_sql.index.build import build, build_request, source_options
+
+    options = source_options(
+        href_map=href_map, pattern=pattern, collection=collection, assets=assets, alternate=alternate
+    )
+    return build(build_request(source, path, options, partition_by), progress)
+
+
+async def build_index_async(source: Any, path: str | os.PathLike[str], **options: Any) -> BuildReport:
+    """Build an index without blocking the caller's event loop; see `build_index`."""
+    return await asyncio.to_thread(build_index, source, path, **options)
+
+
+def _is_definition(source: Any) -> bool:
+    return (
+        isinstance(source, (str, os.PathLike))
+        and os.fspath(source).lower().endswith(".sql")
+        and not is_url(str(source))
+    )
+
+
+def refresh(
+    index: str | os.PathLike[str],
+    *,
+    variables: Mapping[str, Any] | None = None,
+    progress: Progress | bool = False,
+) -> RefreshReport:
+    """Build an index again from its own definition: new files in, changed files read anew, missing files out.
+
+    The metadata of the index hold its definition: paths and options, a search, or the SQL of a definition. The source
+    is read again. One request of one byte compares a file with the index; its header is read only if ETag, size or time
+    of change differ. The SELECT of a definition may change the values of headers, so all its headers are read anew. The
+    new index takes the place of the old one once it is complete.
+
+    Args:
+        index: a local index: a file, or the folder of a partitioned one.
+        variables: new values for variables of an index definition, by name.
+        progress: as for `build_index`.
+
+    Returns:
+        The report of the build, and how many files are new, changed, kept and gone.
+
+    Raises:
+        AssetNotFoundError: there is no such index.
+        InvalidIndexError: it is no index, or its metadata do not say how it was built.
+        InvalidArgumentError: a variable is missing, or is given to an index that was not built of SQL.
+        BuildError: nothing was found or could be read, or a check failed; the index stays as it was.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> rs.refresh("s2.parquet").new  # doctest: +SKIP
+        12
+    """
+    from rasteret_sql.index.refresh import compared, files_before, read_recipe
+
+    path = Path(index).expanduser()
+    recipe = read_recipe(path)
+    with files_before(path) as before:
+        if recipe.sql is not None:
+            from rasteret_sql.sql.definitions import build_from_text
+
+            report = build_from_text(
+                recipe.sql,
+                path,
+                what=recipe.described,
+                variables=recipe.with_variables(variables),
+                partition_by=recipe.partition_by,
+                progress=progress,
+            )
+        else:
+            from rasteret_sql.index.build import build
+
+            report = build(recipe.request(variables), progress, previous=path)
+        return compared(before, report)
