@@ -1,4 +1,4 @@
-"""A header and what the source says of its file, made one row of an index. No I/O."""
+"""Headers of files, with what their source says of them, made rows of an index."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rasteret_sql.index.schema import index_schema
 from rasteret_sql.index.stac.locations import with_advice
 from rasteret_sql.index.staging import HeaderFiles
 from rasteret_sql.io.stores import redact
+from rasteret_sql.tiff.gdal_metadata import parse_nodata
 from rasteret_sql.tiff.names import compression_name, photometric_name
 
 if TYPE_CHECKING:
@@ -27,31 +28,56 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from rasteret_sql.index.found import BandList
     from rasteret_sql.tiff.model import Band, Header, Level
 
-    ReadHeader = tuple[dict[str, Any], FileHeader]
-    from rasteret_sql.index.found import BandList
-
-#: Files whose headers are read, and rows that are staged, together.
+#: Files whose headers are read, and whose rows are staged, together.
 FILES_PER_BATCH = 256
 
 _ASSETS = """
-    SELECT a.asset_no, a.asset, a.read_href, a.band_lists, a.proj, i.item_id, i.geometry
+    SELECT a.asset_no, i.item_id, a.asset, a.read_href, i.geometry, a.band_lists, a.proj
     FROM unread_assets AS a
     JOIN items AS i USING (item_no)
     ORDER BY a.asset_no
 """
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadAsset:
+    """A file to read, as its source describes it.
+
+    Attributes:
+        asset_no: its number in the build.
+        item_id, asset: its item and asset key.
+        read_href: path or URL of its bytes.
+        geometry: footprint of the item as WKB in OGC:CRS84, or None.
+        band_lists: `AssetRef.band_lists` as JSON, or None.
+        proj: `AssetRef.proj` as JSON, or None.
+    """
+
+    asset_no: int
+    item_id: str | None
+    asset: str
+    read_href: str
+    geometry: bytes | None
+    band_lists: str | None
+    proj: str | None
+
+    def failure(self, file: UnreadFile) -> Failure:
+        """Describe the failure of this file, for a report."""
+        href = redact(self.read_href) if self.read_href else None
+        return Failure(href, self.item_id, self.asset, file.error, file.message)
+
+
 @dataclass(slots=True)
 class HeaderCounts:
-    """What header reading came to.
+    """Counts of the headers of a build.
 
     Attributes:
         rows: files that were read.
-        requests: range requests that they took.
+        requests: range requests that reading took.
         proj_mismatches: assets whose STAC `proj:` fields contradict the header.
-        size_mismatches: assets whose `file:size` is not that of the file.
+        size_mismatches: assets whose `file:size` is not the size of the file.
         noted: files of which something was left out.
         failures: files that were not read.
     """
@@ -63,8 +89,9 @@ class HeaderCounts:
     noted: int = 0
     failures: list[Failure] = field(default_factory=list)
 
-    def add(self, file: FileHeader, proj: Mapping[str, Any]) -> None:
-        """Count a file that became a row, and compare it with what STAC's `proj:` fields and `file:size` say of it."""
+    def add(self, asset: UnreadAsset, file: FileHeader) -> None:
+        """Count a file that became a row, and compare it with the `proj:` fields and `file:size` of STAC."""
+        proj = json.loads(asset.proj or "{}")
         self.rows += 1
         self.requests += file.requests
         self.noted += bool(file.header.notes)
@@ -73,7 +100,7 @@ class HeaderCounts:
 
 
 def header_schema() -> pa.Schema:
-    """Columns of the staged headers: `asset_no`, and everything of the index that a header tells."""
+    """Columns of staged headers: `asset_no`, and all columns of an index that come from a header."""
     import pyarrow as pa
 
     of_headers = [
@@ -90,58 +117,71 @@ def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callab
 
     Args:
         con: connection of the build, with the views `unread_assets` and `items`.
-        folder: where rows are staged.
+        folder: folder of the staged rows.
         progress: called with the number of files of each batch that is done.
     """
     counts = HeaderCounts()
-    schema = header_schema()
-    waiting: deque[list[dict[str, Any]]] = deque()
+    waiting: deque[list[UnreadAsset]] = deque()
 
     def batches() -> Iterator[list[str]]:
         with con.cursor() as cursor:
             cursor.execute(_ASSETS)
-            names = [column[0] for column in cursor.description]
             while rows := cursor.fetchmany(FILES_PER_BATCH):
-                waiting.append([dict(zip(names, row, strict=True)) for row in rows])
-                yield [row["read_href"] for row in waiting[-1]]
+                waiting.append([UnreadAsset(*row) for row in rows])
+                yield [asset.read_href for asset in waiting[-1]]
 
-    file = HeaderFiles(folder, schema)
+    file = HeaderFiles(folder, header_schema())
     for outcomes in read_headers(batches()):
         assets = waiting.popleft()
-        read: list[ReadHeader] = []
-        for asset, outcome in zip(assets, outcomes, strict=True):
-            if isinstance(outcome, FileHeader):
-                read.append((asset, outcome))
-            else:
-                counts.failures.append(_failure(asset, outcome.error, outcome.message))
-        _stage(file, read, schema, counts)
+        rows, unread = make_rows(assets, outcomes, counts)
+        counts.failures += [asset.failure(unread[asset.asset_no]) for asset in assets if asset.asset_no in unread]
+        for batch in rows:
+            file.write(batch)
         file.flush()
         progress(len(assets))
     file.flush()
     return counts
 
 
-def _stage(file: HeaderFiles, read: Sequence[ReadHeader], schema: pa.Schema, counts: HeaderCounts) -> None:
-    """Write the rows of some files; one that cannot be a row is a failure, and the others are written."""
-    for part, batch in header_batches(read, schema):
-        if isinstance(batch, UnreadFile):
-            ((asset, _),) = part
-            counts.failures.append(_failure(asset, batch.error, batch.message))
-            continue
-        file.write(batch)
-        for asset, one in part:
-            counts.add(one, json.loads(asset["proj"] or "{}"))
-
-
-def header_batches(
-    read: Sequence[ReadHeader], schema: pa.Schema
-) -> Iterator[tuple[Sequence[ReadHeader], pa.RecordBatch | UnreadFile]]:
-    """Make rows of headers, in order; a file that cannot be a row comes alone, with the reason.
+def make_rows(
+    assets: Sequence[UnreadAsset], outcomes: Sequence[FileHeader | UnreadFile], counts: HeaderCounts | None
+) -> tuple[list[pa.RecordBatch], dict[int, UnreadFile]]:
+    """Make rows of headers.
 
     Args:
-        read: what the source says of each file (`asset_no, asset, read_href, band_lists, geometry`), and its header.
-        schema: as `header_schema` gives it.
+        assets: the files.
+        outcomes: the header of each, or why it was not read.
+        counts: receives the files that became rows, or None.
+
+    Returns:
+        Batches of `header_schema()`, in order; and by `asset_no` the files without a row. A header that cannot become
+        a row costs its own row only.
     """
+    unread: dict[int, UnreadFile] = {}
+    read: list[tuple[UnreadAsset, FileHeader]] = []
+    for asset, outcome in zip(assets, outcomes, strict=True):
+        if isinstance(outcome, FileHeader):
+            read.append((asset, outcome))
+        else:
+            message = with_advice(outcome.error, outcome.message, asset.read_href, asset.proj)
+            unread[asset.asset_no] = UnreadFile(outcome.error, message)
+    batches = []
+    for part, batch in _batches(read, header_schema()):
+        if isinstance(batch, UnreadFile):
+            ((asset, _),) = part
+            unread[asset.asset_no] = batch
+            continue
+        batches.append(batch)
+        if counts is not None:
+            for asset, file in part:
+                counts.add(asset, file)
+    return batches, unread
+
+
+def _batches(
+    read: Sequence[tuple[UnreadAsset, FileHeader]], schema: pa.Schema
+) -> Iterator[tuple[Sequence[tuple[UnreadAsset, FileHeader]], pa.RecordBatch | UnreadFile]]:
+    """Make one batch of all files; after an error, halve them until the file with the fault is alone."""
     if not read:
         return
     try:
@@ -149,24 +189,18 @@ def header_batches(
     except Exception as error:  # noqa: BLE001 - one file never ends a build of thousands
         if len(read) > 1:
             middle = len(read) // 2
-            yield from header_batches(read[:middle], schema)
-            yield from header_batches(read[middle:], schema)
+            yield from _batches(read[:middle], schema)
+            yield from _batches(read[middle:], schema)
             return
-        asset, _ = read[0]
         message = str(error)
         if not isinstance(error, RasteretError):
-            message = f"{redact(asset['read_href'])}: its header does not fit the index ({message}); leave it out."
+            message = f"{redact(read[0][0].read_href)}: its header does not fit the index ({message}); leave it out."
         yield read, UnreadFile(type(error).__name__, message)
         return
     yield read, batch
 
 
-def _failure(asset: Mapping[str, Any], error: str, message: str) -> Failure:
-    message = with_advice(error, message, asset["read_href"], asset["proj"])
-    return Failure(redact(asset["read_href"]), asset["item_id"], asset["asset"], error, message)
-
-
-def _to_batch(read: Sequence[ReadHeader], schema: pa.Schema) -> pa.RecordBatch:
+def _to_batch(read: Sequence[tuple[UnreadAsset, FileHeader]], schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
     now = datetime.now(UTC)
@@ -181,20 +215,20 @@ def _to_batch(read: Sequence[ReadHeader], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[str, Any]:
+def _to_row(asset: UnreadAsset, file: FileHeader, now: datetime) -> dict[str, Any]:
     header = file.header
-    _require_consistent(header, asset["read_href"])
+    _require_consistent(header, asset.read_href)
     level = header.levels[0]
     outline = header_footprint(header)
-    said = bounds_of(asset["geometry"])
-    # Reads are pruned by the bbox, and a footprint may be drawn tighter than the pixels lie.
-    bounds = joint_bounds(said, _outline_bounds(outline))
+    item_bounds = bounds_of(asset.geometry)
+    bands, notes = _bands(header.bands, asset.band_lists, asset.asset, level.format.dtype)
     modified = file.last_modified
     return {
-        "asset_no": asset["asset_no"],
-        "geometry": asset["geometry"] if said is not None else outline,
-        "bbox": bounds,
-        "bands": _bands(header.bands, asset["band_lists"], asset["asset"]),
+        "asset_no": asset.asset_no,
+        "geometry": asset.geometry if item_bounds is not None else outline,
+        # Reads are pruned by the bbox, and the footprint of an item may be smaller than its pixels.
+        "bbox": joint_bounds(item_bounds, _outline_bounds(outline)),
+        "bands": bands,
         "dtype": level.format.dtype,
         "crs": header.crs,
         "transform": header.transform,
@@ -208,7 +242,7 @@ def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[s
         "byte_order": header.byte_order,
         "bigtiff": header.bigtiff,
         "cog_layout": list(header.cog_layout) or None,
-        "notes": list(header.notes) or None,
+        "notes": [*header.notes, *notes] or None,
         "file_size": file.file_size,
         "etag": file.etag,
         "last_modified": datetime.fromtimestamp(modified, UTC) if modified is not None else None,
@@ -216,17 +250,22 @@ def _to_row(asset: Mapping[str, Any], file: FileHeader, now: datetime) -> dict[s
     }
 
 
-# What these give is the same for many files of a collection, and is read alone.
+# Many files of a collection share outline and bands. The results are read only.
 _outline_bounds = lru_cache(maxsize=4096)(bounds_of)
 
 
 @lru_cache(maxsize=1024)
-def _bands(bands: tuple[Band, ...], band_lists: str | None, asset: str) -> list[dict[str, Any]]:
-    return merge_bands(bands, json.loads(band_lists or "[]"), asset)
+def _bands(
+    bands: tuple[Band, ...], band_lists: str | None, asset: str, dtype: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    lists, notes = possible_nodata(json.loads(band_lists or "[]"), dtype)
+    # A value that the header overrules is no loss.
+    is_missed = any(band.nodata is None and not band.is_alpha for band in bands)
+    return merge_bands(bands, lists, asset), notes if is_missed else []
 
 
-def _require_small_numbers(read: Sequence[ReadHeader]) -> None:
-    """Refuse tiles whose offset or length the index cannot hold; all files at once, since none ever has one."""
+def _require_small_numbers(read: Sequence[tuple[UnreadAsset, FileHeader]]) -> None:
+    """Refuse tiles whose offset or length the index cannot hold. All files are checked at once: none ever fails."""
     import numpy as np
 
     parts = [(asset, part) for asset, file in read for level in file.header.levels for part in _parts(level)]
@@ -237,7 +276,7 @@ def _require_small_numbers(read: Sequence[ReadHeader]) -> None:
         offset, nbytes = part.tile_offsets.max(initial=0), part.tile_byte_counts.max(initial=0)
         if max(offset, nbytes) >= MAX_OFFSET:
             raise CorruptTiffError(
-                f"{redact(asset['read_href'])}: a level of {part.width} x {part.height} pixels has tiles at byte "
+                f"{redact(asset.read_href)}: a level of {part.width} x {part.height} pixels has tiles at byte "
                 f"{offset} and of {nbytes} bytes; expected less than {MAX_OFFSET}. Write the file anew."
             )
 
@@ -247,7 +286,7 @@ def _parts(level: Level) -> tuple[Level, ...]:
 
 
 def _require_consistent(header: Header, href: str) -> None:
-    """Refuse a header that the checks of the index would refuse: it costs one row, not the build."""
+    """Refuse a header that would fail the checks of the index: here it costs one row, there the build."""
     first = header.levels[0]
     for number, level in enumerate(header.levels):
         planes = level.format.samples_per_pixel if level.format.planar else 1
@@ -268,17 +307,42 @@ _TEXTS = ("name", "common_name", "description", "unit")
 _NUMBERS = ("nodata", "scale", "offset")
 
 
+def possible_nodata(band_lists: Sequence[BandList], dtype: str) -> tuple[list[BandList], list[str]]:
+    """Leave out nodata values of a source that no pixel can have, as for nodata values of headers.
+
+    Args:
+        band_lists: bands as the source describes them.
+        dtype: of the pixels.
+
+    Returns:
+        The lists without such values, and a note on each value that was left out.
+    """
+    notes: dict[str, None] = {}
+
+    def checked(band: Mapping[str, Any]) -> Mapping[str, Any]:
+        value = band.get("nodata")
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            return band
+        _, note = parse_nodata(str(value), dtype, "nodata of the source")
+        if note is None:
+            return band
+        notes[note] = None
+        return {name: one for name, one in band.items() if name != "nodata"}
+
+    return [tuple(map(checked, described)) for described in band_lists], list(notes)
+
+
 def merge_bands(bands: Sequence[Band], band_lists: Sequence[BandList], asset: str) -> list[dict[str, Any]]:
     """Describe the bands of a file.
 
-    nodata, scale, offset and unit are those of the TIFF header, and of the source where the header has none.
-    The name is that of the source, else the description in the TIFF, else the asset key where there is one
-    band, else the number of the band.
+    nodata, scale, offset and unit come from the TIFF header, or from the source if the header has none. The name comes
+    from the source, else from the description in the TIFF, else it is the asset key of a single band, else the number
+    of the band.
 
     Args:
         bands: as the header describes them.
-        band_lists: as the source describes them. A list is used only where it fits: one entry per band,
-            not counting alpha bands that it may leave out.
+        band_lists: as the source describes them. A list counts only if it fits: one entry per band, with or without
+            the alpha bands.
         asset: key of the asset.
 
     Returns:
@@ -301,25 +365,25 @@ def _fitted(bands: Sequence[Band], described: BandList) -> list[Mapping[str, Any
 
 
 def _merged(band: Band, described: Sequence[Mapping[str, Any]], asset: str, band_count: int) -> dict[str, Any]:
-    said: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for entry in described:
         for name in _TEXTS:
             if isinstance(entry.get(name), str) and entry[name]:
-                said.setdefault(name, entry[name])
+                given.setdefault(name, entry[name])
         for name in _NUMBERS:
             number = _number(entry.get(name))
             if number is not None:
-                said.setdefault(name, number)
+                given.setdefault(name, number)
     own_name = band.description or (asset if band_count == 1 else str(band.band))
     return {
-        "name": said.get("name") or own_name,
+        "name": given.get("name") or own_name,
         "band": band.band,
-        "common_name": said.get("common_name"),
-        "description": band.description or said.get("description"),
-        "nodata": _first(_number(band.nodata), said.get("nodata")),
-        "scale": _first(band.scale, said.get("scale")),
-        "offset": _first(band.offset, said.get("offset")),
-        "unit": band.unit or said.get("unit"),
+        "common_name": given.get("common_name"),
+        "description": band.description or given.get("description"),
+        "nodata": _first(_number(band.nodata), given.get("nodata")),
+        "scale": _first(band.scale, given.get("scale")),
+        "offset": _first(band.offset, given.get("offset")),
+        "unit": band.unit or given.get("unit"),
         "is_alpha": band.is_alpha,
     }
 
@@ -329,7 +393,7 @@ def _first(header: float | None, source: float | None) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """A number, also one that STAC writes as text: "nan", "inf", "-inf"."""
+    """Read a number; STAC writes some as text: "nan", "inf", "-inf"."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:

@@ -20,7 +20,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.io import loop
-from rasteret_sql.sql import functions, headers, stac
+from rasteret_sql.sql import functions, read_headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_objects
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
         type=PythonUDFType.ARROW,
         null_handling=FunctionNullHandling.SPECIAL,
     )
-    headers.register(con, suffix, f"{CATALOG}.main.")
+    read_headers.register(con, suffix, f"{CATALOG}.main.")
     for found in sql_objects(*_FOLDERS):
         if not found.is_public:
             for statement in found.statements(suffix=suffix):

@@ -20,7 +20,7 @@ from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.index.staging import ROWS_PER_HEADER_FILE, build_connection, staging_folder
 from rasteret_sql.sql.connection import install
-from rasteret_sql.sql.header_rows import counted
+from rasteret_sql.sql.read_headers import counted
 
 if TYPE_CHECKING:
     import os

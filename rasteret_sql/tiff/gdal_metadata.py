@@ -108,7 +108,7 @@ def _number(text: str) -> float | None:
     return float(match.group()) if match else None
 
 
-def parse_nodata(text: str | None, dtype: str) -> tuple[float | int | None, str | None]:
+def parse_nodata(text: str | None, dtype: str, name: str = "GDAL_NODATA") -> tuple[float | int | None, str | None]:
     """The nodata value of bands of a dtype, and a note where the text holds none that a pixel could have.
 
     Integers are exact, also beyond 2^53. Floats are those that a pixel of the dtype holds. A value that the
@@ -123,13 +123,13 @@ def parse_nodata(text: str | None, dtype: str) -> tuple[float | int | None, str 
         exact = re.fullmatch(r"[-+]?\d+", stripped)
         number = int(stripped) if exact and len(stripped) < 32 else _number(stripped)
         if number is None:
-            return None, f"GDAL_NODATA {stripped[:40]!r} is no number"
+            return None, f"{name} {stripped[:40]!r} is no number"
         if not math.isfinite(number) or not info.min <= number <= info.max:
-            return None, f"GDAL_NODATA {stripped[:40]} cannot occur in {dtype} pixels"
+            return None, f"{name} {stripped[:40]} cannot occur in {dtype} pixels"
         return (int(number) if number == int(number) else number), None
     value = _number(stripped)
     if value is None:
-        return None, f"GDAL_NODATA {stripped[:40]!r} is no number"
+        return None, f"{name} {stripped[:40]!r} is no number"
     return _as_float(value, kind), None
 
 

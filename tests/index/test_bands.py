@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from rasteret_sql.index.rows import merge_bands
+from rasteret_sql.index.rows import merge_bands, possible_nodata
+from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.tiff.model import Band
 
 
@@ -58,3 +61,46 @@ def test_numbers_that_stac_writes_as_text_are_numbers(said, expected):
 def test_nan_is_a_nodata_value():
     (merged,) = merge_bands([Band(1)], [({"nodata": "nan"},)], "a")
     assert math.isnan(merged["nodata"])
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype"),
+    [
+        ("nan", "uint8"),
+        (math.nan, "int16"),
+        ("inf", "int32"),
+        (-9999, "uint8"),
+        (256, "uint8"),
+        (1e20, "int64"),
+        ("x", "f4"),
+    ],
+)
+def test_nodata_that_no_pixel_can_have_is_left_out_with_a_note(given, dtype):
+    lists = [({"nodata": given, "unit": "m"}, {"nodata": given})]
+    assert possible_nodata(lists, dtype)[0] == [({"unit": "m"}, {})]
+    (note,) = possible_nodata(lists, dtype)[1]
+    assert str(given) in note
+    assert note.startswith("nodata of the source")
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype"), [(0, "uint8"), (255.0, "uint8"), ("nan", "float32"), (-9999, "int16"), (2**63 - 1, "int64")]
+)
+def test_nodata_that_pixels_can_have_stays(given, dtype):
+    lists = [({"nodata": given},), ({"name": "a"},)]
+    assert possible_nodata(lists, dtype) == (lists, [])
+
+
+@pytest.mark.parametrize("kind", ["raster:bands", "asset fields", "a table"])
+def test_impossible_nodata_reaches_no_index_whichever_source_gives_it(kind, cog, stac_item, tmp_path):
+    href = str(cog("a.tif"))
+    if kind == "a table":
+        source = pa.table({"href": [href], "bands": [[{"name": "a", "nodata": -9999.0}]]})
+    else:
+        source = stac_item("i", {"a": href})
+        source["assets"]["a"] |= {"nodata": "nan"} if kind == "asset fields" else {"raster:bands": [{"nodata": "nan"}]}
+    report = build_index(source, tmp_path / "i.parquet")
+    (row,) = parquet.read_table(tmp_path / "i.parquet").to_pylist()
+    assert row["bands"][0]["nodata"] is None
+    assert row["notes"][0].endswith("cannot occur in uint16 pixels")
+    assert report.noted == 1
