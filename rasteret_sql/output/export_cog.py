@@ -181,7 +181,9 @@ def _form(planned: PlannedCube, reader: BlockReader, file: _File, options: CogOp
         nodata=nodata,
         compression=options.compression,
         has_overviews=options.overviews != "none",
-        is_rgb=dtype == np.uint8 and rgb_places([band.name for band in bands]) == [0, 1, 2],
+        photometric="rgb"
+        if dtype == np.uint8 and rgb_places([band.name for band in bands]) == [0, 1, 2]
+        else "minisblack",
         metadata=_facts(planned, file.group),
     )
     form.check()

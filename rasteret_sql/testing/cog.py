@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.testing.geo_tags import ascii_tag, geo_tags, long_tag, metadata_tags, number_text, short_tag
-from rasteret_sql.testing.tiff_writer import FieldType, Ifd, IfdPlacement, LayoutOptions, Tag, assemble_tiff
-from rasteret_sql.testing.tile_encode import (
+from rasteret_sql.tiff import geokeys
+from rasteret_sql.tiff.geo import RASTER_TYPE
+from rasteret_sql.tiff.writing.layout import FieldType, Ifd, IfdPlacement, LayoutOptions, Tag, assemble_tiff
+from rasteret_sql.tiff.writing.tags import (
+    COLOUR_SAMPLES,
+    PHOTOMETRIC_TAGS,
+    SAMPLE_FORMATS,
+    Photometric,
+    grid_tags,
+    image_tags,
+    key_tags,
+    metadata_tags,
+)
+from rasteret_sql.tiff.writing.tiles import (
     COMPRESSION_TAGS,
     PREDICTING,
     Compression,
@@ -23,18 +34,12 @@ from rasteret_sql.testing.tile_encode import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
+    from rasteret_sql.tiff.geo import GeoKeys
     from rasteret_sql.tiff.model import ByteOrder
-
-Photometric = Literal["minisblack", "miniswhite", "rgb", "palette", "ycbcr"]
-
-_PHOTOMETRIC_TAGS = {"miniswhite": 0, "minisblack": 1, "rgb": 2, "palette": 3, "ycbcr": 6}
-_MASK_PHOTOMETRIC = 4
-_COLOUR_SAMPLES = {"rgb": 3, "ycbcr": 3}
-_SAMPLE_FORMATS = {"u": 1, "b": 1, "i": 2, "f": 3, "c": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,8 @@ class CogOptions:
         if self.compression not in COMPRESSION_TAGS:
             names = sorted(COMPRESSION_TAGS)
             raise InvalidArgumentError(f"compression {self.compression!r}; use one of {names}")
-        if self.photometric not in _PHOTOMETRIC_TAGS:
-            names = sorted(_PHOTOMETRIC_TAGS)
+        if self.photometric not in PHOTOMETRIC_TAGS or self.photometric == "mask":
+            names = sorted(set(PHOTOMETRIC_TAGS) - {"mask"})
             raise InvalidArgumentError(f"photometric {self.photometric!r}; use one of {names}")
         for name in ("tile", "overview_tile"):
             size = getattr(self, name)
@@ -193,7 +198,7 @@ def encode_cog(
 
 def _cog_parts(
     data: npt.ArrayLike, mask: npt.ArrayLike | None, options: CogOptions | None, overrides: Mapping[str, Any]
-) -> list[bytes]:
+) -> Iterator[bytes]:
     known = {one.name for one in fields(CogOptions)}
     if unknown := sorted(set(overrides) - known):
         raise InvalidArgumentError(f"unknown options {unknown}; CogOptions has {sorted(known)}")
@@ -201,7 +206,7 @@ def _cog_parts(
     pixels = np.asarray(data)
     if pixels.ndim == 2:
         pixels = pixels[None]
-    if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in _SAMPLE_FORMATS:
+    if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in SAMPLE_FORMATS:
         raise InvalidArgumentError(
             f"data of shape {pixels.shape} and dtype {pixels.dtype}; give numbers as (height, width) or "
             "(bands, height, width)"
@@ -235,7 +240,7 @@ def _check_bands(pixels: npt.NDArray[Any], options: CogOptions) -> None:
         values = getattr(options, name)
         if values is not None and len(values) != bands:
             raise InvalidArgumentError(f"{name} has {len(values)} entries; the image has {bands} bands")
-    colours = _COLOUR_SAMPLES.get(options.photometric, 1)
+    colours = COLOUR_SAMPLES.get(options.photometric, 1)
     if bands < colours + options.alpha:
         raise InvalidArgumentError(
             f"{bands} bands with photometric={options.photometric!r} and alpha={options.alpha}; "
@@ -312,7 +317,7 @@ class _ImageWriter:
             for part in self._parts(plane, tile_height, tile_width):
                 empty = options.sparse and _all_equal(part, fill)
                 segments.append(None if empty else encode_segment(part, self._form))
-        tags = self._tags(pixels, tile_height, tile_width, level)
+        tags = self._tags(pixels, (tile_height, tile_width), level)
         if options.compression == "jpeg" and options.jpeg_tables and options.fill_order == 1:
             split = [None if one is None else split_jpeg_tables(one) for one in segments]
             tables = {one[0] for one in split if one is not None}
@@ -325,22 +330,12 @@ class _ImageWriter:
         """Give the mask IFD of a level. Masks are deflated whatever the image is, as GDAL's are."""
         options = self._options
         tile_height, tile_width = self._segment_size(valid[None], level)
-        form = SegmentFormat(bits_per_sample=options.mask_bits, fill_order=options.fill_order)
+        form = SegmentFormat(bits_per_sample=options.mask_bits, fill_order=options.fill_order, photometric="mask")
         pixels = valid[None].astype(np.uint8) * (255 if options.mask_bits == 8 else 1)
         segments = [encode_segment(part, form) for part in self._parts(pixels, tile_height, tile_width)]
-        tags = [
-            long_tag(254, 4 if level == 0 else 5),
-            *self._size_tags(pixels, tile_height, tile_width),
-            short_tag(258, options.mask_bits),
-            short_tag(259, COMPRESSION_TAGS["deflate"]),
-            short_tag(262, _MASK_PHOTOMETRIC),
-            short_tag(277, 1),
-            short_tag(284, 1),
-            short_tag(339, 1),
-        ]
-        if options.fill_order == 2:
-            tags.append(short_tag(266, 2))
-        return Ifd(tuple(tags), tuple(segments), tiled=options.rows_per_strip is None)
+        is_tiled = options.rows_per_strip is None
+        tags = image_tags(form, shape=valid.shape, segment=(tile_height, tile_width), level=level, is_tiled=is_tiled)
+        return Ifd(tuple(tags), tuple(segments), tiled=is_tiled)
 
     def _segment_size(self, pixels: npt.NDArray[Any], level: int) -> tuple[int, int]:
         options = self._options
@@ -361,65 +356,70 @@ class _ImageWriter:
                 parts.append(np.ascontiguousarray(part))
         return parts
 
-    def _size_tags(self, pixels: npt.NDArray[Any], tile_height: int, tile_width: int) -> list[Tag]:
-        tags = [long_tag(256, pixels.shape[2]), long_tag(257, pixels.shape[1])]
-        if self._options.rows_per_strip is not None:
-            return [*tags, long_tag(278, tile_height)]
-        return [*tags, long_tag(322, tile_width), long_tag(323, tile_height)]
-
-    def _tags(self, pixels: npt.NDArray[Any], tile_height: int, tile_width: int, level: int) -> list[Tag]:
-        options, bands = self._options, self._bands
-        tags = [
-            *self._size_tags(pixels, tile_height, tile_width),
-            short_tag(258, *[self._form.bits_per_sample] * bands),
-            short_tag(259, COMPRESSION_TAGS[options.compression]),
-            short_tag(262, _PHOTOMETRIC_TAGS[options.photometric]),
-            short_tag(277, bands),
-            short_tag(284, 2 if options.planar else 1),
-            short_tag(339, *[_SAMPLE_FORMATS[self._dtype.kind]] * bands),
-        ]
-        if level:
-            tags.append(long_tag(254, 1))
-        if options.fill_order == 2:
-            tags.append(short_tag(266, 2))
-        if options.compression in PREDICTING:
-            tags.append(short_tag(317, self._form.predictor))
-        extra = bands - _COLOUR_SAMPLES.get(options.photometric, 1)
-        if extra:
-            tags.append(short_tag(338, *[0] * (extra - options.alpha), *[2] * options.alpha))
-        if options.photometric == "palette":
-            tags.append(short_tag(320, *_colormap(options, self._form.bits_per_sample)))
-        if options.photometric == "ycbcr":
-            tags += [
-                short_tag(530, 2, 2),
-                Tag(532, FieldType.RATIONAL, (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)),
-            ]
-        if options.compression.startswith("lerc"):
-            tags.append(long_tag(50674, 4, {"lerc_deflate": 1, "lerc_zstd": 2}.get(options.compression, 0)))
-        if options.nodata is not None:
-            tags.append(ascii_tag(42113, number_text(options.nodata)))
+    def _tags(self, pixels: npt.NDArray[Any], segment: tuple[int, int], level: int) -> list[Tag]:
+        options = self._options
+        tags = image_tags(
+            self._form,
+            shape=pixels.shape[1:],
+            segment=segment,
+            samples=self._bands,
+            kind=self._dtype.kind,
+            level=level,
+            is_tiled=options.rows_per_strip is None,
+            is_planar=options.planar,
+            has_alpha=options.alpha,
+            colormap=options.colormap,
+            nodata=options.nodata,
+        )
         if level:
             return tags
-        described = {
+        described: dict[str, Sequence[str | float] | None] = {
             "description": options.band_names,
             "scale": options.scales,
             "offset": options.offsets,
             "unittype": options.units,
         }
-        return [
-            *tags,
-            *geo_tags(options.crs, options.transform, options.area_or_point),
-            *metadata_tags(options.metadata or {}, described),
-        ]
+        return [*tags, *_geo_tags(options), *metadata_tags(options.metadata or {}, described)]
 
 
-def _colormap(options: CogOptions, bits: int) -> list[int]:
-    """Give the ColorMap: all reds, all greens, all blues, as 16-bit values."""
-    table = np.zeros((0, 3), np.uint8) if options.colormap is None else np.asarray(options.colormap)
-    if table.shape != (2**bits, 3):
-        raise InvalidArgumentError(f'photometric="palette" with a colormap of shape {table.shape}; give ({2**bits}, 3)')
-    colours: list[int] = (table.astype(np.uint16).T.ravel() * 257).tolist()
-    return colours
+def _geo_tags(options: CogOptions) -> list[Tag]:
+    """Give the tags of the grid and, by its code alone as most writers do, the CRS.
+
+    Raises:
+        InvalidArgumentError: the CRS is not the code of an EPSG CRS.
+    """
+    tags: list[Tag] = []
+    if options.transform is not None:
+        a, b, c, d, e, f = (float(value) for value in tuple(options.transform)[:6])
+        if options.area_or_point == "point":
+            c, f = c + (a + b) / 2, f + (d + e) / 2
+        tags = grid_tags((a, b, c, d, e, f))
+    if options.crs is None and options.area_or_point == "area":
+        return tags  # a directory of nothing but the default makes GDAL see a local CRS
+    keys: GeoKeys = {RASTER_TYPE: 2 if options.area_or_point == "point" else 1}
+    if options.crs is not None:
+        is_projected, code = _crs_code(options.crs)
+        keys[geokeys.MODEL_TYPE] = geokeys.MODEL_PROJECTED if is_projected else geokeys.MODEL_GEOGRAPHIC
+        keys[geokeys.PROJECTED_TYPE if is_projected else geokeys.GEOGRAPHIC_TYPE] = code
+    return [*tags, *key_tags(keys)]
+
+
+def _crs_code(crs: str) -> tuple[bool, int]:
+    """Give (projected, EPSG code); UTM zones and WGS 84 are known without pyproj, whose import is slow."""
+    authority, _, digits = crs.partition(":")
+    if authority.upper() == "EPSG" and digits.isdigit():
+        code = int(digits)
+        if 32601 <= code <= 32660 or 32701 <= code <= 32760:
+            return True, code
+        if code == 4326:
+            return False, code
+        import pyproj
+
+        try:
+            return not pyproj.CRS.from_epsg(code).is_geographic, code
+        except pyproj.exceptions.CRSError:
+            pass
+    raise InvalidArgumentError(f'crs={crs!r}; give the code of an EPSG CRS such as "EPSG:32643", or None')
 
 
 def _all_equal(part: npt.NDArray[Any], value: float) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rasteret_sql.testing import encode_cog
-from rasteret_sql.testing.tiff_writer import FieldType, Ifd, LayoutOptions, Tag, assemble_tiff
+from rasteret_sql.tiff.writing.layout import FieldType, Ifd, LayoutOptions, Tag, assemble_tiff
 from tests.tiff.conftest import BASIC, write_tiff
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -15,11 +15,12 @@ from rasterio.crs import CRS
 import rasteret_sql as rs
 from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geobox import GeoBox
-from rasteret_sql.output import cog_writer, export_blocks
+from rasteret_sql.output import export_blocks
 from rasteret_sql.output.cog_writer import TILE, CogBand, CogForm, CogWriter
 from rasteret_sql.output.export import export
-from rasteret_sql.output.geotiff_crs import geo_keys
 from rasteret_sql.testing.cog import write_cog
+from rasteret_sql.tiff.writing import layout
+from rasteret_sql.tiff.writing.crs import geo_keys
 from tests.arrays.cube_files import File, at, make_index, noise, smooth
 
 _CHECKER = Path("/usr/lib/python3/dist-packages/osgeo_utils/samples/validate_cloud_optimized_geotiff.py")
@@ -155,7 +156,7 @@ def test_a_mean_that_would_be_nodata_moves_by_one(tmp_path):
 
 
 def test_a_file_beyond_the_reach_of_32_bits_is_a_bigtiff(tmp_path, monkeypatch):
-    monkeypatch.setattr(cog_writer, "_CLASSIC_LIMIT", 100_000)
+    monkeypatch.setattr(layout, "_CLASSIC_LIMIT", 100_000)
     pixels = noise(0, (600, 1100))[..., np.newaxis]
     form = CogForm(GeoBox("EPSG:4326", (0.1, 0, 0, 0, -0.1, 50), 600, 1100), True, pixels.dtype, (CogBand("a"),))
     write(tmp_path / "a.tif", form, pixels, np.ones((600, 1100), bool), 512)

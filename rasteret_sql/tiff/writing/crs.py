@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from rasteret_sql.tiff.geo import GeoKeys
 
-#: Directory, double and text parameters of GeoKeys (OGC 19-008r4, section 7.1).
-_DIRECTORY, _DOUBLES, _TEXTS = 34735, 34736, 34737
-#: TIFF types of values.
-_SHORT, _DOUBLE, _ASCII = 3, 12, 2
 _PIXEL_IS_AREA: Final = 1
 _MAX_CODE: Final = 32766
 #: CRSs of OGC that differ from those of EPSG in the order of their axes, of which GeoTIFF knows one.
@@ -82,23 +78,14 @@ _METHODS: Final[dict[str, tuple[int, tuple[tuple[str, int], ...]]]] = {
 """What WKT1 calls projections and their parameters, by the GeoKeys that libgeotiff writes."""
 
 
-def crs_tags(crs: str | None) -> list[tuple[int, int, int, Any]]:
-    """Give the tags of GeoKeys for a CRS: code, TIFF type, count and value of each.
-
-    Args:
-        crs: authority code or WKT; None gives the tags of a file that is nowhere on Earth: none.
-
-    Raises:
-        InvalidArgumentError: GeoTIFF cannot say it, so that what is read back would be another one.
-    """
-    return [] if crs is None else _encoded(geo_keys(crs))
-
-
 def geo_keys(crs: str) -> GeoKeys:
     """Give the GeoKeys of a CRS, by number.
 
+    Args:
+        crs: authority code or WKT.
+
     Raises:
-        InvalidArgumentError: GeoTIFF cannot say it.
+        InvalidArgumentError: GeoTIFF cannot say it, so that a reader would see another CRS.
     """
     from pyproj import CRS
 
@@ -252,30 +239,3 @@ def _projection(wkt: str) -> tuple[str, dict[str, float]]:
     method = re.search(r'PROJECTION\["([^"]+)"', wkt)
     parameters = re.findall(r'PARAMETER\["([^"]+)",\s*([-+0-9.eE]+)\]', wkt)
     return "" if method is None else method[1], {name: float(value) for name, value in parameters}
-
-
-def _encoded(keys: GeoKeys) -> list[tuple[int, int, int, Any]]:
-    """Lay GeoKeys out as the three tags that hold them."""
-    directory: list[int] = []
-    doubles: list[float] = []
-    texts = ""
-    listed = sorted((number, value) for number, value in keys.items() if number != REVISION)
-    for number, value in listed:
-        if isinstance(value, int):
-            directory += [number, 0, 1, value]
-        elif isinstance(value, str):
-            # GeoTIFF's texts are ASCII, and each ends with a bar.
-            text = value.encode("ascii", "replace").decode() + "|"
-            directory += [number, _TEXTS, len(text), len(texts)]
-            texts += text
-        else:
-            values = (value,) if isinstance(value, float) else value
-            directory += [number, _DOUBLES, len(values), len(doubles)]
-            doubles += values
-    directory = [1, 1, int(str(keys[REVISION])), len(listed), *directory]
-    tags: list[tuple[int, int, int, Any]] = [(_DIRECTORY, _SHORT, len(directory), tuple(directory))]
-    if doubles:
-        tags.append((_DOUBLES, _DOUBLE, len(doubles), tuple(doubles)))
-    if texts:
-        tags.append((_TEXTS, _ASCII, len(texts) + 1, texts))
-    return tags

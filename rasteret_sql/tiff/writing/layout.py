@@ -1,8 +1,8 @@
-"""Lays out the bytes of a TIFF: where IFDs, tile arrays and encoded tiles lie, and how numbers are written.
+"""The layout of a TIFF: where IFDs, tile arrays and encoded tiles lie, and how numbers are written.
 
-tifffile writes each IFD just before its own pixels, so that the overviews of a large file lie megabytes
-behind its first bytes. Cloud optimised files have all IFDs in front; this writer puts them there, or at the
-end, and can leave out tiles, frame them as GDAL's COG driver does, and write BigTIFF and either byte order.
+tifffile writes each IFD just before its own pixels, so that the overviews of a large file lie megabytes behind its
+first bytes. Cloud optimised files have all IFDs in front. This writer puts them there, or at the end. It can leave out
+tiles, frame them as GDAL's COG driver does, and write BigTIFF and either byte order. Exports and test files use it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
 
     from rasteret_sql.tiff.model import ByteOrder
 
@@ -70,7 +74,7 @@ class Tag:
 
     @property
     def count(self) -> int:
-        """Number of values, as the IFD entry says it."""
+        """Number of values, as the IFD entry gives it."""
         return len(self.values) // 2 if self.type is FieldType.RATIONAL else len(self.values)
 
     def encode(self, endian: str) -> bytes:
@@ -80,23 +84,25 @@ class Tag:
         return struct.pack(f"{endian}{len(self.values)}{_FORMATS[self.type]}", *self.values)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ifd:
     """One image of a file: its tags and its encoded tiles or strips.
 
-    The writer adds the offset and byte count arrays, and SubIFDs.
+    The layout adds the offset and byte count arrays, and SubIFDs.
 
     Attributes:
         tags: in any order.
         segments: encoded tiles or strips in TIFF order; None is sparse (offset and byte count 0).
         tiled: False for strips.
         sub_ifds: images that this one points to by its SubIFDs tag.
+        sizes: bytes of each segment, where `segments` reads them from disk one by one; None takes their lengths.
     """
 
     tags: tuple[Tag, ...]
-    segments: tuple[bytes | None, ...]
+    segments: Sequence[bytes | None]
     tiled: bool = True
     sub_ifds: tuple[Ifd, ...] = ()
+    sizes: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +111,26 @@ class LayoutOptions:
 
     Attributes:
         byte_order: of the whole file.
-        bigtiff: 64-bit offsets.
+        bigtiff: 64-bit offsets; None where the file needs them.
         ifds: `"first"` puts all IFDs before all pixels, `"last"` behind them.
         block_leaders: write GDAL's COG ghost area, and frame each tile with its size and its last four bytes.
     """
 
     byte_order: ByteOrder = "little"
-    bigtiff: bool = False
+    bigtiff: bool | None = False
     ifds: IfdPlacement = "first"
     block_leaders: bool = False
 
 
-@dataclass(slots=True)
 class _Placed:
     """An IFD and what the layout found out about it."""
 
-    ifd: Ifd
-    next_ifd: _Placed | None
-    subs: list[_Placed]
-    offset: int = 0
-    arrays_offset: int = 0
-    segment_offsets: list[int] | None = None
+    def __init__(self, ifd: Ifd, next_ifd: _Placed | None, subs: list[_Placed]) -> None:
+        self.ifd, self.next_ifd, self.subs = ifd, next_ifd, subs
+        lengths = [len(segment) if segment else 0 for segment in ifd.segments] if ifd.sizes is None else ifd.sizes
+        self.sizes = np.asarray(lengths, np.int64)
+        self.segment_offsets = np.zeros_like(self.sizes)
+        self.offset = self.arrays_offset = 0
 
 
 def assemble_tiff(
@@ -133,7 +138,7 @@ def assemble_tiff(
     options: LayoutOptions = LayoutOptions(),
     *,
     masks: Sequence[Ifd] = (),
-) -> list[bytes]:
+) -> Iterator[bytes]:
     """Lay out a TIFF file.
 
     IFDs are chained as GDAL's COG driver does: the image, its mask, the overviews, the masks of the
@@ -159,17 +164,25 @@ def assemble_tiff(
         raise InvalidArgumentError(
             'block_leaders with ifds="last": the ghost area promises IFDS_BEFORE_DATA; leave one of them out'
         )
-    return _Layout(ifds, masks, options).parts()
+    layout = _Layout(ifds, masks, options, bigtiff=bool(options.bigtiff))
+    if layout.end > _CLASSIC_LIMIT and options.bigtiff is None:
+        layout = _Layout(ifds, masks, options, bigtiff=True)
+    elif layout.end > _CLASSIC_LIMIT and not options.bigtiff:
+        raise InvalidArgumentError(
+            f"a classic TIFF of {layout.end} bytes; its offsets end at {_CLASSIC_LIMIT}. Use bigtiff=True"
+        )
+    return layout.parts()
 
 
 class _Layout:
-    """Two passes: offsets of all parts, then their bytes."""
+    """Two passes: the offsets of all parts, then their bytes."""
 
-    def __init__(self, ifds: Sequence[Ifd], masks: Sequence[Ifd], options: LayoutOptions) -> None:
+    def __init__(self, ifds: Sequence[Ifd], masks: Sequence[Ifd], options: LayoutOptions, *, bigtiff: bool) -> None:
         self._options = options
+        self._bigtiff = bigtiff
         self._endian = _ENDIAN[options.byte_order]
-        self._offset_format, self._offset_size = ("Q", 8) if options.bigtiff else ("I", 4)
-        self._offset_type = FieldType.LONG8 if options.bigtiff else FieldType.LONG
+        self._offset_format, self._offset_size = ("Q", 8) if bigtiff else ("I", 4)
+        self._offset_type = FieldType.LONG8 if bigtiff else FieldType.LONG
         chain = [ifds[0], *masks[:1], *ifds[1:], *masks[1:]]
         placed: list[_Placed] = []
         for ifd in reversed(chain):
@@ -183,33 +196,37 @@ class _Layout:
             (self._chain[image], self._chain[mask_positions[n]] if n < len(masks) else None)
             for n, image in enumerate(image_positions)
         ]
-
-    def parts(self) -> list[bytes]:
-        """Give the parts of the file in order."""
-        head_size = 16 if self._options.bigtiff else 8
-        ghost = self._ghost_area()
-        if self._options.ifds == "first":
-            ifds_start = head_size + len(ghost)
-            data_start = self._place_ifds(ifds_start)
-            data, end = self._place_segments(data_start)
-            self._check_size(end)
-            parts = [self._file_header(), ghost, self._directories(ifds_start, data_start), *data]
+        self._ghost = self._ghost_area()
+        #: The first byte behind the file header and the ghost area.
+        self._start = (16 if bigtiff else 8) + len(self._ghost)
+        if options.ifds == "first":
+            self._ifds = self._start, self._place_ifds(self._start)
+            self.end = self._place_segments(self._ifds[1])
         else:
-            data, data_end = self._place_segments(head_size)
-            end = self._place_ifds(data_end)
-            self._check_size(end)
-            parts = [self._file_header(), *data, self._directories(data_end, end)]
-        return parts
+            data_end = self._place_segments(self._start)
+            self.end = self._place_ifds(data_end)
+            self._ifds = data_end, self.end
 
-    def _check_size(self, end: int) -> None:
-        if not self._options.bigtiff and end > _CLASSIC_LIMIT:
-            raise InvalidArgumentError(
-                f"a classic TIFF of {end} bytes; its offsets end at {_CLASSIC_LIMIT}. Use bigtiff=True"
-            )
+    def parts(self) -> Iterator[bytes]:
+        """Give the parts of the file in order."""
+        yield self._file_header()
+        yield self._ghost
+        if self._options.ifds == "first":
+            yield self._directories()
+        for placed, index in self._segment_order():
+            segment = placed.ifd.segments[index] if placed.sizes[index] else None
+            if segment and self._options.block_leaders:
+                yield struct.pack("<I", len(segment))
+                yield segment
+                yield segment[-4:].ljust(4, b"\0")
+            elif segment:
+                yield segment
+        if self._options.ifds == "last":
+            yield self._directories()
 
     def _file_header(self) -> bytes:
         mark = b"II" if self._options.byte_order == "little" else b"MM"
-        if self._options.bigtiff:
+        if self._bigtiff:
             return mark + struct.pack(f"{self._endian}HHHQ", 43, 8, 0, self._chain[0].offset)
         return mark + struct.pack(f"{self._endian}HI", 42, self._chain[0].offset)
 
@@ -225,11 +242,7 @@ class _Layout:
     def _interleaved(pair: tuple[_Placed, _Placed | None]) -> bool:
         """Say whether a mask tile follows each tile; GDAL finds it by the image tile: all must exist."""
         image, mask = pair
-        if mask is None:
-            return False
-        both = zip(image.ifd.segments, mask.ifd.segments, strict=False)
-        same = len(image.ifd.segments) == len(mask.ifd.segments)
-        return same and all(a is not None and b is not None for a, b in both)
+        return mask is not None and len(image.sizes) == len(mask.sizes) and all((image.sizes > 0) & (mask.sizes > 0))
 
     def _tags(self, placed: _Placed) -> list[Tag]:
         """Give all tags but the tile arrays, whose values lie elsewhere."""
@@ -241,59 +254,52 @@ class _Layout:
     def _place_ifds(self, offset: int) -> int:
         """Decide where IFDs and, behind them all, their tile arrays lie; give the first offset behind."""
         for placed in self._all:
-            placed.offset = offset = _aligned(offset)
-            offset += self._ifd_size(placed)
+            # GDAL's checks of COGs want the first IFD at the first even offset behind the ghost area.
+            placed.offset = offset + offset % 2 if placed is self._all[0] else _aligned(offset)
+            offset = _aligned(offset) + self._ifd_size(placed)
         for placed in self._all:
             placed.arrays_offset = offset = _aligned(offset)
-            if len(placed.ifd.segments) > 1:
-                offset += 2 * self._offset_size * len(placed.ifd.segments)
+            if len(placed.sizes) > 1:
+                offset += 2 * self._offset_size * len(placed.sizes)
         return offset
 
     def _ifd_size(self, placed: _Placed) -> int:
         tags = self._tags(placed)
         entries = len(tags) + 2
-        fixed = (8 + 20 * entries + 8) if self._options.bigtiff else (2 + 12 * entries + 4)
+        fixed = (8 + 20 * entries + 8) if self._bigtiff else (2 + 12 * entries + 4)
         sizes = (len(tag.encode(self._endian)) for tag in tags)
         return fixed + sum(_aligned(size) for size in sizes if size > self._offset_size)
 
-    def _place_segments(self, offset: int) -> tuple[list[bytes], int]:
-        """Decide where tiles lie; give their bytes in order and the first offset behind them."""
-        data: list[bytes] = []
-        framed = self._options.block_leaders
-        for placed in self._all:
-            placed.segment_offsets = [0] * len(placed.ifd.segments)
+    def _place_segments(self, offset: int) -> int:
+        """Decide where tiles lie; give the first offset behind them."""
+        leader, frame = (4, 8) if self._options.block_leaders else (0, 0)
         for placed, index in self._segment_order():
-            segment = placed.ifd.segments[index]
-            if not segment:
-                continue
-            assert placed.segment_offsets is not None
-            placed.segment_offsets[index] = offset + 4 * framed
-            if framed:
-                data += (struct.pack("<I", len(segment)), segment, segment[-4:].ljust(4, b"\0"))
-            else:
-                data.append(segment)
-            offset += len(segment) + 8 * framed
-        return data, offset
+            size = int(placed.sizes[index])
+            if size:
+                placed.segment_offsets[index] = offset + leader
+                offset += size + frame
+        return offset
 
     def _segment_order(self) -> Iterator[tuple[_Placed, int]]:
         for image, mask in reversed(self._pairs):
             for sub in reversed(image.subs):
-                yield from ((sub, index) for index in range(len(sub.ifd.segments)))
+                yield from ((sub, index) for index in range(len(sub.sizes)))
             if mask is not None and self._interleaved((image, mask)):
-                for index in range(len(image.ifd.segments)):
+                for index in range(len(image.sizes)):
                     yield image, index
                     yield mask, index
                 continue
             for placed in (image, mask):
                 if placed is not None:
-                    yield from ((placed, index) for index in range(len(placed.ifd.segments)))
+                    yield from ((placed, index) for index in range(len(placed.sizes)))
 
-    def _directories(self, start: int, end: int) -> bytes:
-        """Give the bytes `start` to `end` of the file: all IFDs and tile arrays."""
+    def _directories(self) -> bytes:
+        """Give the bytes of all IFDs and tile arrays."""
+        start, end = self._ifds
         area = bytearray(end - start)
         for placed in self._all:
             pieces = [(placed.offset, self._directory(placed))]
-            if len(placed.ifd.segments) > 1:
+            if len(placed.sizes) > 1:
                 arrays = b"".join(tag.encode(self._endian) for tag in self._array_tags(placed))
                 pieces.append((placed.arrays_offset, arrays))
             for offset, piece in pieces:
@@ -302,21 +308,19 @@ class _Layout:
 
     def _array_tags(self, placed: _Placed) -> tuple[Tag, Tag]:
         """Give the offset and byte count arrays; empty segments are sparse in both."""
-        assert placed.segment_offsets is not None
         offsets, counts = (
             (_TILE_OFFSETS, _TILE_BYTE_COUNTS) if placed.ifd.tiled else (_STRIP_OFFSETS, _STRIP_BYTE_COUNTS)
         )
-        sizes = tuple(len(segment) if segment else 0 for segment in placed.ifd.segments)
         return (
-            Tag(offsets, self._offset_type, tuple(placed.segment_offsets)),
-            Tag(counts, self._offset_type, sizes),
+            Tag(offsets, self._offset_type, tuple(placed.segment_offsets.tolist())),
+            Tag(counts, self._offset_type, tuple(placed.sizes.tolist())),
         )
 
     def _directory(self, placed: _Placed) -> bytes:
         """Give one IFD with the values that do not fit into its entries, save the tile arrays."""
         arrays = self._array_tags(placed)
         tags = sorted((*self._tags(placed), *arrays), key=lambda tag: tag.code)
-        big = self._options.bigtiff
+        big = self._bigtiff
         overflow_start = placed.offset + (8 + 20 * len(tags) + 8 if big else 2 + 12 * len(tags) + 4)
         entries, overflow = bytearray(), bytearray()
         array_offset = placed.arrays_offset

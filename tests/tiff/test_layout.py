@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.testing.tiff_writer import FieldType, Ifd, LayoutOptions, Tag, assemble_tiff
+from rasteret_sql.tiff.writing.layout import FieldType, Ifd, LayoutOptions, Tag, assemble_tiff
 
 
 def gray(size: int, value: int, **parts) -> Ifd:

@@ -147,35 +147,23 @@ def _sample_rows(pixels: npt.NDArray[Any], form: SegmentFormat) -> npt.NDArray[n
     height = pixels.shape[0]
     if form.bits_per_sample < pixels.dtype.itemsize * 8:
         return _packed_bits(pixels, form.bits_per_sample)
+    import imagecodecs
+
     if form.predictor == 3:
-        return _float_differences(pixels)
+        # Technical Note 3: the bytes of a row are sorted by significance, whatever the byte order.
+        differences = np.ascontiguousarray(imagecodecs.floatpred_encode(np.ascontiguousarray(pixels), axis=-2))
+        return differences.view(np.uint8).reshape(height, -1)
     if form.predictor == 2:
-        pixels = _differences(pixels)
+        # TIFF 6.0, section 14: each sample less the one a pixel to the left, modulo its width.
+        pixels = imagecodecs.delta_encode(np.ascontiguousarray(pixels).view(f"u{pixels.dtype.itemsize}"), axis=-2)
     dtype = pixels.dtype.newbyteorder("<" if form.byte_order == "little" else ">")
     return np.ascontiguousarray(pixels, dtype=dtype).reshape(height, -1).view(np.uint8)
 
 
-def _differences(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Subtract from each sample the one a pixel to the left, modulo its width (TIFF 6.0, section 14)."""
-    values = np.ascontiguousarray(pixels).view(f"u{pixels.dtype.itemsize}")
-    result = values.copy()
-    result[:, 1:] -= values[:, :-1]
-    return result
-
-
-def _float_differences(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Sort the bytes of a row by significance, then subtract (TIFF Technical Note 3)."""
-    height, width, samples = pixels.shape
-    size = pixels.dtype.itemsize
-    parts = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder(">")).view(np.uint8)
-    planes = parts.reshape(height, width * samples, size).transpose(0, 2, 1).reshape(height, -1)
-    result = planes.copy()
-    result[:, samples:] -= planes[:, :-samples]
-    return result
-
-
 def _packed_bits(pixels: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
     """Pack the lowest bits of each sample, first sample in the highest bits, rows padded to bytes."""
+    if bits == 1:
+        return np.packbits(pixels.reshape(pixels.shape[0], -1) & 1, axis=1)
     values = pixels.reshape(pixels.shape[0], -1).astype(np.uint64)
     shifts = np.arange(bits - 1, -1, -1, dtype=np.uint64)
     one_bit = ((values[..., None] >> shifts) & np.uint64(1)).astype(np.uint8)

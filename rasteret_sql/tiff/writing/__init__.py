@@ -1,0 +1,1 @@
+"""Values and pixels to the bytes of a TIFF."""
