@@ -168,13 +168,18 @@ def index_rows(con: duckdb.DuckDBPyConnection, index: str, *, where: str | None,
     Raises:
         AssetNotFoundError: there is no such index.
     """
+    from rasteret_sql.errors import InvalidArgumentError
+    from rasteret_sql.index.select_text import nested, require_condition, require_select
+
     if where is None and sql is None:
         return index
     rows = _reader(con, index)
-    if sql is None:
-        return f"FROM {rows} AS {_VIEW} WHERE ({where})"
+    if where is not None:
+        condition = require_condition(con, where, "--where", error=InvalidArgumentError)
+        return f"FROM {rows} AS {_VIEW} WHERE {nested(condition)}"
+    assert sql is not None
     con.execute(f"CREATE TEMP VIEW {_VIEW} AS FROM {rows}")
-    return con.sql(sql)
+    return con.sql(require_select(con, sql, "--sql", error=InvalidArgumentError))
 
 
 def _reader(con: duckdb.DuckDBPyConnection, index: str) -> str:

@@ -186,20 +186,11 @@ def _query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation
     Raises:
         InvalidArgumentError: it is not one query.
     """
-    import duckdb
-
     from rasteret_sql.errors import InvalidArgumentError
+    from rasteret_sql.index.select_text import require_select
 
-    try:
-        statements = con.extract_statements(text)
-    except duckdb.ParserException:
-        statements = []
-    if len(statements) != 1 or statements[0].type.name != "SELECT":
-        raise InvalidArgumentError(
-            f"--sql: got {text!r}, expected one query, such as \"FROM index WHERE asset = 'red'\"; --where takes a "
-            "condition alone"
-        )
-    return con.sql(statements[0])
+    rows = "rows of the index, such as \"FROM index WHERE asset = 'red'\" (--where takes a condition alone)"
+    return con.sql(require_select(con, text, "--sql", rows=rows, error=InvalidArgumentError))
 
 
 def _percentiles(text: str) -> tuple[float, float]:

@@ -20,13 +20,14 @@ _SHOWN = 5
 _EPILOG = """\
 The index says itself what it was built of. Its source is asked anew; files that it has already are compared by
 ETag, size and time of change, and only those that differ are read again; those of an index definition are all read
-again, since its SELECT may change what their headers say. An index of a table or of items in memory cannot be
-built again: use `rasteret-sql build`.
+again, since its SELECT may change what their headers say. That SELECT stands in the metadata of the index and
+runs only with --trust; without it, the error shows the SELECT. An index of a table or of items in memory cannot
+be built again: use `rasteret-sql build`.
 
 examples:
   rasteret-sql refresh s2.parquet
   rasteret-sql refresh s2.parquet --json | jq '{new, changed, kept, gone}'
-  rasteret-sql refresh s2.parquet --set period=2024-02
+  rasteret-sql refresh s2.parquet --trust --set period=2024-02
 
 exit codes:
   0  the index is written and holds every file
@@ -40,6 +41,9 @@ def add_parser(commands: Commands) -> None:
     command = new_command(commands, "refresh", "build an index again: new files in, changed ones read anew", _EPILOG)
     add_built_index(command)
     add_variables(command, help="another value for a variable of its index definition; may be repeated")
+    command.add_argument(
+        "--trust", action="store_true", help="run the SELECT in the metadata of an index that a definition made"
+    )
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)
 
@@ -49,7 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     from rasteret_sql.sql.indexes import refresh
 
     with progress_bar() as progress:
-        report = refresh(arguments.index, variables=dict(arguments.variables) or None, progress=progress)
+        report = refresh(
+            arguments.index,
+            variables=dict(arguments.variables) or None,
+            progress=progress,
+            trust=arguments.trust,
+        )
     counts = {"new": report.new, "changed": report.changed, "kept": report.kept, "gone": report.gone}
     if arguments.json:
         print(json.dumps({**counts, "gone_files": report.gone_files, "build": report_as_json(report.build)}, indent=2))

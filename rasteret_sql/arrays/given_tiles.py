@@ -67,7 +67,7 @@ def _table(rows: Any, names: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(rows, duckdb.DuckDBPyRelation):
-        from rasteret_sql.sql.planning import message_of
+        from rasteret_sql.index.select_text import message_of
 
         try:
             return rows.project(", ".join(map(quote_identifier, names))).to_arrow_table()

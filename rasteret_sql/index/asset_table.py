@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rasteret_sql.errors import BuildError
 from rasteret_sql.index.grid import bounds_of
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.properties import create_properties_view
 from rasteret_sql.index.report import list_failures
 from rasteret_sql.index.schema import geo_metadata
@@ -100,8 +101,7 @@ def _rows(sources: Sequence[Source], folder: Path, on_error: OnError) -> Iterato
         raise BuildError("\n".join([head, *list_failures(inventory.failures)]))
     _stage_boxes(folder)
     try:
-        with duckdb.connect() as con:
-            con.execute("SET TimeZone = 'UTC'")
+        with own_connection() as con:
             create_properties_view(con, folder, inventory.column_files)
             con.execute(f"CREATE VIEW boxes AS FROM read_parquet({quote_literal(str(folder / _BOXES))})")
             create_assets_view(con, folder)

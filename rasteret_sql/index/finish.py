@@ -12,6 +12,7 @@ from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.parquet_file import provenance, write_index
 from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
 from rasteret_sql.index.report import BuildReport, list_failures
+from rasteret_sql.index.select_text import nested, require_select
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file, sql_folder
 from rasteret_sql.index.staging import definition_digest
 
@@ -141,7 +142,8 @@ def _checks_of_every_index() -> dict[str, str]:
 
 def _check(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
     """Run a check on the file that was written."""
-    result = con.execute(f"FROM ({query}\n) LIMIT {EXAMPLES}")
+    checked = require_select(con, query, f"check {name}", rows="wrong rows", error=InvalidArgumentError)
+    result = con.execute(f"FROM {nested(checked)} LIMIT {EXAMPLES}")
     names = [column[0] for column in result.description]
     rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     if rows:

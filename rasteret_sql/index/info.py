@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.index.folders import index_files, index_reader, require_version
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.schema import METADATA_PREFIX, index_columns
 from rasteret_sql.index.sqlfiles import sql_file
 
@@ -93,7 +94,7 @@ def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     index_files(file)
     try:
-        with duckdb.connect() as con:
+        with own_connection() as con:
             yield con
     except duckdb.Error as error:
         raise InvalidIndexError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.definition import LEFT_OUT
 from rasteret_sql.index.folders import index_files, index_reader
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.io.stores import redact
 from rasteret_sql.wording import count
@@ -95,6 +96,18 @@ class Recipe:
         """The source, for messages."""
         return str(self.definition.get("source"))
 
+    def require_trust(self, *, trust: bool) -> None:
+        """Refuse to run SQL of the index that nobody has said to trust.
+
+        Raises:
+            InvalidArgumentError: the index holds SQL, and `trust` is not given; the message shows the SQL.
+        """
+        if self.sql is not None and not trust:
+            raise InvalidArgumentError(
+                f"{self.path}: got an index whose metadata hold a SELECT, expected trust=True (--trust) to run it. "
+                f"Whoever wrote the index wrote the SELECT; read it first:\n{self.sql}"
+            )
+
     def with_variables(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         """Give the variables of the definition, some of them with new values.
 
@@ -170,9 +183,7 @@ def read_recipe(path: Path) -> Recipe:
 @contextlib.contextmanager
 def files_before(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection that has the files of an index before the index is replaced."""
-    import duckdb
-
-    with duckdb.connect() as con:
+    with own_connection() as con:
         con.execute(f"CREATE VIEW asset_index AS FROM {index_reader(index_files(path))}")
         con.execute(f"CREATE TABLE old_files AS {sql_file('index/indexed_files.sql')}")
         yield con

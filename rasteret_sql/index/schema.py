@@ -7,6 +7,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import sql_file
 
 if TYPE_CHECKING:
@@ -42,10 +43,9 @@ SOURCE_COLUMNS = frozenset(
 @cache
 def index_schema() -> pa.Schema:
     """The Arrow schema of an index without property columns; `geometry` is WKB."""
-    import duckdb
     import pyarrow as pa
 
-    with duckdb.connect() as con:
+    with own_connection() as con:
         con.execute(sql_file("schema/asset_index.sql"))
         table = con.sql("SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index").to_arrow_table()
     utc = pa.timestamp("us", tz="UTC")

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.hrefs import unsigned
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 from rasteret_sql.io.stores import warm_up
 
@@ -141,15 +142,8 @@ def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     import duckdb
 
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": THREADS,
-        "temp_directory": str(folder / "spill"),
-    }
     try:
-        with duckdb.connect(":memory:", config=config) as con:
-            # Times in properties that name no offset are UTC, wherever the build runs.
-            con.execute("SET TimeZone = 'UTC'")
+        with own_connection(memory_limit=MEMORY_LIMIT, threads=THREADS, temp_directory=str(folder / "spill")) as con:
             # Each byte of what is staged is read a few times and from a disk; kept, it would fill the memory.
             con.execute("SET enable_external_file_cache = false")
             yield con

@@ -17,6 +17,7 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.index.folders import index_files, index_reader
 from rasteret_sql.index.hrefs import absolute
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.io import loop
 from rasteret_sql.io.http_answer import same_etag
@@ -167,7 +168,7 @@ def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> Val
     counts: Counter[Kind] = Counter()
     listed: list[FileState] = []
     try:
-        with duckdb.connect() as con:
+        with own_connection() as con:
             con.execute(f"CREATE VIEW asset_index AS FROM {index_reader(files_of_index)}")
             con.execute(f"CREATE VIEW indexed_files AS {sql_file('index/indexed_files.sql')}")
             ((files,),) = con.execute("SELECT count(*) FROM indexed_files").fetchall()

@@ -31,6 +31,7 @@ from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import kept_text
 from rasteret_sql.index.finish import checked_target, finish_build, require_rows
 from rasteret_sql.index.hrefs import is_url
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.report import Failure, list_failures
 from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.rows import HeaderCounts
@@ -334,7 +335,7 @@ def _metadata(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        with duckdb.connect() as con:
+        with own_connection() as con:
             rows = con.execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(path)]).fetchall()
     except duckdb.Error:
         return {}

@@ -145,7 +145,7 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
     import pyarrow as pa
     import shapely
 
-    from rasteret_sql.sql.planning import message_of
+    from rasteret_sql.index.select_text import message_of
     from rasteret_sql.sql.readers import planning_cursor
 
     try:
@@ -166,13 +166,14 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
 def _relation(cursor: duckdb.DuckDBPyConnection, index: Any) -> duckdb.DuckDBPyRelation:
     import duckdb
 
+    from rasteret_sql.index.select_text import require_select
     from rasteret_sql.sql.planning import is_query
 
     if isinstance(index, duckdb.DuckDBPyRelation):
         return index
     if isinstance(index, (str, os.PathLike)):
         text = os.fspath(index)
-        return cursor.sql(text if is_query(text) else f"FROM {quote_literal(text)}")
+        return cursor.sql(require_select(cursor, text, "index") if is_query(text) else f"FROM {quote_literal(text)}")
     return cursor.from_arrow(index)
 
 

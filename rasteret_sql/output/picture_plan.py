@@ -105,12 +105,13 @@ def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:
     """Give a table or a query as the connection sees it; a path stays as it is."""
     import duckdb
 
-    from rasteret_sql.sql.planning import _PATH, is_query, message_of
+    from rasteret_sql.index.select_text import message_of, require_select
+    from rasteret_sql.sql.planning import _PATH, is_query
 
     if not is_query(index) and (_PATH.search(index) or is_many(index)):
         return index
     try:
-        return connection.sql(index if is_query(index) else f"FROM {index}")
+        return connection.sql(require_select(connection, index if is_query(index) else f"FROM {index}", "index"))
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: the query does not run: {message_of(error)}") from error
 
@@ -151,15 +152,20 @@ class _IndexPlanner:
         """Make a view of the rows that are left, with hrefs that need no folder."""
         import duckdb
 
-        from rasteret_sql.sql.planning import message_of
+        from rasteret_sql.index.select_text import message_of, nested, require_condition, require_select
+        from rasteret_sql.sql.planning import is_query
         from rasteret_sql.sql.readers import _shown
 
         name, rows, is_ordered = "query", self._index, True
         if not isinstance(rows, str):
             rows = _shown(self._cursor, rows, self._arguments, with_properties=True).index
         else:
+            if is_query(rows):
+                require_select(self._cursor, rows, "index")
             name, rows, is_ordered = _rows_of(rows)
-        conditions = [] if where is None else [f"({where}\n)"]
+        conditions = []
+        if where is not None:
+            conditions = [nested(require_condition(self._cursor, where, "where", error=InvalidArgumentError))]
         if items is not None:
             conditions.append(f"item_id IN ({', '.join(map(quote_literal, items))})")
         if self._arguments.bbox is not None or self._arguments.geometry is not None:

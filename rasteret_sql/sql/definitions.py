@@ -17,6 +17,7 @@ from rasteret_sql.index.finish import checked_target, finish_build, require_rows
 from rasteret_sql.index.partitions import checked_partition
 from rasteret_sql.index.report import reporting
 from rasteret_sql.index.reuse import stage_given_rows
+from rasteret_sql.index.select_text import require_select
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.index.staging import ROWS_PER_HEADER_FILE, build_connection, staging_folder
 from rasteret_sql.sql.connection import install
@@ -125,17 +126,7 @@ def build_from_text(
 
 def _query(con: duckdb.DuckDBPyConnection, definition: Definition, what: str) -> str:
     """Give the one SELECT of a definition."""
-    try:
-        statements = con.extract_statements(definition.text)
-    except duckdb.Error as error:
-        raise InvalidArgumentError(f"{what}: this is no SQL: {plain_error(error)}") from error
-    kinds = [statement.type.name for statement in statements]
-    if kinds != ["SELECT"]:
-        raise InvalidArgumentError(
-            f"{what}: got {', '.join(kinds) or 'no statement'}, expected one SELECT; "
-            f"the build makes the connection, writes the file and runs the checks"
-        )
-    return definition.text.rstrip().rstrip(";")
+    return require_select(con, definition.text, what, error=InvalidArgumentError)
 
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, path: Path, what: str) -> int:

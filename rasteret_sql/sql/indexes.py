@@ -111,6 +111,7 @@ def refresh(
     *,
     variables: Mapping[str, Any] | None = None,
     progress: Progress | bool = False,
+    trust: bool = False,
 ) -> RefreshReport:
     """Build an index again from its own definition: new files in, changed files read anew, missing files out.
 
@@ -123,6 +124,8 @@ def refresh(
         index: a local index: a file, or the folder of a partitioned one.
         variables: new values for variables of an index definition, by name.
         progress: as for `build_index`.
+        trust: whether the SELECT in the metadata of an index that a definition made may run. It may read any file and
+            URL; whoever wrote the index wrote the SELECT.
 
     Returns:
         The report of the build, and how many files are new, changed, kept and gone.
@@ -130,7 +133,8 @@ def refresh(
     Raises:
         AssetNotFoundError: there is no such index.
         InvalidIndexError: it is no index, or its metadata do not say how it was built.
-        InvalidArgumentError: a variable is missing, or is given to an index that was not built of SQL.
+        InvalidArgumentError: a variable is missing, or is given to an index that was not built of SQL; or the index
+            holds SQL, and `trust` is not given: the message shows the SQL.
         BuildError: nothing was found or could be read, or a check failed; the index stays as it was.
 
     Example:
@@ -142,6 +146,7 @@ def refresh(
 
     path = Path(index).expanduser()
     recipe = read_recipe(path)
+    recipe.require_trust(trust=trust)
     with files_before(path) as before:
         if recipe.sql is not None:
             from rasteret_sql.sql.definitions import build_from_text

@@ -20,6 +20,8 @@ from rasteret_sql.errors import (
 from rasteret_sql.index.folders import index_files, index_reader, is_many, require_version
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.schema import SCHEMA_VERSION
+from rasteret_sql.index.select_text import message_of, require_select
+from rasteret_sql.index.select_text import shortened as _shortened
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import access
 from rasteret_sql.plan.tile_plan import MaskTile, PlannedAsset, PlannedBand, TilePlan, tile_format
@@ -40,11 +42,7 @@ _QUERY = re.compile(
     r"(?:\s|--[^\n]*\n)*(?:(?:FROM|SELECT|WITH|VALUES|TABLE|PIVOT|UNPIVOT)[\s('\"]|\(\s*(?:FROM|SELECT|WITH)\s)",
     re.IGNORECASE,
 )
-_URL_QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.\-]*://[^\s?'\"]*)\?[^\s'\"]*")
 _PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
-_PREFIX = re.compile(
-    r"^(?:[A-Z][A-Za-z ]+ Error: |Python exception occurred while executing the UDF: |[A-Z][A-Za-z]+Error: )+"
-)
 _PASSED = (
     "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], "
     "crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
@@ -189,12 +187,6 @@ def is_query(text: str) -> bool:
     return not is_bare_path and _QUERY.match(text) is not None
 
 
-def message_of(error: Exception) -> str:
-    """What a DuckDB error says, without the names of its kind before it."""
-    text = _PREFIX.sub("", str(error).strip())
-    return _URL_QUERY.sub(r"\1", " ".join(text.partition("\n\nLINE ")[0].split()))
-
-
 def _parameters(arguments: ReadArguments, name: str) -> dict[str, Any]:
     return {
         "index": name,
@@ -283,15 +275,10 @@ def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
         return quote_identifier(index) if _PATH.search(index) and '"' not in index else index
     import duckdb
 
+    query = require_select(cursor, index, "index")
     try:
-        statements = cursor.extract_statements(index)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise InvalidIndexError(
-                f"index: got {_shortened(index)}, expected one query that gives rows of an index: "
-                "a single SELECT or FROM"
-            )
         _require_admitted(cursor, index)
-        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {index.strip().rstrip(';')}")
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {query}")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: the query {_shortened(index)} does not run: {message_of(error)}") from error
     return "planned_index"
@@ -485,11 +472,6 @@ def resolved(address: str | None, base: str | None, item_id: str, asset: str) ->
             "this query does not show; pass the path of the index, or make hrefs absolute in the query"
         )
     return f"{base}/{address}" if base else address
-
-
-def _shortened(text: str) -> str:
-    text = _URL_QUERY.sub(r"\1", text)
-    return repr(text if len(text) <= 120 else f"{text[:117]}...")
 
 
 def parse_arguments(text: str) -> tuple[ReadArguments, OnError, dict[str, str]]:

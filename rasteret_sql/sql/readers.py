@@ -11,6 +11,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.index.folders import index_files, is_many
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.schema import index_columns
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import fork
@@ -233,15 +234,13 @@ def planning_cursor(index: Any = None) -> Iterator[duckdb.DuckDBPyConnection]:
     Args:
         index: what will be read, so that what its first fetch needs is imported while DuckDB prepares and plans.
     """
-    import duckdb
-
     from rasteret_sql.sql.connection import bare_cursor, make_planner
 
     with _lock:
         if _planner:
             _warm_up(_planner[0], index)
         else:
-            con = duckdb.connect()
+            con = own_connection()
             _warm_up(con, index)
             make_planner(con)
             # Closing it in a forked child would wait for DuckDB's threads, which are not there.

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import secrets
 import socket
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.select_text import is_admitted, table_macros
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.io import access
 from rasteret_sql.sql.catalog import CATALOG
@@ -46,40 +48,16 @@ _RESERVED = frozenset({CATALOG, "memory", "system", "temp", "main"})
 #: Settings that planning makes on cursors of its own; sessions may, too.
 _FREE_SETTINGS = ("search_path", "schema", "TimeZone")
 
-#: Table functions of DuckDB that read, and what they read is restricted. All others are refused: some change what the
-#: server does, some take addresses of memory.
-_TABLE_FUNCTIONS = (
-    "duckdb_columns", "duckdb_constraints", "duckdb_databases", "duckdb_extensions", "duckdb_functions",
-    "duckdb_indexes", "duckdb_keywords", "duckdb_optimizers", "duckdb_schemas", "duckdb_sequences", "duckdb_settings",
-    "duckdb_tables", "duckdb_types", "duckdb_views", "generate_series", "glob", "icu_calendar_names", "json_each",
-    "json_tree", "parquet_bloom_probe", "parquet_file_metadata", "parquet_full_metadata", "parquet_kv_metadata",
-    "parquet_metadata", "parquet_scan", "parquet_schema", "pg_timezone_names", "pragma_show", "pragma_table_info",
-    "pragma_version", "query_table", "range", "read_blob", "read_csv", "read_csv_auto", "read_json", "read_json_auto",
-    "read_json_objects", "read_json_objects_auto", "read_ndjson", "read_ndjson_auto", "read_ndjson_objects",
-    "read_parquet", "read_text", "repeat", "repeat_row", "sniff_csv", "summary", "unnest",
-)  # fmt: skip
-#: Scalar functions that do more than give a value.
-_REFUSED_SCALARS = ("write_log", "nextval", "getenv", "set_config")
-
+#: The parsed tree of a statement, or of the one that EXPLAIN explains, goes to `select_text.is_admitted`.
 _CHECK = """
-CREATE OR REPLACE MACRO {name}(session, query) AS (
-    regexp_matches(
-        query::VARCHAR, '^\\s*(BEGIN|COMMIT|ROLLBACK|ABORT)(\\s+TRANSACTION)?(\\s+READ\\s+ONLY)?\\s*;?\\s*$', 'i'
-    )
-    OR coalesce((
-        SELECT parsed->>'error' = 'false' AND NOT EXISTS (
-            FROM (SELECT value AS node FROM json_tree(parsed)) AS nodes
-            WHERE (
-                node->>'type' = 'TABLE_FUNCTION'
-                AND coalesce(lower(node->'function'->>'function_name') NOT IN ({allowed}), true)
-            ) OR (
-                node->>'class' = 'FUNCTION' AND lower(node->>'function_name') IN ({refused})
-            )
-        )
-        FROM (SELECT json_serialize_sql(regexp_replace(
+CREATE OR REPLACE MACRO {name}(session, query) AS coalesce(
+    {admits}(
+        query::VARCHAR,
+        json_serialize_sql(regexp_replace(
             query::VARCHAR, '^\\s*EXPLAIN(\\s+ANALYZE)?(\\s*\\([A-Za-z_, ]*\\))?\\s+', '', 'i'
-        )) AS parsed)
-    ), false)
+        ))::VARCHAR
+    ),
+    false
 )
 """
 
@@ -340,17 +318,15 @@ def _make_check(con: duckdb.DuckDBPyConnection, name: str, *, is_open: bool) -> 
     if is_open:
         con.execute(f"CREATE OR REPLACE MACRO {name}(session, query) AS true")
         return
-    macros = con.execute(
-        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'table_macro'"
-    ).fetchall()
-    allowed = sorted({*_TABLE_FUNCTIONS, *(macro for (macro,) in macros)})
-    con.execute(
-        _CHECK.format(
-            name=name,
-            allowed=", ".join(map(quote_literal, allowed)),
-            refused=", ".join(map(quote_literal, _REFUSED_SCALARS)),
-        )
-    )
+    # A name that no macro of a session can take the place of.
+    admits = f"_rstpy_admits_{uuid.uuid4().hex}"
+    macros = table_macros(con)
+
+    def admitted(query: str, tree: str) -> bool:
+        return is_admitted(query, tree, macros)
+
+    con.create_function(admits, admitted, ["VARCHAR", "VARCHAR"], "BOOLEAN", side_effects=False)
+    con.execute(_CHECK.format(name=name, admits=admits))
 
 
 def _listen(con: duckdb.DuckDBPyConnection, options: ServeOptions, extensions: dict[str, str]) -> Endpoint:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
-from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.index.own_connection import RESULT_SETTINGS, apply_settings
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
 
@@ -261,8 +261,7 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
     def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> PlannedTiles:
         with self._connections.planning() as cursor:
             # The names and times of the query mean here what they mean where it was asked.
-            for name, value in settings.items():
-                cursor.execute(f"SET {name} = {quote_literal(value)}")
+            apply_settings(cursor, {**RESULT_SETTINGS, **settings})
             return plan_tiles(cursor, arguments, with_rows=True)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from geopandas import GeoDataFrame
 
+    from rasteret_sql.index.select_text import Scope
     from rasteret_sql.training.items import Items
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -97,14 +98,27 @@ def _table(chips: Any, crs: str) -> tuple[pa.Table, str]:
     return table, crs
 
 
-def queried(text: str) -> pa.Table:
-    """Give the rows of a Parquet file or of the text of a query."""
+def queried(text: str, scope: Scope | None = None) -> pa.Table:
+    """Give the rows of a Parquet file or of the text of a query.
+
+    Args:
+        text: path, or one SELECT.
+        scope: what a query of somebody else may read; None for one of the caller.
+
+    Raises:
+        InvalidArgumentError: the query is not one SELECT that only reads.
+    """
+    from rasteret_sql.index.select_text import require_select
     from rasteret_sql.index.sqlfiles import quote_literal
     from rasteret_sql.sql.planning import is_query
     from rasteret_sql.sql.readers import planning_cursor
 
     with planning_cursor() as cursor:
-        return cursor.sql(text if is_query(text) else f"FROM {quote_literal(text)}").to_arrow_table()
+        if not is_query(text):
+            return cursor.sql(f"FROM {quote_literal(text)}").to_arrow_table()
+        return cursor.sql(
+            require_select(cursor, text, "chips", rows="windows", scope=scope, error=InvalidArgumentError)
+        ).to_arrow_table()
 
 
 def _size(size: Any) -> tuple[int, int] | None:

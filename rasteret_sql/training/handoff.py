@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+from rasteret_sql.index.select_text import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TAIL_BYTES: Final = 8
 _MAGIC: Final = b"PAR1"
 _CHUNK: Final = 1 << 20
+#: What SQL of a file may read, which may be somebody else's.
+_OF_INDEX: Final = Scope(frozenset({"index"}))
+_OF_CHIPS: Final = Scope(frozenset(), parquet=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ def handoff(
     if isinstance(values.get("chips"), str) and not is_query(values["chips"]):
         contents["chips"] = _fingerprint(values["chips"])
         contents["dataset"] = values | {"chips": _from_folder(values["chips"], path.parent)}
+    _check_sql(contents, path, trust=True)
     for split in listed or [None]:
         _require_rows(_query(contents, index, split), split)
     shown = f", split={next(iter(listed))!r}" if listed else ""
@@ -125,20 +130,25 @@ def from_handoff(
     split: str | None = None,
     index: str | os.PathLike[str] | None = None,
     transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    trust: bool = False,
 ) -> RasteretDataset:
     """Open a dataset that `handoff` wrote down, here or on another machine.
+
+    A file may come from anybody. Its query and splits are each checked by DuckDB's parser before anything runs: one
+    SELECT, or one condition, over the index alone. A query of `chips` may also name Parquet files.
 
     Args:
         path: the file.
         split: one of its splits; None for everything. Of a table of chips that names items, those of the split.
         index: where the index lies here, if elsewhere than the file says; it must be the same one.
         transforms: as in `to_torchgeo`.
+        trust: whether SQL of the file may read other tables and files than these. It cannot write in any case.
 
     Returns:
         The dataset; its `handoff` says what was opened, with the seed.
 
     Raises:
-        InvalidArgumentError: the file is none, or has no such split.
+        InvalidArgumentError: the file is none, has no such split, or holds SQL that does more than read the index.
         InvalidIndexError: the index, or the table of chips, is not the one that was handed over.
         EmptyReadError: nothing is left to read.
     """
@@ -146,6 +156,7 @@ def from_handoff(
 
     path = Path(path)
     contents = _read(path)
+    _check_sql(contents, path, trust=trust)
     known = contents["splits"]
     if split is not None and split not in known:
         raise InvalidArgumentError(
@@ -162,8 +173,10 @@ def from_handoff(
 
         arguments["dtype"] = getattr(torch, arguments["dtype"])
     query = _query(contents, where, split)
-    if split is not None and "chips" in arguments:
-        arguments["chips"] = _chips_of(arguments["chips"], query)
+    if "chips" in arguments:
+        arguments["chips"] = _chips_of(
+            arguments["chips"], query if split is not None else None, None if trust else _OF_CHIPS
+        )
     dataset = to_torchgeo(query, transforms=transforms, **arguments)
     dataset.handoff = Handoff(path, where, query, split, contents["query"]["seed"])
     return dataset
@@ -229,16 +242,17 @@ def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str |
 
 def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
     """Give the text of the query for a split; hrefs that are relative are led by the folder of the index."""
+    from rasteret_sql.index.select_text import nested
     from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 
     reader = f"read_parquet({quote_literal(index)}, hive_partitioning = false, filename = true)"
     rows = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
-    query = f"WITH index AS ({rows}) FROM ({contents['query']['sql']})"
+    query = f"WITH index AS ({rows}) FROM {nested(contents['query']['sql'])}"
     splits = contents["splits"]
     if split is None:
         return query
     if isinstance(splits[split], str):
-        return f"{query} WHERE ({splits[split]})"
+        return f"{query} WHERE {nested(splits[split])}"
     shares, number = list(splits.values()), list(splits).index(split)
     # Sums of the same shares, so that one part ends exactly where the next begins.
     low, high = math.fsum(shares[:number]), math.fsum(shares[: number + 1])
@@ -247,16 +261,41 @@ def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
     return f"{query} WHERE {drawn} >= {low!r} AND {drawn} < {1.1 if high > 1 - 1e-9 else high!r}"
 
 
-def _chips_of(chips: str, query: str) -> Any:
-    """Give the chips of the items of a split; those that name no item stay."""
+def _check_sql(contents: Mapping[str, Any], path: Path, *, trust: bool) -> None:
+    """Refuse SQL that is not one SELECT or one condition, or does more than read.
+
+    Raises:
+        InvalidArgumentError: there is such SQL.
+    """
+    from rasteret_sql.index.select_text import require_condition, require_select
+    from rasteret_sql.sql.readers import planning_cursor
+
+    scope = None if trust else _OF_INDEX
+    with planning_cursor() as cursor:
+        sql = contents["query"]["sql"]
+        require_select(cursor, sql, f"{path}: query", scope=scope, error=InvalidArgumentError)
+        for name, value in contents["splits"].items():
+            if isinstance(value, str):
+                what = f"{path}: splits: {name!r}"
+                require_condition(cursor, value, what, scope=scope, error=InvalidArgumentError)
+
+
+def _chips_of(chips: str, query: str | None, scope: Scope | None) -> Any:
+    """Give the chips of the items of a split; those that name no item stay.
+
+    Args:
+        chips: path of a table, or the text of a query.
+        query: gives the items of the split; None for all chips.
+        scope: what the text of a query may read.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from rasteret_sql.sql.readers import planning_cursor
     from rasteret_sql.training.chips import queried
 
-    table = queried(chips)
-    if "item_id" not in table.column_names:
+    table = queried(chips, scope)
+    if query is None or "item_id" not in table.column_names:
         return table
     with planning_cursor() as cursor:
         ids = cursor.sql(f"SELECT DISTINCT item_id FROM ({query})").to_arrow_table().column("item_id")  # noqa: S608
@@ -272,7 +311,7 @@ def _require_rows(query: str, split: str | None) -> None:
     """
     import duckdb
 
-    from rasteret_sql.sql.planning import message_of
+    from rasteret_sql.index.select_text import message_of
     from rasteret_sql.sql.readers import planning_cursor
 
     named = "sql" if split is None else f"splits: {split!r}"

@@ -54,7 +54,7 @@ def test_statements_that_read_run(served):
 
 def test_an_index_that_is_a_query_is_checked_too(served):
     message = served.run("FROM read_tiles('FROM quack_server_list()')")
-    assert "expected a SELECT that calls only functions which read" in message
+    assert "with the table function quack_server_list, expected one SELECT that only reads" in message
 
 
 @pytest.fixture(scope="module")

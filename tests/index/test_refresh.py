@@ -138,9 +138,26 @@ def test_an_index_definition_is_run_again_with_its_variables(cog, tmp_path):
     cog("files/b.tif")
     cog("files/a.tif", bands=2)
     (tmp_path / "index.sql").unlink()
-    assert counts(rs.refresh(tmp_path / "i.parquet")) == (1, 1, 0, 0)
-    assert counts(rs.refresh(tmp_path / "i.parquet", variables={"names": "b.tif"})) == (0, 0, 1, 1)
-    assert counts(rs.refresh(tmp_path / "i.parquet")) == (0, 0, 1, 0)
+    index = tmp_path / "i.parquet"
+    assert counts(rs.refresh(index, trust=True)) == (1, 1, 0, 0)
+    assert counts(rs.refresh(index, trust=True, variables={"names": "b.tif"})) == (0, 0, 1, 1)
+    assert counts(rs.refresh(index, trust=True)) == (0, 0, 1, 0)
+
+
+def test_a_select_in_the_metadata_runs_only_where_it_is_trusted(cog, tmp_path):
+    cog("files/a.tif")
+    (tmp_path / "index.sql").write_text(
+        "-- name: demo\n-- kind: index\n-- grain: one row per asset\n"
+        f"WITH found AS (SELECT file AS href FROM glob('{tmp_path}/files/*')) FROM read_headers(found)"
+    )
+    index = tmp_path / "i.parquet"
+    rs.build_index(tmp_path / "index.sql", index)
+    before = index.read_bytes()
+    with pytest.raises(InvalidArgumentError, match=r"expected trust=True \(--trust\) to run it") as caught:
+        rs.refresh(index)
+    assert "FROM glob(" in str(caught.value)
+    assert index.read_bytes() == before
+    assert counts(rs.refresh(index, trust=True)) == (0, 0, 1, 0)
 
 
 def test_a_variable_that_looks_like_a_secret_is_asked_for(cog, tmp_path):
@@ -151,8 +168,9 @@ def test_a_variable_that_looks_like_a_secret_is_asked_for(cog, tmp_path):
     )
     rs.build_index(tmp_path / "index.sql", tmp_path / "i.parquet", variables={"my_token": "a.tif"})
     with pytest.raises(InvalidArgumentError, match=r"does not keep the value of my_token, .* --set my_token="):
-        rs.refresh(tmp_path / "i.parquet")
-    assert counts(rs.refresh(tmp_path / "i.parquet", variables={"my_token": "a.tif"})) == (0, 0, 1, 0)
+        rs.refresh(tmp_path / "i.parquet", trust=True)
+    again = rs.refresh(tmp_path / "i.parquet", trust=True, variables={"my_token": "a.tif"})
+    assert counts(again) == (0, 0, 1, 0)
 
 
 def test_an_index_of_what_was_in_memory_is_refused_with_the_remedy(cog, stac_item, tmp_path):
@@ -212,5 +230,5 @@ def test_a_definition_that_searches_takes_its_arguments_from_variables(cog, stac
         variables = {"bbox": "[77, 12, 78, 13]", "period": "2024-01"}
         report = rs.build_index(tmp_path / "index.sql", tmp_path / "i.parquet", variables=variables)
         assert (report.rows, report.proj_mismatches) == (2, 0)
-        assert counts(rs.refresh(tmp_path / "i.parquet")) == (0, 0, 2, 0)
+        assert counts(rs.refresh(tmp_path / "i.parquet", trust=True)) == (0, 0, 2, 0)
         assert api.searches[0]["bbox"] == [77, 12, 78, 13]

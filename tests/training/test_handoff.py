@@ -169,7 +169,7 @@ def test_chips_are_handed_over_too_and_follow_their_split(folder):
     ("arguments", "message"),
     [
         ({"sql": "FROM nowhere"}, "sql: the query does not run: .*nowhere"),
-        ({"splits": {"a": "datetime <"}}, "splits: 'a': the query does not run"),
+        ({"splits": {"a": "datetime <"}}, "splits: 'a': got 'datetime <', which does not run: "),
         ({"splits": {"a b": 0.5}}, "splits: got the name 'a b', expected letters"),
         ({"splits": {"a": 0.8, "b": 0.8}}, r"splits: got shares that add up to 1\.6, expected 1 at most"),
         ({"splits": {"a": 0.8, "b": "x"}}, "splits: got .*expected either conditions in SQL, or shares"),
@@ -213,3 +213,48 @@ def test_a_missing_file_and_an_unknown_split_are_refused(folder):
     path = rs.handoff(folder / "train.toml", folder / "s2.parquet", splits={"train": 1.0}, bands=["red"])
     with pytest.raises(InvalidArgumentError, match="split: got 'val', expected one of 'train'"):
         rs.from_handoff(path, split="val")
+
+
+def evil(path, old, new):
+    """Change a text of a hand-off file, as somebody who sends it could."""
+    text = path.read_text()
+    assert old in text
+    other = path.with_name("evil.toml")
+    other.write_text(text.replace(old, new))
+    return other
+
+
+@pytest.mark.parametrize("split", ["a", None])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('a = "true"', "a = \"true)); COPY (SELECT 1) TO 'OUT'; SELECT ((true\""),
+        ('a = "true"', "a = \"true) UNION ALL BY NAME (FROM read_text('OUT')\""),
+        ('a = "true"', "a = \"href IN (SELECT content FROM read_text('/etc/hostname'))\""),
+        ('sql = "FROM index"', "sql = \"FROM index); COPY (SELECT 1) TO 'OUT'; FROM (FROM index\""),
+        ('sql = "FROM index"', "sql = \"WITH x AS (COPY (SELECT 1) TO 'OUT') FROM index\""),
+        ('sql = "FROM index"', "sql = \"SELECT * REPLACE (getvariable('a') AS href) FROM index\""),
+        ('chips = "SELECT', "chips = \"SELECT 1; COPY (SELECT 1) TO 'OUT'; SELECT"),
+        ('chips = "SELECT', "chips = \"WITH x AS (COPY (SELECT 1) TO 'OUT') SELECT"),
+        ('chips = "SELECT', "chips = \"WITH x AS (FROM read_text('/etc/hostname')) SELECT"),
+    ],
+)
+def test_a_file_of_somebody_else_can_neither_write_nor_read_more(folder, split, old, new):
+    chips = f"SELECT item_id, 0 AS row_off, 0 AS col_off FROM '{folder / 's2.parquet'}'"
+    path = rs.handoff(folder / "good.toml", folder / "s2.parquet", splits={"a": "true"}, chips=chips, chip_size=8)
+    out = folder / "out.csv"
+    with pytest.raises(InvalidArgumentError, match=r"got .*expected one "):
+        rs.from_handoff(evil(path, old, new.replace("OUT", str(out))), split=split)
+    assert not out.exists()
+
+
+def test_a_file_that_is_trusted_may_read_other_tables_but_not_write(folder):
+    sql = f"FROM index WHERE item_id IN (SELECT item_id FROM '{folder / 's2.parquet'}')"
+    path = rs.handoff(folder / "joined.toml", folder / "s2.parquet", sql=sql, bands=["red"])
+    with pytest.raises(InvalidArgumentError, match="with the table or file .*pass trust=True"):
+        rs.from_handoff(path)
+    assert len(rs.from_handoff(path, trust=True))
+    written = evil(path, sql, f"WITH x AS (COPY (SELECT 1) TO '{folder / 'out.csv'}') FROM index")
+    with pytest.raises(InvalidArgumentError, match="expected one "):
+        rs.from_handoff(written, trust=True)
+    assert not (folder / "out.csv").exists()

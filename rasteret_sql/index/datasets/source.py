@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rasteret_sql.errors import InvalidIndexError, RangeError
 from rasteret_sql.index.found import FoundItem
 from rasteret_sql.index.hrefs import absolute, is_url, mirror_of
+from rasteret_sql.index.own_connection import own_connection
+from rasteret_sql.index.select_text import nested, require_select
 from rasteret_sql.index.sources.tables import ROWS_PER_STEP, TableSource
 from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.index.stac.arguments import box_parts, period_us
@@ -86,16 +88,13 @@ class DatasetTableSource:
     def _batches(self, path: str) -> Iterator[pa.RecordBatch]:
         import duckdb
 
-        query = f"SELECT * FROM ({self._dataset.query}) AS files"  # noqa: S608 - of the catalog
         conditions, values = self._conditions()
-        if conditions:
-            query += f" WHERE {' AND '.join(conditions)}"
-        query += " ORDER BY href"
-        if self._search.max_items is not None:
-            query += f" LIMIT {self._search.max_items}"
+        chosen = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        limit = "" if self._search.max_items is None else f" LIMIT {self._search.max_items}"
         try:
-            with duckdb.connect() as con:
-                con.execute("SET TimeZone = 'UTC'")
+            with own_connection() as con:
+                found = require_select(con, self._dataset.query, f"{self._dataset.file}: query", rows="files")
+                query = f"SELECT * FROM {nested(found)} AS files{chosen} ORDER BY href{limit}"  # noqa: S608 - checked
                 con.execute(f"CREATE VIEW source AS FROM read_parquet({quote_literal(path)})")
                 files = con.sql(query, params=values)
                 yield from files.to_arrow_reader(ROWS_PER_STEP)

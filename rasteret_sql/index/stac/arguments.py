@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import sql_file
 
 #: Bounds of a search: (xmin, ymin, xmax, ymax) in OGC:CRS84.
@@ -145,7 +146,7 @@ def period_us(text: str) -> tuple[int, int]:
     """
     import duckdb
 
-    with duckdb.connect() as con:
+    with own_connection() as con:
         for name in _PERIOD_MACROS:
             con.execute(sql_file(f"macros/{name}.sql"))
         try:

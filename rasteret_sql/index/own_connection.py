@@ -1,0 +1,107 @@
+"""The connections on which our own SQL runs: DuckDB's settings are ours there, whatever a session or a machine says.
+
+Our SQL runs in two places. Reads from Python, builds, checks and reports open a database of their own with
+`own_connection`. A read in SQL has to see the tables of the session, so it opens a cursor on the session's database,
+and `settle` gives that cursor our settings. Settings of a cursor do not change those of the session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.sqlfiles import quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+#: Settings that change what SQL gives, and the value that ours is written for. A version of DuckDB that lacks one of
+#: them behaves as the value says.
+RESULT_SETTINGS: Mapping[str, str] = {
+    "Calendar": "gregorian",
+    "TimeZone": "UTC",
+    "binary_as_string": "false",
+    "default_collation": "",
+    "default_null_order": "NULLS_LAST",
+    "default_order": "ASC",
+    "disable_timestamptz_casts": "false",
+    "enable_geoparquet_conversion": "true",
+    "ieee_floating_point_ops": "true",
+    "integer_division": "false",
+    "old_implicit_casting": "false",
+    "order_by_non_integer_literal": "false",
+    "preserve_insertion_order": "true",
+    "scalar_subquery_error_on_multiple_rows": "true",
+}
+#: Settings of a database that is ours alone: no variable of a Python frame is a table there, and no extension comes
+#: from anybody but DuckDB. Extensions of DuckDB itself load by themselves, since an index may lie on a server.
+_CLOSED: Mapping[str, str | bool] = {
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+}
+
+
+def own_connection(**config: str | bool | float) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory for our own SQL.
+
+    Text of a query that comes from elsewhere goes through `select_text.require_select` before it runs there.
+
+    Args:
+        **config: further settings of DuckDB, such as `memory_limit`.
+    """
+    import duckdb
+
+    con = duckdb.connect(":memory:", config={**_CLOSED, **config})
+    # A setting of the database, so that its cursors have it too.
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
+    return con
+
+
+def settle(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Give a cursor on a database that is not ours the settings that our SQL is written for.
+
+    Raises:
+        InvalidArgumentError: the configuration of the database is locked, and a setting has another value.
+    """
+    apply_settings(cursor, RESULT_SETTINGS)
+
+
+def apply_settings(cursor: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> None:
+    """Set what differs, for this cursor alone.
+
+    Args:
+        cursor: a cursor that nobody else uses.
+        settings: values by name; names that this version of DuckDB lacks are passed over.
+
+    Raises:
+        InvalidArgumentError: the configuration of the database is locked, and a setting has another value.
+    """
+    import duckdb
+
+    present = dict(
+        cursor.execute(
+            "SELECT name, value FROM duckdb_settings() WHERE list_contains($1, name)", [list(settings)]
+        ).fetchall()
+    )
+    for name, value in settings.items():
+        if name not in present or _normal(present[name]) == _normal(value):
+            continue
+        try:
+            cursor.execute(f"SET SESSION {name} = {quote_literal(value)}")
+        except duckdb.Error as error:
+            raise InvalidArgumentError(
+                f"{name}: the database has {present[name]!r}, expected {value!r} while a read is planned, and its "
+                f"configuration is locked ({str(error).splitlines()[0]}); add {name!r} to allowed_configs, or give it "
+                "this value before lock_configuration is set"
+            ) from error
+
+
+def _normal(value: str | None) -> str:
+    """DuckDB spells some values in more than one way: ASC and ASCENDING, UTC and Etc/UTC, true and 1."""
+    text = (value or "").strip().upper()
+    return {
+        "ASCENDING": "ASC", "NULLS LAST": "NULLS_LAST", "ETC/UTC": "UTC", "ETC/UCT": "UTC", "UCT": "UTC",
+        "ZULU": "UTC", "1": "TRUE", "0": "FALSE",
+    }.get(text, text)  # fmt: skip
