@@ -251,7 +251,7 @@ def test_a_file_of_somebody_else_can_neither_write_nor_read_more(folder, split, 
 def test_a_file_that_is_trusted_may_read_other_tables_but_not_write(folder):
     sql = f"FROM index WHERE item_id IN (SELECT item_id FROM '{folder / 's2.parquet'}')"
     path = rs.handoff(folder / "joined.toml", folder / "s2.parquet", sql=sql, bands=["red"])
-    with pytest.raises(InvalidArgumentError, match="with the table or file .*pass trust=True"):
+    with pytest.raises(InvalidArgumentError, match=r"with the table or file .*pass trust=True"):
         rs.from_handoff(path)
     assert len(rs.from_handoff(path, trust=True))
     written = evil(path, sql, f"WITH x AS (COPY (SELECT 1) TO '{folder / 'out.csv'}') FROM index")
