@@ -1,9 +1,11 @@
-# `make demo` and `make test` set up what they need in .venv; nothing else has to be installed first.
+# Each target sets up what it needs in .venv; nothing else has to be installed first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What is installed, by what it is for: the command line; the tests; the documents.
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
+DOCS_STAMP := $(VENV)/.installed-for-docs
 # `make test TORCH=` leaves torch out, which may be gigabytes; the tests that want it are skipped then.
 TORCH ?= --group torch
 FUZZ_SECONDS ?= 600
@@ -12,10 +14,13 @@ ifndef SEED
 SEED := $(shell date +%s)
 endif
 
-.PHONY: demo test test-random check test-slow fuzz files docs site bench clean
+.PHONY: demo shell test test-random test-slow test-matrix fuzz check hooks files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
+
+shell: $(STAMP)
+	$(BIN)/rasteret-sql shell
 
 test: $(TEST_STAMP) check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
@@ -28,11 +33,16 @@ test-random: $(TEST_STAMP)
 test-slow: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m slow
 
+# The tests of `make test` on other Pythons and DuckDBs, as far as this machine has them.
+test-matrix:
+	$(PYTHON) -m tests.matrix
+
 # More examples than `make test-random` draws, then coverage-guided fuzzing of whole files.
 fuzz: $(TEST_STAMP)
 	$(BIN)/python -m pip install --quiet --group fuzz
 	@echo "make fuzz SEED=$(SEED) draws these examples again"
-	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=random --hypothesis-seed=$(SEED)
+	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz -o faulthandler_timeout=0 \
+		--hypothesis-profile=random --hypothesis-seed=$(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_atheris -max_total_time=$(FUZZ_SECONDS)
 
 check: $(TEST_STAMP)
@@ -41,14 +51,18 @@ check: $(TEST_STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# `git commit` runs `make check` from then on.
+hooks: $(TEST_STAMP)
+	$(BIN)/pre-commit install
+
 files: $(TEST_STAMP)
 	$(BIN)/python -m tests.conformance
 
-docs: $(TEST_STAMP)
+docs: $(DOCS_STAMP)
 	$(BIN)/python docs/generate.py
 
 # The documents as a site, in build/site; a warning is an error.
-site: $(TEST_STAMP)
+site: $(DOCS_STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(TEST_STAMP)
@@ -64,6 +78,10 @@ $(TEST_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[dask,plot,shell,notebook]" \
 		--group test --group lint --group docs $(TORCH)
 	touch $(TEST_STAMP)
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $(DOCS_STAMP)
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

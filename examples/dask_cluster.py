@@ -36,7 +36,7 @@ def main() -> None:
         # ranges of its own tiles.
         # Workers are started, not forked: threads and sockets do not survive a fork.
         cluster = stack.enter_context(
-            LocalCluster(n_workers=arguments.workers, threads_per_worker=2, dashboard_address=None)
+            LocalCluster(n_workers=arguments.workers, threads_per_worker=2, dashboard_address=":0")
         )
         client = stack.enter_context(Client(cluster))
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -22,6 +27,26 @@ settings.register_profile("random", _PROFILE, derandomize=False, print_blob=True
 settings.load_profile("fixed")
 #: Hypothesis lets this be set. Its own five minutes for each failure are too long for a suite that runs in nine.
 engine.MAX_SHRINKING_SECONDS = 30
+
+
+#: Names of threads that whoever starts them ends too. All others of ours live as long as the process.
+ENDING_THREADS = (
+    "range-server",
+    "rasteret-encode",
+    "rasteret-export",
+    "rasteret-pair",
+    "rasteret-progress",
+    "rasteret-read",
+)
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_ended() -> Iterator[None]:
+    """Fail a test that leaves a server or a reader running, and with it their sockets, to the garbage collector."""
+    before = set(threading.enumerate())
+    yield
+    left = {thread.name for thread in threading.enumerate() if thread not in before}
+    assert not [name for name in left if name.startswith(ENDING_THREADS)]
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,13 +14,18 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel of this checkout, built without network."""
+def built(tmp_path_factory):
+    """The folder with wheel and source archive of this checkout, built without network."""
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as file:
         yield file
 
@@ -64,3 +70,18 @@ def test_what_is_installed_from_the_wheel_finds_its_sql_and_datasets(wheel, tmp_
         cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout.split(" ", 1) == [str(tmp_path / "rasteret_sql" / "__init__.py"), "[(True,)]\n"]
+
+
+def test_the_source_archive_holds_what_is_kept_for_those_who_change_it(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    kept = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("*.toml"),
+        *ROOT.glob("*.yml"),
+        *ROOT.glob(".pre-commit*"),
+        ROOT / "Makefile",
+    ]
+    assert {file.name for file in kept} <= names
+    assert {"tests/conftest.py", "docs/index.md", "sql/schema/asset_index.sql", "LICENSE"} <= names

@@ -89,6 +89,7 @@ class Serving:
         self._socket.setblocking(False)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._connections: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
         """Serve until `stop` is called."""
@@ -108,25 +109,28 @@ class Serving:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        # Not `sock_accept`: cancelled at the wrong moment, it leaves the connection it has accepted to nobody.
+        loop.add_reader(self._socket, self._accept)
         self._is_open.set()
-        accepting = asyncio.create_task(self._accept())
         await self._stop.wait()
-        accepting.cancel()
+        loop.remove_reader(self._socket)
         self._socket.close()
         # The runner cancels the connections, and each closes its socket.
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        connections = set()
-        while True:
-            accepted, _ = await loop.sock_accept(self._socket)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = asyncio.create_task(self._talk(accepted))
-            connections.add(task)
-            task.add_done_callback(connections.discard)
-            # A task that is cancelled before its first step closes nothing.
-            task.add_done_callback(partial(_close, accepted))
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # the client has gone again
+            return
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = asyncio.create_task(self._talk(accepted))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        # A task that is cancelled before its first step closes nothing.
+        task.add_done_callback(partial(_close, accepted))
 
     async def _talk(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -152,7 +156,7 @@ class Serving:
 
     async def _respond(self, connection: socket.socket, asked: _Asked) -> None:
         if self._latency_s:
-            await asyncio.sleep(self._latency_s)
+            await self._delay()
         fault = self._next_fault(asked.path)
         descriptor = self._open(asked.path)
         try:
@@ -177,6 +181,9 @@ class Serving:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+    async def _delay(self) -> None:
+        await asyncio.sleep(self._latency_s)
 
     def _correct(self, record: Request, nbytes_sent: int) -> None:
         """Say of a recorded request that the other side left before all of its answer was sent."""

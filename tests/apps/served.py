@@ -20,7 +20,6 @@ PACKAGES = [
 ]
 ROOT = Path(__file__).parents[2]
 NO_TERMINAL = {"NO_COLOR": "1", "TERM": "dumb"}
-TIMEOUT_S = 120
 #: Stands before each answer of the shell; before the first one is what the script of a client says.
 _MARK = "rasteret_sql.index.@"
 
@@ -69,7 +68,7 @@ class Served:
     def answers(self, *queries, init=True):
         """Give rows, or the text of the error, of each of the queries, which one shell runs."""
         with self.start(*queries, init=init) as shell:
-            out = shell.communicate(timeout=TIMEOUT_S)[0]
+            out = shell.communicate()[0]
         found = parsed(out)
         assert len(found) == len(queries), out
         return found
@@ -87,7 +86,7 @@ class Served:
     def end(self, number=signal.SIGTERM):
         """Ask it to end; gives exit code, stdout and stderr."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate()
         return self.process.returncode, out, err
 
 

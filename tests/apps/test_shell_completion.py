@@ -193,11 +193,9 @@ def session():
 
 def eventually(look):
     """What is not known yet is known a little later."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if found := look():
-            return found
-    raise AssertionError("it was never known")
+    while not (found := look()):
+        time.sleep(0.01)
+    return found
 
 
 @pytest.fixture
@@ -243,10 +241,8 @@ def test_the_catalog_says_nothing_of_what_is_not_there_and_asks_nobody_far_away(
 
 
 def test_completion_does_not_wait_for_a_statement_that_runs(session, catalog):
-    with session.idle:
-        started = time.monotonic()
+    with session.idle:  # as while a statement runs: who waits for it here waits for ever
         assert catalog.columns(Source("table", "whatever")) == []
-        assert time.monotonic() - started < 5
 
 
 def test_completion_does_not_abort_a_transaction(session, catalog):

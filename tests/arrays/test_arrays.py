@@ -210,7 +210,7 @@ def test_reads_work_inside_a_running_loop_in_threads_and_after_a_fork(tmp_path: 
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
-        capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ),
+        capture_output=True, text=True, check=False, env=dict(os.environ),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

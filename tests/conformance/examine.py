@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TOO_MANY_SAMPLES = 100_000_000
 """Of larger levels some tiles are read, not all."""
 
-TIME_LIMIT_S = 60
+HANGS_AFTER_S = 600
 
 PRELOADED = (
     "duckdb",
@@ -75,7 +75,7 @@ class Outcome:
         error: class and message of our error, without the path.
         notes: what was left out of the file.
         requests: range requests that indexing took.
-        seconds, peak_kb: what indexing and reading took.
+        cpu_s, peak_kb: time of the processor and memory that indexing and reading took.
     """
 
     path: str
@@ -87,7 +87,7 @@ class Outcome:
     error: str | None = None
     notes: list[str] = field(default_factory=list)
     requests: int = 0
-    seconds: float = 0
+    cpu_s: float = 0
     peak_kb: int = 0
 
     @property
@@ -115,7 +115,7 @@ class Mosaic:
 def examine(path: str | Path) -> Outcome:
     """Index a file, read every level, and compare with rasterio."""
     outcome = Outcome(str(path))
-    begun = time.monotonic()
+    before_s = time.process_time()
     before = _peak_kb()
     levels: list[dict[int, Mosaic]] = []
     row: dict[str, Any] = {}
@@ -133,7 +133,7 @@ def examine(path: str | Path) -> Outcome:
                 levels.append(_read_level(index, number, level, tile, len(row["bands"])))
         except RasteretError as error:
             outcome.error = _without_path(error, str(path))
-    outcome.seconds = round(time.monotonic() - begun, 3)
+    outcome.cpu_s = round(time.process_time() - before_s, 3)
     outcome.peak_kb = _peak_kb() - before
     _compare(outcome, row, levels)
     return outcome
@@ -325,9 +325,9 @@ def _in_process(context: Any, paths: list[str]) -> list[Outcome]:
     outcomes = []
     try:
         for path in paths:
-            if not receiver.poll(TIME_LIMIT_S):
+            if not receiver.poll(HANGS_AFTER_S):
                 process.kill()
-                outcomes.append(Outcome(path, error=f"Hang: no answer after {TIME_LIMIT_S} s"))
+                outcomes.append(Outcome(path, error=f"Hang: no answer after {HANGS_AFTER_S} s"))
                 break
             outcomes.append(Outcome(**json.loads(receiver.recv())))
     except EOFError:

@@ -67,7 +67,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
     assert build.returncode == 0, build.stderr
     return folder

@@ -90,9 +90,7 @@ def environment() -> dict[str, str]:
 
 
 def output_of(folder: Path, *command: str) -> str:
-    ran = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False
-    )
+    ran = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert ran.returncode == 0, f"{command}\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
 
@@ -161,7 +159,6 @@ def from_stock_shell(folder: Path) -> Path:
             env={**os.environ, **shells.NO_TERMINAL},
             capture_output=True,
             text=True,
-            timeout=300,
             check=False,
         )
     assert ran.returncode == 0, ran.stderr

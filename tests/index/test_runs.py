@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -97,9 +95,7 @@ def test_no_levels_are_no_numbers():
 
 
 def test_offsets_take_time_in_proportion_to_tiles(planner):
-    counts = np.full(100_000, 7)
-    began_s = time.perf_counter()
+    # A copy of the list for each of its tiles takes minutes for the tenth part of these.
+    counts = np.full(1_000_000, 7)
     _, offsets = decoded(planner, [level(8 + np.cumsum(counts), counts)])
-    # A copy of the list for each of its tiles takes minutes.
-    assert time.perf_counter() - began_s < 10
-    assert offsets[0][-1] == 8 + 700_000
+    assert offsets[0][-1] == 8 + 7_000_000

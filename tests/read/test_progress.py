@@ -81,8 +81,7 @@ def in_thread(work):
     thread.start()
 
     def ended():
-        thread.join(30)
-        assert not thread.is_alive()
+        thread.join()
         return errors[0]
 
     return ended
@@ -90,8 +89,8 @@ def in_thread(work):
 
 @pytest.fixture
 def slow(folder, index):
-    """An index whose files are on a server that answers after minutes."""
-    with RangeServer(folder, latency_s=300) as server:
+    """An index whose files are on a server that answers after hours."""
+    with RangeServer(folder, latency_s=36_000) as server:
         path = folder.parent / "slow.parquet"
         connect().sql(
             f"SELECT * REPLACE (replace(href, '{folder}/', '{server.url('')}') AS mirror, NULL AS etag) FROM '{index}'"
@@ -110,7 +109,7 @@ def test_an_interrupt_ends_reads_that_wait_for_their_server(slow, how):
     }
     with listening(lambda _: planned.set()):
         ended = in_thread(reads[how])
-        assert planned.wait(30)
+        planned.wait()
         interrupt(con)
         assert "interrupt" in str(ended()).lower()
     assert con.sql("SELECT 42").fetchall() == [(42,)]
@@ -126,7 +125,7 @@ def test_an_interrupt_ends_what_waits_for_the_loop():
         await asyncio.Event().wait()
 
     ended = in_thread(lambda: loop.run(wait()))
-    assert started.wait(30)
+    started.wait()
     loop.interrupt()
     error = ended()
     assert isinstance(error, RasteretError)

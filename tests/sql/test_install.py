@@ -141,7 +141,6 @@ def test_a_process_ends_quietly(collection: Collection, ending: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["[(27,)]", "(3, 1, 192, 192)"]
@@ -160,7 +159,7 @@ def test_one_of_two_connections_may_be_closed(tmp_path: Path, collection: Collec
         "print(open_.execute(f\"SELECT count(pixels) FROM read_tiles('{index}', bands := ['red'], {area})\").fetchall())\n"
         "print(open_.execute(f\"SELECT sum(rst_to_list(pixels, dtype)[1]) > 0 FROM read_tiles('{index}')\").fetchall())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     # On a slow machine DuckDB draws its progress bar there too.
     assert (done.returncode, [line for line in done.stdout.split("\n") if line.startswith("[")]) == (
         0,
@@ -176,7 +175,7 @@ def test_the_default_connection_works_through_the_module(collection: Collection)
         "rs.install(duckdb.default_connection())\n"
         f"print(duckdb.execute({COUNT.format(collection.index)!r}).fetchall())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[(27,)]\n[(27,)]\n"), done.stderr
 
 

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,10 @@ from rasteret_sql.index.hrefs import absolute
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Seconds until the server must answer.
-START_S = 30.0
-#: Seconds after which it is asked again, as long as it runs.
+#: Seconds after which a server that runs and does not answer yet is asked again.
 BETWEEN_S = 0.02
+#: How many free ports are tried.
+TRIES = 5
 
 
 def program() -> str | None:
@@ -44,20 +43,23 @@ def serving(items: Sequence[dict[str, Any]], path: Path) -> Iterator[str]:
     command = program()
     assert command is not None
     path.write_text(json.dumps({"type": "FeatureCollection", "features": list(items)}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    server = subprocess.Popen(
-        [command, "serve", "-a", address, "--create-collections", str(path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(f"http://{address}/", server)
-        yield f"http://{address}"
-    finally:
-        server.terminate()
-        server.wait()
+    for _ in range(TRIES):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        server = subprocess.Popen(
+            [command, "serve", "-a", address, "--create-collections", str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            if _answers(f"http://{address}/", server):
+                yield f"http://{address}"
+                return
+        finally:
+            server.terminate()
+            server.wait()
+    raise AssertionError(f"{command} serve ended {TRIES} times before it answered")
 
 
 @contextlib.contextmanager
@@ -67,7 +69,7 @@ def endpoint_of(prefix: str, url: str) -> Iterator[None]:
         replace(entry, endpoint=url) if entry.id.startswith(prefix) and entry.endpoint else entry
         for entry in catalog._built_in()
     )
-    with mock.patch.object(catalog, "_built_in", lambda: entries):  # noqa: PT008 - a plain function
+    with mock.patch.object(catalog, "_built_in", return_value=entries):
         yield
 
 
@@ -80,15 +82,11 @@ def with_absolute_hrefs(path: Path) -> dict[str, Any]:
     return item
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    ends_s = time.monotonic() + START_S
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=START_S):
-                return
-        except OSError:
-            if time.monotonic() > ends_s:
-                raise
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(BETWEEN_S)
-                raise
+def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait for the first answer; False if the server ended, since another one has taken its port meanwhile."""
+    while server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url):
+            return server.poll() is None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(BETWEEN_S)
+    return False

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http.client
 import os
 import socket
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -12,10 +12,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 import rasteret_sql.testing
-from rasteret_sql.testing import Fault, RangeServer, serving
+from rasteret_sql.testing import Fault, RangeServer
+from tests.support.waits import answers_wait_for_each_other
 
-#: Ends what would never end; nothing here depends on how long it takes.
-HANGS_AFTER_S = 120
 CONTENT = bytes(i % 251 for i in range(20_000))
 
 
@@ -45,7 +44,7 @@ def get(server, path, *, method="GET", **headers):
     """Ask over a connection of its own; gives the answer, with its body in `.body`."""
     host, port = server.base_url.removeprefix("http://").split(":")
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=HANGS_AFTER_S)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(host, int(port))) as connection:
         connection.request(method, "/" + path, headers=names)
         with connection.getresponse() as answer:
             answer.body = answer.read()
@@ -174,7 +173,7 @@ def test_the_record_outlives_the_server(server):
 
 def test_several_requests_use_one_connection(local):
     host, port = local.base_url.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=HANGS_AFTER_S)
+    connection = http.client.HTTPConnection(host, int(port))
     for _ in range(3):
         connection.request("GET", "/a.tif")
         assert connection.getresponse().read() == CONTENT
@@ -183,7 +182,7 @@ def test_several_requests_use_one_connection(local):
 
 def test_requests_that_come_together_are_answered_in_order(local):
     host, port = local.base_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=HANGS_AFTER_S) as connection:
+    with socket.create_connection((host, int(port))) as connection:
         one = b"GET /a.tif HTTP/1.1\r\nHost: x\r\nRange: bytes=%d-%d\r\n\r\n"
         last = one.replace(b"Host", b"Connection: close\r\nHost")
         connection.sendall(one % (0, 4) + last % (5, 9))
@@ -207,7 +206,7 @@ def test_requests_that_come_together_are_answered_in_order(local):
 )
 def test_what_is_no_request_does_not_end_the_server(local, junk):
     host, port = local.base_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=HANGS_AFTER_S) as connection:
+    with socket.create_connection((host, int(port))) as connection:
         connection.sendall(junk)
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     assert get(local, "a.tif").status == 200
@@ -284,7 +283,7 @@ class TestFaults:
     def test_a_hanging_answer_does_not_hinder_others_nor_the_end(self, folder, fault):
         with RangeServer(folder, faults={"a.tif": [fault]}) as server:
             host, port = server.base_url.removeprefix("http://").split(":")
-            with socket.create_connection((host, int(port)), timeout=HANGS_AFTER_S) as connection:
+            with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(b"GET /a.tif HTTP/1.1\r\n\r\n")
                 assert get(server, "empty.tif").status == 200
                 server.close()
@@ -295,26 +294,20 @@ def test_a_client_that_leaves_early_is_recorded_with_what_it_took(folder):
         file.truncate(1 << 30)
     with RangeServer(folder) as server:
         host, port = server.base_url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=HANGS_AFTER_S) as connection:
+        with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b"GET /huge.tif HTTP/1.1\r\n\r\n")
             connection.recv(1000)
     assert 1000 <= server.requests[0].nbytes_sent < 1 << 30
 
 
 def test_latency_delays_each_answer_but_not_one_after_another(folder, monkeypatch):
-    waits, all_wait = [], asyncio.Event()
-
-    async def sleep(seconds):
-        # Answers that waited one after another would wait here for ever.
-        waits.append(seconds)
-        if len(waits) == 8:
-            all_wait.set()
-        await all_wait.wait()
-
-    monkeypatch.setattr(serving.asyncio, "sleep", sleep)
+    with RangeServer(folder, latency_s=0.1) as server:
+        began = time.monotonic()
+        assert get(server, "a.tif").status == 200
+        assert time.monotonic() - began >= 0.1
+    answers_wait_for_each_other(monkeypatch, 8)
     with RangeServer(folder, latency_s=0.1) as server, ThreadPoolExecutor(8) as pool:
         assert {answer.status for answer in pool.map(lambda _: get(server, "a.tif"), range(8))} == {200}
-    assert waits == [0.1] * 8
 
 
 def test_a_file_may_be_rewritten_while_it_is_served(local, folder):

@@ -20,7 +20,6 @@ def run(launcher, folder, *further):
         capture_output=True,
         text=True,
         env=environment,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -23,7 +23,7 @@ def own_mb() -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
 
 
-def work(pickled, dataset, queue) -> None:
+def work(pickled, dataset, sender) -> None:
     """Find and plan the files of chips, as a worker does before it fetches."""
     import torchgeo.datasets  # noqa: F401
 
@@ -42,19 +42,21 @@ def work(pickled, dataset, queue) -> None:
         maker = PlanMaker(dataset._items.table)
         assert reader._sources(maker, part).asset_no.size
         assert maker.plan().tile_offset.size
-    queue.put(own_mb() - before)
+    sender.send(own_mb() - before)
 
 
 def cost_mb(dataset, start: str) -> float:
     context = multiprocessing.get_context(start)
-    queue = context.Queue()
+    receiver, sender = context.Pipe(duplex=False)
     given = (None, dataset) if start == "fork" else (pickle.dumps(dataset), None)
-    process = context.Process(target=work, args=(*given, queue))
+    process = context.Process(target=work, args=(*given, sender))
     process.start()
+    sender.close()  # so that the end of the process is the end of what can be received
     try:
-        return queue.get(timeout=100)
+        return receiver.recv()
     finally:
-        process.join(timeout=60)
+        process.join()
+        receiver.close()
 
 
 @pytest.mark.slow

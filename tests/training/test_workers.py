@@ -13,15 +13,11 @@ import rasteret_sql as rs
 from rasteret_sql.errors import RasteretError
 from tests.training.scenes import SIDE, day, make_scenes, window
 
-#: Seconds that a batch may take; a worker that hangs is an error and not an endless test.
-TIMEOUT_S = 120
 QUERIES = [(*window(row, col, 24, 24), day(number)) for row, col, number in
            ((0, 0, 1), (30, 20, 3), (60, 70, 1), (8, 60, 2), (40, 40, 3), (72, 72, 1), (50, 50, 2), (3, 9, 3))]  # fmt: skip
 
 
 def batches(dataset, workers: int = 0, **options):
-    if workers:
-        options["timeout"] = TIMEOUT_S
     return DataLoader(dataset, sampler=QUERIES, batch_size=2, num_workers=workers, collate_fn=stack_samples, **options)
 
 
