@@ -156,10 +156,10 @@ class SourceKind:
 
 
 def parse_datetime(value: object, name: str) -> dt.datetime | None:
-    """Read an RFC 3339 date or date and time; without an offset it is UTC.
+    """Read an RFC 3339 date or date and time; without an offset it is UTC, and a date is its first moment.
 
     Args:
-        value: text, a `datetime`, or None.
+        value: text, a `datetime`, a `date`, or None.
         name: name of the value in a message.
 
     Raises:
@@ -170,6 +170,8 @@ def parse_datetime(value: object, name: str) -> dt.datetime | None:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = dt.datetime.fromisoformat(value.strip().upper())
+    elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
     if not isinstance(value, dt.datetime):
         raise InvalidArgumentError(
             f"{name}: got {value!r}, expected a time such as '2024-01-31T10:20:30Z'; correct the source"

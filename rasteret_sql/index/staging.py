@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.hrefs import unsigned
 from rasteret_sql.index.own_connection import own_connection
+from rasteret_sql.index.report import Failure
 from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 from rasteret_sql.io.stores import warm_up
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from rasteret_sql.index.found import AssetRef, Found, Source
-    from rasteret_sql.index.report import Failure
+    from rasteret_sql.index.found import AssetRef, Found, ItemRef, Source
 
 ITEMS = "items.parquet"
 ASSETS = "assets.parquet"
@@ -311,11 +311,12 @@ def stage_sources(
 def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: ParquetFile) -> None:
     for entry in found.items:
         item = entry.item
+        usable = [asset for asset in entry.assets if _is_usable(item, asset, inventory)]
         items.add(
             {
                 "item_no": inventory.items,
-                "collection": item.collection,
-                "item_id": item.item_id,
+                "collection": to_unicode(item.collection) if item.collection is not None else None,
+                "item_id": to_unicode(item.item_id),
                 "datetime": item.datetime,
                 "start_datetime": item.start_datetime,
                 "end_datetime": item.end_datetime,
@@ -323,7 +324,7 @@ def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: Parqu
                 "properties": _to_json(item.properties) if item.properties else None,
             }
         )
-        for asset in entry.assets:
+        for asset in usable:
             assets.add(
                 {
                     "asset_no": inventory.assets,
@@ -334,9 +335,9 @@ def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: Parqu
                     "read_href": asset.mirror or asset.href,
                     "band_lists": _to_json(asset.band_lists) if asset.band_lists else None,
                     "proj": _to_json(asset.proj) if asset.proj else None,
-                    "media_type": asset.media_type,
-                    "title": asset.title,
-                    "roles": list(asset.roles) or None,
+                    "media_type": to_unicode(asset.media_type) if asset.media_type is not None else None,
+                    "title": to_unicode(asset.title) if asset.title is not None else None,
+                    "roles": [to_unicode(role) for role in asset.roles] or None,
                 }
             )
             inventory.assets += 1
@@ -344,6 +345,24 @@ def _stage(found: Found, inventory: Inventory, items: ParquetFile, assets: Parqu
     inventory.failures += found.failures
     inventory.left_out += found.left_out
     inventory.asset_keys |= found.asset_keys
+
+
+def _is_usable(item: ItemRef, asset: AssetRef, inventory: Inventory) -> bool:
+    """Whether names and hrefs of an asset can be stored; an asset with other ones is a failure of its own."""
+    texts = {"id": item.item_id, "collection": item.collection, "key": asset.asset, "href": asset.href}
+    texts["mirror"] = asset.mirror
+    wrong = next((name for name, text in texts.items() if text is not None and text != to_unicode(text)), None)
+    if wrong is None:
+        return True
+    item_id, key = (text.encode("utf-8", "backslashreplace").decode() for text in (item.item_id, asset.asset))
+    message = f"item {item_id!r}, asset {key!r}: the {wrong} is no valid Unicode; correct the source"
+    inventory.failures.append(Failure(None, item_id, key, InvalidArgumentError.__name__, message))
+    return False
+
+
+def to_unicode(text: str) -> str:
+    """Replace lone surrogates, which neither Parquet nor DuckDB's JSON can hold, by U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def prepare_reading(asset: AssetRef) -> None:
@@ -390,9 +409,10 @@ def _numbered(columns: pa.RecordBatch, first_item_no: int) -> pa.RecordBatch:
 
 def _to_json(value: object) -> str:
     try:
-        return json.dumps(value, allow_nan=False, default=str)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=str)
     except ValueError:
-        return json.dumps(_finite(value), default=str)
+        text = json.dumps(_finite(value), ensure_ascii=False, default=str)
+    return to_unicode(text)
 
 
 def _finite(value: Any) -> Any:

@@ -45,20 +45,20 @@ _DESCRIBED = "STAC items in memory"
 
 
 class StacDocumentSource:
-    """One STAC document and, if it is a catalog or a collection, all documents that it links to.
+    """STAC documents and, if they are catalogs or collections, all documents that they link to.
 
     Documents come in the order of their links, level by level, whichever answers first. A document that cannot be
     read is a failure; the others are still found.
     """
 
-    def __init__(self, href: str, options: SourceOptions) -> None:
-        self._href = absolute(href)
+    def __init__(self, hrefs: Sequence[str], options: SourceOptions) -> None:
+        self._hrefs = list(dict.fromkeys(map(absolute, hrefs)))
         self._options = options
 
     def find(self) -> Iterator[Found]:
         """Fetch the documents, many at a time."""
-        waiting = deque([self._href])
-        seen = {self._href}
+        waiting = deque(self._hrefs)
+        seen = set(self._hrefs)
         fetching: deque[tuple[str, Future[Any]]] = deque()
         try:
             while waiting or fetching:
@@ -104,20 +104,24 @@ class NdjsonSource:
 
 
 class StacObjectSource:
-    """STAC items in memory, as dictionaries."""
+    """STAC documents in memory, as dictionaries, and the documents that catalogs and collections among them link to."""
 
-    def __init__(self, document: Any, options: SourceOptions) -> None:
-        self._document = document
+    def __init__(self, documents: Sequence[Any], hrefs: Sequence[str], options: SourceOptions) -> None:
+        self._documents = documents
+        self._hrefs = hrefs
         self._options = options
 
     def find(self) -> Iterator[Found]:
-        """Take all items; nothing is fetched."""
+        """Take the items in memory, then fetch the rest."""
         found = Found()
-        try:
-            take_document(found, self._document, None, self._options, is_own_document=False)
-        except RasteretError as error:
-            found.failures.append(Failure(None, None, None, type(error).__name__, str(error)))
+        links = list(self._hrefs)
+        for document in self._documents:
+            try:
+                links += take_document(found, document, None, self._options, is_own_document=False)
+            except RasteretError as error:
+                found.failures.append(Failure(None, None, None, type(error).__name__, str(error)))
         yield found
+        yield from StacDocumentSource(links, self._options).find()
 
 
 def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
@@ -125,15 +129,42 @@ def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None
     items = getattr(source, "items", None)
     if isinstance(items, list) and hasattr(source, "extra_fields"):
         source = items
-    if not isinstance(source, list):
-        return (StacObjectSource(_as_dict(source), options), _DESCRIBED) if _is_document(source) else None
-    if not source or not all(map(_is_document, source)):
+    parts = source if isinstance(source, list) else [source]
+    if not parts or not all(map(_is_document, parts)):
         return None
-    return StacObjectSource([_as_dict(part) for part in source], options), _DESCRIBED
+    documents: list[Any] = []
+    hrefs: list[str] = []
+    for part in parts:
+        if _is_catalog(part):
+            _take_catalog(part, documents, hrefs, seen=set())
+        else:
+            documents.append(_as_dict(part))
+    return StacObjectSource(documents, hrefs, options), _DESCRIBED
 
 
 def _is_document(source: Any) -> bool:
     return isinstance(source, dict) or (hasattr(source, "to_dict") and hasattr(source, "stac_extensions"))
+
+
+def _is_catalog(source: Any) -> bool:
+    """Whether an object is a Catalog or Collection of pystac."""
+    return hasattr(source, "get_child_links")
+
+
+def _take_catalog(catalog: Any, documents: list[Any], hrefs: list[str], seen: set[int]) -> None:
+    """Collect the items of a pystac catalog that are in memory, and the hrefs of documents that pystac has not read."""
+    if id(catalog) in seen:
+        return
+    seen.add(id(catalog))
+    for link in catalog.links:
+        if link.rel not in _FOLLOWED:
+            continue
+        if not link.is_resolved():
+            hrefs.append(link.get_absolute_href() or link.href)
+        elif _is_catalog(link.target):
+            _take_catalog(link.target, documents, hrefs, seen)
+        else:
+            documents.append(_as_dict(link.target))
 
 
 def _as_dict(source: Any) -> Any:
@@ -157,7 +188,8 @@ def _takes_path(path: str) -> bool:
 
 def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
     return [
-        (NdjsonSource if suffix_of(path) in _NDJSON_SUFFIXES else StacDocumentSource)(path, options) for path in paths
+        NdjsonSource(path, options) if suffix_of(path) in _NDJSON_SUFFIXES else StacDocumentSource([path], options)
+        for path in paths
     ]
 
 
@@ -183,9 +215,8 @@ def take_document(
         InvalidArgumentError: it is no STAC document.
     """
     if isinstance(document, list):
-        for part in document:
-            take_document(found, part, href, options, is_own_document=False)
-        return []
+        parts = [take_document(found, part, href, options, is_own_document=False) for part in document]
+        return [link for links in parts for link in links]
     if isinstance(document, dict):
         kind = document.get("type")
         if kind == "Feature":
@@ -196,7 +227,8 @@ def take_document(
                 take_document(found, item, href, options, is_own_document=False)
             return _next_pages(document, href)
         if kind in {"Catalog", "Collection"} or (kind is None and "stac_version" in document and "links" in document):
-            return [absolute(link["href"], href) for link in _links(document) if link.get("rel") in _FOLLOWED]
+            base = href if is_own_document else own_base(document, href)
+            return [absolute(link["href"], base) for link in _links(document) if link.get("rel") in _FOLLOWED]
     raise InvalidArgumentError(
         f"{redact(href) if href else 'the source'}: {_described(document)}; expected a STAC Item, "
         f"ItemCollection, Collection or Catalog. Give the path or URL of one."

@@ -179,10 +179,15 @@ def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None
     if not hasattr(source, "__arrow_c_stream__"):
         return None
 
-    def batches() -> Any:
+    def batches() -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        return pa.RecordBatchReader.from_stream(source)
+        try:
+            yield from pa.RecordBatchReader.from_stream(source)
+        except pa.ArrowException as error:
+            raise InvalidArgumentError(
+                f"the table: got a table that Arrow cannot read ({error}); expected texts as href; convert the column"
+            ) from error
 
     return TableSource(batches, "the table", options), described
 
