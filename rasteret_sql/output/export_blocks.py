@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.arrays.scaling import filled, scaled
+from rasteret_sql.arrays.scaling import scaled
 from rasteret_sql.io import loop
 from rasteret_sql.plan.places import Places
 from rasteret_sql.read.assembly import read_cube
@@ -31,7 +31,7 @@ class Block:
 
     Attributes:
         row_off, col_off: its corner, in pixels of the grid.
-        pixels: array (y, x) of each band. Pixels that are not valid hold the band's fill, or NaN where scaled.
+        pixels: array (y, x) of each band. Pixels that are not valid hold the value of the file, or NaN where scaled.
         masks: booleans of the same shape, True means valid.
     """
 
@@ -111,6 +111,4 @@ class BlockReader:
         for number, (band, array, mask) in enumerate(zip(part.bands, pixels, masks, strict=True)):
             if self._mask_and_scale:
                 pixels[number] = scaled(array, mask, band)
-            elif not mask.all():
-                filled(array, mask, replace(band, is_filled=True))
         return Block(row_off, col_off, [array[0] for array in pixels], [mask[0] for mask in masks])

@@ -14,6 +14,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.cog_writer import TILE, CogBand, CogForm, CogWriter
 from rasteret_sql.output.export_blocks import BlockReader
 from rasteret_sql.output.export_files import check_replaceable, described, made_aside, time_text
+from rasteret_sql.output.file_colors import FileColors, colors_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ def _files(planned: PlannedCube, target: Path) -> list[_File]:
                 raise InvalidArgumentError(_same_name(planned, target, files[path].group, group))
             files[path] = _File(path, group, places)
     for path in files:
-        check_replaceable(path)
+        check_replaceable(path, planned.cube.plan.assets)
     return list(files.values())
 
 
@@ -173,24 +174,35 @@ def _form(planned: PlannedCube, reader: BlockReader, file: _File, options: CogOp
             f'band "{bands[0].name}": got {dtype}, expected a dtype that GeoTIFF readers know; write .zarr or .nc'
         )
     nodata = np.nan if options.mask_and_scale else _nodata(bands, dtype, options)
+    colors = FileColors() if options.mask_and_scale else colors_of(cube, file.group, file.places)
+    is_rgb = colors.photometric == "rgb" or (
+        dtype == np.uint8 and rgb_places([band.name for band in bands]) == [0, 1, 2]
+    )
     form = CogForm(
         box=cube.box,
         has_transform=planned.has_transform,
         dtype=dtype,
-        bands=tuple(_cog_band(band, dtype, options) for band in bands),
+        bands=tuple(_cog_band(band, dtype, options, is_palette=colors.table is not None) for band in bands),
         nodata=nodata,
         compression=options.compression,
         has_overviews=options.overviews != "none",
-        photometric="rgb"
-        if dtype == np.uint8 and rgb_places([band.name for band in bands]) == [0, 1, 2]
-        else "minisblack",
+        photometric="rgb" if is_rgb else "minisblack" if colors.table is None else "palette",
+        has_alpha=colors.has_alpha and nodata is None,
+        colormap=None if colors.table is None else _whole_table(colors.table, dtype),
         metadata=_facts(planned, file.group),
     )
     form.check()
     return form
 
 
-def _cog_band(band: CubeBand, dtype: np.dtype[Any], options: CogOptions) -> CogBand:
+def _whole_table(table: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> npt.NDArray[np.uint8]:
+    """Give a colour to each value of a dtype; black to values that the table of packed pixels lacks."""
+    whole = np.zeros((2 ** (8 * dtype.itemsize), 3), np.uint8)
+    whole[: len(table)] = table[: len(whole)]
+    return whole
+
+
+def _cog_band(band: CubeBand, dtype: np.dtype[Any], options: CogOptions, *, is_palette: bool) -> CogBand:
     if options.mask_and_scale:
         scale = offset = None
     else:
@@ -198,6 +210,7 @@ def _cog_band(band: CubeBand, dtype: np.dtype[Any], options: CogOptions) -> CogB
         offset = None if band.offset == 0.0 else band.offset
     is_continuous = options.overviews == "average" or (
         options.overviews == "auto"
+        and not is_palette
         and (
             dtype.kind in "fc"
             or band.scale is not None
@@ -267,8 +280,8 @@ def _write(planned: PlannedCube, reader: BlockReader, file: _File, form: CogForm
     with made_aside(file.path) as aside, CogWriter(form, aside.parent, side) as writer:
         for block in reader.blocks(file.group, file.places, side):
             mask = _common_mask(block, form, masked) if is_masked else np.ones(block.masks[0].shape, bool)
-            if options.nodata is not None and not options.mask_and_scale:
-                _put_nodata(block, form)
+            if form.nodata is not None and not options.mask_and_scale:
+                _put_nodata(block, form, is_checked=options.nodata is not None)
             pixels = block.pixels[0][..., np.newaxis] if len(block.pixels) == 1 else np.stack(block.pixels, axis=2)
             writer.add(block.row_off, block.col_off, pixels, mask)
         with aside.open("wb") as sink:
@@ -317,15 +330,20 @@ def _common_mask(block: Block, form: CogForm, masked: Sequence[int]) -> npt.NDAr
     return mask
 
 
-def _put_nodata(block: Block, form: CogForm) -> None:
-    """Put the nodata value that was asked for where there is no data.
+def _put_nodata(block: Block, form: CogForm, *, is_checked: bool) -> None:
+    """Put the nodata value where there is no data. Under an internal mask, pixels stay what the files have there.
+
+    Args:
+        block: the pixels.
+        form: has the nodata value.
+        is_checked: whether a pixel with data may not have the value.
 
     Raises:
         InvalidArgumentError: a pixel with data has it.
     """
     for band, pixels, mask in zip(form.bands, block.pixels, block.masks, strict=True):
         taken = mask & (pixels == form.nodata)
-        if taken.any():
+        if is_checked and taken.any():
             row, col = np.argwhere(taken)[0].tolist()
             raise InvalidArgumentError(
                 f'nodata: got {form.nodata}, which is a reading of "{band.name}" at row {block.row_off + row}, column '

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.staging import staging_folder
+from rasteret_sql.io.local import local_path
+from rasteret_sql.plan.native_grid import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rasteret_sql.arrays.cubes import PlannedCube
+    from rasteret_sql.plan.tile_plan import PlannedAsset
 
 #: What the suffix of a path says of its format.
 SUFFIXES = {".tif": "tif", ".tiff": "tif", ".zarr": "zarr", ".nc": "nc", ".parquet": "parquet"}
@@ -77,12 +81,18 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def check_replaceable(target: Path) -> None:
-    """Refuse to take the place of a folder that no export has made.
+def check_replaceable(target: Path, sources: Sequence[PlannedAsset] = ()) -> None:
+    """Refuse to take the place of a folder that no export has made, of an index, or of a file that is read.
+
+    Args:
+        target: what is to be written.
+        sources: files that are read for it.
 
     Raises:
-        InvalidArgumentError: there is such a folder.
+        InvalidArgumentError: there is such a folder or file.
     """
+    if target.is_file():
+        _check_file(target, sources)
     if not target.is_dir():
         return
     if target.suffix.lower() == ".zarr" and any((target / name).is_file() for name in _ZARR_FILES):
@@ -91,6 +101,31 @@ def check_replaceable(target: Path) -> None:
         f"path: {target} is a folder and no Zarr store, expected a new path or what an export wrote; remove it, or "
         "choose another one"
     )
+
+
+def _check_file(target: Path, sources: Sequence[PlannedAsset]) -> None:
+    for source in sources:
+        address = source.address
+        if isinstance(address, str) and not is_url(address) and target.samefile(local_path(address)):
+            raise InvalidArgumentError(
+                f"path: {target} is {named(source)}, which is read for it; choose another path for the export"
+            )
+    if target.suffix.lower() == ".parquet" and _is_source(target):
+        raise InvalidArgumentError(
+            f"path: {target} is an index or holds rows of read_tiles, which an export would replace by a table of "
+            "pixels; choose another path, or remove it first"
+        )
+
+
+def _is_source(path: Path) -> bool:
+    """Whether a Parquet file has the columns of an index, or of `read_tiles`."""
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        names = set(parquet.read_schema(path).names)
+    except ArrowInvalid:
+        return False
+    return names >= {"href", "asset", "levels"} or names >= {"asset", "tile_row", "pixels"}
 
 
 @contextlib.contextmanager

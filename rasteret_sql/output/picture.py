@@ -270,7 +270,7 @@ class _Drawn:
 
 def _color_table(plan: TilePlan, reading: Reading) -> Image | None:
     """Give the colour table of the file on top, where it has one."""
-    from rasteret_sql.output.color_tables import color_table
+    from rasteret_sql.output.file_colors import color_table
 
     asset = next((each for each in plan.assets if each.item_id in reading.item_ids[:1]), None)
     if asset is None or asset.format.photometric != _PALETTE:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+from pyarrow import parquet
 from rasterio.crs import CRS
 
 import rasteret_sql as rs
@@ -385,6 +386,7 @@ def test_pictures_with_alpha_are_masked_by_it_and_keep_it(tmp_path):
     export(tmp_path / "i.parquet", tmp_path / "a.tif")
     check_cog(tmp_path / "a.tif")
     with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.colorinterp[3].name == "alpha"
         np.testing.assert_array_equal(file.dataset_mask() > 0, pixels[3] > 0)
         np.testing.assert_array_equal(file.read(4), pixels[3])
         np.testing.assert_array_equal(file.read(1)[pixels[3] > 0], pixels[0][pixels[3] > 0])
@@ -417,6 +419,87 @@ def test_red_green_and_blue_bytes_are_a_picture_in_colour(tmp_path):
     export(index, tmp_path / "a.tif", bands=["red", "green", "blue"])
     with rasterio.open(tmp_path / "a.tif") as file:
         assert [each.name for each in file.colorinterp] == ["red", "green", "blue"]
+
+
+def exported(tmp_path, data, mask=None, **options):
+    """One file, exported as it is: (source, export, what to_numpy reads of the source)."""
+    write_cog(tmp_path / "in.tif", data, mask, transform=_AT, **options)
+    rs.build_index(str(tmp_path / "in.tif"), tmp_path / "i.parquet")
+    export(tmp_path / "i.parquet", tmp_path / "out.tif")
+    check_cog(tmp_path / "out.tif")
+    return tmp_path / "in.tif", tmp_path / "out.tif", rs.to_numpy(tmp_path / "i.parquet")
+
+
+def colours(path):
+    with rasterio.open(path) as file:
+        return [each.name for each in file.colorinterp], file.mask_flag_enums, file.read_masks()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_colours_and_alpha_stay_those_of_the_file(tmp_path, dtype, has_alpha):
+    data = np.random.default_rng(0).integers(1, 200, (3 + has_alpha, 600, 64)).astype(dtype)
+    if has_alpha:
+        data[3] = np.where(np.arange(64) % 3, 255, 0)
+    source, target, array = exported(tmp_path, data, photometric="rgb", alpha=has_alpha)
+    names, flags, masks = colours(source)
+    assert colours(target)[:2] == (names, flags)
+    assert names == ["red", "green", "blue", "alpha"][: 3 + has_alpha]
+    np.testing.assert_array_equal(colours(target)[2], masks)
+    with rasterio.open(target) as file:
+        np.testing.assert_array_equal(file.read(), array.data[0])
+    with rasterio.open(target, overview_level=0) as file:
+        assert file.dataset_mask().all()
+
+
+def test_a_palette_is_kept_with_its_classes_in_all_levels(tmp_path):
+    data = np.random.default_rng(0).choice([1, 4, 200], (600, 600)).astype("uint8")
+    colors = np.random.default_rng(3).integers(0, 256, (256, 3)).astype(np.uint8)
+    source, target, _ = exported(tmp_path, data, photometric="palette", colormap=colors)
+    assert colours(target)[0] == ["palette"]
+    with rasterio.open(source) as one, rasterio.open(target) as other:
+        assert one.colormap(1) == other.colormap(1)
+        np.testing.assert_array_equal(other.read(1), data)
+    with rasterio.open(target, overview_level=0) as file:
+        np.testing.assert_array_equal(file.read(1), data[::2, ::2])
+        assert file.colormap(1)[200] == (*colors[200].tolist(), 255)
+
+
+def test_palettes_that_differ_are_left_out_and_named_in_the_log(tmp_path, caplog):
+    colors = np.random.default_rng(3).integers(0, 256, (256, 3)).astype(np.uint8)
+    files = [
+        File(name, "cover", noise(1, (32, 32), "uint8"),
+             options={"photometric": "palette", "colormap": colors + number, "transform": at(600_000.0 + 320 * number)})
+        for number, name in enumerate("ij")
+    ]  # fmt: skip
+    index = make_index(tmp_path, files)
+    onto = {"crs": "EPSG:32643", "resolution": 10, "groupby": "collection"}
+    export(index, tmp_path / "a.tif", **onto)
+    assert colours(tmp_path / "a.tif")[0] == ["gray"]
+    assert "have different palettes" in caplog.text
+    export(f"FROM '{index}' WHERE item_id = 'j'", tmp_path / "b.tif")
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.colormap(1)[9][:3] == tuple((colors[9] + 1).astype(np.uint8).tolist())
+
+
+def test_pixels_under_a_mask_stay_those_of_the_file(tmp_path):
+    data, mask = noise(1, (600, 64), "uint8"), noise(2, (600, 64)) % 3 > 0
+    _, target, array = exported(tmp_path, data, mask)
+    with rasterio.open(target) as file:
+        np.testing.assert_array_equal(file.read(1), data)
+        np.testing.assert_array_equal(file.read(1), array.data[0, 0])
+        np.testing.assert_array_equal(file.dataset_mask() > 0, mask)
+
+
+@pytest.mark.parametrize("name", ["i_a.tif", "link.tif", "{item}_a.tif", "i.parquet", "tiles.parquet"])
+def test_an_export_onto_what_it_reads_is_refused_before_anything_is_written(tmp_path, name):
+    index = make_index(tmp_path, [File("i", "a", noise(1))])
+    (tmp_path / "link.tif").symlink_to(tmp_path / "i_a.tif")
+    parquet.write_table(rs.read_tiles(index).read_all(), tmp_path / "tiles.parquet")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InvalidArgumentError, match=r"which is read for it|is an index or holds rows of read_tiles, which"):
+        export(index, tmp_path / name, bbox=(600_000, 1_399_900, 600_100, 1_400_000), geometry_crs="EPSG:32643")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_fails_ends_the_export_or_is_nodata_and_named(tmp_path):

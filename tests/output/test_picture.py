@@ -16,8 +16,8 @@ from rasterio.vrt import WarpedVRT
 import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.output import picture_plan, picture_read
-from rasteret_sql.output.color_tables import color_table
 from rasteret_sql.output.colormaps import MAX_CLASSES, SUGGESTED, class_colors, colormap_colors
+from rasteret_sql.output.file_colors import color_table
 from rasteret_sql.output.picture import Picture, picture
 from rasteret_sql.output.picture_bands import KnownAsset, KnownBand, choose_bands
 from rasteret_sql.testing.cog import write_cog
