@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
+    from rasteret_sql.output.picture_pixels import Reading
     from rasteret_sql.output.picture_plan import PicturePlan
-    from rasteret_sql.output.picture_read import Reading
     from rasteret_sql.plan.tile_plan import TilePlan
 
     Image = npt.NDArray[np.uint8]
@@ -209,8 +209,8 @@ def picture(  # noqa: PLR0913 - keywords only
     Example:
         >>> picture("s2.parquet", where='"eo:cloud_cover" < 10').save("s2.png")  # doctest: +SKIP
     """
+    from rasteret_sql.output.picture_pixels import read_picture, with_bands
     from rasteret_sql.output.picture_plan import plan_picture
-    from rasteret_sql.output.picture_read import read_picture, with_bands
     from rasteret_sql.read.mosaic import MOSAICS
     from rasteret_sql.sql.readers import read_arguments
 

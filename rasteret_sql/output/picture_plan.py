@@ -17,7 +17,7 @@ from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
 from rasteret_sql.output.picture_bands import KnownAsset, KnownBand, choose_bands
 from rasteret_sql.output.picture_grid import Extent, flat_box, picture_box
-from rasteret_sql.output.picture_read import band_names, with_bands
+from rasteret_sql.output.picture_pixels import band_names, with_bands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -497,7 +497,9 @@ def test_an_export_onto_what_it_reads_is_refused_before_anything_is_written(tmp_
     (tmp_path / "link.tif").symlink_to(tmp_path / "i_a.tif")
     parquet.write_table(rs.read_tiles(index).read_all(), tmp_path / "tiles.parquet")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(InvalidArgumentError, match=r"which is read for it|is an index or holds rows of read_tiles, which"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"which is read for it|is an index or holds rows of read_tiles, which"
+    ):
         export(index, tmp_path / name, bbox=(600_000, 1_399_900, 600_100, 1_400_000), geometry_crs="EPSG:32643")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -15,7 +15,7 @@ from rasterio.vrt import WarpedVRT
 
 import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
-from rasteret_sql.output import picture_plan, picture_read
+from rasteret_sql.output import picture_pixels, picture_plan
 from rasteret_sql.output.colormaps import MAX_CLASSES, SUGGESTED, class_colors, colormap_colors
 from rasteret_sql.output.file_colors import color_table
 from rasteret_sql.output.picture import Picture, picture
@@ -518,11 +518,28 @@ def test_more_bytes_than_a_picture_is_worth_are_refused_before_they_are_fetched(
             index, rs.sql.planning.ReadArguments(index="", bands=["red"]), connection=None, where=None, items=None,
             size=(64, 64),
         )  # fmt: skip
-        with pytest.raises(InvalidArgumentError, match="MiB, expected 0 at most; choose fewer items"):
-            picture_read.read_picture(
+        with pytest.raises(
+            InvalidArgumentError,
+            match=r"a picture of 64 x 64 pixels fetches .* KiB, expected 1,000 bytes at most; choose fewer items",
+        ):
+            picture_pixels.read_picture(
                 planned.plan, planned.box, planned.rank, resampling="average", mosaic="first", max_bytes=1000
             )
         assert not server.requests
+
+
+def test_a_file_without_overviews_is_read_in_strips_and_an_endless_sparse_one_is_refused(tmp_path, monkeypatch):
+    index = scene(tmp_path, overviews=())
+    whole = picture(index, size=128)
+    monkeypatch.setattr(picture_pixels, "_STRIP_BYTES", 40_000)
+    assert picture(index, size=128).requests > whole.requests
+    np.testing.assert_array_equal(picture(index, size=128).pixels, whole.pixels)
+    write_cog(tmp_path / "s.tif", np.zeros((512, 512), np.uint8), sparse=True, overviews=(), tile=64)
+    rs.build_index(str(tmp_path / "s.tif"), tmp_path / "s.parquet")
+    assert not picture(tmp_path / "s.parquet", size=64).nbytes
+    monkeypatch.setattr(picture_pixels, "MAX_DECODED_BYTES", 200_000)
+    with pytest.raises(InvalidArgumentError, match=r"pixels decodes 256\.0 KiB, expected 195\.3 KiB at most"):
+        picture(tmp_path / "s.parquet", size=64)
 
 
 def test_items_without_all_bands_are_left_out(tmp_path):
