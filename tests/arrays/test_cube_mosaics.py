@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import rioxarray  # noqa: F401 - gives datasets .rio
 
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
@@ -161,7 +162,7 @@ def test_groups_are_ids_times_days_columns_or_collections(tmp_path: Path) -> Non
     for groupby, items in wanted.items():
         dataset = rs.to_xarray(index, groupby=groupby)
         assert dataset.item_id.values.tolist() == items, groupby
-        assert (np.diff(dataset.time.values) >= np.timedelta64(0)).all()
+        assert (np.diff(dataset.time.values) >= np.timedelta64(0, "ns")).all()
         first = {file.item: file.data for file in files}
         np.testing.assert_array_equal(dataset.red, [first[each[0]] for each in items])
     with pytest.raises(

@@ -46,7 +46,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _dataset(times: int = 1, **attrs: Any) -> xr.Dataset:
     """Three bands (time, 4, 5) on a grid of 10 m; each pixel of red has a value of its own."""
     values = np.arange(times * 20, dtype=np.uint16).reshape(times, 4, 5) + 100
-    days = [np.datetime64("2024-01-01") + n for n in range(times)]
+    days = [np.datetime64("2024-01-01") + np.timedelta64(n, "D") for n in range(times)]
     coords = {
         "time": np.array(days, "M8[ns]"), "x": 600_005.0 + 10 * np.arange(5), "y": 1_399_995.0 - 10 * np.arange(4)
     }  # fmt: skip
