@@ -1,4 +1,4 @@
-"""Map projections: which GeoKeys hold the parameters of which, and what WKT1 calls them."""
+"""Map projections, from GeoKeys and to them: the keys of their parameters, and the names that WKT1 has for these."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from rasteret_sql.tiff.geokeys import METHOD, STANDARD_PARALLEL_1, STANDARD_PARA
 from rasteret_sql.tiff.units import azimuth_unit, degrees
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rasteret_sql.tiff.geo import GeoKeys
     from rasteret_sql.tiff.geokeys import GeoKeyValues
     from rasteret_sql.tiff.units import Unit
 
@@ -106,6 +109,15 @@ _METHODS: Final[dict[int, tuple[str, tuple[_Parameter, ...]]]] = {
 """WKT1 projection and its parameters by ProjMethodGeoKey, as OGR spells them; 9815 is an EPSG code that
 libgeotiff writes, because GeoTIFF has no number for that variant."""
 
+_CENTER_KEYS: Final = (geokeys.CENTER_LATITUDE, geokeys.CENTER_LONGITUDE)
+_FALSE_ORIGIN_KEYS: Final = (
+    geokeys.FALSE_ORIGIN_LATITUDE, geokeys.FALSE_ORIGIN_LONGITUDE, geokeys.FALSE_ORIGIN_EASTING,
+    geokeys.FALSE_ORIGIN_NORTHING,
+)  # fmt: skip
+#: Methods that libgeotiff writes with the keys of a centre or a false origin; all others by a parameter's first key.
+_CENTERED: Final = (3, 10, 12, 14, 17, 19, 20, 21, 23, 24, 25)
+_WRITTEN_KEYS: Final = {8: _FALSE_ORIGIN_KEYS} | dict.fromkeys(_CENTERED, _CENTER_KEYS)
+
 _UTM_NORTH: Final = range(16001, 16061)
 _UTM_SOUTH: Final = range(16101, 16161)
 
@@ -148,6 +160,24 @@ def projection_of(keys: GeoKeyValues, angle: Unit) -> Projection | None:
         else:
             values[name] = degrees(found, angle if kind == "angle" else azimuth_unit(keys))
     return Projection(method, values, _axes(method, values))
+
+
+def keys_of(method: str, parameters: Mapping[str, float]) -> GeoKeys | None:
+    """Give the GeoKeys of a projection; None where GeoTIFF has no number for its method.
+
+    Args:
+        method: name of the projection in WKT1.
+        parameters: by their names in WKT1; angles in degrees.
+    """
+    for number, (name, listed) in _METHODS.items():
+        if name == method:
+            preferred = _WRITTEN_KEYS.get(number, ())
+            keys: GeoKeys = {METHOD: number}
+            for each in (*listed, *_OFFSETS):
+                if each.name in parameters:
+                    keys[next((key for key in each.keys if key in preferred), each.keys[0])] = parameters[each.name]
+            return keys
+    return None
 
 
 def _mercator(keys: GeoKeyValues) -> tuple[str, tuple[_Parameter, ...]]:

@@ -175,6 +175,13 @@ def test_a_file_beyond_the_reach_of_32_bits_is_a_bigtiff(tmp_path, monkeypatch):
         "+proj=lcc +lat_1=20 +lat_2=40 +lat_0=30 +lon_0=7 +ellps=GRS80", "+proj=longlat +R=1737400",
         "+proj=tmerc +lat_0=3 +lon_0=5 +k=0.9 +x_0=1000 +ellps=bessel +units=us-ft",
         "+proj=stere +lat_0=90 +lat_ts=71 +lon_0=-40 +datum=WGS84",
+        *(f"+proj={name} +lon_0=7 +x_0=500 +datum=WGS84" for name in ("robin", "vandg", "mill")),
+        *(f"+proj={name} +lat_0=30 +lon_0=7 +x_0=500 +datum=WGS84"
+          for name in ("aeqd", "cass", "gnom", "ortho", "poly", "sterea +k=0.9", "stere +k=0.9", "laea",
+                       "aea +lat_1=20 +lat_2=40", "eqdc +lat_1=20 +lat_2=40", "lcc +lat_1=30 +k_0=0.9")),
+        "+proj=eqc +lat_ts=30 +lat_0=10 +lon_0=7 +datum=WGS84", "+proj=cea +lat_ts=30 +lon_0=7 +datum=WGS84",
+        "+proj=merc +k=0.9 +lon_0=7 +ellps=bessel", "+proj=omerc +lat_0=30 +lonc=7 +alpha=20 +gamma=20 +k=0.9 +datum=WGS84",
+        "+proj=omerc +lat_0=30 +lonc=7 +alpha=20 +gamma=20 +k=0.9 +no_uoff +datum=WGS84",
         "+proj=geos +h=35785831 +lon_0=0 +a=6378169 +b=6356583.8 +sweep=y",
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ from rasteret_sql.tiff import geokeys
 from rasteret_sql.tiff.crs import crs_of
 from rasteret_sql.tiff.geo import RASTER_TYPE, REVISION
 from rasteret_sql.tiff.geokeys import USER_DEFINED
+from rasteret_sql.tiff.projections import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,62 +21,6 @@ _PIXEL_IS_AREA: Final = 1
 _MAX_CODE: Final = 32766
 #: CRSs of OGC that differ from those of EPSG in the order of their axes, of which GeoTIFF knows one.
 _LONLAT: Final = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
-
-_EASTING, _NORTHING = ("false_easting", geokeys.FALSE_EASTING), ("false_northing", geokeys.FALSE_NORTHING)
-_OFFSETS: Final = (_EASTING, _NORTHING)
-_SCALE: Final = ("scale_factor", geokeys.ORIGIN_SCALE)
-_ORIGIN: Final = (("latitude_of_origin", geokeys.ORIGIN_LATITUDE), ("central_meridian", geokeys.ORIGIN_LONGITUDE))
-_CENTER: Final = (("latitude_of_center", geokeys.CENTER_LATITUDE), ("longitude_of_center", geokeys.CENTER_LONGITUDE))
-_PARALLELS: Final = (
-    ("standard_parallel_1", geokeys.STANDARD_PARALLEL_1),
-    ("standard_parallel_2", geokeys.STANDARD_PARALLEL_2),
-)
-_METHODS: Final[dict[str, tuple[int, tuple[tuple[str, int], ...]]]] = {
-    "Transverse_Mercator": (1, (*_ORIGIN, _SCALE, *_OFFSETS)),
-    "Mercator_1SP": (7, (("central_meridian", geokeys.ORIGIN_LONGITUDE), _SCALE, *_OFFSETS)),
-    "Lambert_Conformal_Conic_2SP": (
-        8,
-        (
-            *_PARALLELS,
-            ("latitude_of_origin", geokeys.FALSE_ORIGIN_LATITUDE),
-            ("central_meridian", geokeys.FALSE_ORIGIN_LONGITUDE),
-            ("false_easting", geokeys.FALSE_ORIGIN_EASTING),
-            ("false_northing", geokeys.FALSE_ORIGIN_NORTHING),
-        ),
-    ),
-    "Lambert_Conformal_Conic_1SP": (9, (*_ORIGIN, _SCALE, *_OFFSETS)),
-    "Lambert_Azimuthal_Equal_Area": (10, (*_CENTER, *_OFFSETS)),
-    "Albers_Conic_Equal_Area": (
-        11,
-        (
-            *_PARALLELS,
-            ("latitude_of_center", geokeys.ORIGIN_LATITUDE),
-            ("longitude_of_center", geokeys.ORIGIN_LONGITUDE),
-            *_OFFSETS,
-        ),
-    ),
-    "Azimuthal_Equidistant": (12, (*_CENTER, *_OFFSETS)),
-    "Polar_Stereographic": (
-        15,
-        (
-            ("latitude_of_origin", geokeys.ORIGIN_LATITUDE),
-            ("central_meridian", geokeys.POLE_LONGITUDE),
-            _SCALE,
-            *_OFFSETS,
-        ),
-    ),
-    "Equirectangular": (
-        17,
-        (
-            _PARALLELS[0],
-            ("latitude_of_origin", geokeys.CENTER_LATITUDE),
-            ("central_meridian", geokeys.CENTER_LONGITUDE),
-            *_OFFSETS,
-        ),
-    ),
-    "Sinusoidal": (24, (("longitude_of_center", geokeys.CENTER_LONGITUDE), *_OFFSETS)),
-}
-"""What WKT1 calls projections and their parameters, by the GeoKeys that libgeotiff writes."""
 
 
 def geo_keys(crs: str) -> GeoKeys:
@@ -160,10 +105,9 @@ def _in_parts(crs: Any) -> GeoKeys | None:
         return None
     if not wkt:
         return None
-    method, parameters = _projection(wkt)
-    if method not in _METHODS:
+    projection = keys_of(*_projection(wkt))
+    if projection is None:
         return None
-    number, listed = _METHODS[method]
     found: GeoKeys = {
         **_base(geokeys.MODEL_PROJECTED),
         geokeys.CITATION: crs.name,
@@ -171,9 +115,8 @@ def _in_parts(crs: Any) -> GeoKeys | None:
         geokeys.PROJECTED_TYPE: USER_DEFINED,
         geokeys.PROJECTED_CITATION: crs.name,
         geokeys.PROJECTION: USER_DEFINED,
-        geokeys.METHOD: number,
     }
-    return found | _linear_units(crs) | {key: parameters[name] for name, key in listed if name in parameters}
+    return found | _linear_units(crs) | projection
 
 
 def _linear_units(crs: Any) -> GeoKeys:
