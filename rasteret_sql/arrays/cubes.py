@@ -23,8 +23,9 @@ from rasteret_sql.sql.properties import AssetProperties
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset
-    from rasteret_sql.sql.planning import PlannedTiles, ReadArguments
+    from rasteret_sql.sql.planning import PlannedTiles
 
 #: Ways of grouping items that are no columns.
 GROUPINGS = ("id", "time", "day", "solar_day")

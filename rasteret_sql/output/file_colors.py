@@ -13,6 +13,7 @@ from rasteret_sql.io import loop
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.plan.native_grid import named
+from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.tiff.buffer import NeedBytes, SparseBytes
 from rasteret_sql.tiff.ifd import FIRST_READ_BYTES, parse_container, parse_directory
 
@@ -80,7 +81,7 @@ def colors_of(cube: Cube, group: int, places: Sequence[int]) -> FileColors:
         and is_alpha == [place == places[-1] for place in sources.place.tolist()]
         and len(files) == len(bands)
         and all(band.method == "nearest" for band in bands)
-        and {kind for band in bands[:-1] for kind in band.mask_kinds} == {"alpha"}
+        and {kind for band in bands[:-1] for kind in band.mask_kinds} == {MaskKind.ALPHA}
     )
     return FileColors("rgb" if is_color else "minisblack", has_alpha)
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.geo.geobox import GeoBox
+    from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
-    from rasteret_sql.sql.planning import PlannedTiles, ReadArguments
+    from rasteret_sql.sql.planning import PlannedTiles
 
 #: Files that one picture is made of; planning more takes seconds, and nobody sees them all.
 MAX_FILES: Final = 3000

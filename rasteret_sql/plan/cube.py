@@ -11,6 +11,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.plan.places import touches
+from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.mosaic import FLOATING, mosaic_dtype
 from rasteret_sql.read.tiles import fill_value
 
@@ -36,7 +37,7 @@ class CubeBand:
         fill: the same, 0 where there is none.
         is_filled: whether pixels of the files that are not valid may hold something else.
         has_mask: whether only a mask tells which pixels have data.
-        mask_kinds: where the masks of its files come from: "mask", "nodata", "alpha", or None for all valid.
+        mask_kinds: where the masks of its files come from.
         scale, offset, unit: physical values are stored ones times `scale` plus `offset`, in `unit`; None where unknown.
         method: how it is resampled.
         mosaic: how overlapping items become one, or None where there is one at most.
@@ -49,7 +50,7 @@ class CubeBand:
     fill: Any
     is_filled: bool
     has_mask: bool
-    mask_kinds: frozenset[str | None]
+    mask_kinds: frozenset[MaskKind]
     scale: float | None
     offset: float | None
     unit: str | None
@@ -165,7 +166,7 @@ class Cube:
 
 def is_covered(cube: Cube, place: int, places: Places) -> bool:
     """Whether files without masks have all pixels of a band, on the very grid of the cube."""
-    if cube.bands[place].mask_kinds != {None}:
+    if cube.bands[place].mask_kinds != {MaskKind.NONE}:
         return False
     full = set()
     for number in np.flatnonzero(cube.sources.place == place).tolist():
@@ -265,14 +266,14 @@ def _cube_band(
     """
     mine = np.flatnonzero(sources.place == number)
     known: dict[tuple[Any, ...], tuple[PlannedAsset, PlannedBand]] = {}
-    kinds: set[str | None] = set()
+    kinds: set[MaskKind] = set()
     for asset_no, band_no, start in zip(
         sources.asset_no[mine].tolist(), sources.band[mine].tolist(), sources.start[mine].tolist(), strict=True
     ):
         asset = plan.assets[asset_no]
         each = next(each for each in asset.bands if each.band == band_no)
         known.setdefault((asset.dtype, repr(each.nodata), each.scale, each.offset), (asset, each))
-        kinds.add(plan.mask_kind[start])
+        kinds.add(MaskKind(plan.mask_kind[start]))
     (first, first_band), *others = known.values()
     for asset, each in others:
         if asset.dtype != first.dtype:
@@ -293,9 +294,9 @@ def _cube_band(
         nodata, has_mask = None, False
     elif (dtype.kind == "f" and nodata is None) or mosaic in FLOATING:
         # A float has a value that no pixel with data has.
-        nodata, has_mask = np.nan, bool(kinds & {"mask", "alpha"}) and mosaic not in FLOATING
+        nodata, has_mask = np.nan, bool(kinds & {MaskKind.MASK, MaskKind.ALPHA}) and mosaic not in FLOATING
     else:
-        has_mask = nodata is None or not _holds(dtype, nodata) or kinds != {"nodata"}
+        has_mask = nodata is None or not _holds(dtype, nodata) or kinds != {MaskKind.NODATA}
     return CubeBand(
         name=band.name,
         source_dtype=source_dtype,
@@ -303,8 +304,8 @@ def _cube_band(
         nodata=nodata,
         fill=fill_value(dtype, nodata),
         # A float may be nodata without being equal to it.
-        is_filled=bool(kinds & {"mask", "alpha"})
-        or ("nodata" in kinds and (len(nodatas) > 1 or (dtype.kind in "fc" and not np.isnan(nodata or 0.0)))),
+        is_filled=bool(kinds & {MaskKind.MASK, MaskKind.ALPHA})
+        or (MaskKind.NODATA in kinds and (len(nodatas) > 1 or (dtype.kind in "fc" and not np.isnan(nodata or 0.0)))),
         has_mask=has_mask,
         mask_kinds=frozenset(kinds),
         scale=None if mosaic == "count" else first_band.scale,

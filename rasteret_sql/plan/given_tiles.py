@@ -11,7 +11,8 @@ import numpy as np
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, RasteretError
 from rasteret_sql.io.memory import PART_BYTES, MemoryFile
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
-from rasteret_sql.plan.tile_plan import MaskTile, PlannedAsset, PlannedBand, TilePlan
+from rasteret_sql.plan.ragged import bounds_of
+from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, PlannedAsset, PlannedBand, TilePlan
 from rasteret_sql.read.tiles import valid_pixels
 from rasteret_sql.tiff.ghost import Frames
 from rasteret_sql.tiff.model import TileFormat
@@ -160,7 +161,7 @@ class _File:
     tile_col: Rows
     width: Rows
     height: Rows
-    mask_kind: str | None
+    mask_kind: MaskKind
     corner: tuple[int, int]
 
 
@@ -202,7 +203,7 @@ def _file(table: _Table, rows: Rows, positions: dict[str, int], number: int) -> 
         crs=first["crs"],
         transform=transform,
         format=_format(dtype, size),
-        mask_format=_format(np.dtype(np.uint8), size) if mask_kind == "mask" else None,
+        mask_format=_format(np.dtype(np.uint8), size) if mask_kind == MaskKind.MASK else None,
         alpha_band=None,
         bands=(band,),
         row_off=0,
@@ -221,6 +222,7 @@ def _plan(files: Sequence[_File]) -> TilePlan:
         for file in files
     ]
     nodata = [file.asset.bands[0].nodata for file in files]
+    mask_count = np.repeat(np.array([file.mask_kind == MaskKind.MASK for file in files], np.int32), counts)
     return TilePlan(
         assets=tuple(file.asset for file in files),
         asset_no=np.repeat(np.arange(len(files)), counts),
@@ -233,25 +235,27 @@ def _plan(files: Sequence[_File]) -> TilePlan:
         tile_byte_count=np.repeat(np.array(nbytes, np.int64), counts),
         nodata=np.repeat(np.array([np.nan if value is None else value for value in nodata], np.float64), counts),
         has_nodata=np.repeat(np.array([value is not None for value in nodata]), counts),
-        mask_kind=[file.mask_kind for file in files for _ in range(len(file.tile_row))],
-        mask_tiles=[tiles for file in files for tiles in _mask_tiles(file)],
+        mask_kind=np.repeat(np.array([file.mask_kind for file in files], np.uint8), counts),
+        mask_first=bounds_of(mask_count)[:-1],
+        mask_count=mask_count,
+        mask_tiles=MaskTiles(*(np.concatenate(column) for column in zip(*map(_mask_tiles, files), strict=True))),
     )
 
 
-def _mask_tiles(file: _File) -> list[tuple[MaskTile, ...] | None]:
-    count = len(file.tile_row)
-    if file.mask_kind != "mask":
-        return [None] * count
+def _mask_tiles(file: _File) -> tuple[npt.NDArray[Any], ...]:
+    """Give the columns of the mask tiles of a file: none, or one under each tile of the image."""
+    tile_count = len(file.tile_row)
+    count = tile_count if file.mask_kind == MaskKind.MASK else 0
     nbytes = file.asset.format.tile_height * file.asset.format.tile_width
-    return [
-        (MaskTile(tile_row, tile_col, (count + number) * PART_BYTES, nbytes),)
-        for number, (tile_row, tile_col) in enumerate(zip(file.tile_row.tolist(), file.tile_col.tolist(), strict=True))
-    ]
+    return (
+        file.tile_row[:count].astype(np.int32),
+        file.tile_col[:count].astype(np.int32),
+        (tile_count + np.arange(count, dtype=np.int64)) * PART_BYTES,
+        np.full(count, nbytes, np.int64),
+    )
 
 
-def _parts(
-    table: _Table, rows: Rows, size: tuple[int, int], dtype: np.dtype[Any], mask_kind: str | None
-) -> list[_Bytes]:
+def _parts(table: _Table, rows: Rows, size: tuple[int, int], dtype: np.dtype[Any], mask_kind: MaskKind) -> list[_Bytes]:
     def part(row: int, name: str, itemsize: int, error: str | None = None) -> _Bytes:
         height, width = table.values["height"][row], table.values["width"][row]
         return _Bytes(table.buffers[name][row], height, width, itemsize, *size, error)
@@ -261,23 +265,23 @@ def _parts(
         is_there = table.buffers["pixels"][row] is not None
         error = None if is_there else table.values["error"][row] or f"{table.named(row)}: its pixels are NULL"
         parts.append(part(row, "pixels", dtype.itemsize, error))
-    if mask_kind == "mask":
+    if mask_kind == MaskKind.MASK:
         parts += [part(row, "mask", 1) for row in rows.tolist()]
     return parts
 
 
-def _mask_kind(table: _Table, rows: Rows, dtype: np.dtype[Any], nodata: float | None) -> str | None:
+def _mask_kind(table: _Table, rows: Rows, dtype: np.dtype[Any], nodata: float | None) -> MaskKind:
     """Say what tells the valid pixels of a file: nodata, where the masks say no more than it does."""
     masks = [(row, table.buffers["mask"][row]) for row in rows.tolist() if table.buffers["pixels"][row] is not None]
     if all(mask is None for _, mask in masks):
-        return None
+        return MaskKind.NONE
     for row, mask in masks:
         if nodata is None or mask is None:
-            return "mask"
+            return MaskKind.MASK
         pixels = np.frombuffer(table.buffers["pixels"][row], dtype.newbyteorder("<"))
         if not np.array_equal(valid_pixels(pixels, nodata), np.frombuffer(mask, np.bool_)):
-            return "mask"
-    return "nodata"
+            return MaskKind.MASK
+    return MaskKind.NODATA
 
 
 def _check_bytes(table: _Table, row: int, dtype: np.dtype[Any]) -> None:

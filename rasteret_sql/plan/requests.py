@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, overload
 
 import numpy as np
 
+from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
 from rasteret_sql.plan.ranges import coalesce
+from rasteret_sql.plan.tile_plan import MaskKind
 
 if TYPE_CHECKING:
-    from rasteret_sql.plan.tile_plan import MaskTile, TilePlan
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.tile_plan import MaskTile, MaskTiles, TilePlan
+
+    Numbers = npt.NDArray[np.int64]
+
+#: What stands for "no mask tile" where an image tile is meant.
+_IMAGE: Final = -1
 
 
 class Encoded(NamedTuple):
@@ -32,7 +42,7 @@ class Encoded(NamedTuple):
         return self.response[self.first : self.first + self.nbytes]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One encoded tile, fetched and decoded once, and the plan rows that it is for.
 
@@ -48,34 +58,100 @@ class Piece:
     asset_no: int
     offset: int
     nbytes: int
-    rows: list[int] = field(default_factory=list)
+    rows: tuple[int, ...]
     mask_tile: MaskTile | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _PieceTable:
+    """All pieces of a plan as columns, in the order of the requests.
+
+    Attributes:
+        asset_no, offset, nbytes: as in `Piece`.
+        mask: number of the mask tile in `mask_tiles`, `_IMAGE` for image tiles.
+        rows: plan rows by piece.
+        mask_tiles: of the plan.
+    """
+
+    asset_no: Numbers
+    offset: Numbers
+    nbytes: Numbers
+    mask: Numbers
+    rows: Ragged
+    mask_tiles: MaskTiles
+
+    def piece(self, number: int) -> Piece:
+        """Make the value of one piece."""
+        mask = int(self.mask[number])
+        return Piece(
+            "image" if mask == _IMAGE else "mask",
+            int(self.asset_no[number]),
+            int(self.offset[number]),
+            int(self.nbytes[number]),
+            tuple(self.rows[number].tolist()),
+            None if mask == _IMAGE else self.mask_tiles[mask],
+        )
+
+
+class _Pieces(Sequence[Piece]):
+    """Some consecutive pieces of a table. Values are made when they are wanted: a plan may have millions."""
+
+    __slots__ = ("_end", "_first", "_table")
+
+    def __init__(self, table: _PieceTable, first: int, end: int) -> None:
+        self._table, self._first, self._end = table, first, end
+
+    def __len__(self) -> int:
+        return self._end - self._first
+
+    @overload
+    def __getitem__(self, number: int) -> Piece: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Piece]: ...
+
+    def __getitem__(self, number: int | slice) -> Piece | Sequence[Piece]:
+        found = range(self._first, self._end)[number]
+        return self._table.piece(found) if isinstance(found, int) else [self._table.piece(each) for each in found]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Bytes `start` to `end` (exclusive) of a file, and the encoded tiles that lie in them."""
+    """Bytes `start` to `end` (exclusive) of a file, and the encoded tiles that lie in them.
+
+    `first_row` is the first plan row that waits for it.
+    """
 
     address: str
     etag: str | None
     start: int
     end: int
-    pieces: tuple[Piece, ...]
+    pieces: Sequence[Piece]
+    first_row: int = 0
 
     @property
     def nbytes(self) -> int:
         """Length of the range."""
         return self.end - self.start
 
-    @property
-    def first_row(self) -> int:
-        """The first plan row that waits for it."""
-        return min(piece.rows[0] for piece in self.pieces)
+
+def needs_image(plan: TilePlan, *, pixels: bool, mask: bool) -> npt.NDArray[np.bool_]:
+    """Say which rows need their image tile: for its pixels, or to find the valid ones among them."""
+    if pixels:
+        return np.ones(len(plan), bool)
+    needed: npt.NDArray[np.bool_] = (plan.mask_kind != MaskKind.NONE) & (plan.mask_count == 0)
+    return needed if mask else np.zeros(len(plan), bool)
 
 
-def needs_image(plan: TilePlan, row: int, *, pixels: bool, mask: bool) -> bool:
-    """Whether a row needs its image tile: for its pixels, or to find the valid ones among them."""
-    return pixels or (mask and plan.mask_kind[row] is not None and plan.mask_tiles[row] is None)
+def pieces_per_row(plan: TilePlan, *, pixels: bool, mask: bool) -> Numbers:
+    """Count the pieces that each row of a plan waits for."""
+    image = needs_image(plan, pixels=pixels, mask=mask) & (plan.tile_byte_count > 0)
+    if not mask or not len(plan.mask_tiles):
+        return image.astype(np.int64)
+    is_there = plan.mask_tiles.nbytes[spread(plan.mask_first, plan.mask_count)] > 0
+    ends = bounds_of(is_there)[bounds_of(plan.mask_count)]
+    pieces: Numbers = image.astype(np.int64) + np.diff(ends)
+    return pieces
 
 
 def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
@@ -89,52 +165,67 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
     Returns:
         The requests, in the order of the first row that needs each. Sparse tiles need none.
     """
-    # Tiles of one file may share their bytes; each is still decoded for its own place.
-    pieces: dict[tuple[str, int, int, int, int], Piece] = {}
-    asset_no = plan.asset_no.tolist()
-    offsets = plan.tile_offset.tolist()
-    counts = plan.tile_byte_count.tolist()
-    tile_rows, tile_cols = plan.tile_row.tolist(), plan.tile_col.tolist()
-    for row in range(len(plan)):
-        asset = asset_no[row]
-        if counts[row] and needs_image(plan, row, pixels=pixels, mask=mask):
-            image = pieces.setdefault(
-                ("image", asset, offsets[row], tile_rows[row], tile_cols[row]),
-                Piece("image", asset, offsets[row], counts[row]),
-            )
-            image.rows.append(row)
-        if not mask:
-            continue
-        for tile in plan.mask_tiles[row] or ():
-            if tile.nbytes:
-                piece = pieces.setdefault(
-                    ("mask", asset, tile.offset, tile.tile_row, tile.tile_col),
-                    Piece("mask", asset, tile.offset, tile.nbytes, mask_tile=tile),
-                )
-                piece.rows.append(row)
-    return _gather(plan, list(pieces.values()))
-
-
-def _gather(plan: TilePlan, pieces: list[Piece]) -> list[Request]:
+    table = _pieces(plan, pixels=pixels, mask=mask)
+    if not len(table.offset):
+        return []
     # A file that was indexed twice, before and after it changed, is two: each is asked for with its own ETag.
     files: dict[tuple[str, str | None], int] = {}
-    keys = [(asset.address, asset.etag) for asset in plan.assets]
-    file = np.array([files.setdefault(keys[piece.asset_no], len(files)) for piece in pieces], np.int64)
-    start = np.array([piece.offset for piece in pieces], np.int64)
-    end = start + np.array([piece.nbytes for piece in pieces], np.int64)
-    members: dict[int, list[int]] = {}
-    for number, request in enumerate(coalesce(file, start, end).tolist()):
-        members.setdefault(request, []).append(number)
+    keys = np.array([files.setdefault((asset.address, asset.etag), len(files)) for asset in plan.assets], np.int64)
+    start, end = table.offset, table.offset + table.nbytes
+    request = coalesce(keys[table.asset_no], start, end)
+    order = np.argsort(request, kind="stable")
+    firsts = np.flatnonzero(np.diff(request[order], prepend=-1))
+    first_rows = np.minimum.reduceat(table.rows.values[table.rows.bounds[:-1]][order], firsts)
+    table = _PieceTable(
+        table.asset_no[order], start[order], table.nbytes[order], table.mask[order], table.rows.take(order),
+        table.mask_tiles,
+    )  # fmt: skip
+    starts, ends = np.minimum.reduceat(start[order], firsts), np.maximum.reduceat(end[order], firsts)
+    bounds = np.append(firsts, len(order))
+    # Requests that wait for one row come as their pieces do.
+    by_row = np.lexsort((order[firsts], first_rows))
     requests = []
-    for numbers in members.values():
-        asset = plan.assets[pieces[numbers[0]].asset_no]
+    for number in by_row.tolist():
+        first, last = int(bounds[number]), int(bounds[number + 1])
+        asset = plan.assets[table.asset_no[first]]
         requests.append(
             Request(
-                asset.address,
-                asset.etag,
-                int(start[numbers].min()),
-                int(end[numbers].max()),
-                tuple(pieces[number] for number in numbers),
+                asset.address, asset.etag, int(starts[number]), int(ends[number]), _Pieces(table, first, last),
+                int(first_rows[number]),
             )
-        )
-    return sorted(requests, key=lambda request: request.first_row)
+        )  # fmt: skip
+    return requests
+
+
+def _pieces(plan: TilePlan, *, pixels: bool, mask: bool) -> _PieceTable:
+    """Find the pieces of a plan, in the order in which rows first need them; of a row its image comes first."""
+    image = np.flatnonzero(needs_image(plan, pixels=pixels, mask=mask) & (plan.tile_byte_count > 0))
+    row, number = image, np.full(len(image), _IMAGE, np.int64)
+    tile_row, tile_col = plan.tile_row[image], plan.tile_col[image]
+    offset, nbytes = plan.tile_offset[image], plan.tile_byte_count[image]
+    if mask and plan.mask_count.any():
+        masks = plan.mask_tiles
+        numbers = spread(plan.mask_first, plan.mask_count)
+        is_there = masks.nbytes[numbers] > 0
+        numbers, owners = numbers[is_there], np.repeat(np.arange(len(plan)), plan.mask_count)[is_there]
+        row, number = np.concatenate([row, owners]), np.concatenate([number, numbers])
+        tile_row = np.concatenate([tile_row, masks.tile_row[numbers]])
+        tile_col = np.concatenate([tile_col, masks.tile_col[numbers]])
+        offset = np.concatenate([offset, masks.offset[numbers]])
+        nbytes = np.concatenate([nbytes, masks.nbytes[numbers]])
+        order = np.argsort(row, kind="stable")
+        row, number, offset, nbytes = row[order], number[order], offset[order], nbytes[order]
+        tile_row, tile_col = tile_row[order], tile_col[order]
+    # Tiles of one file may share their bytes; each is still decoded for its own place.
+    kind = plan.asset_no[row] * 2 + (number != _IMAGE)
+    place = (tile_row.astype(np.int64) << 32) | tile_col
+    order = np.lexsort((place, offset, kind))
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(kind[order]) != 0) | (np.diff(offset[order]) != 0) | (np.diff(place[order]) != 0)
+    # Sorting keeps the order of what is equal, so the first of each group is its first row.
+    groups = Ragged(order, np.append(np.flatnonzero(new), len(order)))
+    by_need = np.argsort(order[new], kind="stable")
+    groups = groups.take(by_need)
+    first = order[new][by_need]
+    rows = Ragged(row[groups.values], groups.bounds)
+    return _PieceTable(plan.asset_no[row[first]], offset[first], nbytes[first], number[first], rows, plan.mask_tiles)

@@ -1,13 +1,15 @@
-"""The plan of a read as plain values: what `sql/macros/_rst_asset_plan.sql` and `_rst_asset_tiles.sql` give."""
+"""The plan of a read: which files and levels, and which tiles of them, as columns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from rasteret_sql.plan.ragged import bounds_of, spread
 from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
@@ -95,8 +97,7 @@ class PlannedAsset:
 _FIELDS: Final[Callable[[PlannedAsset], tuple[Any, ...]]] = attrgetter(*PlannedAsset.__match_args__)
 
 
-@dataclass(frozen=True, slots=True)
-class MaskTile:
+class MaskTile(NamedTuple):
     """A tile that says which pixels of an image tile are valid."""
 
     tile_row: int
@@ -105,9 +106,53 @@ class MaskTile:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
+class MaskKind(IntEnum):
+    """Where the mask of a tile comes from."""
+
+    NONE = 0
+    """All pixels are valid."""
+    MASK = 1
+    """Tiles of the file's internal mask."""
+    NODATA = 2
+    """The pixels themselves: those that are not nodata."""
+    ALPHA = 3
+    """The alpha band: in tiles of its own where the file is planar, otherwise in the image tile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskTiles:
+    """Mask tiles as columns of the same length; see `MaskTile`."""
+
+    tile_row: npt.NDArray[np.int32]
+    tile_col: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    nbytes: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.offset)
+
+    def __getitem__(self, number: int) -> MaskTile:
+        """Give one."""
+        return MaskTile(
+            int(self.tile_row[number]), int(self.tile_col[number]), int(self.offset[number]), int(self.nbytes[number])
+        )
+
+    def take(self, numbers: npt.NDArray[np.int64]) -> MaskTiles:
+        """Give some of them."""
+        return MaskTiles(self.tile_row[numbers], self.tile_col[numbers], self.offset[numbers], self.nbytes[numbers])
+
+    @classmethod
+    def none(cls) -> MaskTiles:
+        """Give no mask tiles."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TilePlan:
     """The tiles that a read takes, one row per tile and band; all columns have the same length.
+
+    A row takes about 70 bytes.
 
     Attributes:
         assets: the files; `asset_no` counts in them.
@@ -116,8 +161,10 @@ class TilePlan:
         tile_offset, tile_byte_count: bytes in the file; 0 and 0 for a sparse tile.
         nodata: of the band; NaN also where it has none.
         has_nodata: whether the band has a nodata value.
-        mask_kind: "mask" (internal mask), "nodata", "alpha", or None where all pixels are valid.
-        mask_tiles: the tiles of the internal mask, or of the plane of the alpha band, under the tile; or None.
+        mask_kind: a `MaskKind`.
+        mask_first, mask_count: the mask tiles under the tile, in `mask_tiles`; none where the mask does not come in
+            tiles of its own.
+        mask_tiles: tiles of internal masks, and of planes of alpha bands. Rows share them.
     """
 
     assets: tuple[PlannedAsset, ...]
@@ -131,8 +178,10 @@ class TilePlan:
     tile_byte_count: npt.NDArray[np.int64]
     nodata: npt.NDArray[np.float64]
     has_nodata: npt.NDArray[np.bool_]
-    mask_kind: list[str | None]
-    mask_tiles: list[tuple[MaskTile, ...] | None]
+    mask_kind: npt.NDArray[np.uint8]
+    mask_first: npt.NDArray[np.int64]
+    mask_count: npt.NDArray[np.int32]
+    mask_tiles: MaskTiles
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -140,56 +189,64 @@ class TilePlan:
 
     def __reduce__(self) -> tuple[Callable[..., TilePlan], tuple[Any, ...]]:
         """Pickle the columns in one piece: of a few tiles, what is said of an array takes more than what is in it."""
-        packed = b"".join(getattr(self, name).astype(dtype, copy=False).tobytes() for name, dtype in _COLUMNS.items())
-        return _unpacked, (self.assets, packed, self.mask_kind, self.mask_tiles)
+        masks = self.mask_tiles.take(spread(self.mask_first, self.mask_count))
+        plan = replace(self, mask_first=bounds_of(self.mask_count)[:-1])
+        return _unpacked, (self.assets, _packed(plan, _COLUMNS), len(self), _packed(masks, _MASK_COLUMNS), len(masks))
 
     def take(self, rows: npt.NDArray[np.int64]) -> TilePlan:
         """Give the plan of some of the rows, in the order of `rows`."""
-        picked = rows.tolist()
         return TilePlan(
-            assets=self.assets,
-            asset_no=self.asset_no[rows],
-            band=self.band[rows],
-            tile_row=self.tile_row[rows],
-            tile_col=self.tile_col[rows],
-            width=self.width[rows],
-            height=self.height[rows],
-            tile_offset=self.tile_offset[rows],
-            tile_byte_count=self.tile_byte_count[rows],
-            nodata=self.nodata[rows],
-            has_nodata=self.has_nodata[rows],
-            mask_kind=[self.mask_kind[row] for row in picked],
-            mask_tiles=[self.mask_tiles[row] for row in picked],
+            self.assets, mask_tiles=self.mask_tiles, **{name: getattr(self, name)[rows] for name in _COLUMNS}
         )
 
+    def masks_of(self, row: int) -> list[MaskTile]:
+        """Give the mask tiles of a row."""
+        first = int(self.mask_first[row])
+        return [self.mask_tiles[number] for number in range(first, first + int(self.mask_count[row]))]
 
-#: The arrays of a plan, the widest first, so that each begins at a multiple of its width where they lie in one piece.
+
+#: The columns of a plan, the widest first, so that each begins at a multiple of its width where they lie in one piece.
 _COLUMNS: Final[Mapping[str, type[np.generic]]] = {
     "asset_no": np.int64,
     "tile_offset": np.int64,
     "tile_byte_count": np.int64,
     "nodata": np.float64,
+    "mask_first": np.int64,
     "band": np.int32,
     "tile_row": np.int32,
     "tile_col": np.int32,
     "width": np.int32,
     "height": np.int32,
+    "mask_count": np.int32,
     "has_nodata": np.bool_,
+    "mask_kind": np.uint8,
+}
+_MASK_COLUMNS: Final[Mapping[str, type[np.generic]]] = {
+    "offset": np.int64,
+    "nbytes": np.int64,
+    "tile_row": np.int32,
+    "tile_col": np.int32,
 }
 
 
+def _packed(table: TilePlan | MaskTiles, columns: Mapping[str, type[np.generic]]) -> bytes:
+    return b"".join(getattr(table, name).astype(dtype, copy=False).tobytes() for name, dtype in columns.items())
+
+
 def _unpacked(
-    assets: tuple[PlannedAsset, ...],
-    packed: bytes,
-    mask_kind: list[str | None],
-    mask_tiles: list[tuple[MaskTile, ...] | None],
+    assets: tuple[PlannedAsset, ...], packed: bytes, count: int, packed_masks: bytes, mask_count: int
 ) -> TilePlan:
-    columns: dict[str, Any] = {}
-    start, count = 0, len(mask_kind)
-    for name, dtype in _COLUMNS.items():
-        columns[name] = np.frombuffer(packed, dtype, count, start)
-        start += columns[name].nbytes
-    return TilePlan(assets, mask_kind=mask_kind, mask_tiles=mask_tiles, **columns)
+    masks = MaskTiles(**_columns_in(packed_masks, mask_count, _MASK_COLUMNS))
+    return TilePlan(assets, mask_tiles=masks, **_columns_in(packed, count, _COLUMNS))
+
+
+def _columns_in(packed: bytes, count: int, columns: Mapping[str, type[np.generic]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    start = 0
+    for name, dtype in columns.items():
+        found[name] = np.frombuffer(packed, dtype, count, start)
+        start += found[name].nbytes
+    return found
 
 
 def tile_format(struct: Mapping[str, Any]) -> TileFormat:

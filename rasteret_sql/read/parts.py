@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,26 +12,24 @@ from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelmap import resolution_in
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.cube import Cube, CubeBand, Sources
-from rasteret_sql.plan.file_table import PlanMaker
 from rasteret_sql.plan.places import Places
+from rasteret_sql.plan.tile_plan import MaskKind
+from rasteret_sql.plan.tiles import Layouts, plan_windows
 from rasteret_sql.read.assembly import read_cubes
 from rasteret_sql.read.mosaic import mosaic_dtype
 from rasteret_sql.read.tiles import fill_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
     from rasteret_sql.geo.geobox import GeoBox
-    from rasteret_sql.plan.file_table import FileTable
-    from rasteret_sql.plan.tile_plan import PlannedBand
+    from rasteret_sql.plan.files import Files
+    from rasteret_sql.plan.places import Window
+    from rasteret_sql.plan.tile_plan import PlannedBand, TilePlan
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.windows import OnFailure
-
-#: An overview may have pixels larger than asked for by this factor: sizes are rounded.
-_SIZE_TOLERANCE = 1.000001
-_KNOWN_SIZES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class BandFiles:
     known: dict[tuple[int, int], PlannedBand]
 
     @classmethod
-    def of(cls, table: FileTable, item_of: npt.NDArray[np.int64]) -> BandFiles:
+    def of(cls, table: Files, item_of: npt.NDArray[np.int64]) -> BandFiles:
         """Find them.
 
         Args:
@@ -104,10 +102,9 @@ class PartReader:
         mosaic: how items of one slice that overlap become one.
     """
 
-    def __init__(self, table: FileTable, bands: BandFiles, *, method: str, mosaic: str) -> None:
+    def __init__(self, table: Files, bands: BandFiles, *, method: str, mosaic: str) -> None:
         self._table, self._files = table, bands
         self._bands = tuple(_cube_band(bands, place, method=method, mosaic=mosaic) for place in range(len(bands.bands)))
-        self._sizes: dict[int, tuple[float, ...]] = {}
 
     @property
     def bands(self) -> tuple[CubeBand, ...]:
@@ -131,11 +128,9 @@ class PartReader:
         Raises:
             RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
         """
-        maker = PlanMaker(self._table)
         # Found once: the reader of cubes asks for the same.
         places = [Places(part.box) for part in parts]
-        sources = [self._sources(maker, *each) for each in zip(parts, places, strict=True)]
-        plan = maker.plan()
+        plan, sources = self.plan(parts, places)
         dtype = np.result_type(*(band.dtype for band in self._bands))
         results, cubes = [], []
         for part, found, where in zip(parts, sources, places, strict=True):
@@ -155,37 +150,66 @@ class PartReader:
                     pixels[:, place] = own[place]
         return results
 
-    def _sources(self, maker: PlanMaker, part: Part, places: Places) -> Sources:
-        """Plan what a part takes."""
-        steps: dict[str | None, float] = {}
-        rows: list[tuple[int, int, int, int, int, int]] = []
-        for group, items in enumerate(part.slices):
-            for place, band in enumerate(self._bands):
-                for item in items:
-                    number = int(self._files.file[item, place])
-                    asset = self._table.asset(number, 0)
-                    if asset.crs not in steps:
-                        steps[asset.crs] = _step(asset.crs, part.box)
-                    level = self._level(number, steps[asset.crs])
-                    found = places.window(self._table.asset(number, level), part.box, band.method)
-                    if found is None:
-                        continue
-                    known = self._files.known[int(self._table.column("kind")[number]), place]
-                    asset_no, start, end = maker.add(number, level, known, found[0])
-                    rows.append((asset_no, known.band, group, place, start, end))
-        columns = np.array(rows, np.int64).reshape(-1, 6).T
-        return Sources(*columns)
+    def plan(self, parts: Sequence[Part], places: Sequence[Places]) -> tuple[TilePlan, list[Sources]]:
+        """Plan some parts together; gives which rows of the plan go where in each.
 
-    def _level(self, number: int, step: float) -> int:
-        """Choose the coarsest level of a file whose pixels are no larger than those of a grid, as the planner does."""
-        sizes = self._sizes.get(number)
-        if sizes is None:
-            if len(self._sizes) >= _KNOWN_SIZES:
-                self._sizes.clear()
-            widths = self._table.level_widths(number)
-            size = abs(float(self._table.column("x_size")[number]))
-            sizes = self._sizes[number] = tuple(size * widths[0] / width for width in widths)
-        return max((level for level, size in enumerate(sizes) if size <= step * _SIZE_TOLERANCE), default=0)
+        Args:
+            parts: what is read.
+            places: where the grid of each lies in files.
+        """
+        taken: list[_Taken] = []
+        for number, (part, where) in enumerate(zip(parts, places, strict=True)):
+            taken += self._taken(number, part, where)
+        numbers: dict[tuple[int, int], int] = {}
+        asset_no = np.array([numbers.setdefault((each.file, each.level), len(numbers)) for each in taken], np.int64)
+        files, levels = np.array(list(numbers), np.int64).reshape(-1, 2).T
+        assets = [self._table.asset(*key) for key in numbers]
+        windows = np.array(
+            [(each.window.row_off, each.window.col_off, each.window.row_end, each.window.col_end) for each in taken],
+            np.int64,
+        ).reshape(-1, 4)
+        layouts = Layouts(assets, self._table.level_bytes, self._table.slots(files, levels))
+        plan, bounds = plan_windows(layouts, asset_no, [each.known for each in taken], windows)
+        part_of, band, group, place = (
+            np.array([getattr(each, name) for each in taken], np.int64) for name in ("part", "band", "group", "place")
+        )
+        whole = Sources(asset_no, band, group, place, bounds[:-1], bounds[1:])
+        return plan, [whole.take(np.flatnonzero(part_of == number)) for number in range(len(parts))]
+
+    def _taken(self, number: int, part: Part, places: Places) -> Iterator[_Taken]:
+        """Give what a part takes of each file: at the level whose pixels are no larger than those of its grid."""
+        wanted = [
+            (group, place, int(self._files.file[item, place]))
+            for group, items in enumerate(part.slices)
+            for place in range(len(self._bands))
+            for item in items
+        ]
+        files = np.array([file for *_, file in wanted], np.int64)
+        codes = self._table.column("crs")[files]
+        steps = {code: _step(self._table.crs[code], part.box) for code in np.unique(codes).tolist()}
+        levels = self._table.coarsest(files, np.array([steps[code] for code in codes.tolist()]))
+        kinds = self._table.column("kind")[files]
+        for (group, place, file), level, kind in zip(wanted, levels.tolist(), kinds.tolist(), strict=True):
+            found = places.window(self._table.asset(file, level), part.box, self._bands[place].method)
+            if found is not None:
+                yield _Taken(number, group, place, file, level, self._files.known[kind, place], found[0])
+
+
+class _Taken(NamedTuple):
+    """A window of a band of a file that a part takes."""
+
+    part: int
+    group: int
+    place: int
+    file: int
+    level: int
+    known: PlannedBand
+    window: Window
+
+    @property
+    def band(self) -> int:
+        """The number of the band in the file."""
+        return self.known.band
 
 
 def _step(crs: str | None, box: GeoBox) -> float:
@@ -205,7 +229,7 @@ def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str) -> Cub
         fill=fill_value(dtype, nodata),
         is_filled=True,
         has_mask=True,
-        mask_kinds=frozenset({"mask", "nodata", "alpha", None}),
+        mask_kinds=frozenset(MaskKind),
         scale=known[0].scale,
         offset=known[0].offset,
         unit=known[0].unit,
@@ -223,7 +247,7 @@ def _repeated(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 def _refuse_second(
-    table: FileTable, item_of: npt.NDArray[np.int64], number: int, file: npt.NDArray[np.int64],
+    table: Files, item_of: npt.NDArray[np.int64], number: int, file: npt.NDArray[np.int64],
     places: dict[str, int], name: str,
 ) -> None:  # fmt: skip
     """Say which two files have a band of an item.
@@ -242,7 +266,7 @@ def _refuse_second(
 
 
 def _require_all(
-    table: FileTable, item_of: npt.NDArray[np.int64], file: npt.NDArray[np.int64], names: Sequence[str]
+    table: Files, item_of: npt.NDArray[np.int64], file: npt.NDArray[np.int64], names: Sequence[str]
 ) -> None:
     """Refuse items that lack a band: their pixels would be nodata that nobody asked for.
 
@@ -261,7 +285,7 @@ def _require_all(
     )
 
 
-def _dtypes(table: FileTable, file: npt.NDArray[np.int64], names: Sequence[str]) -> tuple[np.dtype[Any], ...]:
+def _dtypes(table: Files, file: npt.NDArray[np.int64], names: Sequence[str]) -> tuple[np.dtype[Any], ...]:
     kinds = table.column("kind")
     found = []
     for place, name in enumerate(names):

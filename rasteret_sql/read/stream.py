@@ -12,7 +12,8 @@ import numpy as np
 from rasteret_sql.errors import RasteretError, UnsupportedTiffError
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact
-from rasteret_sql.plan.requests import needs_image, plan_requests
+from rasteret_sql.plan.requests import pieces_per_row, plan_requests
+from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read import progress
 from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions, import_decoders
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
@@ -127,17 +128,14 @@ class TileStream:
         sizes = plan.width.astype(np.int64) * plan.height
         itemsize = np.array([dtype.itemsize for dtype in self._dtypes], np.int64)
         self._pixel_bytes = sizes * itemsize[plan.asset_no] if self._wants_pixels else np.zeros(len(plan), np.int64)
-        has_mask = np.array([kind is not None for kind in plan.mask_kind], bool)
+        has_mask = plan.mask_kind != MaskKind.NONE
         self._mask_bytes = sizes * has_mask if self._wants_mask else np.zeros(len(plan), np.int64)
         too_large = np.flatnonzero(self._pixel_bytes > MAX_TILE_BYTES)
         if len(too_large):
             raise self._too_large(int(too_large[0]))
         bounds = self._bounds = self._cut(itemsize[plan.asset_no])
         self._batch_of = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)) if len(plan) else np.empty(0, np.int64)
-        parts = np.zeros(len(plan), np.int64)
-        for request in self._requests:
-            for piece in request.pieces:
-                parts[piece.rows] += 1
+        parts = pieces_per_row(plan, pixels=self._wants_pixels, mask=self._wants_mask)
         self._waiting = np.bincount(self._batch_of, parts, len(bounds) - 1).astype(np.int64)
 
     def _too_large(self, row: int) -> UnsupportedTiffError:
@@ -240,7 +238,7 @@ class TileStream:
         try:
             await engine.run(request)
         except RasteretError as error:
-            # Tiles of the request that were decoded before the error keep their pixels: `rows` of them is empty.
+            # Bytes could not be fetched, so none of its tiles has been handed on.
             for piece in request.pieces:
                 self._finish(piece, error)
 
@@ -256,9 +254,7 @@ class TileStream:
         self._finish(piece, error)
 
     def _finish(self, piece: Piece, error: RasteretError | None) -> None:
-        with self._lock:
-            rows, piece.rows = piece.rows, []
-        for row in rows:
+        for row in piece.rows:
             slot = self._slot(int(self._batch_of[row]))
             with self._lock:
                 if error is not None:
@@ -292,9 +288,9 @@ class TileStream:
     def _mark_valid(self, row: int, band: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> None:
         """Fill the mask of a row whose own tile says which of its pixels are valid."""
         kind = self._plan.mask_kind[row]
-        if not self._wants_mask or kind is None or self._plan.mask_tiles[row] is not None:
+        if not self._wants_mask or kind == MaskKind.NONE or self._plan.mask_count[row]:
             return
-        valid = valid_pixels(band, float(self._plan.nodata[row])) if kind == "nodata" else alpha != 0
+        valid = valid_pixels(band, float(self._plan.nodata[row])) if kind == MaskKind.NODATA else alpha != 0
         self._mask(row)[...] = valid
 
     def _place_mask(self, piece: Piece, encoded: Encoded) -> None:
@@ -311,8 +307,7 @@ class TileStream:
         pixels = np.full(self._shape(row), value, dtype)
         if batch.pixels is not None:
             self._part(batch.pixels, batch.pixel_ends, batch, row).view(dtype)[...] = pixels.ravel()
-        needs = needs_image(self._plan, row, pixels=False, mask=self._wants_mask)
-        if needs and batch.mask is not None and self._plan.mask_kind[row] == "nodata":
+        if batch.mask is not None and self._plan.mask_kind[row] == MaskKind.NODATA:
             mask = self._part(batch.mask, batch.mask_ends, batch, row).view(bool).reshape(self._shape(row))
             mask[...] = valid_pixels(pixels, float(self._plan.nodata[row]))
 

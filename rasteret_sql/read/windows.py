@@ -10,6 +10,7 @@ import numpy as np
 from rasteret_sql.errors import FetchError, RasteretError
 from rasteret_sql.io import loop
 from rasteret_sql.plan.requests import plan_requests
+from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.engine import ReadOptions, run_all
 from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
 
@@ -162,13 +163,13 @@ class WindowReader:
 
     def _mark_valid(self, row: int, overlap: _Overlap, band: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> None:
         whole = self._targets[row].mask
-        if self._plan.mask_tiles[row] is not None or whole is None:
+        if self._plan.mask_count[row] or whole is None:
             return
         kind = self._plan.mask_kind[row]
         mask = whole[overlap.target]
-        if kind is None:
+        if kind == MaskKind.NONE:
             mask[...] = True
-        elif kind == "nodata":
+        elif kind == MaskKind.NODATA:
             mask[...] = valid_pixels(band, float(self._plan.nodata[row]))
         else:
             mask[...] = alpha != 0
@@ -192,7 +193,7 @@ class WindowReader:
         nodata = float(self._plan.nodata[row]) if has_nodata else None
         pixels = target.pixels[overlap.target]
         pixels[...] = fill_value(target.pixels.dtype, nodata)
-        if self._plan.mask_kind[row] != "alpha":
+        if self._plan.mask_kind[row] != MaskKind.ALPHA:
             self._mark_valid(row, overlap, pixels, pixels)
 
     def _fill_failed(self, row: int) -> None:
@@ -211,7 +212,7 @@ class WindowReader:
         sizes = np.maximum(self._row_end - self._row_first, 0) * np.maximum(self._col_end - self._col_first, 0)
         covered = np.bincount(target_of, sizes, len(targets))
         # A mask that comes in tiles of its own may have gaps where the image has none.
-        own = np.array([kind in {"mask", "alpha"} for kind in self._plan.mask_kind], bool)
+        own = np.isin(self._plan.mask_kind, (MaskKind.MASK, MaskKind.ALPHA))
         has_gaps = np.bincount(target_of, own, len(targets)) > 0
         for number, target in enumerate(targets):
             if has_gaps[number] or covered[number] < target.pixels.size:

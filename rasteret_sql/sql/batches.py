@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import sql_file
+from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import OnError, TileBatch, TileStream
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _record_batch(tiles: TileBatch, rows: pa.Table, schema: pa.Schema, plan: Til
             columns.append(_blobs(tiles.pixels, tiles.pixel_ends, ~failed))
         elif field.name == "mask":
             assert tiles.mask is not None
-            has_mask = np.array([plan.mask_kind[row] is not None for row in tiles.rows], bool)
+            has_mask = plan.mask_kind[tiles.rows.start : tiles.rows.stop] != MaskKind.NONE
             columns.append(_blobs(tiles.mask, tiles.mask_ends, has_mask & ~failed))
         elif field.name == "error":
             columns.append(pa.array([_said(tiles, row) for row in tiles.rows], pa.string()))

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.plan.file_table import FILES, LEVELS, FileTable, Kind
-from rasteret_sql.plan.tile_plan import PlannedBand, tile_format
+from rasteret_sql.io.columns import ColumnWriter
+from rasteret_sql.plan.files import LEVEL_NUMBERS, NUMBERS, TEXTS, TILE_NUMBERS, Files, Kind
+from rasteret_sql.plan.ragged import bounds_of, spread
 from rasteret_sql.sql import planning
-from rasteret_sql.sql.properties import AssetProperties, read_properties
-from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy.typing as npt
 
-    from rasteret_sql.sql.planning import ReadArguments
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.select import Selection
+    from rasteret_sql.sql.index_rows import IndexRows
+    from rasteret_sql.sql.properties import AssetProperties
 
-#: Rows of a batch of Arrow: the lists of a batch hold 2^31 numbers at most.
-_FILE_ROWS = 65_536
-_LEVEL_ROWS = 4096
-_SMALL = 1 << 32
+    Numbers = npt.NDArray[np.int64]
+
+#: Tiles whose bytes are fetched and written at a time.
+_TILES_AT_ONCE: Final = 1 << 22
+_SMALL: Final = 1 << 32
 
 
-def plan_files(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> tuple[FileTable, AssetProperties]:
+def plan_files(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> tuple[Files, AssetProperties]:
     """Write the files that arguments leave to a folder of this process.
 
     Args:
@@ -39,126 +43,89 @@ def plan_files(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> t
         InvalidIndexError: the index is not one.
         EmptyReadError: nothing is left.
     """
-    import duckdb
+    with planning.index_rows(cursor, arguments, with_properties=True) as rows:
+        selection = rows.select(arguments)
+        if len(selection):
+            _check_placed(rows.index.files, selection.files)
+            return _written(rows, selection), rows.properties_of(selection)
+    raise planning.nothing_found(cursor, arguments)
 
-    name = planning.named_index(cursor, arguments.index)
+
+def _written(rows: IndexRows, selection: Selection) -> Files:
+    files, chosen = rows.index.files, selection.files
+    writer = ColumnWriter()
     try:
-        cursor.execute(planning.PLAN_ASSETS, planning.plan_parameters(arguments, name))
-        planning.require_found(cursor, arguments, name)
-        cursor.execute(
-            "CREATE OR REPLACE TEMP TABLE planned_kinds AS "
-            "SELECT row_number() OVER () - 1 AS kind, cog_layout, formats, bands, alpha_band, "
-            "list(asset_no) AS numbers "
-            "FROM planned_assets GROUP BY cog_layout, formats, bands, alpha_band"
-        )
-        properties = read_properties(cursor, name, is_ordered=arguments.is_ordered)
-        folder = Path(tempfile.mkdtemp(prefix="rasteret_sql."))
-        table = FileTable(folder, _kinds(cursor), is_owner=True)
-        _write(_file_rows(cursor, planning.base_of(arguments.index)), folder / FILES)
-        _write(_level_rows(cursor), folder / LEVELS)
-    except duckdb.Error as error:
-        raise planning.explained(cursor, arguments.index, name, error) from error
-    return table, properties
+        for name in TEXTS:
+            column = files.texts(name)
+            writer.texts(name, (column[number] for number in chosen.tolist()))
+        kinds, kind_of = _kinds(files, selection)
+        codes, code_of = _numbered(files.column("crs")[chosen])
+        counts = files.column("level_count")[chosen]
+        columns = {name: files.column(name)[chosen] for name in NUMBERS}
+        columns |= {"kind": kind_of, "crs": code_of, "first_level": bounds_of(counts)[:-1]}
+        for name, values in columns.items():
+            writer.numbers(name, values)
+        levels = spread(files.column("first_level")[chosen], counts)
+        for name in LEVEL_NUMBERS:
+            writer.numbers(name, files.column(name)[levels])
+        _write_tiles(writer, rows, np.repeat(chosen, counts), spread(np.zeros_like(counts), counts))
+    except BaseException:
+        writer.discard()
+        raise
+    return Files(writer.close(), kinds, [files.crs[code] for code in codes])
 
 
-def _kinds(cursor: duckdb.DuckDBPyConnection) -> tuple[Kind, ...]:
-    rows = cursor.execute("SELECT cog_layout, formats, bands, alpha_band FROM planned_kinds ORDER BY kind").fetchall()
-    return tuple(
-        Kind(
-            frames_of(cog_layout),
-            tuple(tile_format(each) for each in formats),
-            tuple(PlannedBand(**band) for band in bands),
-            alpha_band,
-        )
-        for cog_layout, formats, bands, alpha_band in rows
-    )
+def _write_tiles(writer: ColumnWriter, rows: IndexRows, numbers: Numbers, levels: Numbers) -> None:
+    """Write where the tiles of levels lie."""
+    files = rows.index.files
+    slots = files.slots(numbers, levels)
+    ends = np.cumsum(rows.tile_counts(slots))
+    lengths: dict[str, list[Numbers]] = {name: [] for name in TILE_NUMBERS}
+    largest = rows.largest_tile()
+    start = 0
+    while start < len(numbers):
+        begun = int(ends[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, begun + _TILES_AT_ONCE, "right")))
+        found = rows.level_bytes(numbers[start:end], levels[start:end])
+        lists = (*_lists(found.image), *_lists(found.mask))
+        for name, each in zip(TILE_NUMBERS, lists, strict=True):
+            dtype = "uint32" if name == "counts" and 0 <= largest < _SMALL else "int64"
+            writer.numbers(name, each.values, dtype)
+            lengths[name].append(each.lengths)
+        start = end
+    for name, parts in lengths.items():
+        writer.numbers(f"{name}_bounds", bounds_of(np.concatenate(parts)))
 
 
-def _file_rows(cursor: duckdb.DuckDBPyConnection, base: str | None) -> Any:
-    """Give a row per file; hrefs that are relative are led by the folder of the index."""
-    import pyarrow as pa
+def _lists(tiles: Any) -> tuple[Any, Any, Any]:
+    return tiles.counts, tiles.run_offsets, tiles.gaps
 
-    nowhere = cursor.execute(
-        "SELECT asset, item_id FROM planned_assets WHERE crs IS NULL OR transform[1] IS NULL ORDER BY asset_no LIMIT 1"
-    ).fetchall()
-    if nowhere:
-        asset, item_id = nowhere[0]
+
+def _kinds(files: Files, selection: Selection) -> tuple[list[Kind], Numbers]:
+    """Give the kinds of the files with the bands that are read of them."""
+    numbers: dict[Any, int] = {}
+    keys = zip(files.column("kind")[selection.files].tolist(), selection.bands, strict=True)
+    kind_of = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+    kinds = [
+        Kind(files.kinds[number].frames, files.kinds[number].formats, bands, files.kinds[number].alpha_band)
+        for number, bands in numbers
+    ]
+    return kinds, kind_of
+
+
+def _numbered(values: Numbers) -> tuple[list[int], Numbers]:
+    """Give the distinct values in the order in which they come, and the position of each value among them."""
+    numbers: dict[int, int] = {}
+    found = np.array([numbers.setdefault(value, len(numbers)) for value in values.tolist()], np.int64)
+    return list(numbers), found
+
+
+def _check_placed(files: Files, chosen: Numbers) -> None:
+    has_crs = np.array([code is not None for code in files.crs], bool)[files.column("crs")[chosen]]
+    nowhere = np.flatnonzero(~has_crs | np.isnan(files.column("x_size")[chosen]))
+    if len(nowhere):
+        first = int(chosen[nowhere[0]])
         raise InvalidArgumentError(
-            f'grid: asset "{asset}" of item {item_id} has no CRS or no transform, so it lies nowhere on the ground; '
-            "leave it out: give a query WHERE crs IS NOT NULL as the index"
+            f'grid: asset "{files.texts("asset")[first]}" of item {files.texts("item_id")[first]} has no CRS or no '
+            "transform, so it lies nowhere on the ground; leave it out: give a query WHERE crs IS NOT NULL as the index"
         )
-    reader = cursor.sql(
-        """
-        SELECT
-            p.collection, p.item_id, p.asset, epoch_us(p.datetime) AS datetime_us, p.href,
-            coalesce(p.mirror, p.href) AS address, p.etag, p.crs,
-            p.transform[1] AS x_size, p.transform[3] AS x_off, p.transform[5] AS y_size, p.transform[6] AS y_off,
-            p.image.width AS width, p.image.height AS height,
-            coalesce(p.reach.start_us, -9223372036854775807) AS start_us,
-            coalesce(p.reach.end_us, 9223372036854775807) AS end_us,
-            k.kind::INTEGER AS kind,
-            (sum(len(p.levels)) OVER (ORDER BY p.asset_no) - len(p.levels))::BIGINT AS first_level,
-            len(p.levels)::INTEGER AS level_count
-        FROM planned_assets AS p
-        JOIN (SELECT kind, unnest(numbers) AS asset_no FROM planned_kinds) AS k USING (asset_no)
-        ORDER BY p.asset_no
-        """
-    ).to_arrow_reader(_FILE_ROWS)
-    place = reader.schema.get_field_index("address")
-
-    def resolved() -> Any:
-        for batch in reader:
-            columns = batch.to_pydict() if not _is_resolved(batch.column("address")) else None
-            if columns is None:
-                yield batch
-                continue
-            addresses = [
-                planning.resolved(address, base, item_id, asset)
-                for address, item_id, asset in zip(
-                    columns["address"], columns["item_id"], columns["asset"], strict=True
-                )
-            ]
-            yield batch.set_column(place, "address", pa.array(addresses, batch.schema.field("address").type))
-
-    return pa.RecordBatchReader.from_batches(reader.schema, resolved())
-
-
-def _is_resolved(addresses: Any) -> bool:
-    import pyarrow.compute as pc
-
-    return addresses.null_count == 0 and bool(pc.all(pc.match_substring(addresses, "://")).as_py() is True)
-
-
-def _level_rows(cursor: duckdb.DuckDBPyConnection) -> Any:
-    """Give a row per file and level."""
-    ((largest,),) = cursor.execute(
-        "SELECT max(list_max(list_transform(levels, lambda each: list_max(each.tile_byte_counts)))) FROM planned_assets"
-    ).fetchall()
-    counts = "UINTEGER[]" if (largest or 0) < _SMALL else "BIGINT[]"
-    return cursor.sql(
-        f"""
-        SELECT
-            l.each.width AS width,
-            l.each.height AS height,
-            l.each.format AS format,
-            l.each.tile_byte_counts::{counts} AS byte_counts,
-            l.each.run_offsets AS run_offsets,
-            l.each.tile_gaps AS gaps,
-            coalesce(l.each.mask.format, 0) AS mask_format,
-            coalesce(l.each.mask.tile_byte_counts, [])::BIGINT[] AS mask_byte_counts,
-            coalesce(l.each.mask.run_offsets, [])::BIGINT[] AS mask_run_offsets,
-            coalesce(l.each.mask.tile_gaps, [])::BIGINT[] AS mask_gaps
-        FROM (
-            SELECT asset_no, unnest(levels) AS each, generate_subscripts(levels, 1) AS number FROM planned_assets
-        ) AS l
-        ORDER BY l.asset_no, l.number
-        """  # noqa: S608 - constants
-    ).to_arrow_reader(_LEVEL_ROWS)
-
-
-def _write(reader: Any, path: Path) -> None:
-    import pyarrow as pa
-
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
-        for batch in reader:
-            writer.write_batch(batch)

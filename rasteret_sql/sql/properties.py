@@ -40,59 +40,31 @@ class AssetProperties:
         """Give those of assets of which nothing is known."""
         return cls(np.zeros(count, np.int64), np.full(count, np.nan), {})
 
+    def take(self, numbers: npt.NDArray[np.int64]) -> AssetProperties:
+        """Give those of some of the assets."""
+        columns = {name: column[numbers] for name, column in self.columns.items()}
+        return AssetProperties(self.position[numbers], self.longitude[numbers], columns)
 
-def read_properties(cursor: duckdb.DuckDBPyConnection, index: str, *, is_ordered: bool) -> AssetProperties:
-    """Read them for the temporary table `planned_assets`.
+
+def property_columns(cursor: duckdb.DuckDBPyConnection, index: str) -> dict[str, str]:
+    """Give what is read of the properties of an index: quoted names of columns, and their expressions.
 
     Args:
-        cursor: where the plan was made.
-        index: name under which `query_table` finds the index.
-        is_ordered: whether the order of its rows means something.
+        cursor: where the index is found.
+        index: name under which `query_table` finds it.
     """
     described = cursor.execute(
         "SELECT column_name, column_type FROM (DESCRIBE FROM query_table($1))", [index]
     ).fetchall()
     known = index_columns()
-    kinds = {
-        name: kind
+    has_bbox = any(name == "bbox" for name, _ in described)
+    middle = "(bbox.xmin + bbox.xmax) / 2 + CASE WHEN bbox.xmin > bbox.xmax THEN 180 ELSE 0 END"
+    columns = {"rst_longitude": middle if has_bbox else "NULL::DOUBLE"}
+    return columns | {
+        quote_identifier(name): _cast(name, kind)
         for name, kind in described
         if name not in known and kind.startswith(_PLAIN_TYPES) and "[" not in kind
     }
-    given = "".join(f", i.{quote_identifier(name)}" for name in kinds)
-    cast = "".join(f", {_cast(name, kind)} AS {quote_identifier(name)}" for name, kind in kinds.items())
-    position = "row_number() OVER ()" if is_ordered else "0::BIGINT"
-    longitude = (
-        "(bbox.xmin + bbox.xmax) / 2 + CASE WHEN bbox.xmin > bbox.xmax THEN 180 ELSE 0 END"
-        if any(name == "bbox" for name, _ in described)
-        else "NULL::DOUBLE"
-    )
-    query = f"""
-        SELECT p.asset_no AS rst_asset_no, i.rst_position, i.rst_longitude{given}
-        FROM planned_assets AS p
-        JOIN (
-            SELECT
-                collection,
-                item_id,
-                asset,
-                href,
-                {position} AS rst_position,
-                {longitude} AS rst_longitude
-                {cast}
-            FROM query_table($1)
-        ) AS i
-            ON i.item_id = p.item_id
-            AND i.asset = p.asset
-            AND i.href = p.href
-            AND i.collection IS NOT DISTINCT FROM p.collection
-        QUALIFY row_number() OVER (PARTITION BY p.asset_no ORDER BY i.rst_position) = 1
-        ORDER BY p.asset_no
-    """  # noqa: S608 - identifiers are quoted
-    columns = cursor.execute(query, [index]).fetchnumpy()
-    return AssetProperties(
-        position=np.ma.getdata(columns["rst_position"]).astype(np.int64),
-        longitude=np.ma.masked_array(columns["rst_longitude"]).filled(np.nan).astype(np.float64),
-        columns={name: np.ma.masked_array(columns[name]) for name in kinds},
-    )
 
 
 def _cast(name: str, kind: str) -> str:

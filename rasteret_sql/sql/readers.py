@@ -15,11 +15,11 @@ from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.schema import index_columns
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import fork
+from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.planning import (
     INDEX_COLUMNS,
     PlannedTiles,
-    ReadArguments,
     explain_read,
     is_query,
     plan_tiles,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from rasteret_sql.plan.file_table import FileTable
+    from rasteret_sql.plan.files import Files
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.properties import AssetProperties
 
@@ -81,16 +81,15 @@ def read_tiles(
     import pyarrow as pa
 
     from rasteret_sql.sql.batches import tile_batches, tile_schema
+    from rasteret_sql.sql.tile_rows import tile_rows
 
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
-    planned = plan_index(index, arguments, with_rows=True)
+    plan = plan_index(index, arguments).plan
     with planning_cursor() as cursor:
         schema = pa.schema([field for field in tile_schema(cursor) if field.name != "_call"])
-    return pa.RecordBatchReader.from_batches(
-        schema, tile_batches(planned.plan, planned.rows, schema, on_error=on_error)
-    )
+    return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, tile_rows(plan), schema, on_error=on_error))
 
 
 def explain(
@@ -125,7 +124,6 @@ def plan_index(
     index: Any,
     arguments: ReadArguments,
     *,
-    with_rows: bool = False,
     with_properties: bool = False,
     must_find: bool = False,
 ) -> PlannedTiles:
@@ -134,7 +132,6 @@ def plan_index(
     Args:
         index: as for `read_tiles`.
         arguments: what is asked; its `index` is not looked at.
-        with_rows: whether the rows of `read_tiles` are wanted too.
         with_properties: whether the properties of the items are.
         must_find: whether a plan without tiles is an error, whatever made it so.
 
@@ -145,10 +142,10 @@ def plan_index(
     """
     with planning_cursor(index) as cursor:
         arguments = _shown(cursor, index, arguments, with_properties=with_properties)
-        return plan_tiles(cursor, arguments, with_rows=with_rows, with_properties=with_properties, must_find=must_find)
+        return plan_tiles(cursor, arguments, with_properties=with_properties, must_find=must_find)
 
 
-def files_of(index: Any, arguments: ReadArguments) -> tuple[FileTable, AssetProperties]:
+def files_of(index: Any, arguments: ReadArguments) -> tuple[Files, AssetProperties]:
     """Plan the files of any rows of an index with all of their levels, for reads that choose windows later.
 
     Args:

@@ -20,14 +20,15 @@ from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, Rastere
 from rasteret_sql.index.own_connection import RESULT_SETTINGS, apply_settings
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
+from rasteret_sql.sql.tile_rows import tile_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
 
+    from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import TilePlan
-    from rasteret_sql.sql.planning import PlannedTiles, ReadArguments
 
 _TOKEN = re.compile(r'\(_call == "rst_([0-9A-F]+)"\)')
 #: Empty, or how large batches may be.
@@ -242,9 +243,8 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             )
         token = f"rst_{match[1]}"
         arguments, on_error, settings = parse_arguments(bytes.fromhex(match[1]).decode())
-        planned = self._plan(arguments, settings)
-        plan = planned.plan
-        rows = planned.rows.append_column("_call", pa.repeat(pa.scalar(token, pa.string()), planned.rows.num_rows))
+        plan = self._plan(arguments, settings)
+        rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(token, pa.string()), len(plan)))
         fields = _TEXTS.sub("", text)
         if any(f"({name} " in fields or f"({name})" in fields or f"({name}," in fields for name in READ_COLUMNS):
             # The condition looks at what is read: all tiles are read, and then it is applied.
@@ -258,11 +258,11 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             return _noted(plan, schema, schema)
         return _Stream(schema, tile_batches(plan, rows, schema, on_error=on_error))
 
-    def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> PlannedTiles:
+    def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> TilePlan:
         with self._connections.planning() as cursor:
             # The names and times of the query mean here what they mean where it was asked.
             apply_settings(cursor, {**RESULT_SETTINGS, **settings})
-            return plan_tiles(cursor, arguments, with_rows=True)
+            return plan_tiles(cursor, arguments).plan
 
 
 def _noted(plan: TilePlan, read: pa.Schema, wanted: pa.Schema) -> _Stream:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.plan.file_table import FileTable
+    from rasteret_sql.plan.files import Files
     from rasteret_sql.sql.properties import AssetProperties
 
 #: Items with one time are taken to last a second: TorchGeo wants intervals, and its splits take microseconds off them.
@@ -49,7 +49,7 @@ class Items:
         columns: what the query says of each item, where all its rows say the same; masked where NULL.
     """
 
-    table: FileTable
+    table: Files
     files: BandFiles
     ids: tuple[str, ...]
     start_us: npt.NDArray[np.int64]
@@ -97,7 +97,7 @@ class Items:
         return smallest
 
 
-def items_of(table: FileTable, properties: AssetProperties) -> Items:
+def items_of(table: Files, properties: AssetProperties) -> Items:
     """Put files together to items.
 
     Args:
@@ -107,7 +107,9 @@ def items_of(table: FileTable, properties: AssetProperties) -> Items:
     Raises:
         InvalidArgumentError: an item lacks a band or has it twice, or dtypes differ.
     """
-    keys = list(zip(table.texts("collection"), table.texts("item_id"), table.texts("datetime_us"), strict=True))
+    keys = list(
+        zip(table.texts("collection"), table.texts("item_id"), table.column("datetime_us").tolist(), strict=True)
+    )
     numbers: dict[Any, int] = {}
     found = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
     starts, ends = table.column("start_us"), table.column("end_us")
@@ -119,8 +121,7 @@ def items_of(table: FileTable, properties: AssetProperties) -> Items:
     rank[order] = np.arange(len(order))
     item_of, first = rank[found], first[order]
     files = BandFiles.of(table, item_of)
-    codes: dict[str, int] = {}
-    crs_of = np.array([codes.setdefault(str(code), len(codes)) for code in table.texts("crs")], np.int64)
+    crs_of = table.column("crs")
     has_time = (starts[first] > FIRST_US) & (ends[first] < LAST_US)
     start_us = np.where(has_time, starts[first], FIRST_US)
     # STAC's ends are inclusive.
@@ -133,7 +134,7 @@ def items_of(table: FileTable, properties: AssetProperties) -> Items:
         end_us=end_us,
         has_time=has_time,
         crs_of=crs_of[files.file[:, 0]],
-        crs=tuple(codes),
+        crs=tuple(map(str, table.crs)),
         bounds=_bounds(table, files, crs_of),
         rank=np.argsort(np.argsort(place[order], kind="stable"), kind="stable"),
         solar_day=_solar_days(start_us, properties.longitude[first]),
@@ -202,11 +203,11 @@ def item_footprints(items: Items, crs: str) -> npt.NDArray[Any]:
     return geometry
 
 
-def _bounds(table: FileTable, files: BandFiles, crs_of: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _bounds(table: Files, files: BandFiles, crs_of: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Give where all bands of each item have pixels; of bands in another CRS than the first, nothing is asked."""
-    x_size, x_off, y_size, y_off, width, height = (
-        table.column(name)[files.file] for name in ("x_size", "x_off", "y_size", "y_off", "width", "height")
-    )
+    x_size, x_off, y_size, y_off = (table.column(name)[files.file] for name in ("x_size", "x_off", "y_size", "y_off"))
+    first = table.column("first_level")[files.file]
+    width, height = table.column("level_width")[first], table.column("level_height")[first]
     x_end, y_end = x_off + x_size * width, y_off + y_size * height
     sides = np.stack(
         [np.minimum(x_off, x_end), np.minimum(y_off, y_end), -np.maximum(x_off, x_end), -np.maximum(y_off, y_end)]

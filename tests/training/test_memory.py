@@ -28,7 +28,7 @@ def work(pickled, dataset, sender) -> None:
     import torchgeo.datasets  # noqa: F401
 
     import rasteret_sql.training.dataset  # noqa: F401
-    from rasteret_sql.plan.file_table import PlanMaker
+    from rasteret_sql.plan.places import Places
     from rasteret_sql.read.parts import PartReader
 
     before = own_mb()
@@ -39,9 +39,9 @@ def work(pickled, dataset, sender) -> None:
         time = dataset.index.index[row]
         x, y = (slice(at - 1280, at + 1280, 10.0) for at in (middle.x, middle.y))
         part, _ = dataset._found(x, y, slice(time.left, time.right, 1))
-        maker = PlanMaker(dataset._items.table)
-        assert reader._sources(maker, part).asset_no.size
-        assert maker.plan().tile_offset.size
+        plan, (sources,) = reader.plan([part], [Places(part.box)])
+        assert sources.asset_no.size
+        assert plan.tile_offset.size
     sender.send(own_mb() - before)
 
 

@@ -1,0 +1,307 @@
+"""Which files of an index a read takes: bands, level and window of each. The same rule as `_rst_asset_plan` in SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.utm import is_lonlat, turned
+from rasteret_sql.plan.bands import FileBands, choose_bands
+from rasteret_sql.plan.period import FIRST_US, LAST_US
+from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
+from rasteret_sql.plan.tiles import Cells, Layouts, cells_in, plan_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.bands import IndexBand
+    from rasteret_sql.plan.files import Files
+    from rasteret_sql.plan.tile_bytes import LevelBytes
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.sql.area import Area  # moves
+
+    Numbers = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+
+#: Part of a pixel by which an area may reach into the next one and not touch it: projections are as exact as that.
+NOISE_PIXELS: Final = 1e-6
+#: Boxes, four numbers each, of files and parts of an area that are computed at a time.
+_BOXES_AT_ONCE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexFiles:
+    """Rows of an index, as far as a plan needs them.
+
+    Attributes:
+        files: the files, in the order of plans: by collection, time, item, asset and href.
+        bands: the bands of each of the files' kinds.
+        bounds: (xmin, ymin, xmax, ymax) of each file in degrees, endless where unknown; shape (files, 4).
+    """
+
+    files: Files
+    bands: tuple[tuple[IndexBand, ...], ...]
+    bounds: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """What is read of which files; one element per file but in `parts`.
+
+    Attributes:
+        files: numbers of the files.
+        levels: a level of each.
+        bands: what is read of each.
+        windows: (row_off, col_off, row_end, col_end) in pixels of the level, ends exclusive; shape (files, 4).
+        parts: the parts of the area that touch each, as (xmin, ymin, xmax, ymax) in pixels; a list of rows per file.
+    """
+
+    files: Numbers
+    levels: Numbers
+    bands: tuple[tuple[PlannedBand, ...], ...]
+    windows: Numbers
+    parts: Ragged
+
+    def __len__(self) -> int:
+        """Count the files."""
+        return len(self.files)
+
+
+def select(index: IndexFiles, arguments: ReadArguments, area: Area | None) -> Selection:
+    """Choose files, bands, levels and windows.
+
+    Args:
+        index: the rows; those that area and period leave out may be among them.
+        arguments: what is asked.
+        area: their area, or None for everywhere.
+
+    Raises:
+        InvalidArgumentError: a band, level or resolution does not fit the files, or some lie nowhere.
+    """
+    numbers = candidates(index, arguments, area)
+    bands = _bands(index, numbers, arguments.bands)
+    has_bands = np.array([len(each) > 0 for each in bands], bool)
+    numbers, bands = numbers[has_bands], [each for each in bands if each]
+    levels = _levels(index.files, numbers, arguments, area)
+    files = index.files
+    slots = files.slots(numbers, levels)
+    size = np.stack([files.column("level_width")[slots], files.column("level_height")[slots]], axis=1)
+    if area is None:
+        windows = np.concatenate([np.zeros_like(size), size[:, ::-1]], axis=1)
+        whole = np.concatenate([np.zeros_like(size), size], axis=1).astype(np.float64)
+        return Selection(numbers, levels, tuple(bands), windows, Ragged(whole, np.arange(len(numbers) + 1)))
+    _check_placed(files, numbers)
+    parts = _touched_parts(files, numbers, size, arguments, area)
+    kept = np.flatnonzero(parts.lengths)
+    parts, size = parts.take(kept), size[kept]
+    return Selection(
+        numbers[kept], levels[kept], tuple(bands[number] for number in kept.tolist()), _windows(parts, size), parts
+    )
+
+
+def plan_selection(index: IndexFiles, selection: Selection, level_bytes: LevelBytes, area: Area | None) -> TilePlan:
+    """Plan the tiles of a selection.
+
+    Args:
+        index: the rows.
+        selection: what was selected of them.
+        level_bytes: where the tiles of the levels of the selection lie, in its order.
+        area: the area that was selected.
+
+    Raises:
+        InvalidIndexError: the index does not have the bytes of a tile.
+    """
+    assets = index.files.assets(selection.files, selection.levels, selection.bands, selection.windows)
+    layouts = Layouts(assets, level_bytes, np.arange(len(assets)))
+    return plan_cells(layouts, _cells(layouts, selection, area))
+
+
+def candidates(index: IndexFiles, arguments: ReadArguments, area: Area | None) -> Numbers:
+    """Give the files whose bounds in degrees, and times, touch area and period."""
+    files = index.files
+    kept = np.ones(len(files), bool)
+    period = arguments.period
+    if period is not None:
+        start, end = files.column("start_us"), files.column("end_us")
+        # A file without a time is in no period, not even in one that is open on both sides.
+        kept &= (start < period.end_us) & (end >= period.start_us) & (start > FIRST_US) & (end < LAST_US)
+    if area is not None and is_lonlat(area.crs):
+        inside = np.zeros(len(files), bool)
+        # Longitudes may be counted from -180, from 0, or on beyond 180.
+        for xmin, ymin, xmax, ymax in turned(area.parts).tolist():
+            low_x, low_y, high_x, high_y = index.bounds.T
+            inside |= (xmin <= high_x) & (xmax >= low_x) & (ymin <= high_y) & (ymax >= low_y)
+        kept &= inside
+    return np.flatnonzero(kept)
+
+
+def _bands(index: IndexFiles, numbers: Numbers, labels: Sequence[str] | None) -> list[tuple[PlannedBand, ...]]:
+    """Give what is read of each file; nothing of those that have none of the bands."""
+    files = index.files
+    kinds = files.column("kind")[numbers].tolist()
+    collections, assets = files.texts("collection"), files.texts("asset")
+    known: dict[tuple[str | None, str | None, int], int] = {}
+    group = [
+        known.setdefault((collections[number], assets[number], kind), len(known))
+        for number, kind in zip(numbers.tolist(), kinds, strict=True)
+    ]
+    # Kinds differ in their formats too; files with the same bands are asked about once.
+    distinct: dict[FileBands, int] = {}
+    which = [
+        distinct.setdefault(FileBands(collection, str(asset), index.bands[kind]), len(distinct))
+        for collection, asset, kind in known
+    ]
+    chosen = choose_bands(list(distinct), labels)
+    return [chosen[which[each]] for each in group]
+
+
+def _levels(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area | None) -> Numbers:
+    if arguments.level is not None:
+        counts = files.column("level_count")[numbers]
+        wrong = np.flatnonzero(counts <= arguments.level)
+        if len(wrong):
+            raise InvalidArgumentError(
+                f"level: got {arguments.level}, expected 0 to {counts[wrong[0]] - 1}, the levels of "
+                f"{_named(files, int(numbers[wrong[0]]))}; choose one of them, or give {arguments.door.resolution}"
+            )
+        return np.full(len(numbers), arguments.level, np.int64)
+    if arguments.resolution is None:
+        return np.zeros(len(numbers), np.int64)
+    wrong = np.flatnonzero(np.isnan(files.column("x_size")[numbers]))
+    if len(wrong):
+        raise InvalidArgumentError(
+            f"resolution: {_named(files, int(numbers[wrong[0]]))} has no transform, so its pixel size is not known; "
+            f"give {arguments.door.level} instead"
+        )
+    return files.coarsest(numbers, _pixel_sizes(files, numbers, arguments, area))
+
+
+def _pixel_sizes(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area | None) -> Floats:
+    """Give the resolution that is asked for in units of the CRS of each file; NaN without one."""
+    if arguments.resolution is None:
+        return np.full(len(numbers), np.nan)
+    codes = files.column("crs")[numbers]
+    sizes = np.full(len(files.crs), arguments.resolution)
+    for number in np.unique(codes).tolist():
+        code = files.crs[number]
+        wanted = arguments.resolution_crs
+        if wanted is not None and code is not None and code.upper() != wanted.upper():
+            assert area is not None
+            sizes[number] = area.pixel_size(arguments.resolution, wanted, code)
+    found: Floats = sizes[codes]
+    return found
+
+
+def _check_placed(files: Files, numbers: Numbers) -> None:
+    """Refuse files of which no area is known.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    has_crs = np.array([code is not None for code in files.crs], bool)[files.column("crs")[numbers]]
+    wrong = np.flatnonzero(~has_crs | np.isnan(files.column("x_size")[numbers]))
+    if len(wrong):
+        raise InvalidArgumentError(
+            f"area: {_named(files, int(numbers[wrong[0]]))} has no CRS or no transform, so no place in it can be "
+            "found; leave the area out, or the asset: give a query WHERE crs IS NOT NULL as the index"
+        )
+
+
+def _touched_parts(files: Files, numbers: Numbers, size: Numbers, arguments: ReadArguments, area: Area) -> Ragged:
+    """Give the parts of an area that touch each file, in pixels of its level, with the margin; shape (parts, 4)."""
+    codes = files.column("crs")[numbers]
+    first = files.column("first_level")[numbers]
+    x_size = files.column("x_size")[numbers] * files.column("level_width")[first] / size[:, 0]
+    y_size = files.column("y_size")[numbers] * files.column("level_height")[first] / size[:, 1]
+    corner = np.stack([files.column("x_off")[numbers], files.column("y_off")[numbers]], axis=1)
+    pixel = np.stack([x_size, y_size], axis=1)
+    beside = np.zeros(len(numbers))
+    if arguments.margin is not None:
+        scale = _pixel_sizes(files, numbers, arguments, area) / np.abs(x_size)
+        beside = np.ceil(arguments.margin * np.where(scale > 1, scale, 1.0))
+    owners: list[Numbers] = []
+    boxes: list[Floats] = []
+    for number in np.unique(codes).tolist():
+        code = files.crs[number]
+        assert code is not None
+        parts = area.parts_in(code)
+        mine = np.flatnonzero(codes == number)
+        step = max(1, _BOXES_AT_ONCE // max(len(parts), 1))
+        for start in range(0, len(mine), step):
+            some = mine[start : start + step]
+            ends = parts.reshape(1, -1, 2, 2) - corner[some][:, np.newaxis, np.newaxis]
+            ends = ends / pixel[some][:, np.newaxis, np.newaxis]
+            low, high = ends.min(axis=2), ends.max(axis=2)
+            owner, part = np.nonzero(((high > 0) & (low < size[some][:, np.newaxis])).all(axis=2))
+            by = beside[some][owner][:, np.newaxis]
+            owners.append(some[owner])
+            boxes.append(np.concatenate([low[owner, part] - by, high[owner, part] + by], axis=1))
+    owner = np.concatenate(owners) if owners else np.empty(0, np.int64)
+    box = np.concatenate(boxes) if boxes else np.empty((0, 4))
+    order = np.argsort(owner, kind="stable")
+    return Ragged(box[order], bounds_of(np.bincount(owner, minlength=len(numbers))))
+
+
+def _windows(parts: Ragged, size: Numbers) -> Numbers:
+    """Give the windows that hold all parts of each file, which has one at least."""
+    if not len(parts):
+        return np.empty((0, 4), np.int64)
+    low = np.minimum.reduceat(parts.values[:, :2], parts.bounds[:-1])
+    high = np.maximum.reduceat(parts.values[:, 2:], parts.bounds[:-1])
+    start = np.floor(low + NOISE_PIXELS)
+    end = np.minimum(np.maximum(np.ceil(high - NOISE_PIXELS), start + 1), size)
+    return np.concatenate([np.maximum(start, 0)[:, ::-1], end[:, ::-1]], axis=1).astype(np.int64)
+
+
+def _cells(layouts: Layouts, selection: Selection, area: Area | None) -> Cells:
+    """Give the tiles of each file that its window, and each part of the area by itself, touches."""
+    row_first, col_first = selection.windows[:, 0] // layouts.tile_height, selection.windows[:, 1] // layouts.tile_width
+    row_end, col_end = (
+        -(-selection.windows[:, 2] // layouts.tile_height),
+        -(-selection.windows[:, 3] // layouts.tile_width),
+    )
+    counts = selection.parts.lengths
+    if area is not None and area.geometry is not None:
+        cells = _touched(layouts.assets, np.stack([row_first, row_end, col_first, col_end], axis=1), area)
+    else:
+        cells = cells_in(row_first, row_end, col_first, col_end)
+    # An area over the antimeridian has parts far from each other in a raster of the whole Earth.
+    return cells if (counts == 1).all() else _in_parts(cells, layouts, selection)
+
+
+def _touched(assets: Sequence[PlannedAsset], ranges: Numbers, area: Area) -> Cells:
+    """Give the tiles that a geometry touches; files on one grid are asked about once."""
+    known: dict[Any, Numbers] = {}
+    found = []
+    for asset, tiles in zip(assets, ranges.tolist(), strict=True):
+        layout = asset.format
+        key = (asset.crs, asset.transform, asset.width, asset.height, layout.tile_width, layout.tile_height, *tiles)
+        if key not in known:
+            known[key] = area.tiles_touched(asset, *tiles)
+        found.append(known[key])
+    counts = np.array([len(each) for each in found], np.int64)
+    cells = np.concatenate(found) if found else np.empty((0, 2), np.int64)
+    return Cells(np.repeat(np.arange(len(found)), counts), cells[:, 0], cells[:, 1])
+
+
+def _in_parts(cells: Cells, layouts: Layouts, selection: Selection) -> Cells:
+    """Leave out tiles that none of several parts of the area touches by its bounds."""
+    counts = selection.parts.lengths[cells.owner]
+    cell = np.repeat(np.arange(len(cells.owner)), counts)
+    xmin, ymin, xmax, ymax = selection.parts.values[spread(selection.parts.bounds[cells.owner], counts)].T
+    file = cells.owner[cell]
+    tall, wide = layouts.tile_height[file], layouts.tile_width[file]
+    row, col = cells.row[cell], cells.col[cell]
+    is_in = (xmin < (col + 1) * wide) & (xmax > col * wide) & (ymin < (row + 1) * tall) & (ymax > row * tall)
+    hit = np.bincount(cell[is_in], minlength=len(cells.owner)) > 0
+    return cells.take(hit | (selection.parts.lengths[cells.owner] == 1))
+
+
+def _named(files: Files, number: int) -> str:
+    return f"asset '{files.texts('asset')[number]}' of item '{files.texts('item_id')[number]}'"

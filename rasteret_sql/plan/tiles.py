@@ -1,0 +1,265 @@
+"""Windows of files to the tiles that they touch: one function for areas, chips, zones and parts of grids. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.plan.ragged import bounds_of, spread
+from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, TilePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.tile_bytes import LevelBytes
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+
+    Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Tiles of files, whatever their band; one element each.
+
+    Attributes:
+        owner: what each belongs to: a file, or a window of one.
+        row, col: of the tile in its level.
+    """
+
+    owner: Numbers
+    row: Numbers
+    col: Numbers
+
+    def take(self, numbers: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Cells:
+        """Give some of them."""
+        return Cells(self.owner[numbers], self.row[numbers], self.col[numbers])
+
+
+class Layouts:
+    """How files are cut into tiles, and where their bytes lie; each column has one element per file of a plan.
+
+    Args:
+        assets: the files.
+        level_bytes: where the tiles of levels lie.
+        slots: which of the levels in `level_bytes` each file is.
+
+    Attributes:
+        width, height: of the level, in pixels.
+        tile_width, tile_height: of its tiles.
+        mask_tile_width, mask_tile_height: of the tiles of its internal mask, 0 without one.
+        is_planar: whether each band has tiles of its own.
+        alpha_band: number of the alpha band, 0 without one.
+        across, down: tiles in a row, and rows of tiles.
+    """
+
+    def __init__(self, assets: Sequence[PlannedAsset], level_bytes: LevelBytes, slots: Numbers) -> None:
+        self.assets, self.level_bytes, self.slots = assets, level_bytes, slots
+        sizes = np.array(
+            [
+                (
+                    asset.width,
+                    asset.height,
+                    asset.format.tile_width,
+                    asset.format.tile_height,
+                    0 if asset.mask_format is None else asset.mask_format.tile_width,
+                    0 if asset.mask_format is None else asset.mask_format.tile_height,
+                    asset.alpha_band or 0,
+                )
+                for asset in assets
+            ],
+            np.int64,
+        ).reshape(-1, 7)
+        self.width, self.height, self.tile_width, self.tile_height = sizes[:, :4].T
+        self.mask_tile_width, self.mask_tile_height, self.alpha_band = sizes[:, 4:].T
+        self.is_planar = np.array([asset.format.planar for asset in assets], bool)
+        self.across = -(-self.width // self.tile_width)
+        self.down = -(-self.height // self.tile_height)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bands:
+    """Bands as columns; see `PlannedBand`. NaN stands for no nodata value, too."""
+
+    number: Numbers
+    position: Numbers
+    nodata: npt.NDArray[np.float64]
+    has_nodata: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, bands: Sequence[PlannedBand]) -> _Bands:
+        return cls(
+            np.array([band.band for band in bands], np.int64),
+            np.array([band.position for band in bands], np.int64),
+            np.array([np.nan if band.nodata is None else band.nodata for band in bands], np.float64),
+            np.array([band.nodata is not None for band in bands], bool),
+        )
+
+    def take(self, numbers: Numbers) -> _Bands:
+        return _Bands(self.number[numbers], self.position[numbers], self.nodata[numbers], self.has_nodata[numbers])
+
+
+def cells_in(row_first: Numbers, row_end: Numbers, col_first: Numbers, col_end: Numbers) -> Cells:
+    """Give all cells of rectangles, row by row; ends are exclusive, and owners are numbers of rectangles."""
+    down, across = np.maximum(row_end - row_first, 0), np.maximum(col_end - col_first, 0)
+    counts = down * across
+    owner = np.repeat(np.arange(len(counts)), counts)
+    number = spread(np.zeros(len(counts), np.int64), counts)
+    wide = np.maximum(across, 1)[owner]
+    return Cells(owner, row_first[owner] + number // wide, col_first[owner] + number % wide)
+
+
+def cells_of_windows(layouts: Layouts, asset_no: Numbers, windows: Numbers) -> Cells:
+    """Give the tiles that windows touch.
+
+    Args:
+        layouts: of the files.
+        asset_no: the file of each window.
+        windows: (row_off, col_off, row_end, col_end) in pixels of the level, ends exclusive, inside the level or not;
+            shape (windows, 4).
+
+    Returns:
+        The tiles, window by window.
+    """
+    tall, wide = layouts.tile_height[asset_no], layouts.tile_width[asset_no]
+    row_off, col_off, row_end, col_end = windows.T
+    return cells_in(
+        np.maximum(row_off // tall, 0),
+        np.minimum(-(-row_end // tall), layouts.down[asset_no]),
+        np.maximum(col_off // wide, 0),
+        np.minimum(-(-col_end // wide), layouts.across[asset_no]),
+    )
+
+
+def plan_windows(
+    layouts: Layouts, asset_no: Numbers, bands: Sequence[PlannedBand], windows: Numbers
+) -> tuple[TilePlan, Numbers]:
+    """Plan windows of single bands; the tiles of each are together, in the order in which their bytes lie.
+
+    Args:
+        layouts: the files.
+        asset_no: the file of each window.
+        bands: the band of each window.
+        windows: as for `cells_of_windows`.
+
+    Returns:
+        The plan, and where the rows of each window begin in it, with the end of the last one; shape (windows + 1,).
+
+    Raises:
+        InvalidIndexError: the index does not have the bytes of a tile.
+    """
+    cells = cells_of_windows(layouts, asset_no, windows)
+    plan = _tiles(layouts, Cells(asset_no[cells.owner], cells.row, cells.col), _Bands.of(bands).take(cells.owner))
+    bounds = bounds_of(np.bincount(cells.owner, minlength=len(bands)))
+    return plan.take(np.lexsort((plan.tile_offset, cells.owner))), bounds
+
+
+def plan_cells(layouts: Layouts, cells: Cells) -> TilePlan:
+    """Plan tiles of all bands of files, in the order in which their bytes lie in each.
+
+    Args:
+        layouts: the files.
+        cells: the tiles; owners are numbers of files.
+
+    Raises:
+        InvalidIndexError: the index does not have the bytes of a tile.
+    """
+    # Files of a kind share one tuple of bands.
+    known: dict[int, int] = {}
+    flat: list[PlannedBand] = []
+    first = np.empty(len(layouts.assets), np.int64)
+    for asset_no, asset in enumerate(layouts.assets):
+        first[asset_no] = known.setdefault(id(asset.bands), len(flat))
+        if first[asset_no] == len(flat):
+            flat += asset.bands
+    counts = np.array([len(asset.bands) for asset in layouts.assets], np.int64)[cells.owner]
+    bands = _Bands.of(flat).take(spread(first[cells.owner], counts))
+    plan = _tiles(layouts, cells.take(np.repeat(np.arange(len(cells.owner)), counts)), bands)
+    order = np.lexsort((plan.band, bands.position, plan.tile_col, plan.tile_row, plan.tile_offset, plan.asset_no))
+    return plan.take(order)
+
+
+def _tiles(layouts: Layouts, cells: Cells, bands: _Bands) -> TilePlan:
+    """Make the rows of a plan: one per cell, whose owner is the file, and its band."""
+    file = cells.owner
+    across, per_plane = layouts.across[file], (layouts.across * layouts.down)[file]
+    in_plane = cells.row * across + cells.col
+    plane = np.where(layouts.is_planar[file], (bands.number - 1) * per_plane, 0)
+    offset, nbytes = layouts.level_bytes.image.locate(layouts.slots[file], plane + in_plane)
+    _check_known(layouts, cells, offset, "")
+    width = np.minimum(layouts.tile_width[file], layouts.width[file] - cells.col * layouts.tile_width[file])
+    height = np.minimum(layouts.tile_height[file], layouts.height[file] - cells.row * layouts.tile_height[file])
+    alpha = layouts.alpha_band[file]
+    kind = np.where((alpha > 0) & (alpha != bands.number), MaskKind.ALPHA, MaskKind.NONE)
+    kind = np.where(bands.has_nodata, MaskKind.NODATA, kind)
+    kind = np.where(layouts.mask_tile_width[file] > 0, MaskKind.MASK, kind)
+    count, masks = _mask_tiles(layouts, cells, kind, (height, width))
+    return TilePlan(
+        assets=tuple(layouts.assets),
+        asset_no=file,
+        band=bands.number.astype(np.int32),
+        tile_row=cells.row.astype(np.int32),
+        tile_col=cells.col.astype(np.int32),
+        width=width.astype(np.int32),
+        height=height.astype(np.int32),
+        tile_offset=offset,
+        tile_byte_count=nbytes,
+        nodata=bands.nodata,
+        has_nodata=bands.has_nodata,
+        mask_kind=kind.astype(np.uint8),
+        mask_first=bounds_of(count)[:-1],
+        mask_count=count.astype(np.int32),
+        mask_tiles=masks,
+    )
+
+
+def _mask_tiles(
+    layouts: Layouts, cells: Cells, kind: Numbers, size: tuple[Numbers, Numbers]
+) -> tuple[Numbers, MaskTiles]:
+    """Give how many mask tiles lie under each cell, of (height, width) pixels, and those of all."""
+    file = cells.owner
+    own = np.flatnonzero((kind == MaskKind.MASK) | ((kind == MaskKind.ALPHA) & layouts.is_planar[file]))
+    count = np.zeros(len(file), np.int64)
+    if not len(own):
+        return count, MaskTiles.none()
+    is_plane = kind[own] == MaskKind.ALPHA
+    tall = np.where(is_plane, layouts.tile_height[file[own]], layouts.mask_tile_height[file[own]])
+    wide = np.where(is_plane, layouts.tile_width[file[own]], layouts.mask_tile_width[file[own]])
+    top = cells.row[own] * layouts.tile_height[file[own]]
+    left = cells.col[own] * layouts.tile_width[file[own]]
+    found = cells_in(
+        top // tall, (top + size[0][own] - 1) // tall + 1, left // wide, (left + size[1][own] - 1) // wide + 1
+    )
+    count[own] = np.bincount(found.owner, minlength=len(own))
+    asset_no, is_plane = file[own][found.owner], is_plane[found.owner]
+    across = -(-layouts.width[asset_no] // wide[found.owner])
+    number = found.row * across + found.col
+    per_plane = (layouts.across * layouts.down)[asset_no]
+    offset, nbytes = np.empty(len(number), np.int64), np.empty(len(number), np.int64)
+    for tiles, chosen, tile in (
+        (layouts.level_bytes.image, is_plane, (layouts.alpha_band[asset_no] - 1) * per_plane + number),
+        (layouts.level_bytes.mask, ~is_plane, number),
+    ):
+        offset[chosen], nbytes[chosen] = tiles.locate(layouts.slots[asset_no[chosen]], tile[chosen])
+    _check_known(layouts, Cells(asset_no, found.row, found.col), offset, "mask ")
+    return count, MaskTiles(found.row.astype(np.int32), found.col.astype(np.int32), offset, nbytes)
+
+
+def _check_known(layouts: Layouts, cells: Cells, offset: Numbers, kind: str) -> None:
+    """Refuse tiles whose bytes the index does not have.
+
+    Raises:
+        InvalidIndexError: there is one.
+    """
+    unknown = np.flatnonzero(offset < 0)
+    if len(unknown):
+        first = unknown[0]
+        tile = layouts.assets[cells.owner[first]].describe_tile(int(cells.row[first]), int(cells.col[first]))
+        raise InvalidIndexError(
+            f"{kind}{tile}: the index has no offset and byte count of it, expected those of every tile; build the "
+            "index again"
+        )

@@ -1,0 +1,308 @@
+"""The rows of an index that a read may need, fetched once, and planned as often as it takes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.geo.utm import is_lonlat
+from rasteret_sql.plan.bands import IndexBand
+from rasteret_sql.plan.files import LEVEL_NUMBERS, NO_TIME, TEXTS, Files, Kind
+from rasteret_sql.plan.period import FIRST_US, LAST_US
+from rasteret_sql.plan.ragged import Ragged
+from rasteret_sql.plan.select import IndexFiles, plan_selection, select
+from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
+from rasteret_sql.plan.tile_plan import tile_format
+from rasteret_sql.sql.area import Area
+from rasteret_sql.sql.properties import AssetProperties, property_columns
+from rasteret_sql.tiff.ghost import frames_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.period import Period
+    from rasteret_sql.plan.select import Selection
+    from rasteret_sql.plan.tile_plan import TilePlan
+
+    Numbers = npt.NDArray[np.int64]
+
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
+_BOUNDS: Final = ("xmin", "ymin", "xmax", "ymax")
+_LISTS: Final = ("tile_byte_counts", "run_offsets", "tile_gaps")
+#: The rows of an index, numbered. DuckDB names the table where it has no such column, as an index of another schema
+#: version has not. Folders called collection=2024 make numbers of the collection.
+_FETCH: Final = """
+CREATE OR REPLACE TEMP TABLE planned_rows AS
+SELECT
+    row_number() OVER (
+        ORDER BY collection ASC NULLS LAST, datetime ASC NULLS LAST, item_id ASC NULLS LAST, asset ASC NULLS LAST,
+            href ASC NULLS LAST, rst_position ASC
+    ) - 1 AS rst_row,
+    *
+FROM (
+    SELECT
+        index_of_schema_2.collection::VARCHAR AS collection,
+        index_of_schema_2.item_id,
+        index_of_schema_2.asset,
+        index_of_schema_2.datetime,
+        index_of_schema_2.href,
+        index_of_schema_2.mirror,
+        index_of_schema_2.etag,
+        index_of_schema_2.cog_layout,
+        index_of_schema_2.crs,
+        index_of_schema_2.transform,
+        index_of_schema_2.dtype,
+        index_of_schema_2.bands,
+        index_of_schema_2.formats,
+        index_of_schema_2.levels,
+        index_of_schema_2.reach,
+        row_number() OVER () AS rst_position
+        {properties}
+    FROM query_table($1) AS index_of_schema_2
+    WHERE {condition}
+)
+"""
+
+
+class IndexRows:
+    """Rows of an index on a connection of their own.
+
+    Args:
+        cursor: gets a temporary table of the rows.
+        name: under which `query_table` finds the index.
+        arguments: area and period, by which row groups are left out; whether the order of rows means something.
+        base: folder that relative hrefs resolve against, or None.
+        with_properties: whether the properties of items are wanted.
+
+    Raises:
+        InvalidArgumentError: the area cannot be read.
+        InvalidIndexError: a row has no address.
+        duckdb.Error: the index is not one, or its query does not run.
+    """
+
+    def __init__(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: str,
+        arguments: ReadArguments,
+        *,
+        base: str | None,
+        with_properties: bool = False,
+    ) -> None:
+        self._cursor = cursor
+        area = Area.of(arguments)
+        columns = property_columns(cursor, name) if with_properties else {}
+        properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
+        cursor.execute(_FETCH.format(properties=properties, condition=_condition(area, arguments.period)), [name])
+        self._base = base
+        self._is_resolved: set[int] = set()
+        self.index = self._fetched()
+        self._properties = self._fetched_properties(columns, is_ordered=arguments.is_ordered) if columns else None
+
+    def plan(self, arguments: ReadArguments) -> tuple[TilePlan, AssetProperties | None]:
+        """Plan a read of rows that its area and period leave; gives the properties of its assets too.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong.
+            InvalidIndexError: the index does not have the bytes of a tile.
+        """
+        area = Area.of(arguments)
+        selection = select(self.index, arguments, area)
+        self._resolve(selection.files)
+        level_bytes = self.level_bytes(selection.files, selection.levels)
+        plan = plan_selection(self.index, selection, level_bytes, area)
+        return plan, None if self._properties is None else self.properties_of(selection)
+
+    def select(self, arguments: ReadArguments) -> Selection:
+        """Choose files, bands, levels and windows, without planning their tiles.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong.
+        """
+        selection = select(self.index, arguments, Area.of(arguments))
+        self._resolve(selection.files)
+        return selection
+
+    def properties_of(self, selection: Selection) -> AssetProperties:
+        """Give the properties of the files of a selection."""
+        assert self._properties is not None
+        return self._properties.take(selection.files)
+
+    def tile_counts(self, slots: Numbers) -> Numbers:
+        """Give how many tiles levels have, without planes: about so many numbers are fetched for each."""
+        files = self.index.files
+        owners = np.searchsorted(files.column("first_level"), slots, "right") - 1
+        formats = [files.kinds[kind].formats for kind in files.column("kind")[owners].tolist()]
+        numbers = files.column("level_format")[slots].tolist()
+        size = np.array(
+            [
+                (each[form - 1].tile_width, each[form - 1].tile_height)
+                for each, form in zip(formats, numbers, strict=True)
+            ],
+            np.int64,
+        ).reshape(-1, 2)
+        across = -(-files.column("level_width")[slots] // size[:, 0])
+        counts: Numbers = across * -(-files.column("level_height")[slots] // size[:, 1])
+        return counts
+
+    def largest_tile(self) -> int:
+        """Give the bytes of the largest tile of any level; 0 without tiles."""
+        ((largest,),) = self._cursor.execute(
+            "SELECT max(list_max(list_transform(levels, lambda each: list_max(each.tile_byte_counts)))) "
+            "FROM planned_rows"
+        ).fetchall()
+        return int(largest or 0)
+
+    def _resolve(self, numbers: Numbers) -> None:
+        """Lead addresses of files that are relative by the folder of their index."""
+        addresses, items, assets = (self.index.files.columns[name] for name in ("address", "item_id", "asset"))
+        for number in numbers.tolist():
+            if number not in self._is_resolved:
+                addresses[number] = resolved(addresses[number], self._base, items[number], assets[number])
+                self._is_resolved.add(number)
+
+    def _fetched(self) -> IndexFiles:
+        rows = self._numpy(
+            "SELECT collection, item_id, asset, href, coalesce(mirror, href) AS address, etag, crs, "
+            "epoch_us(datetime) AS datetime_us, transform[1] AS x_size, transform[3] AS x_off, transform[5] AS y_size, "
+            "transform[6] AS y_off, reach.xmin AS xmin, reach.ymin AS ymin, reach.xmax AS xmax, reach.ymax AS ymax, "
+            "reach.start_us AS start_us, reach.end_us AS end_us, "
+            "list_transform(levels, lambda each: each.width) AS level_width, "
+            "list_transform(levels, lambda each: each.height) AS level_height, "
+            "list_transform(levels, lambda each: each.format) AS level_format, "
+            "list_transform(levels, lambda each: coalesce(each.mask.format, 0)) AS level_mask_format "
+            "FROM planned_rows ORDER BY rst_row ASC"
+        )
+        columns: dict[str, Any] = {name: _texts(rows[name]) for name in TEXTS}
+        for name in ("x_size", "x_off", "y_size", "y_off"):
+            columns[name] = np.ma.filled(rows[name].astype(np.float64), np.nan)
+        # A transform is known or not, as a whole.
+        columns["x_size"][np.isnan([columns[name] for name in ("x_off", "y_size", "y_off")]).any(axis=0)] = np.nan
+        for name, unknown in (("datetime_us", NO_TIME), ("start_us", FIRST_US), ("end_us", LAST_US)):
+            columns[name] = np.ma.filled(rows[name].astype(np.int64), unknown)
+        codes: dict[str | None, int] = {}
+        columns["crs"] = np.array([codes.setdefault(code, len(codes)) for code in _texts(rows["crs"])], np.int64)
+        levels = {name: _lists(rows[name]) for name in LEVEL_NUMBERS}
+        columns |= {name: lists.values for name, lists in levels.items()}
+        columns["level_count"] = levels["level_width"].lengths
+        columns["first_level"] = levels["level_width"].bounds[:-1]
+        kinds, bands, columns["kind"] = self._kinds(len(columns["level_count"]))
+        bounds = np.stack([np.ma.filled(rows[name].astype(np.float64), np.nan) for name in _BOUNDS], axis=1)
+        return IndexFiles(Files(columns, kinds, list(codes)), bands, bounds)
+
+    def _kinds(self, count: int) -> tuple[list[Kind], tuple[tuple[IndexBand, ...], ...], Numbers]:
+        """Give what rows share. Nested values take most of the time that rows do, so each is fetched once."""
+        kinds, all_bands, kind_of = [], [], np.zeros(count, np.int64)
+        for number, (cog_layout, dtype, formats, bands, rows) in enumerate(
+            self._cursor.execute(
+                "SELECT cog_layout, dtype, formats, bands, list(rst_row) FROM planned_rows "
+                "GROUP BY cog_layout, dtype, formats, bands"
+            ).fetchall()
+        ):
+            known = tuple(IndexBand(*(band[name] for name in IndexBand.__match_args__)) for band in bands or ())
+            kinds.append(
+                Kind(frames_of(cog_layout), tuple(map(tile_format, formats or ())), (), _alpha_band(dtype, known))
+            )
+            all_bands.append(known)
+            kind_of[rows] = number
+        return kinds, tuple(all_bands), kind_of
+
+    def level_bytes(self, numbers: Numbers, levels: Numbers) -> LevelBytes:
+        """Fetch where the tiles of levels of files lie.
+
+        Args:
+            numbers: the files.
+            levels: a level of each.
+        """
+        listed = ", ".join(f"level.{name}, level.mask.{name} AS mask_{name}" for name in _LISTS)
+        rows = self._numpy(
+            f"SELECT {listed} FROM (SELECT p.slot, r.levels[p.level] AS level FROM planned_rows AS r JOIN ("  # noqa: S608
+            "SELECT unnest($rows::BIGINT[]) AS rst_row, unnest($levels::BIGINT[]) AS level, "
+            "generate_subscripts($rows::BIGINT[], 1) AS slot) AS p USING (rst_row)) ORDER BY slot ASC",
+            {"rows": numbers.tolist(), "levels": (levels + 1).tolist()},
+        )
+        image = [_lists(rows[name]) for name in _LISTS]
+        mask = [_lists(rows[f"mask_{name}"]) for name in _LISTS]
+        return LevelBytes(TileBytes(*image), TileBytes(*mask))
+
+    def _fetched_properties(self, columns: dict[str, str], *, is_ordered: bool) -> AssetProperties:
+        listed = ", ".join(["rst_position", *columns])
+        rows = self._numpy(f"SELECT {listed} FROM planned_rows ORDER BY rst_row ASC")  # noqa: S608 - quoted
+        position = np.ma.getdata(rows.pop("rst_position")).astype(np.int64)
+        longitude = np.ma.filled(rows.pop("rst_longitude").astype(np.float64), np.nan)
+        return AssetProperties(position if is_ordered else np.zeros_like(position), longitude, rows)
+
+    def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:
+        columns = self._cursor.execute(query, parameters or {}).fetchnumpy()
+        return {name: np.ma.masked_array(column) for name, column in columns.items()}
+
+
+def _condition(area: Area | None, period: Period | None) -> str:
+    """Give comparisons of columns that are never NULL with constants: by them row groups are left out."""
+    conditions = ["true"]
+    if area is not None and is_lonlat(area.crs):
+        xmin, ymin, xmax, ymax = area.parts[:, 0], area.parts[:, 1], area.parts[:, 2], area.parts[:, 3]
+        conditions += [
+            f"index_of_schema_2.reach.ymin <= {_literal(ymax.max())}",
+            f"index_of_schema_2.reach.ymax >= {_literal(ymin.min())}",
+        ]
+        # Of an area beyond the antimeridian nothing is known of longitudes that are counted otherwise.
+        if xmin.min() >= -180 and xmax.max() <= 180 and not area.is_over_antimeridian:
+            conditions += [
+                f"index_of_schema_2.reach.xmin <= {_literal(xmax.max())}",
+                f"index_of_schema_2.reach.xmax >= {_literal(xmin.min())}",
+            ]
+    if period is not None:
+        conditions += [
+            f"index_of_schema_2.reach.start_us < {period.end_us}",
+            f"index_of_schema_2.reach.end_us >= {period.start_us}",
+        ]
+    return " AND ".join(conditions)
+
+
+def _literal(number: float) -> str:
+    return f"{float(number)!r}::DOUBLE"
+
+
+def _lists(column: np.ma.MaskedArray[Any, Any]) -> Ragged:
+    """Give a column of lists of numbers; -1 stands for NULL in a list, and an empty list for none."""
+    empty = np.empty(0, np.int64)
+    lists = [empty if part is None else np.ma.filled(part, -1) for part in column.tolist()]
+    return Ragged.of(lists, np.int64)
+
+
+def _texts(column: np.ma.MaskedArray[Any, Any]) -> list[Any]:
+    texts: list[Any] = column.tolist()
+    return texts
+
+
+def _alpha_band(dtype: str, bands: Sequence[IndexBand]) -> int | None:
+    """As in GDAL: the last of two or four bands of unsigned 8 or 16 bits."""
+    is_alpha = dtype in {"uint8", "uint16"} and len(bands) in {2, 4} and bands[-1].is_alpha
+    return len(bands) if is_alpha else None
+
+
+def resolved(address: str | None, base: str | None, item_id: str, asset: str) -> str:
+    """Lead an address that is relative by the folder of its index.
+
+    Raises:
+        InvalidIndexError: there is no address, or no folder.
+    """
+    if address is None:
+        raise InvalidIndexError(f'asset "{asset}" of item {item_id}: its href is NULL, expected a path or URL')
+    if _ABSOLUTE.match(address):
+        return address
+    if base is None:
+        shown = repr(address if len(address) <= 120 else f"{address[:117]}...")
+        raise InvalidIndexError(
+            f'asset "{asset}" of item {item_id}: its href {shown} is relative to the index file, which '
+            "this query does not show; pass the path of the index, or make hrefs absolute in the query"
+        )
+    return f"{base}/{address}" if base else address
