@@ -34,8 +34,12 @@ def is_raw_ycbcr(tile_format: TileFormat) -> bool:
 
 
 def is_cmyk(tile_format: TileFormat) -> bool:
-    """Whether decoded samples are 8-bit CMYK, which GDAL reads as RGBA."""
-    return tile_format.photometric == names.SEPARATED and tile_format.bits_per_sample == 8
+    """Whether decoded samples are 8-bit CMYK, which GDAL reads as RGBA; fewer than four inks stay as they are."""
+    return (
+        tile_format.photometric == names.SEPARATED
+        and tile_format.bits_per_sample == 8
+        and tile_format.samples_per_pixel >= 4
+    )
 
 
 def check_color(tile_format: TileFormat) -> None:
@@ -49,7 +53,7 @@ def check_color(tile_format: TileFormat) -> None:
     if is_raw_ycbcr(tile_format) and (samples != 3 or tile_format.planar):
         got = f"{samples} samples of planar or incomplete YCbCr"
     elif is_cmyk(tile_format) and (samples != 4 or tile_format.planar):
-        got = f"{samples} samples of planar or incomplete CMYK"
+        got = f"{samples} samples of planar CMYK or of CMYK with more bands"
     elif tile_format.photometric in {names.CIELAB, 32844, 32845} and tile_format.bits_per_sample <= 8:
         got = f"photometric interpretation {names.photometric_name(tile_format.photometric)}"
     if got is not None:

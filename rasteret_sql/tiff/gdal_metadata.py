@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -76,9 +77,9 @@ def _add_item(metadata: Metadata, attributes: dict[str, str], value: str) -> Non
     facts = metadata.bands.setdefault(int(sample), BandFacts())
     match attributes.get("role", "").lower():
         case "scale":
-            facts.scale = _number(value)
+            facts.scale = _noted_number(metadata, f"scale of band {int(sample) + 1}", value)
         case "offset":
-            facts.offset = _number(value)
+            facts.offset = _noted_number(metadata, f"offset of band {int(sample) + 1}", value)
         case "unittype":
             facts.unit = value or None
         case "description":
@@ -99,13 +100,36 @@ _SPECIAL: Final[dict[str, float]] = {
 }  # fmt: skip
 
 
+_MARK_WITHIN: Final = 50
+"""Characters in which GDAL looks for a decimal mark."""
+
+
+def _noted_number(metadata: Metadata, what: str, text: str) -> float | None:
+    number = _number(text)
+    if number is None:
+        metadata.note = f"GDAL_METADATA: the {what}, {text[:40]!r}, is no number and was left out"
+    return number
+
+
+def _numeral(text: str) -> str | None:
+    """The decimal number that a text begins with, as GDAL's `CPLAtofM` finds it; None where there is none.
+
+    The first comma or point is the decimal mark: programs in a country of commas write -3,4e+38.
+    """
+    mark = re.search("[.,]", text[:_MARK_WITHIN])
+    if mark is not None and mark[0] == ",":
+        text = text.replace(",", ".", 1)
+    match = _LEADING_NUMBER.match(text)
+    return None if match is None else match.group().strip()
+
+
 def _number(text: str) -> float | None:
-    """The number that a text begins with, as C's `strtod` reads it; None where there is none."""
+    """The number that a text begins with; None where there is none."""
     special = _SPECIAL.get(text.strip().lower())
     if special is not None:
         return special
-    match = _LEADING_NUMBER.match(text)
-    return float(match.group()) if match else None
+    numeral = _numeral(text)
+    return None if numeral is None else float(numeral)
 
 
 def parse_nodata(text: str | None, dtype: str, name: str = "GDAL_NODATA") -> tuple[float | int | None, str | None]:
@@ -120,13 +144,16 @@ def parse_nodata(text: str | None, dtype: str, name: str = "GDAL_NODATA") -> tup
     kind = np.dtype(dtype)
     if kind.kind in "ui":
         info = np.iinfo(kind)
-        exact = re.fullmatch(r"[-+]?\d+", stripped)
-        number = int(stripped) if exact and len(stripped) < 32 else _number(stripped)
-        if number is None:
+        numeral = _numeral(stripped)
+        if numeral is None and _number(stripped) is None:
             return None, f"{name} {stripped[:40]!r} is no number"
-        if not math.isfinite(number) or not info.min <= number <= info.max:
+        number = Decimal(numeral or "NaN")
+        if not number.is_finite() or not info.min <= number <= info.max:
             return None, f"{name} {stripped[:40]} cannot occur in {dtype} pixels"
-        return (int(number) if number == int(number) else number), None
+        if kind.itemsize == 8 and numeral is not None and ("e" in numeral.lower() or number != int(number)):
+            # GDAL stops at the exponent or mark, and would take 1e2 for 1.
+            return None, f"{name} {stripped[:40]!r} is no integer as {dtype} pixels need it"
+        return (int(number) if number == int(number) else float(number)), None
     value = _number(stripped)
     if value is None:
         return None, f"{name} {stripped[:40]!r} is no number"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from rasteret_sql.errors import TiffError
+from rasteret_sql.errors import CorruptTiffError, TiffError
 from rasteret_sql.tiff import tags
 from rasteret_sql.tiff.buffer import NeedBytes, merge_ranges
 from rasteret_sql.tiff.color import is_cmyk
@@ -59,7 +60,9 @@ def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
     missing = list(chain.missing)
     missing += main.missing(tags.READ_TAGS)
     for directory in (*overviews, *masks):
-        missing += directory.missing(tags.LAYOUT_TAGS)
+        # What cannot be read costs this image alone; `_assemble` meets it again.
+        with suppress(CorruptTiffError):
+            missing += directory.missing(tags.LAYOUT_TAGS)
     if missing:
         raise NeedBytes(merge_ranges(missing))
     notes += chain.notes
@@ -108,9 +111,14 @@ def _classify(directories: list[Directory]) -> tuple[list[Directory], list[Direc
     """Overviews and masks among the IFDs after the first, and notes on the others."""
     overviews: list[Directory] = []
     masks: list[Directory] = []
+    notes: list[str] = []
     others = left_out = tiles = 0
     for directory in directories[1:]:
-        kind = _subfile_type(directory)
+        try:
+            kind = _subfile_type(directory)
+        except CorruptTiffError as error:
+            notes.append(f"left out: {error}")
+            continue
         if kind & (tags.MASK | tags.REDUCED_IMAGE):
             # Images may share the bytes of their arrays, so that the size of a file bounds nothing.
             tiles += max(map(directory.length, TILE_ARRAYS))
@@ -123,7 +131,8 @@ def _classify(directories: list[Directory]) -> tuple[list[Directory], list[Direc
             overviews.append(directory)
         else:
             others += 1
-    notes = [f"{others} further pages are not overviews"] if others else []
+    if others:
+        notes.append(f"{others} further pages are not overviews")
     if left_out:
         notes.append(f"{left_out} overviews and masks were left out: more than {MAX_LEVELS}, or {MAX_TILES} tiles")
     return overviews, masks, notes
@@ -132,7 +141,11 @@ def _classify(directories: list[Directory]) -> tuple[list[Directory], list[Direc
 def _assemble(
     main: Directory, overviews: list[Directory], masks: list[Directory], notes: list[str]
 ) -> tuple[Level, ...]:
-    """The levels of the main image, each with its mask; what does not fit is noted."""
+    """The levels of the main image, each with its mask; an overview or mask that does not fit is noted.
+
+    Raises:
+        TiffError: the image is broken, or its mask: without it invalid pixels would count as valid.
+    """
     base = parse_level(main)
     levels = [base]
     for directory in overviews:
@@ -147,10 +160,16 @@ def _assemble(
         else:
             levels.append(level)
     levels.sort(key=lambda level: -level.width * level.height)
+    is_any_broken = False
     for directory in masks:
-        mask = _try_level(directory, notes)
-        if mask is None:
-            continue
+        if not _subfile_type(directory) & tags.REDUCED_IMAGE:
+            mask = parse_level(replace(directory, where=f"{directory.where} (mask of the image)"))
+        else:
+            found = _try_level(directory, notes)
+            if found is None:
+                is_any_broken = True
+                continue
+            mask = found
         size = (mask.width, mask.height)
         fits = [
             number for number, level in enumerate(levels) if (level.width, level.height) == size and level.mask is None
@@ -160,6 +179,11 @@ def _assemble(
             notes.append(f"{directory.where} is a mask of {size[0]}x{size[1]} pixels that fits no image")
             continue
         levels[fits[0]] = replace(levels[fits[0]], mask=mask)
+    if is_any_broken:
+        # A broken mask does not say whose it is.
+        whole = [level for number, level in enumerate(levels) if not number or level.mask is not None]
+        notes.append(f"{len(levels) - len(whole)} overviews without a mask were left out: a mask is broken")
+        return tuple(whole)
     return tuple(levels)
 
 

@@ -351,12 +351,15 @@ def walk(buffer: SparseBytes, name: str) -> Chain:
         raise CorruptTiffError(f"{name}: got no IFD, expected at least one image. {REMEDY}")
     first = chain.directories[0]
     if tags.SUB_IFDS in first:
-        missing = first.missing(frozenset((tags.SUB_IFDS,)))
-        if missing:
-            chain.missing.extend(missing)
-        else:
-            for number, offset in enumerate(first.integers(tags.SUB_IFDS)[:MAX_IFDS]):
-                _follow(buffer, chain, offset, seen, name, f"SubIFD {number} of IFD 0, image", is_single=True)
+        try:
+            missing = first.missing(frozenset((tags.SUB_IFDS,)))
+            offsets = () if missing else first.integers(tags.SUB_IFDS)
+        except CorruptTiffError as error:
+            chain.notes.append(f"left out: {error}")
+            return chain
+        chain.missing.extend(missing)
+        for number, offset in enumerate(offsets[:MAX_IFDS]):
+            _follow(buffer, chain, offset, seen, name, f"SubIFD {number} of IFD 0, image", is_single=True)
     return chain
 
 

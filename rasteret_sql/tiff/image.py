@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MAX_SAMPLES: Final = 65535
 MAX_SIZE: Final = 2**31 - 1
+MAX_CODE: Final = 2**16 - 1
+
+_CMYK: Final = 1
+"""InkSet of cyan, magenta, yellow and black."""
 
 MAX_LAYOUTS: Final = 256
 """Layouts that are kept: the files of a collection share few."""
@@ -88,8 +92,9 @@ def _layout(directory: Directory) -> tuple[int, int, TileFormat]:
         raise directory.corrupt(tags.SAMPLES_PER_PIXEL, str(samples), f"1 to {MAX_SAMPLES}")
     bits = _per_sample(directory, tags.BITS_PER_SAMPLE, samples, 1)
     sample_format = _per_sample(directory, tags.SAMPLE_FORMAT, samples, 1)
-    photometric = directory.integer(tags.PHOTOMETRIC, names.MINISBLACK)
+    photometric = _code(directory, tags.PHOTOMETRIC, names.MINISBLACK)
     if photometric == names.SEPARATED and bits == 8:
+        _check_inks(directory, samples)
         sample_format = 1  # colours that become RGB
     planar = directory.integer(tags.PLANAR_CONFIGURATION, 1)
     if planar not in {1, 2}:
@@ -112,7 +117,7 @@ def _layout(directory: Directory) -> tuple[int, int, TileFormat]:
         samples_per_pixel=samples,
         planar=planar == 2 and samples > 1,
         compression=compression,
-        predictor=directory.integer(tags.PREDICTOR, 1) if compression in _PREDICTING else 1,
+        predictor=_code(directory, tags.PREDICTOR, 1) if compression in _PREDICTING else 1,
         photometric=photometric,
         fill_order=2 if directory.integer(tags.FILL_ORDER, 1) == 2 else 1,
         tile_width=tile_width,
@@ -139,6 +144,24 @@ def _check_readable(directory: Directory, tile_format: TileFormat) -> None:
         check_color(tile_format)
     except UnsupportedTiffError as error:
         raise UnsupportedTiffError(f"{directory.where}: {error}") from None
+
+
+def _check_inks(directory: Directory, samples: int) -> None:
+    """Refuse inks of which nothing says how they make red, green and blue."""
+    ink_set = directory.integer(tags.INK_SET, _CMYK)
+    if ink_set != _CMYK and samples >= 4:
+        raise UnsupportedTiffError(
+            f"{directory.where}: {tags.tag_name(tags.INK_SET)}: got {ink_set}, expected {_CMYK} (CMYK). "
+            "Rewrite the file as RGB, or without PhotometricInterpretation 5."
+        )
+
+
+def _code(directory: Directory, tag: int, default: int) -> int:
+    """A code, which is a SHORT in TIFF 6.0, whatever integer type the file has it in."""
+    code = directory.integer(tag, default)
+    if not 0 <= code <= MAX_CODE:
+        raise directory.corrupt(tag, str(code), f"0 to {MAX_CODE}")
+    return code
 
 
 def _size(directory: Directory, tag: int) -> int:
@@ -194,10 +217,12 @@ def _subsampling(directory: Directory) -> tuple[int, int]:
 
 
 def _codec_parameters(directory: Directory, compression: int) -> tuple[int, ...]:
-    if compression == names.LERC:
-        return directory.integers(tags.LERC_PARAMETERS)
-    if compression == names.CCITT_FAX3:
-        return (directory.integer(tags.T4_OPTIONS, 0),)
+    own = {names.LERC: tags.LERC_PARAMETERS, names.CCITT_FAX3: tags.T4_OPTIONS}.get(compression)
+    if own is not None:
+        values = directory.integers(own)
+        if not all(0 <= value <= MAX_SIZE for value in values):
+            raise directory.corrupt(own, str(values[:6]), f"0 to {MAX_SIZE}")
+        return values
     photometric = directory.integer(tags.PHOTOMETRIC, names.MINISBLACK)
     if photometric == names.YCBCR and compression in names.BYTE_CODECS:
         return _luma_coefficients(directory)
@@ -237,10 +262,18 @@ def _tile_arrays(
     offsets = _array(directory, offsets_tag, expected)
     if counts_tag in directory:
         counts = _array(directory, counts_tag, expected)
-        if expected == 1 and not counts[0] and offsets[0]:
+        # Of the only strip libtiff knows better; the only tile is sparse.
+        if expected == 1 and not tile_format.tiled and not counts[0] and offsets[0]:
             counts = _estimated(directory, height, tile_format, offsets, counts_tag)
     else:
         counts = _estimated(directory, height, tile_format, offsets, counts_tag)
+    if np.any((offsets == 0) & (counts > 0)):
+        first = int(np.flatnonzero((offsets == 0) & (counts > 0))[0])
+        raise directory.corrupt(
+            offsets_tag,
+            f"offset 0 of tile {first} of {offsets.size}, which has {int(counts[first])} bytes",
+            "an offset behind the file's header, or a byte count of 0",
+        )
     _check_inside(directory, offsets_tag, offsets, counts)
     return offsets, counts
 

@@ -64,8 +64,8 @@ class Level:
     """One resolution of an image: level 0 is full resolution, n the nth overview.
 
     Tiles are numbered row by row from the top left: `tile_row * tiles_across + tile_col`, and, when
-    planar, plane by plane. `tile_offsets` and `tile_byte_counts` are int64 arrays in that order; a tile whose
-    offset or byte count is 0 is sparse: it was never written and reads as nodata, or 0.
+    planar, plane by plane. `tile_offsets` and `tile_byte_counts` are int64 arrays in that order; a tile whose byte
+    count is 0 is sparse: it was never written and reads as nodata, or 0.
 
     Attributes:
         width, height: size in pixels.

@@ -25,6 +25,7 @@ TILE_LENGTH: Final = 323
 TILE_OFFSETS: Final = 324
 TILE_BYTE_COUNTS: Final = 325
 SUB_IFDS: Final = 330
+INK_SET: Final = 332
 EXTRA_SAMPLES: Final = 338
 SAMPLE_FORMAT: Final = 339
 JPEG_TABLES: Final = 347
@@ -63,6 +64,7 @@ NAMES: Final[dict[int, str]] = {
     TILE_OFFSETS: "TileOffsets",
     TILE_BYTE_COUNTS: "TileByteCounts",
     SUB_IFDS: "SubIFDs",
+    INK_SET: "InkSet",
     EXTRA_SAMPLES: "ExtraSamples",
     SAMPLE_FORMAT: "SampleFormat",
     JPEG_TABLES: "JPEGTables",
@@ -102,6 +104,7 @@ LAYOUT_TAGS: Final = frozenset(
         TILE_LENGTH,
         TILE_OFFSETS,
         TILE_BYTE_COUNTS,
+        INK_SET,
         EXTRA_SAMPLES,
         SAMPLE_FORMAT,
         JPEG_TABLES,
