@@ -17,7 +17,8 @@ _EPILOG = """\
 The script makes items, tile_plan and explain_read, and what they call, in any DuckDB of version 1.5
 or newer: the command line, another language, a server. It reads no pixels; `rasteret-sql serve` brings
 read_tiles to where Python is not. Areas are projected to UTM and EPSG:3857; for rasters in any other CRS
-give bbox := or geometry := in their own, with crs :=.
+give bbox := or geometry := in their own, with crs :=. A geometry takes the tiles that the bounds of each
+of its points, lines and rings touch; with Python it takes those that it touches itself.
 
 In a database file the macros are kept, as they are when the script is read. With --temp they are not,
 and a database that is opened read-only takes them too.

@@ -53,7 +53,7 @@ def check_color(tile_format: TileFormat) -> None:
     if is_raw_ycbcr(tile_format) and (samples != 3 or tile_format.planar):
         got = f"{samples} samples of planar or incomplete YCbCr"
     elif is_cmyk(tile_format) and (samples != 4 or tile_format.planar):
-        got = f"{samples} samples of planar CMYK or of CMYK with more bands"
+        got = f"{samples} samples of planar or incomplete CMYK, or of CMYK and others"
     elif tile_format.photometric in {names.CIELAB, 32844, 32845} and tile_format.bits_per_sample <= 8:
         got = f"photometric interpretation {names.photometric_name(tile_format.photometric)}"
     if got is not None:

@@ -5,29 +5,23 @@
 -- What is wrong with a geometry in a text, or NULL; without error(), so that what is not wrong is a constant by which is pruned.
 CREATE OR REPLACE MACRO _rst_geometry_fault(geometry_text) AS
     list_transform(
-        [_rst_geometry_pieces(geometry_text)],
-        lambda pieces: CASE
+        [_rst_geometry_rings(geometry_text)],
+        lambda rings: CASE
             WHEN geometry_text IS NULL THEN NULL
-            WHEN pieces IS NULL
-                OR NOT _rst_is_geometry_text(geometry_text)
-                OR len(list_filter(pieces, lambda piece: piece.rings IS NULL)) > 0
-                OR len(list_filter(flatten(list_transform(pieces, lambda piece: piece.rings)), lambda ring: ring IS NULL)) > 0
+            WHEN rings IS NULL
+                OR len(list_filter(rings, lambda ring: ring.points IS NULL)) > 0
                 OR len(list_filter(
-                    flatten(flatten(list_transform(pieces, lambda piece: piece.rings))),
+                    flatten(list_transform(rings, lambda ring: ring.points)),
                     lambda point: NOT coalesce(len(point) > 1 AND isfinite(point[1]) AND isfinite(point[2]), false)
                 )) > 0
                 THEN 'expected GeoJSON, WKT or WKB in longitude and latitude, or in the CRS that crs := names'
-            WHEN len(list_filter(
-                flatten(list_transform(pieces, lambda piece: list_transform(
-                    piece.rings, lambda ring: {'dimension': piece.dimension, 'ring': ring}
-                ))),
-                lambda one: CASE one.dimension
-                    WHEN 1 THEN len(one.ring) = 1
-                    WHEN 2 THEN len(one.ring) BETWEEN 1 AND 3 OR one.ring[1][1:2] != one.ring[-1][1:2]
-                END
-            )) > 0
+            WHEN len(list_filter(rings, lambda ring: CASE
+                WHEN ring.kind LIKE '%linestring' THEN len(ring.points) = 1
+                WHEN ring.kind LIKE '%polygon' THEN len(ring.points) BETWEEN 1 AND 3 OR ring.points[1][1:2] != ring.points[-1][1:2]
+                ELSE false
+            END)) > 0
                 THEN 'expected lines of two points or more, and rings of four or more that end where they begin'
-            WHEN len(flatten(flatten(list_transform(pieces, lambda piece: piece.rings)))) = 0
+            WHEN len(flatten(list_transform(rings, lambda ring: ring.points))) = 0
                 THEN 'which is empty; expected one with an extent'
         END
     )[1];

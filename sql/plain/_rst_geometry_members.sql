@@ -2,9 +2,10 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The simple geometries in GeoJSON, WKT or WKB: their kinds as in GeoJSON, and their coordinates as JSON.
+-- The simple geometries in GeoJSON, WKT or WKB: their kinds as in GeoJSON, and their coordinates as JSON; NULL where it is none of these.
 CREATE OR REPLACE MACRO _rst_geometry_members(geometry_text) AS
     CASE
+        -- ST_GeomFromGeoJSON is not in DuckDB 1.5.
         WHEN starts_with(trim(geometry_text), '{')
             THEN list_transform(
                 flatten(list_transform(
@@ -24,26 +25,17 @@ CREATE OR REPLACE MACRO _rst_geometry_members(geometry_text) AS
                 }
             )
         ELSE list_transform(
-            list_transform(
-                regexp_extract_all(_rst_wkt(geometry_text), _rst_wkt_member()),
-                lambda one: {
-                    'kind': regexp_replace(lower(regexp_extract(one, '^\w+')), 'z?m?$', ''),
-                    'body': regexp_extract(one, '\(.*\)', 0, 's')
-                }
+            -- The name, and brackets in brackets in brackets around numbers: POLYGON Z ((0 0 1, 1 1 1, ...)).
+            regexp_extract_all(
+                _rst_wkt(geometry_text),
+                '(?:MULTI)?(?:POINT|LINESTRING|POLYGON)(?: ZM| Z| M)? \((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)'
             ),
             lambda one: {
-                'kind': one.kind,
-                'coordinates': list_transform(
-                    -- Round brackets stand around lists of points; square ones shall stand around each point too.
-                    [translate(regexp_replace(regexp_replace(
-                        regexp_replace(
-                            CASE WHEN one.kind = 'multipoint' THEN '(' || translate(one.body, '()', '') || ')' ELSE one.body END,
-                            '\s*([(),])\s*', '\1', 'g'
-                        ),
-                        '([^(),]+)', '[\1]', 'g'
-                    ), '\s+', ',', 'g'), '()', '[]')],
-                    lambda brackets: CASE WHEN one.kind = 'point' THEN brackets[2:-2] ELSE brackets END
-                )[1]
+                -- A lone point stands in brackets as several do.
+                'kind': lower(regexp_replace(regexp_extract(one, '^\w+'), '^POINT', 'MULTIPOINT')),
+                'coordinates': translate(
+                    regexp_replace(replace(regexp_extract(one, '\(.*'), ', ', ','), '([^(),]+)', '[\1]', 'g'), '() ', '[],'
+                )
             }
         )
     END;

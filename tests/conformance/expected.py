@@ -37,6 +37,7 @@ REFUSED_AS_BROKEN = {
     "size_of_stripbytecount_lower_than_stripcount.tif": "one for each tile",
     "bytecounts_count_not_same_as_stripoffsets_count.tif": "one for each tile",
     "corrupt_image.TIF": "expected a TIFF",
+    "minimum_tiff_tags_no_warning.tif": "got offset 0 of tile 0 of 1",
 }
 """Broken files that GDAL reads anyway, and the words that say what is wrong with them."""
 
