@@ -125,9 +125,7 @@ def test_a_plan_of_a_geometry_holds_that_of_an_installed_connection(plain, insta
 def test_costs_of_a_geometry_are_those_of_its_plan(plain, places, kind):
     text = FORMS["wkt"](geometry_of(kind, random.Random(kind)))
     tiles = len(plain.execute("FROM tile_plan(?, geometry := ?)", [str(places), text]).fetchall())
-    cost = plain.execute(
-        "SELECT max(tiles) FROM explain_read(?, geometry := ?)", [str(places), text]
-    )
+    cost = plain.execute("SELECT max(tiles) FROM explain_read(?, geometry := ?)", [str(places), text])
     assert cost.fetchall() == [(tiles,)]
 
 
@@ -207,6 +205,8 @@ def test_a_geometry_over_the_antimeridian_reaches_rasters_on_both_sides(plain, i
         ('{"type": "Feature", "geometry": null}', "expected GeoJSON"),
         ("POINT (1)", "expected GeoJSON"),
         ("POINT (1 2) and more", "expected GeoJSON"),
+        ("POINT (1 2) (3 4)", "expected GeoJSON"),
+        ("POINT (1 2), POINT (3 4)", "expected GeoJSON"),
         ("POINT (1 inf)", "expected GeoJSON"),
         ("0102030405060708", "expected GeoJSON"),
         ("POLYGON EMPTY", "which is empty"),
