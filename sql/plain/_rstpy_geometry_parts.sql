@@ -6,7 +6,8 @@
 CREATE OR REPLACE MACRO _rstpy_geometry_parts(geometry_text, code) AS
     CASE
         WHEN _rst_geometry_fault(geometry_text) IS NOT NULL
-            THEN error('geometry: got ' || _rst_quoted(geometry_text) || ', ' || _rst_geometry_fault(geometry_text))
+            THEN error('geometry: got ''' || CASE WHEN length(geometry_text) <= 60 THEN geometry_text ELSE geometry_text[:57] || '...' END
+                || ''', ' || _rst_geometry_fault(geometry_text))
         ELSE list_transform(
             list_filter(_rst_geometry_rings(geometry_text), lambda ring: len(ring.points) > 0),
             lambda ring: _rst_bounds_of(list_transform(ring.points, lambda point: {'x': point[1], 'y': point[2]}))
