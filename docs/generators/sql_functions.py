@@ -131,8 +131,8 @@ changes from row to row is refused, for a read is planned before it starts.
 
 An index is named as a table or view, or as a Parquet path, folder, glob or URL. `tile_plan` and `explain_read` are
 plain SQL, and take CTEs and temporary tables too, but a folder only with a slash at its end. Where there is no Python
-(`rasteret-sql macros`), they plan the tiles that the bounds of each point, line and ring of a `geometry` touch: all that a
-read needs, and maybe more. `read_tiles` runs beside
+(`rasteret-sql macros`), they plan the tiles that the bounds of each point, line and ring of a `geometry` touch: all
+that a read needs, and maybe more. `read_tiles` runs beside
 the query that it is part of, so it sees no CTE, no temporary table and no uncommitted row; it takes the text of a query
 instead, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
 
