@@ -89,6 +89,12 @@ def add_parser(commands: Commands) -> None:
         metavar="COLUMN,...",
         help="split the index into INDEX/COLUMN=value/...; year, month and day are of the time of the items",
     )
+    command.add_argument(
+        "--on-duplicate",
+        choices=("error", "latest", "keep"),
+        help="of different files of one collection, item and asset: fail (the default), take the version that changed "
+        "last, or take all",
+    )
     search = command.add_argument_group("search of a dataset or of a STAC API")
     search.add_argument(
         "--bbox",
@@ -124,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             alternate=arguments.alternate,
             variables=dict(arguments.variables) or None,
             partition_by=arguments.partition_by,
+            on_duplicate=arguments.on_duplicate,
             progress=progress,
         )
     if arguments.json:

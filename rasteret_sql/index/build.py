@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.finish import EXAMPLES, checked_target, finish_build, require_rows
+from rasteret_sql.index.duplicates import OLDER_VERSIONS, REMEDY, checked_on_duplicate, drop_older_versions
+from rasteret_sql.index.finish import EXAMPLES, IndexTarget, checked_target, finish_build, require_rows
 from rasteret_sql.index.found import SourceOptions
 from rasteret_sql.index.hrefs import absolute, is_url, unsigned
 from rasteret_sql.index.partitions import checked_partition, require_columns
@@ -44,17 +45,13 @@ class BuildRequest:
 
     Attributes:
         sources: give the assets.
-        path: path of the index.
-        partition_by: columns by which it is split into files.
         options: which assets are wanted, and where they are read.
-        definition: the request as the index keeps it, without secrets.
+        target: the index.
     """
 
     sources: tuple[Source, ...]
-    path: Path
-    partition_by: tuple[str, ...]
     options: SourceOptions
-    definition: Mapping[str, Any]
+    target: IndexTarget
 
 
 def source_options(
@@ -102,7 +99,9 @@ def build_request(
     source: Any,
     path: str | os.PathLike[str],
     options: SourceOptions,
+    *,
     partition_by: Sequence[str] | str | None = None,
+    on_duplicate: str | None = None,
 ) -> BuildRequest:
     """Check a request for an index; nothing is read.
 
@@ -110,13 +109,14 @@ def build_request(
         source: as `build_index` takes it.
         path: path of the index.
         options: which assets are wanted.
-        partition_by: as `build_index` takes it.
+        partition_by, on_duplicate: as `build_index` takes them.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
     """
     partition = checked_partition(partition_by)
-    target = checked_target(path, partition)
+    rule = checked_on_duplicate(on_duplicate)
+    file = checked_target(path, partition)
     sources, described = resolve_source(source, options)
     definition = {
         "source": described,
@@ -127,11 +127,14 @@ def build_request(
     }
     if options.alternate:
         definition["alternate"] = list(options.alternate)
+    if rule != "error":
+        definition["on_duplicate"] = rule
     if isinstance(source, StacSearch):
         definition["search"] = source.definition()
     else:
         definition["again"] = _source_again(source, options.href_map)
-    return BuildRequest(tuple(sources), target, partition, options, definition)
+    target = IndexTarget(file, definition, partition_by=partition, on_duplicate=rule)
+    return BuildRequest(tuple(sources), options, target)
 
 
 def build(request: BuildRequest, progress: Progress | bool, previous: Path | None = None) -> BuildReport:  # noqa: FBT001
@@ -146,11 +149,11 @@ def build(request: BuildRequest, progress: Progress | bool, previous: Path | Non
         BuildError: nothing was found, no file could be read, or files share one key; nothing was written.
     """
     began_s = time.monotonic()
-    can_resume = bool(request.definition.get("again") or request.definition.get("search"))
-    digest = definition_digest(request.definition) if can_resume else ""
-    with staging_folder(request.path, digest) as folder, build_connection(folder) as con:
+    can_resume = bool(request.target.definition.get("again") or request.target.definition.get("search"))
+    digest = definition_digest(request.target.definition) if can_resume else ""
+    with staging_folder(request.target.path, digest) as folder, build_connection(folder) as con:
         inventory = _stage_assets(con, request, folder)
-        unfinished = leftovers(request.path, digest) if can_resume else ()
+        unfinished = leftovers(request.target.path, digest) if can_resume else ()
         if previous is not None or unfinished:
             from rasteret_sql.index.reuse import take_over
 
@@ -159,13 +162,10 @@ def build(request: BuildRequest, progress: Progress | bool, previous: Path | Non
         return finish_build(
             con,
             folder,
-            request.path,
-            definition=request.definition,
+            request.target,
             counts=counts,
-            failures=(*inventory.failures, *counts.failures),
             left_out=dict(inventory.left_out.most_common()),
             began_s=began_s,
-            partition_by=request.partition_by,
         )
 
 
@@ -177,14 +177,17 @@ def _stage_assets(con: duckdb.DuckDBPyConnection, request: BuildRequest, folder:
     inventory = stage_sources(request.sources, folder, on_first=prepare_reading)
     _require_assets(request, inventory)
     create_properties_view(con, folder, inventory.column_files)
-    if request.partition_by:
+    if request.target.partition_by:
         properties = {row[0]: row[1] for row in con.execute("DESCRIBE properties").fetchall()}
-        require_columns(request.partition_by, dict.fromkeys(text_columns(), "VARCHAR") | properties)
+        require_columns(request.target.partition_by, dict.fromkeys(text_columns(), "VARCHAR") | properties)
     create_assets_view(con, folder)
-    ((named_twice,),) = con.execute("SELECT count(*) FROM named_twice").fetchall()
-    if named_twice:
-        inventory.left_out["files named twice"] += named_twice
-    _require_unique_keys(con, request.path)
+    ((named_twice,),) = con.execute("SELECT count(*) FROM dropped").fetchall()
+    left_out = {"files named twice": int(named_twice)}
+    if request.target.on_duplicate == "latest":
+        left_out[OLDER_VERSIONS] = drop_older_versions(con)
+    inventory.left_out.update({kind: number for kind, number in left_out.items() if number})
+    if request.target.on_duplicate == "error":
+        _require_unique_keys(con, request.target.path)
     return inventory
 
 
@@ -205,7 +208,7 @@ def _require_unique_keys(con: duckdb.DuckDBPyConnection, path: Path) -> None:
             [
                 f"{path}: different files share one collection, item_id and asset, for example:",
                 *lines,
-                "  Tell them apart: with collection=, with a pattern, or with columns item_id and asset.",
+                f"  {REMEDY}",
             ]
         )
     )
@@ -216,7 +219,7 @@ def _require_assets(request: BuildRequest, inventory: Inventory) -> None:
     unknown = sorted(wanted - inventory.asset_keys)
     if unknown and inventory.asset_keys:
         raise BuildError(
-            f"{request.path}: got assets {', '.join(unknown)}, which no item has as a TIFF; "
+            f"{request.target.path}: got assets {', '.join(unknown)}, which no item has as a TIFF; "
             f"expected some of {', '.join(sorted(inventory.asset_keys))}"
         )
     if inventory.assets:
@@ -225,7 +228,7 @@ def _require_assets(request: BuildRequest, inventory: Inventory) -> None:
     raise BuildError(
         "\n".join(
             [
-                f"{request.path}: no TIFF asset in {request.definition['source']}; nothing was written."
+                f"{request.target.path}: no TIFF asset in {request.target.definition['source']}; nothing was written."
                 + (f" Left out: {left_out}." if left_out else ""),
                 *list_failures(inventory.failures),
             ]
@@ -249,7 +252,8 @@ def _stage_headers(
         counts = stage_headers(con, folder, files.advance)
     con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_literal(str(folder / HEADERS))})")
     ((counts.rows, counts.noted),) = con.execute("SELECT count(*), count(notes) FROM headers").fetchall()
-    require_rows(request.path, counts, [*inventory.failures, *counts.failures])
+    counts.failures = [*inventory.failures, *counts.failures]
+    require_rows(request.target.path, counts)
     return counts
 
 

@@ -9,6 +9,9 @@
     WITH assets AS (FROM stac_search('https://example.com/v1', collections := ['sentinel-2-l2a']))
     FROM read_headers(assets)
 
+Where different files share a collection, item_id and asset, `-- on_duplicate: latest` takes the row whose item changed
+last, and `-- on_duplicate: keep` takes all of them; without it that is an error.
+
 A check is a query of `asset_index` that must give no row; lines that are indented by three spaces or more go on
 with it. To DuckDB all of the header is a comment, so the file runs as it is in a shell, in `COPY (...) TO` and in dbt.
 """
@@ -20,12 +23,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.duplicates import checked_on_duplicate
 from rasteret_sql.index.hrefs import unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIELD = re.compile(r"^-- (name|kind|grain|reads|check): *(.*)$")
+    from rasteret_sql.index.duplicates import OnDuplicate
+
+_FIELD = re.compile(r"^-- (name|kind|grain|reads|on_duplicate|check): *(.*)$")
 _CONTINUED = re.compile(r"^-- {3,}(\S.*)$")
 _CHECK = re.compile(r"([^:]+): *(\S.*)", re.DOTALL)
 _REQUIRED = ("name", "kind", "grain")
@@ -47,6 +53,7 @@ class Definition:
         grain: what one row is.
         comment: what it is for, or "".
         checks: queries of `asset_index` that must give no row, by name.
+        on_duplicate: the rule for different files that share a key.
         text: the whole file.
     """
 
@@ -54,6 +61,7 @@ class Definition:
     grain: str
     comment: str
     checks: Mapping[str, str]
+    on_duplicate: OnDuplicate
     text: str
 
 
@@ -89,7 +97,8 @@ def parse_definition(text: str, what: str) -> Definition:
         )
     if fields["kind"] != "index":
         raise InvalidArgumentError(f"{what}: got the kind {fields['kind']!r}, expected '-- kind: index'")
-    return Definition(fields["name"], fields["grain"], " ".join(comment), checks, text)
+    on_duplicate = checked_on_duplicate(fields.get("on_duplicate"), f"{what}: on_duplicate")
+    return Definition(fields["name"], fields["grain"], " ".join(comment), checks, on_duplicate, text)
 
 
 def _header_lines(text: str) -> list[tuple[str, str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
+from rasteret_sql.index.duplicates import REMEDY
 from rasteret_sql.index.parquet_file import provenance, write_index
 from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
 from rasteret_sql.index.report import BuildReport, list_failures
@@ -21,11 +23,32 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.index.report import Failure
+    from rasteret_sql.index.duplicates import OnDuplicate
     from rasteret_sql.index.rows import HeaderCounts
 
 #: How many examples a message gives.
 EXAMPLES = 5
+#: The check of `sql/checks/` whose rows are no fault where duplicates are kept.
+_UNIQUE_KEY = "unique_key"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTarget:
+    """The index that a build writes.
+
+    Attributes:
+        path: a file, or a folder if it is split.
+        definition: how it is built, as its metadata keep it, without secrets.
+        partition_by: columns by which it is split into a tree of files.
+        checks: further queries of `asset_index` that must give no row, by name.
+        on_duplicate: the rule for different files that share a key.
+    """
+
+    path: Path
+    definition: Mapping[str, Any]
+    partition_by: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
+    on_duplicate: OnDuplicate = "error"
 
 
 def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = ()) -> Path:
@@ -54,7 +77,7 @@ def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = (
     return target
 
 
-def require_rows(path: Path, counts: HeaderCounts, failures: Sequence[Failure]) -> None:
+def require_rows(path: Path, counts: HeaderCounts) -> None:
     """Refuse to write an index without rows.
 
     Raises:
@@ -65,8 +88,8 @@ def require_rows(path: Path, counts: HeaderCounts, failures: Sequence[Failure]) 
     raise BuildError(
         "\n".join(
             [
-                f"{path}: none of {len(failures)} files could be read; nothing was written.",
-                *list_failures(list(failures)),
+                f"{path}: none of {len(counts.failures)} files could be read; nothing was written.",
+                *list_failures(counts.failures),
             ]
         )
     )
@@ -75,57 +98,50 @@ def require_rows(path: Path, counts: HeaderCounts, failures: Sequence[Failure]) 
 def finish_build(
     con: duckdb.DuckDBPyConnection,
     folder: Path,
-    path: Path,
+    target: IndexTarget,
     *,
-    definition: Mapping[str, Any],
     counts: HeaderCounts,
-    failures: Sequence[Failure],
     left_out: Mapping[str, int],
     began_s: float,
-    checks: Mapping[str, str] | None = None,
-    partition_by: Sequence[str] = (),
 ) -> BuildReport:
     """Write the rows that `sql/index/build_index.sql` gives, check them, and put the file in its place.
 
     Args:
         con: connection with the views that the query reads.
         folder: the staging folder.
-        path: where the index is to be.
-        definition: what was asked for, without secrets.
-        counts: what header reading came to.
-        failures: the files that are not in the index.
-        left_out: what was no TIFF, or named twice.
+        target: the index.
+        counts: of the headers that were read, with all failures of the build.
+        left_out: numbers of assets that are not in the index, by the reason.
         began_s: when the build began, as `time.monotonic` has it.
-        checks: further queries that must give no row, by name.
-        partition_by: columns by which the index is split into a tree of files.
 
     Raises:
         BuildError: a check gives rows; nothing was written.
     """
     con.execute(f"CREATE OR REPLACE TABLE positions AS {sql_file('index/positions.sql')}")
     con.execute(f"CREATE OR REPLACE VIEW asset_index AS {sql_file('index/build_index.sql')}")
-    digest = definition_digest(definition)
+    digest = definition_digest(target.definition)
     written = folder / "index.parquet"
-    metadata = provenance(definition, digest, failures, seconds=time.monotonic() - began_s)
-    if partition_by:
-        metadata[PARTITION_KEY] = json.dumps(list(partition_by))
+    metadata = provenance(target.definition, digest, counts.failures, seconds=time.monotonic() - began_s)
+    if target.partition_by:
+        metadata[PARTITION_KEY] = json.dumps(list(target.partition_by))
     write_index(con, written, metadata)
     con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(written))})")
-    for name, query in (_checks_of_every_index() | dict(checks or {})).items():
-        _check(con, name, query)
+    for name, query in (_checks_of_every_index() | dict(target.checks)).items():
+        if name != _UNIQUE_KEY or target.on_duplicate != "keep":
+            _check(con, name, query)
     rows, items, by_asset = _count(con)
-    if partition_by:
-        split_index(con, written, folder / "parts", partition_by)
+    if target.partition_by:
+        split_index(con, written, folder / "parts", target.partition_by)
         written = folder / "parts"
-        checked_folder(path)
+        checked_folder(target.path)
     index_bytes = sum(file.stat().st_size for file in [written, *written.rglob("*")] if file.is_file())
-    put_in_place(written, path)
+    put_in_place(written, target.path)
     return BuildReport(
-        path=path,
+        path=target.path,
         rows=rows,
         items=items,
         assets=by_asset,
-        failures=tuple(failures),
+        failures=tuple(counts.failures),
         left_out=dict(left_out),
         proj_mismatches=counts.proj_mismatches,
         size_mismatches=counts.size_mismatches,
@@ -148,7 +164,8 @@ def _check(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
     rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     if rows:
         examples = "; ".join(map(_example, rows))
-        raise BuildError(f"check {name}: {examples}. Nothing was written; correct the source or leave them out.")
+        remedy = REMEDY if name == _UNIQUE_KEY else "Correct the source or leave them out."
+        raise BuildError(f"check {name}: {examples}. Nothing was written. {remedy}")
 
 
 def _example(row: Mapping[str, Any]) -> str:

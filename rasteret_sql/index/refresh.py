@@ -143,7 +143,8 @@ class Recipe:
             self._source(again),
             self.path,
             source_options(href_map=again.get("href_map") or None, **options),
-            self.partition_by,
+            partition_by=self.partition_by,
+            on_duplicate=self.definition.get("on_duplicate"),
         )
 
     def _source(self, again: Mapping[str, Any]) -> Any:

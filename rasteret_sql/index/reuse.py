@@ -189,6 +189,9 @@ def _make_views(con: duckdb.DuckDBPyConnection, path: Path, given: Mapping[str, 
             *(f"{quote_identifier(name)} AS {quote_identifier(column)}" for name, column in properties.items()),
         ],
     }
+    con.execute("CREATE TABLE dropped (asset_no BIGINT)")
+    # Rows without levels are files that failed; the report has them.
+    conditions = dict.fromkeys(views, "levels IS NOT NULL")
+    conditions["assets"] += " AND file_row_number NOT IN (SELECT asset_no FROM dropped)"
     for view, columns in views.items():
-        # Rows without levels are files that failed; the report has them.
-        con.execute(f"CREATE VIEW {view} AS SELECT {', '.join(columns)} FROM {reader} WHERE levels IS NOT NULL")  # noqa: S608 - quoted
+        con.execute(f"CREATE VIEW {view} AS SELECT {', '.join(columns)} FROM {reader} WHERE {conditions[view]}")  # noqa: S608 - quoted

@@ -52,6 +52,7 @@ SQL_OF_ROWS = (
     "functions/read_headers.sql",
     "functions/_rst_headers.sql",
     "index/named_twice.sql",
+    "index/superseded.sql",
     "index/assets.sql",
     "index/kept_candidates.sql",
     "index/unfinished_index.sql",
@@ -263,7 +264,7 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         folder: where assets were staged.
     """
     con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
-    con.execute(f"CREATE TABLE named_twice AS {sql_file('index/named_twice.sql')}")
+    con.execute(f"CREATE TABLE dropped AS {sql_file('index/named_twice.sql')}")
     con.execute(sql_file("index/assets.sql"))
     con.execute("CREATE TABLE taken (asset_no BIGINT)")
     con.execute("CREATE VIEW unread_assets AS FROM assets WHERE asset_no NOT IN (SELECT asset_no FROM taken)")

@@ -29,7 +29,7 @@ from dbt_common.invocation import get_invocation_id
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import kept_text
-from rasteret_sql.index.finish import checked_target, finish_build, require_rows
+from rasteret_sql.index.finish import IndexTarget, checked_target, finish_build, require_rows
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.report import Failure, list_failures
@@ -359,19 +359,10 @@ def _build(path: Path, rows: Path, definition: Mapping[str, Any], what: str) -> 
     with staging_folder(path) as folder, build_connection(folder) as con:
         _require_rows(con, rows, what)
         count = stage_given_rows(con, rows, what)
-        failures = _failures(con, rows)
-        counts = HeaderCounts(rows=count, failures=failures)
-        require_rows(path, counts, failures)
-        return finish_build(
-            con,
-            folder,
-            path,
-            definition=definition,
-            counts=counts,
-            failures=failures,
-            left_out={},
-            began_s=began_s,
-        )
+        counts = HeaderCounts(rows=count, failures=_failures(con, rows))
+        require_rows(path, counts)
+        target = IndexTarget(path, definition)
+        return finish_build(con, folder, target, counts=counts, left_out={}, began_s=began_s)
 
 
 def _require_rows(con: duckdb.DuckDBPyConnection, path: Path, what: str) -> None:

@@ -13,7 +13,8 @@ import duckdb
 from rasteret_sql import errors
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import checked_variables, kept_text, kept_variables, parse_definition
-from rasteret_sql.index.finish import checked_target, finish_build, require_rows
+from rasteret_sql.index.duplicates import OLDER_VERSIONS, drop_older_versions
+from rasteret_sql.index.finish import IndexTarget, checked_target, finish_build, require_rows
 from rasteret_sql.index.partitions import checked_partition
 from rasteret_sql.index.report import reporting
 from rasteret_sql.index.reuse import stage_given_rows
@@ -83,11 +84,24 @@ def build_from_text(
         partition_by, progress: as for `build_index`.
     """
     partition = checked_partition(partition_by)
-    target = checked_target(path, partition)
+    file = checked_target(path, partition)
     definition = parse_definition(text, what)
     values = checked_variables(variables)
+    target = IndexTarget(
+        file,
+        {
+            "source": what,
+            "name": definition.name,
+            "grain": definition.grain,
+            "sql": kept_text(text),
+            "variables": kept_variables(values),
+        },
+        partition_by=partition,
+        checks=definition.checks,
+        on_duplicate=definition.on_duplicate,
+    )
     began_s = time.monotonic()
-    with staging_folder(target) as folder, build_connection(folder) as con:
+    with staging_folder(file) as folder, build_connection(folder) as con:
         install(con)
         query = _query(con, definition, what)
         for name, value in values.items():
@@ -98,30 +112,17 @@ def build_from_text(
         with reporting(progress) as files, counted(con, files) as counts:
             found = _copy(con, query, rows, what)
         if not found:
-            raise BuildError(f"{target}: the SELECT of {what} gives no rows; nothing was written.")
+            raise BuildError(f"{file}: the SELECT of {what} gives no rows; nothing was written.")
         if len(counts.failures) >= found:
-            require_rows(target, counts, counts.failures)
+            require_rows(file, counts)
         # Not what was read: a SELECT may leave files out, or give rows of another index, which have their headers.
         counts.rows = stage_given_rows(con, rows, what)
-        require_rows(target, counts, counts.failures)
-        return finish_build(
-            con,
-            folder,
-            target,
-            definition={
-                "source": what,
-                "name": definition.name,
-                "grain": definition.grain,
-                "sql": kept_text(text),
-                "variables": kept_variables(values),
-            },
-            counts=counts,
-            failures=counts.failures,
-            left_out={},
-            began_s=began_s,
-            checks=definition.checks,
-            partition_by=partition,
-        )
+        require_rows(file, counts)
+        left_out = {}
+        if definition.on_duplicate == "latest" and (older := drop_older_versions(con)):
+            left_out[OLDER_VERSIONS] = older
+            counts.rows -= older
+        return finish_build(con, folder, target, counts=counts, left_out=left_out, began_s=began_s)
 
 
 def _query(con: duckdb.DuckDBPyConnection, definition: Definition, what: str) -> str:

@@ -16,11 +16,12 @@ from rasteret_sql.index.hrefs import is_url
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rasteret_sql.index.duplicates import OnDuplicate
     from rasteret_sql.index.refresh import RefreshReport
     from rasteret_sql.index.report import BuildReport, Progress
 
 
-def build_index(
+def build_index(  # noqa: PLR0913 - the options of a build, by keyword
     source: Any,
     path: str | os.PathLike[str],
     *,
@@ -31,6 +32,7 @@ def build_index(
     alternate: Sequence[str] | str | None = None,
     variables: Mapping[str, Any] | None = None,
     partition_by: Sequence[str] | str | None = None,
+    on_duplicate: OnDuplicate | None = None,
     progress: Progress | bool = False,
 ) -> BuildReport:
     """Build an index: read the headers of TIFF files and write one Parquet row per asset.
@@ -60,6 +62,11 @@ def build_index(
         partition_by: columns by which the index is split; `path` is then a folder: `["collection", "year"]` writes
             `collection=.../year=.../part-0.parquet`. `year`, `month` and `day` are those of `datetime` unless a column
             has that name. The folder appears as a whole, in the place of an older one.
+        on_duplicate: the rule for different files that share collection, item_id and asset, such as versions of a
+            reprocessed item. "error", the default, ends the build. "latest" takes the version whose `updated` or else
+            `created` is latest, and of equal ones the one found last; the report counts the files of the others.
+            "keep" takes all: a read puts them together as files of one item, so choose with WHERE. An index definition
+            has the line `-- on_duplicate: latest` in its header instead.
         progress: True for a progress bar, or a callable that takes (files done, files in all); for an index
             definition, files in all are the files that its SELECT has named so far.
 
@@ -80,6 +87,11 @@ def build_index(
                 f"{os.fspath(source)}: got href_map, pattern, collection, assets or alternate with an index "
                 f"definition, expected none; write them into its SELECT"
             )
+        if on_duplicate is not None:
+            raise InvalidArgumentError(
+                f"{os.fspath(source)}: got on_duplicate={on_duplicate!r} with an index definition, expected none; "
+                f"write '-- on_duplicate: {on_duplicate}' into its header"
+            )
         from rasteret_sql.sql.definitions import build_definition
 
         return build_definition(source, path, variables=variables, partition_by=partition_by, progress=progress)
@@ -90,7 +102,8 @@ def build_index(
     options = source_options(
         href_map=href_map, pattern=pattern, collection=collection, assets=assets, alternate=alternate
     )
-    return build(build_request(source, path, options, partition_by), progress)
+    request = build_request(source, path, options, partition_by=partition_by, on_duplicate=on_duplicate)
+    return build(request, progress)
 
 
 async def build_index_async(source: Any, path: str | os.PathLike[str], **options: Any) -> BuildReport:

@@ -1,8 +1,8 @@
 -- name: assets
 -- kind: view
 -- grain: one row per file of one item's asset
--- reads: found_assets, named_twice
--- What sources found, each file once.
+-- reads: found_assets, dropped
+-- Assets that sources found, without those that are dropped: files named twice, and files of older versions of items.
 CREATE OR REPLACE VIEW assets AS
 SELECT
     a.asset_no,
@@ -14,4 +14,4 @@ SELECT
     a.band_lists,
     a.proj
 FROM found_assets AS a
-WHERE a.asset_no NOT IN (SELECT asset_no FROM named_twice)
+WHERE a.asset_no NOT IN (SELECT asset_no FROM dropped)

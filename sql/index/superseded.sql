@@ -1,0 +1,41 @@
+-- name: superseded
+-- kind: query
+-- grain: one row per file of an item that a later version replaces
+-- reads: assets, items, versions (item_no, and when the item changed)
+-- Files of older versions of items: versions share collection, item_id and an asset; the one that changed last stays, and of these the one found last.
+WITH
+keys AS (
+    SELECT
+        a.asset_no,
+        a.item_no,
+        hash(i.collection, i.item_id, a.asset) AS key_hash
+    FROM assets AS a
+    JOIN items AS i USING (item_no)
+),
+-- Of all files only hashes are held; of the few that share one, the texts.
+shared AS (
+    SELECT key_hash
+    FROM keys
+    GROUP BY key_hash
+    HAVING count(*) > 1
+),
+doubtful AS (
+    SELECT asset_no
+    FROM keys
+    WHERE key_hash IN (SELECT key_hash FROM shared)
+),
+older AS (
+    SELECT a.item_no
+    FROM assets AS a
+    JOIN items AS i USING (item_no)
+    JOIN versions AS v USING (item_no)
+    WHERE a.asset_no IN (SELECT asset_no FROM doubtful)
+    QUALIFY row_number() OVER (
+        PARTITION BY i.collection, i.item_id, a.asset
+        ORDER BY v.changed_at DESC NULLS LAST, a.asset_no DESC
+    ) > 1
+)
+-- All files of a version go with it, so that no item is made of two.
+SELECT asset_no
+FROM assets
+WHERE item_no IN (SELECT item_no FROM older)
