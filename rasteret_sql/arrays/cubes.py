@@ -13,7 +13,9 @@ from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import normalized_crs, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution, checked_shape
+from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.like import geobox_of
+from rasteret_sql.geo.project import area_bounds, joint_bounds
 from rasteret_sql.plan.cube import Cube, make_cube
 from rasteret_sql.plan.native_grid import bounds_of, check_grid, named, native_box
 from rasteret_sql.read.mosaic import MOSAICS
@@ -272,9 +274,8 @@ def _check_area(arguments: ReadArguments) -> None:
 
 
 def _area(arguments: ReadArguments, crs: str) -> tuple[float, float, float, float]:
-    from rasteret_sql.sql.functions import area_bounds
-
-    return area_bounds(arguments.geometry, arguments.bbox, arguments.crs, crs)
+    area = arguments.bbox if arguments.geometry is None else parse_geometry(arguments.geometry, arguments.crs)
+    return area_bounds(area, arguments.crs, crs)
 
 
 def _derived_box(assets: Sequence[PlannedAsset], arguments: ReadArguments, grid: GridArguments) -> GeoBox | None:
@@ -309,7 +310,9 @@ def _derived_box(assets: Sequence[PlannedAsset], arguments: ReadArguments, grid:
         )
     if arguments.bbox is not None or arguments.geometry is not None:
         return _box_over(_area(arguments, crs), crs, grid)
-    return _box_over(_bounds_of(assets, crs), crs, grid)
+    # The dates of a place share their bounds.
+    areas = {(str(asset.crs), bounds_of(asset)) for asset in assets}
+    return _box_over(joint_bounds(areas, crs), crs, grid)
 
 
 def _finest_size(asset: PlannedAsset, crs: str) -> float:
@@ -319,26 +322,6 @@ def _finest_size(asset: PlannedAsset, crs: str) -> float:
     x_size, _, x_off, _, y_size, y_off = asset.transform
     x, y = x_off + x_size * asset.width / 2, y_off + y_size * asset.height / 2
     return min(pixel_size_in(crs, asset.crs, asset.transform, x, y))
-
-
-def _bounds_of(assets: Sequence[PlannedAsset], crs: str) -> tuple[float, float, float, float]:
-    """Give the bounds of files in a CRS."""
-    from rasteret_sql.sql.functions import area_bounds
-
-    found = []
-    for source_crs, bounds in {(asset.crs, bounds_of(asset)) for asset in assets}:
-        assert source_crs is not None
-        found.append(area_bounds(None, bounds, source_crs, crs))
-    xmins, ymins, xmaxs, ymaxs = zip(*found, strict=True)
-    xmin, xmax = min(xmins), max(xmaxs)
-    turn = revolution_of(crs)
-    if turn is not None and xmax - xmin > turn / 2:
-        # Over the antimeridian, if the other way around the Earth is longer.
-        starts = [low + turn if low + high < 0 else low for low, high in zip(xmins, xmaxs, strict=True)]
-        ends = [high + turn if low + high < 0 else high for low, high in zip(xmins, xmaxs, strict=True)]
-        if max(ends) - min(starts) < xmax - xmin:
-            xmin, xmax = min(starts), max(ends)
-    return xmin, min(ymins), xmax, max(ymaxs)
 
 
 def _on_lattice(box: GeoBox, assets: Sequence[PlannedAsset], arguments: ReadArguments, grid: GridArguments) -> GeoBox:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from rasteret_sql.arrays.cubes import plan_some
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs, same_crs
+from rasteret_sql.geo.geometry import parse_geometries
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 #: Columns that are added to those of the geometries, in order; the column of geometries stands between these two.
 _BEFORE = ("item_id", "collection", "datetime", "band")
 _AFTER = ("pixels", "mask", "transform", "crs", "nodata")
-#: CRS of geometries that come without one.
-_LONLAT = "OGC:CRS84"
 
 
 @shares_arguments
@@ -48,7 +47,7 @@ def to_geopandas(
 
     Args:
         geometries: a GeoDataFrame or GeoSeries; or Shapely geometries, GeoJSON, WKT or objects with
-            `__geo_interface__`: one, or a list.
+            `__geo_interface__`: one, or a list. Properties of GeoJSON features become columns.
         geometry_crs: CRS of geometries that have none of their own; longitude and latitude by default.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
         on_error: "raise", or "nodata" to mask what could not be read and to list it in `attrs["failed"]`.
@@ -78,7 +77,6 @@ def to_geopandas(
         raise InvalidArgumentError(
             "to_geopandas: geopandas is not installed, expected it to be; run pip install 'rasteret-sql[geopandas]'"
         ) from error
-    from rasteret_sql.geo.crs import normalized_crs
     from rasteret_sql.read.zones import ZoneLayout, planning_area
     from rasteret_sql.sql.readers import read_arguments
 
@@ -162,7 +160,9 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
     elif isinstance(geometries, gpd.GeoDataFrame):
         frame = geometries
     else:
-        return gpd.GeoDataFrame(geometry=_shapes(geometries), crs=_known(geometry_crs or _LONLAT))
+        crs = normalized_crs(geometry_crs or LONLAT)
+        features = parse_geometries(geometries, crs)
+        frame = gpd.GeoDataFrame(list(features.properties), geometry=list(features.geometries), crs=parsed_crs(crs))
     taken = [name for name in (*_BEFORE, *_AFTER) if name in frame.columns]
     if taken:
         raise InvalidArgumentError(
@@ -174,55 +174,10 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
             "geometries: got some without a CRS, expected one; set it with set_crs, or give geometry_crs"
         )
     if frame.crs is None:
-        return frame.set_crs(_known(geometry_crs))
-    if geometry_crs is not None and not frame.crs.equals(_known(geometry_crs), ignore_axis_order=True):
+        return frame.set_crs(parsed_crs(normalized_crs(geometry_crs)))
+    if geometry_crs is not None and not same_crs(normalized_crs(frame.crs), normalized_crs(geometry_crs)):
         raise InvalidArgumentError(
             f"geometry_crs: got {geometry_crs!r}, and the geometries say that they are in {frame.crs.name}, expected "
             "the same; leave geometry_crs out, or bring them there with to_crs"
         )
     return frame
-
-
-def _known(crs: Any) -> Any:
-    from rasteret_sql.geo.crs import normalized_crs, parsed_crs
-
-    return parsed_crs(normalized_crs(crs))
-
-
-def _shapes(geometries: Any) -> list[Any]:
-    if isinstance(geometries, (str, bytes, Mapping)) or hasattr(geometries, "__geo_interface__"):
-        geometries = [geometries]
-    if not isinstance(geometries, Iterable):
-        raise InvalidArgumentError(
-            f"geometries: got {type(geometries).__name__}, expected a GeoDataFrame, a GeoSeries or a list of geometries"
-        )
-    shapes = [_shape(geometry) for geometry in geometries]
-    if not shapes:
-        raise InvalidArgumentError("geometries: got none, expected one or more")
-    return shapes
-
-
-def _shape(geometry: Any) -> Any:
-    """Give a Shapely geometry.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    import json
-
-    import shapely
-
-    from rasteret_sql.sql.functions import parse_geometry
-
-    if geometry is None or isinstance(geometry, shapely.Geometry):
-        return geometry
-    if isinstance(geometry, str):
-        return parse_geometry(geometry)
-    if isinstance(geometry, (bytes, bytearray, memoryview)):
-        return parse_geometry(bytes(geometry).hex())
-    try:
-        return parse_geometry(json.dumps(getattr(geometry, "__geo_interface__", geometry)))
-    except TypeError as error:
-        raise InvalidArgumentError(
-            f"geometries: got {type(geometry).__name__}, expected Shapely geometries, GeoJSON or WKT"
-        ) from error

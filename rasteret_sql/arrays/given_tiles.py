@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.geo.crs import LONLAT
+from rasteret_sql.geo.project import project_points
 from rasteret_sql.index.sqlfiles import quote_identifier
 
 if TYPE_CHECKING:
@@ -97,11 +99,8 @@ def _column_names(rows: Any) -> list[str]:
 
 def _longitude(asset: Any) -> float:
     """Give the longitude of the middle of the tiles of a file in degrees, NaN where it is unknown."""
-    from pyproj import Transformer
-
     if asset.crs is None or asset.transform is None:
         return float("nan")
     a, _, c, _, e, f = asset.transform
-    to_lonlat = Transformer.from_crs(asset.crs, "OGC:CRS84", always_xy=True)
-    longitude, _ = to_lonlat.transform(c + a * asset.width / 2, f + e * asset.height / 2)
-    return float(longitude) if np.isfinite(longitude) else float("nan")
+    longitude, _ = project_points(c + a * asset.width / 2, f + e * asset.height / 2, asset.crs, LONLAT)
+    return float(longitude)

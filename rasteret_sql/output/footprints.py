@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+from rasteret_sql.geo.antimeridian import narrowest, split_at_antimeridian
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.output.plot import _pyplot, lonlat_aspect
 
@@ -64,73 +65,17 @@ def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None 
     return ax
 
 
-def split_at_antimeridian(footprint: Any) -> Any:
-    """Give a footprint in longitudes of -180 to 180, cut where it crosses the antimeridian.
-
-    Edges of more than half a turn are taken as going the other way around, as in items whose footprints were never cut.
-    """
-    import shapely
-
-    parts = []
-    for polygon in shapely.get_parts(footprint):
-        if shapely.get_type_id(polygon) != 3 or polygon.is_empty:
-            continue
-        whole = _unwrapped(polygon)
-        xmin, _, xmax, _ = whole.bounds
-        if xmin >= -180 and xmax <= 180:
-            parts.append(whole)
-            continue
-        whole = whole if whole.is_valid else shapely.make_valid(whole)
-        for turn in range(int(np.floor((xmin + 180) / 360)), int(np.floor((xmax + 180) / 360)) + 1):
-            part = shapely.intersection(whole, shapely.box(turn * 360 - 180, -90, turn * 360 + 180, 90))
-            moved = shapely.transform(part, lambda points, turn=turn: points - np.array([turn * 360.0, 0.0]))
-            parts += [each for each in shapely.get_parts(moved) if shapely.get_type_id(each) == 3 and each.area > 0]
-    return shapely.multipolygons(parts)
-
-
-def _unwrapped(polygon: Any) -> Any:
-    import shapely
-
-    longitudes = shapely.get_coordinates(shapely.get_exterior_ring(polygon))[:, 0]
-    steps = np.abs(np.diff(longitudes))
-    # One of a whole turn runs along a parallel around the Earth.
-    if not ((steps > 180) & (steps < 360)).any():
-        return polygon
-    rings = [shapely.get_exterior_ring(polygon), *polygon.interiors]
-    first = longitudes[0]
-    unwrapped: list[npt.NDArray[np.float64]] = []
-    for ring in rings:
-        points = shapely.get_coordinates(ring)
-        points[:, 0] = np.unwrap(points[:, 0], period=360)
-        points[:, 0] -= 360 * np.round((points[:, 0].mean() - first) / 360) if unwrapped else 0
-        unwrapped.append(points)
-    if unwrapped[0][0, 0] != unwrapped[0][-1, 0]:
-        return polygon  # around a pole
-    return shapely.Polygon(unwrapped[0], unwrapped[1:])
-
-
 def _together(footprints: Sequence[Any]) -> list[Any]:
-    """Turn what lies east of the widest gap between footprints by 360 degrees, so that a map of all is narrow."""
+    """Move footprints east by 360 degrees where that makes a map of all narrower."""
     import shapely
 
-    parts = shapely.get_parts(footprints)
-    spans = shapely.bounds(parts)[:, [0, 2]]
-    spans = spans[np.argsort(spans[:, 0])]
-    reached = np.maximum.accumulate(spans[:, 1])
-    gaps = np.append(spans[1:, 0] - reached[:-1], spans[0, 0] + 360 - reached[-1])
-    widest = int(gaps.argmax())
-    if widest == len(gaps) - 1 or gaps[widest] <= gaps[-1] + 1e-9:
+    parts, owner = shapely.get_parts(footprints, return_index=True)
+    is_moved = narrowest(shapely.bounds(parts)[:, [0, 2]], 360.0) > 0
+    if not is_moved.any():
         return list(footprints)
-    start = spans[widest + 1, 0]
-    turned = []
-    for footprint in footprints:
-        moved = [
-            shapely.transform(part, lambda points: points + np.array([360.0, 0.0])) if part.bounds[0] < start else part
-            for part in shapely.get_parts(footprint)
-        ]
-        # Without the seam at the antimeridian.
-        turned.append(shapely.union_all(moved))
-    return turned
+    parts[is_moved] = shapely.transform(parts[is_moved], lambda points: points + np.array([360.0, 0.0]))
+    # Without the seam at the antimeridian.
+    return [shapely.union_all(parts[owner == number]) for number in range(len(footprints))]
 
 
 def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArray[Any]]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from rasteret_sql.arrays.cubes import _bounds_of
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.crs import revolution_of, same_crs
+from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelmap import pixel_size_in
+from rasteret_sql.geo.project import joint_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rasteret_sql.geo.geobox import Transform
+    from rasteret_sql.geo.geobox import Bounds, Transform
 
 #: Files in several CRSs are shown in the one that most have, up to so many degrees from west to east: two UTM zones.
 _WIDEST_OF_ZONES: Final = 12.0
-_WEB_MERCATOR, _LONLAT = "EPSG:3857", "OGC:CRS84"
+_WEB_MERCATOR = "EPSG:3857"
 #: Latitudes up to which Web Mercator is drawn.
 _LAST_PARALLEL: Final = 80.0
 #: A degree of longitude that is shorter than this part of one of latitude is drawn so.
@@ -67,7 +67,7 @@ def picture_box(extents: Sequence[Extent], size: tuple[int, int]) -> GeoBox:
         InvalidArgumentError: the files cannot be brought into one CRS.
     """
     crs = _common_crs(extents)
-    xmin, ymin, xmax, ymax = _bounds_of(cast("Any", extents), crs)
+    xmin, ymin, xmax, ymax = _bounds_of(extents, crs)
     shrink = 1.0
     if revolution_of(crs) is not None:
         shrink = max(math.cos(math.radians((ymin + ymax) / 2)), 0.05)
@@ -81,7 +81,7 @@ def picture_box(extents: Sequence[Extent], size: tuple[int, int]) -> GeoBox:
 
 
 def flat_box(height: int, width: int, size: tuple[int, int]) -> GeoBox:
-    """Give the grid of a picture of an image that is nowhere on Earth: its pixels, or fewer."""
+    """Give the grid of a picture of an ungeoreferenced image: its pixels, or fewer."""
     step = max(height / size[0], width / size[1], 1.0)
     pixels = (step, 0.0, 0.0, 0.0, step, 0.0)
     return GeoBox(None, pixels, max(round(height / step), 1), max(round(width / step), 1))
@@ -97,13 +97,17 @@ def _common_crs(extents: Sequence[Extent]) -> str:
     if len(counts) == 1:
         return most
     try:
-        west, south, east, north = _bounds_of(cast("Any", extents), _LONLAT)
+        west, south, east, north = _bounds_of(extents, LONLAT)
     except InvalidArgumentError:
         return most
     if east - west <= _WIDEST_OF_ZONES:
         return most
     is_mercator = south >= -_LAST_PARALLEL and north <= _LAST_PARALLEL and east <= 180
-    return _WEB_MERCATOR if is_mercator else _LONLAT
+    return _WEB_MERCATOR if is_mercator else LONLAT
+
+
+def _bounds_of(extents: Sequence[Extent], crs: str) -> Bounds:
+    return joint_bounds({(each.crs, each.bounds) for each in extents}, crs)
 
 
 def _pixel_size(extent: Extent, crs: str, shrink: float) -> float:

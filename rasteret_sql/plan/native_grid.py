@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.antimeridian import narrowest
 from rasteret_sql.geo.crs import revolution_at
 from rasteret_sql.geo.geobox import GeoBox
 
@@ -143,31 +146,24 @@ def _over_antimeridian(first: PlannedAsset, spans: Sequence[tuple[int, int]]) ->
     Files in longitude on both sides of the antimeridian get a grid that goes on there, if the other way around the
     Earth is longer.
     """
-    plain = min(start for start, _ in spans), max(end for _, end in spans)
-    turn = None if first.transform is None else revolution_at(first.crs, first.transform[2])
-    if turn is None:
-        return plain
-    assert first.transform is not None
-    x_size, _, x_off, *_ = first.transform
-    period = turn / x_size
-    if plain[1] - plain[0] <= abs(period) / 2 or abs(period - round(period)) > GRID_TOLERANCE:
-        return plain
-    turned = [
-        (start + round(period), end + round(period)) if x_off + x_size * (start + end) / 2 < 0 else (start, end)
-        for start, end in spans
-    ]
-    around = min(start for start, _ in turned), max(end for _, end in turned)
-    return around if around[1] - around[0] < plain[1] - plain[0] else plain
+    revolution = None if first.transform is None else revolution_at(first.crs, first.transform[2])
+    cols = np.array(spans, np.int64)
+    if revolution is not None:
+        assert first.transform is not None
+        period = abs(revolution / first.transform[0])
+        if abs(period - round(period)) <= GRID_TOLERANCE:
+            cols += round(period) * narrowest(cols, period)[:, None]
+    return int(cols[:, 0].min()), int(cols[:, 1].max())
 
 
 def _grown(box: GeoBox, files: Sequence[PlannedAsset]) -> GeoBox:
     """Give a grid that holds files of other resolutions too, as far as they leave it by more than a rounding error."""
     x_size, _, x_off, _, y_size, y_off = box.transform
     bounds = [bounds_of(file) for file in files]
-    turn, middle = revolution_at(box.crs, x_off), x_off + x_size * box.width / 2
-    if turn is not None:
-        turns = [turn * round((middle - (xmin + xmax) / 2) / turn) for xmin, _, xmax, _ in bounds]
-        bounds = [(b[0] + by, b[1], b[2] + by, b[3]) for b, by in zip(bounds, turns, strict=True)]
+    revolution, middle = revolution_at(box.crs, x_off), x_off + x_size * box.width / 2
+    if revolution is not None:
+        offsets = [revolution * round((middle - (xmin + xmax) / 2) / revolution) for xmin, _, xmax, _ in bounds]
+        bounds = [(b[0] + by, b[1], b[2] + by, b[3]) for b, by in zip(bounds, offsets, strict=True)]
     cols = [(x - x_off) / x_size for xmin, _, xmax, _ in bounds for x in (xmin, xmax)]
     rows = [(y - y_off) / y_size for _, ymin, _, ymax in bounds for y in (ymin, ymax)]
     col_off, row_off = math.floor(min(cols) + GRID_TOLERANCE), math.floor(min(rows) + GRID_TOLERANCE)

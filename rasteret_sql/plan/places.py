@@ -143,9 +143,9 @@ def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:
     if not near_x or not near_y or not same_crs(asset.crs, box.crs):
         return None
     rows, cols = (box.transform[5] - y_off) / y_size, (box.transform[2] - x_off) / x_size
-    turn = revolution_at(box.crs, box.transform[2])
-    if turn is not None:
-        period = turn / x_size
+    revolution = revolution_at(box.crs, box.transform[2])
+    if revolution is not None:
+        period = revolution / x_size
         cols -= period * round((cols + (box.width - asset.width) / 2) / period)
         is_within = cols + GRID_TOLERANCE >= 0 and cols + box.width <= asset.width + GRID_TOLERANCE
         is_around = cols <= GRID_TOLERANCE and asset.width <= cols + box.width + GRID_TOLERANCE

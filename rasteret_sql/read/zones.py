@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.geo.crs import parsed_crs, revolution_of, same_crs
+from rasteret_sql.geo.crs import revolution_of
 from rasteret_sql.geo.inside import pixels_inside
+from rasteret_sql.geo.project import project_geometries
+from rasteret_sql.geo.touched import place, tiles_touched
 from rasteret_sql.io.stores import redact
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.int64]
 
-#: Edges are cut into so many steps along the longest side of a geometry before it is projected, as the planner does.
-_STEPS = 100
-#: Part of a pixel by which a geometry may reach into the next one and not touch it, as in the planner.
-_NOISE = 1e-6
 #: Areas that a read is planned with. A geometry lies in one of them; more would take longer to plan than they save.
 _PLANNED_AREAS = 24
 _NO_TILES = ((0, 0), np.empty((0, 0), np.int64))
@@ -169,7 +167,10 @@ class ZoneLayout:
         return cell.zone, id(self._place(cell))
 
     def _inside(self, cell: Cell) -> npt.NDArray[np.bool_]:
-        shifted = _moved(np.array([self._place(cell).geometry]), (1.0, 1.0), (-cell.col_off, -cell.row_off))[0]
+        import shapely
+
+        corner = cell.col_off, cell.row_off
+        shifted = shapely.transform(self._place(cell).geometry, lambda points: points - corner)
         return pixels_inside(shifted, (cell.height, cell.width), all_touched=self._all_touched)
 
 
@@ -184,9 +185,9 @@ def planning_area(geometries: npt.NDArray[Any], crs: str) -> Any:
     bounds = bounds[np.isfinite(bounds).all(axis=1)]
     if not len(bounds):
         return None
-    turn = revolution_of(crs)
+    revolution = revolution_of(crs)
     # A centimetre, so that points and upright lines have an area, and rounding leaves no tile out.
-    edge = 0.01 if turn is None else 1e-7 * turn / 360
+    edge = 0.01 if revolution is None else 1e-7 * revolution / 360
     middles = (bounds[:, :2] + bounds[:, 2:]) / 2
     origin, span = middles.min(axis=0), max(np.ptp(middles, axis=0).max(), edge)
     cells_across = min(len(bounds), _PLANNED_AREAS)
@@ -214,133 +215,20 @@ def _find_places(lattices: set[_Lattice], geometries: npt.NDArray[Any], crs: str
     projected: dict[str, npt.NDArray[Any]] = {}
     places: dict[_Lattice, dict[int, _Place]] = {}
     for lattice in lattices:
-        raster_crs, transform, *_ = lattice
+        raster_crs, transform, height, width, tile_height, tile_width = lattice
         # The planner refuses files without either where an area is given.
         assert raster_crs is not None
         assert transform is not None
         if raster_crs not in projected:
-            projected[raster_crs] = _projected(geometries, crs, raster_crs)
-        places[lattice] = _places_in(lattice, _turned(projected[raster_crs], lattice))
+            projected[raster_crs] = project_geometries(geometries, crs, raster_crs)
+        shape = height, width
+        found = places[lattice] = {}
+        for zone, geometry, window in zip(*place(projected[raster_crs], raster_crs, transform, shape), strict=True):
+            tiles = tiles_touched(geometry, window, (tile_height, tile_width), shape)
+            if len(tiles):
+                row_off, col_off, row_end, col_end = window.tolist()
+                found[int(zone)] = _Place(geometry, row_off, col_off, row_end, col_end, tiles)
     return places
-
-
-def _places_in(lattice: _Lattice, geometries: npt.NDArray[Any]) -> dict[int, _Place]:
-    """Give the geometries, in the CRS of a lattice, that touch it."""
-    import shapely
-
-    _, transform, height, width, tile_height, tile_width = lattice
-    assert transform is not None
-    bounds = shapely.bounds(geometries)
-    x = np.sort((bounds[:, [0, 2]] - transform[2]) / transform[0], axis=1)
-    y = np.sort((bounds[:, [1, 3]] - transform[5]) / transform[4], axis=1)
-    starts = np.floor(np.stack([y[:, 0], x[:, 0]], axis=1) + _NOISE)
-    ends = np.maximum(np.ceil(np.stack([y[:, 1], x[:, 1]], axis=1) - _NOISE), starts + 1)
-    # NaN, of geometries that are empty or have no place in this CRS, is not less than anything.
-    near = np.flatnonzero(((starts < (height, width)) & (ends > 0)).all(axis=1))
-    in_pixels = _moved(
-        geometries[near],
-        (1 / transform[0], 1 / transform[4]),
-        (-transform[2] / transform[0], -transform[5] / transform[4]),
-    )
-    starts = np.maximum(starts[near], 0).astype(np.int64)
-    ends = np.minimum(ends[near], (height, width)).astype(np.int64)
-    found: dict[int, _Place] = {}
-    for zone, geometry, start, end in zip(near.tolist(), in_pixels, starts.tolist(), ends.tolist(), strict=True):
-        tiles = _tiles_touched(geometry, (*start, *end), (tile_height, tile_width), (height, width))
-        if len(tiles):
-            found[zone] = _Place(geometry, start[0], start[1], end[0], end[1], tiles)
-    return found
-
-
-def _tiles_touched(geometry: Any, window: tuple[int, ...], tile_size: tuple[int, int], size: tuple[int, int]) -> Rows:
-    """Give (row, col) of the tiles that a geometry in pixels touches; an area must have more than an edge in common."""
-    import shapely
-
-    row_off, col_off, row_end, col_end = window
-    rows, cols = np.meshgrid(
-        np.arange(row_off // tile_size[0], (row_end - 1) // tile_size[0] + 1),
-        np.arange(col_off // tile_size[1], (col_end - 1) // tile_size[1] + 1),
-        indexing="ij",
-    )
-    tiles = np.stack([rows.ravel(), cols.ravel()], axis=1).astype(np.int64)
-    starts = tiles * tile_size
-    ends = np.minimum(starts + tile_size, size)
-    xmin, ymin, xmax, ymax = geometry.bounds
-    if len(tiles) == 1 and (starts <= (ymin, xmin)).all() and (ends >= (ymax, xmax)).all():
-        return tiles
-    boxes = shapely.box(starts[:, 1], starts[:, 0], ends[:, 1], ends[:, 0])
-    if not geometry.is_valid:
-        geometry = shapely.make_valid(geometry)
-    shapely.prepare(geometry)
-    touched: npt.NDArray[np.bool_] = shapely.intersects(geometry, boxes)
-    if shapely.get_type_id(geometry) in {3, 6}:
-        touched &= ~shapely.touches(geometry, boxes)
-    found: Rows = tiles[touched]
-    return found
-
-
-def _projected(geometries: npt.NDArray[Any], crs: str, raster_crs: str) -> npt.NDArray[Any]:
-    """Give geometries in another CRS; those that have no place there become None.
-
-    Raises:
-        InvalidArgumentError: some part of one has a place there, and some has none.
-    """
-    if same_crs(crs, raster_crs):
-        return geometries
-    import shapely
-    from pyproj import Transformer
-
-    bounds = shapely.bounds(geometries)
-    step = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]) / _STEPS
-    geometries = np.where(step > 0, shapely.segmentize(geometries, np.where(step > 0, step, 1.0)), geometries)
-    transformer = Transformer.from_crs(parsed_crs(crs), parsed_crs(raster_crs), always_xy=True)
-    points, owner = shapely.get_coordinates(geometries, return_index=True)
-    x, y = transformer.transform(points[:, 0], points[:, 1])
-    turn = revolution_of(raster_crs)
-    if turn is not None:
-        # Longitudes without jumps: those of a geometry over the antimeridian go on beyond it.
-        first = x[np.searchsorted(owner, owner)]
-        x = x - turn * np.round((x - first) / turn)
-    is_finite = np.isfinite(x) & np.isfinite(y)
-    lost, found = np.unique(owner[~is_finite]), np.unique(owner[is_finite])
-    in_part = np.intersect1d(lost, found)
-    if len(in_part):
-        raise InvalidArgumentError(
-            f"geometries: number {in_part[0]} reaches beyond what {raster_crs[:60]}, the CRS of some rasters, can "
-            "express, expected geometries inside it; cut it to the area of interest, or leave these rasters out"
-        )
-    points = np.where(is_finite[:, None], np.column_stack([x, y]), 0.0)
-    projected: npt.NDArray[Any] = shapely.set_coordinates(geometries.copy(), points)
-    projected[lost] = None
-    return projected
-
-
-def _turned(geometries: npt.NDArray[Any], lattice: _Lattice) -> npt.NDArray[Any]:
-    """Give geometries by the longitudes that a raster counts, which may go from 0 or beyond 180 degrees."""
-    import shapely
-
-    crs, transform, _, width, *_ = lattice
-    turn = revolution_of(crs)
-    if turn is None:
-        return geometries
-    assert transform is not None
-    low, high = sorted((transform[2], transform[2] + transform[0] * width))
-    bounds = shapely.bounds(geometries)
-    turned = geometries.copy()
-    candidates = [geometries if not by else _moved(geometries, (1.0, 1.0), (by, 0.0)) for by in (0.0, turn, -turn)]
-    hits = np.stack([(bounds[:, 0] + by < high) & (bounds[:, 2] + by > low) for by in (0.0, turn, -turn)])
-    for zone in np.flatnonzero(hits[1:].any(axis=0)).tolist():
-        parts = [candidate[zone] for candidate, hit in zip(candidates, hits[:, zone], strict=True) if hit]
-        turned[zone] = parts[0] if len(parts) == 1 else shapely.union_all(parts)
-    return turned
-
-
-def _moved(geometries: npt.NDArray[Any], scale: tuple[float, float], offset: tuple[float, float]) -> npt.NDArray[Any]:
-    """Give geometries with coordinates multiplied and then moved."""
-    import shapely
-
-    moved: npt.NDArray[Any] = shapely.transform(geometries, lambda points: points * scale + offset)
-    return moved
 
 
 def _rows_by_tile(plan: TilePlan) -> dict[tuple[int, int], tuple[tuple[int, int], Rows]]:

@@ -17,10 +17,10 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.index.hrefs import absolute, is_url, unsigned
 from rasteret_sql.index.schema import column_types, index_schema
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.sql.functions import parse_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,7 +158,7 @@ def _asset(number: int, row: dict[str, Any]) -> UnreadAsset:
         item_id=row["item_id"],
         asset=row["asset"],
         read_href=absolute(named) if named else "",
-        geometry=_wkb(row["geometry"]),
+        geometry=wkb_of(row["geometry"]),
         band_lists=_band_lists(row),
         proj=row["proj"],
     )
@@ -272,17 +272,3 @@ def _assembled(
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _wkb(text: str | None) -> bytes | None:
-    """Give a geometry of the source as WKB; None for none, and for text that is no geometry."""
-    if text is None:
-        return None
-    import shapely
-
-    try:
-        shape = parse_geometry(text)
-    except InvalidArgumentError:
-        return None
-    data: bytes = shapely.to_wkb(shape, output_dimension=2, include_srid=False)
-    return data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.index.folders import index_files, is_many
 from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.schema import index_columns
@@ -198,30 +199,13 @@ def read_arguments(
     return ReadArguments(
         index="",
         bands=None if bands is None else [str(band) for band in bands],
-        geometry=_geometry_text(geometry),
+        geometry=None if geometry is None else parse_geometry(geometry, str(crs)).wkb_hex,
         bbox=bbox,
         crs=str(crs),
         datetime=None if datetime is None else str(datetime),
         level=None if level is None else int(level),
         resolution=None if resolution is None else float(resolution),
     )
-
-
-def _geometry_text(geometry: Any) -> str | None:
-    """Give a geometry as text that the planner takes: GeoJSON, WKT or hexadecimal WKB."""
-    import json
-
-    if geometry is None or isinstance(geometry, str):
-        return geometry
-    if isinstance(geometry, (bytes, bytearray, memoryview)):
-        return bytes(geometry).hex()
-    interface = getattr(geometry, "__geo_interface__", geometry)
-    try:
-        return json.dumps(interface)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"geometry: got {type(geometry).__name__}, expected GeoJSON, WKT, WKB or an object with __geo_interface__"
-        ) from error
 
 
 @contextmanager

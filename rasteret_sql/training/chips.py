@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,9 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import normalized_crs, same_crs
-from rasteret_sql.training.items import FIRST_US, ITEM_US, LAST_US, interval_index, item_footprints
+from rasteret_sql.geo.geometry import parse_geometry
+from rasteret_sql.geo.project import project_geometries
+from rasteret_sql.training.items import FIRST_US, ITEM_US, LAST_US, OUTLINE_STEPS, interval_index, item_footprints
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -172,12 +173,11 @@ def _of_ground(
     geometry_crs: str, size: tuple[int, int] | None,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Give the bounds of windows on the ground, or of so many pixels around their middles."""
-    import geopandas as gpd
     import shapely
 
     names = set(table.column_names)
     if "geometry" in names:
-        geometry = _geometries(table)
+        geometry = _geometries(table, geometry_crs)
     elif set(_SIDES) <= names:
         geometry = shapely.box(*(_floats(table, name) for name in _SIDES))
     elif "bbox" in names:
@@ -190,12 +190,9 @@ def _of_ground(
             f"chips: got columns {', '.join(table.column_names)}, expected geometry; xmin, ymin, xmax and ymax; bbox; "
             "x and y; or item_id, row_off and col_off"
         )
-    if shapely.is_empty(geometry).any() or shapely.is_missing(geometry).any():
-        raise InvalidArgumentError("chips: got NULL or empty geometries, expected windows; leave these rows out")
-    if not same_crs(geometry_crs, crs):
-        longest = np.ptp(shapely.bounds(geometry).reshape(-1, 2, 2), axis=1).max()
-        geometry = shapely.segmentize(geometry, longest / 8) if longest > 0 else geometry
-        geometry = gpd.GeoSeries(geometry, crs=normalized_crs(geometry_crs)).to_crs(crs).to_numpy()
+    geometry = project_geometries(
+        geometry, normalized_crs(geometry_crs), normalized_crs(crs), steps=OUTLINE_STEPS, name="chips"
+    )
     bounds = shapely.bounds(geometry)
     if not np.isfinite(bounds).all():
         row = int((~np.isfinite(bounds)).any(axis=1).argmax())
@@ -225,24 +222,10 @@ def _around(
     return np.concatenate([low, low + extent], axis=1)
 
 
-def _geometries(table: pa.Table) -> npt.NDArray[Any]:
-    import shapely
-
+def _geometries(table: pa.Table, crs: str) -> npt.NDArray[Any]:
     values = table.column("geometry").to_pylist()
-    found: list[Any] = []
-    for row, value in enumerate(values):
-        try:
-            if isinstance(value, (bytes, bytearray)):
-                found.append(shapely.from_wkb(bytes(value)))
-            elif isinstance(value, str) and value.lstrip().startswith("{"):
-                found.append(shapely.geometry.shape(json.loads(value)))
-            else:
-                found.append(shapely.from_wkt(value))
-        except (ValueError, TypeError, shapely.errors.GEOSException) as error:
-            raise InvalidArgumentError(
-                f"chips: row {row} has the geometry {str(value)[:60]!r}, expected WKB, WKT or GeoJSON: {error}"
-            ) from error
-    return np.array(found, object)
+    shapes = [parse_geometry(value, crs, name=f"chips: row {row}, geometry") for row, value in enumerate(values)]
+    return np.array(shapes, object)
 
 
 def _times(

@@ -18,9 +18,10 @@ from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import normalized_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution
+from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.read.parts import Part, PartReader
 from rasteret_sql.training.batches import Batched, not_found, one_sample
-from rasteret_sql.training.items import item_footprints
+from rasteret_sql.training.items import OUTLINE_STEPS, item_footprints
 from rasteret_sql.training.rows import Rows, moment
 
 if TYPE_CHECKING:
@@ -154,10 +155,13 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         if is_own.any():
             moved[is_own] = item_footprints(self._items, text)[index["item"].to_numpy()[is_own]]
         if not is_own.all():
-            bounds = shapely.bounds(geometry[~is_own])
-            # Straight lines become curves.
-            parts = shapely.segmentize(geometry[~is_own], (bounds[:, 2:] - bounds[:, :2]).max() / 8)
-            moved[~is_own] = GeoDataFrame(geometry=parts, crs=self.crs).to_crs(text).geometry.to_numpy()
+            own = normalized_crs(self.crs)
+            moved[~is_own] = project_geometries(geometry[~is_own], own, text, steps=OUTLINE_STEPS, name="index")
+        if shapely.is_missing(moved).any():
+            raise InvalidArgumentError(
+                f"crs: row {int(shapely.is_missing(moved).argmax())} of the index has no position in {text[:60]}, "
+                "expected a CRS that holds all rows; choose another one"
+            )
         self._index = index.set_geometry(GeoSeries(moved, index=index.index, crs=text))
         self._rows = None
 

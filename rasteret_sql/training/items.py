@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.crs import revolution_of, same_crs
+from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelmap import resolution_in
+from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.read.parts import BandFiles
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ _DAY_US: Final = 86_400_000_000
 #: What pandas has of times, in microseconds since 1970; items without one last that long.
 FIRST_US: Final = -9_223_372_036_854_775
 LAST_US: Final = 9_223_372_036_854_775
-#: Points of a footprint's side where it is projected: straight lines become curves.
-_SIDE_POINTS: Final = 8
+#: Steps into which the sides of footprints and chips are cut: an index has many of them.
+OUTLINE_STEPS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +143,7 @@ def items_of(table: Files, properties: AssetProperties) -> Items:
 
 
 def footprints(bounds: npt.NDArray[np.float64], source: str, target: str) -> npt.NDArray[Any]:
-    """Give polygons of bounds in another CRS; longitudes of those over the antimeridian go on beyond 180.
+    """Give polygons of bounds in another CRS; those over the antimeridian go on beyond it.
 
     Args:
         bounds: (xmin, ymin, xmax, ymax) in `source`, shape (n, 4).
@@ -154,43 +154,14 @@ def footprints(bounds: npt.NDArray[np.float64], source: str, target: str) -> npt
     """
     import shapely
 
-    if same_crs(source, target):
-        return np.asarray(shapely.box(*bounds.T))
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
-    part = np.arange(_SIDE_POINTS) / _SIDE_POINTS
-    across = np.concatenate([part, np.ones_like(part), 1 - part, np.zeros_like(part)])
-    down = np.concatenate([np.zeros_like(part), part, np.ones_like(part), 1 - part])
-    xmin, ymin, xmax, ymax = (side[:, np.newaxis] for side in bounds.T)
-    try:
-        transformer = Transformer.from_crs(source, target, always_xy=True)
-    except ProjError as error:
-        raise InvalidArgumentError(f"crs: nothing leads from {source} to {target}: {error}") from error
-    x, y = transformer.transform(xmin + across * (xmax - xmin), ymin + down * (ymax - ymin))
-    outside = ~(np.isfinite(x) & np.isfinite(y)).all(axis=1)
+    projected = project_geometries(np.asarray(shapely.box(*bounds.T)), source, target, steps=OUTLINE_STEPS)
+    outside = shapely.is_missing(projected)
     if outside.any():
         raise InvalidArgumentError(
             f"crs: {int(outside.sum())} footprints in {source}, the first {bounds[outside.argmax()].tolist()}, lie "
             f"outside of {target}; choose a CRS that all items lie in, or leave these items out"
         )
-    turn = revolution_of(target) or _turn_of_projected(target)
-    if turn is not None:
-        over = np.ptp(x, axis=1) > turn / 2
-        x[over] = np.where(x[over] < 0, x[over] + turn, x[over])
-    return np.asarray(shapely.polygons(np.stack([x, y], axis=-1)))
-
-
-def _turn_of_projected(target: str) -> float | None:
-    """Give what a turn around the Earth is in x, for projections like Mercator that end at the antimeridian."""
-    from pyproj import Transformer
-
-    around = Transformer.from_crs("OGC:CRS84", target, always_xy=True)
-    west, east = around.transform([-180.0, 180.0], [0.0, 0.0])[0]
-    middle = around.transform(0.0, 0.0)[0]
-    width = abs(east - west)
-    is_straight = math.isfinite(width) and abs(east + west - 2 * middle) < 1e-6 * width
-    return width if is_straight and width > 1e7 else None
+    return projected
 
 
 def item_footprints(items: Items, crs: str) -> npt.NDArray[Any]:

@@ -266,7 +266,7 @@ def test_bad_arguments_are_refused_before_anything_is_read(tmp_path: Path) -> No
         (r"some without a CRS", gpd.GeoSeries(fields.geometry.tolist()), {}),
         (r"say that they are in WGS 84 / UTM zone 43N", fields, {"geometry_crs": "EPSG:4326"}),
         (r"got int, expected a GeoDataFrame", 7, {}),
-        (r"geometry: got 'somewhere'", ["somewhere"], {}),
+        (r"geometries: got 'somewhere'", ["somewhere"], {}),
         (r"got none, expected one or more", [], {}),
         (r"on_error: got 'skip'", fields, {"on_error": "skip"}),
         (r"crs: got 'EPSG:1'", [shapely.Point(0, 0)], {"geometry_crs": "EPSG:1"}),

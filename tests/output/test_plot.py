@@ -14,7 +14,7 @@ import xarray as xr
 
 import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
-from rasteret_sql.output.footprints import split_at_antimeridian
+from rasteret_sql.geo.antimeridian import split_at_antimeridian
 from rasteret_sql.testing import write_collection
 from rasteret_sql.testing.server import RangeServer
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.index.found import TIME_NAMES, AssetRef, Found, FoundItem, SourceKind, parse_times
 from rasteret_sql.index.hrefs import absolute, is_url, mirror_of, path_of, suffix_of
 from rasteret_sql.index.report import Failure
@@ -132,7 +133,7 @@ class TableSource:
         collection = values.get("collection")
         times = parse_times(values, f"{self._what}, row {row}")
         changes: dict[str, Any] = {name: time for name, time in times.items() if time is not None}
-        changes["geometry"] = _wkb(values.get("geometry"))
+        changes["geometry"] = wkb_of(values.get("geometry"))
         if item_id is not None:
             changes["item_id"] = str(item_id)
         if collection is not None:
@@ -163,7 +164,7 @@ class TableSource:
             take_item(found, _document(values), own_base(values, self._base), self._options)
             if len(found.items) > before:
                 entry = found.items[-1]
-                item = replace(entry.item, geometry=_wkb(values.get("geometry")), properties={})
+                item = replace(entry.item, geometry=wkb_of(values.get("geometry")), properties={})
                 found.items[-1] = FoundItem(item, entry.assets)
                 kept.append(row)
         found.columns = _properties(batch, kept, _STAC_COLUMNS)
@@ -276,18 +277,6 @@ def _plain(array: pa.Array) -> pa.Array:
     import pyarrow as pa
 
     return array.storage if isinstance(array, pa.ExtensionArray) else array
-
-
-def _wkb(value: object) -> bytes | None:
-    if not isinstance(value, bytes):
-        return None
-    import shapely
-
-    shape = shapely.from_wkb(value, on_invalid="ignore")
-    if shape is None or shape.is_empty:
-        return None
-    data: bytes = shapely.to_wkb(shape, output_dimension=2, include_srid=False)
-    return data
 
 
 def _structs(value: object) -> BandList:

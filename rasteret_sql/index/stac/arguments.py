@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.crs import LONLAT
+from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import sql_file
 
@@ -74,7 +76,7 @@ def box_parts(box: Box) -> tuple[Box, ...]:
 
 
 def checked_geometry(geometry: object) -> dict[str, Any] | None:
-    """Read GeoJSON (a geometry or a Feature), WKT, WKB or anything with `__geo_interface__`; gives GeoJSON.
+    """Read a geometry in any form, see `geo.geometry`; gives GeoJSON.
 
     Raises:
         InvalidArgumentError: it is none of these, or empty, or not in longitude and latitude.
@@ -83,32 +85,14 @@ def checked_geometry(geometry: object) -> dict[str, Any] | None:
         return None
     import shapely
 
-    shape: Any = None
-    try:
-        if isinstance(geometry, (bytes, bytearray)):
-            shape = shapely.from_wkb(bytes(geometry))
-        elif isinstance(geometry, str) and not geometry.lstrip().startswith("{"):
-            shape = shapely.from_wkt(geometry)
-        else:
-            document = json.loads(geometry) if isinstance(geometry, str) else geometry
-            document = getattr(document, "__geo_interface__", document)
-            if isinstance(document, Mapping) and document.get("type") == "Feature":
-                document = document["geometry"]
-            shape = shapely.from_geojson(json.dumps(document))
-    except (shapely.errors.ShapelyError, ValueError, KeyError, TypeError):
-        shape = None
-    if shape is None or shape.is_empty:
-        raise InvalidArgumentError(
-            f"intersects: got {_shortened(geometry)}, expected a GeoJSON geometry or Feature, WKT or WKB, "
-            f"with an extent, in longitude and latitude"
-        )
+    shape = parse_geometry(geometry, LONLAT, name="intersects")
     xmin, ymin, xmax, ymax = shape.bounds
     if xmin < -180 or xmax > 180 or ymin < -90 or ymax > 90:
         raise InvalidArgumentError(
             f"intersects: got a {shape.geom_type} with the bounds {shape.bounds}, expected longitude -180 to 180 and "
             f"latitude -90 to 90; reproject it to OGC:CRS84"
         )
-    geojson: dict[str, Any] = json.loads(shapely.to_geojson(shapely.force_2d(shape)))
+    geojson: dict[str, Any] = json.loads(shapely.to_geojson(shape))
     return geojson
 
 

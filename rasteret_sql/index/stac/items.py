@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.index.found import TIME_NAMES, AssetRef, BandList, Found, FoundItem, ItemRef, parse_times
 from rasteret_sql.index.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
 from rasteret_sql.index.report import Failure
@@ -79,7 +80,7 @@ def _parse_item(
     item = ItemRef(
         item_id=item_id,
         collection=_collection(document, properties) or options.collection,
-        geometry=_wkb(document.get("geometry")),
+        geometry=wkb_of(document.get("geometry")),
         properties={name: value for name, value in properties.items() if name not in TIME_NAMES},
         **times,
     )
@@ -153,33 +154,6 @@ def _other_kind(media_type: object, href: str) -> str | None:
         suffix = suffix_of(href)
         return None if suffix in TIFF_SUFFIXES else suffix or "unknown"
     return None if name in _TIFF_TYPES else name
-
-
-def _wkb(geometry: object) -> bytes | None:
-    """GeoJSON to two-dimensional WKB; None where there is none that can be read."""
-    if not isinstance(geometry, dict):
-        return None
-    import shapely
-
-    try:
-        shape = shapely.from_geojson(json.dumps(geometry))
-    except (shapely.errors.ShapelyError, ValueError):
-        shape = _closed(geometry)
-    if shape is None or shape.is_empty:
-        return None
-    data: bytes = shapely.to_wkb(shape, output_dimension=2, include_srid=False)
-    return data
-
-
-def _closed(geometry: Mapping[str, Any]) -> Any:
-    """The shape of polygons whose rings end before their first point; None where that is not what is wrong."""
-    from shapely.errors import ShapelyError
-    from shapely.geometry import shape
-
-    try:
-        return shape(geometry)
-    except (ShapelyError, ValueError, TypeError, AttributeError, LookupError):
-        return None
 
 
 def _band_lists(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[BandList, ...]:

@@ -1,0 +1,127 @@
+"""Which pixels and tiles of a raster an area touches.
+
+One rule: pixels and tiles are half open. An area touches those with which it shares more than an edge, so that areas
+side by side share no pixel. Points and lines touch all pixels that they meet, also at an edge. What projection and
+division leave of rounding, `NOISE` of a pixel, decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.geo.antimeridian import aligned
+from rasteret_sql.geo.crs import period_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Tiles = npt.NDArray[np.int64]
+    """(tile_row, tile_col) of each, shape (n, 2)."""
+
+#: Part of a pixel by which an area may reach into the next pixel and not touch it.
+NOISE: Final = 1e-6
+
+
+def place(
+    geometries: npt.NDArray[Any], crs: str, transform: Sequence[float], shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Find the geometries that touch a raster, and the window of each.
+
+    Args:
+        geometries: array of Shapely geometries in the CRS of the raster, shape (n,); None and empty ones touch nothing.
+        crs: of the raster. Where x repeats itself, geometries are moved to where the raster counts its x.
+        transform: affine (a, 0, c, 0, e, f) of the level.
+        shape: (height, width) of the level.
+
+    Returns:
+        The numbers of the geometries that touch it, shape (m,); these in pixels, x is columns, y is rows, corners at
+        integers; and their windows (row_off, col_off, row_end, col_end), ends exclusive, cut to the raster, shape
+        (m, 4).
+    """
+    import shapely
+
+    a, _, c, _, e, f = transform
+    low, high = sorted((c, c + a * shape[1]))
+    geometries = aligned(geometries, period_of(crs), low, high)
+    bounds = (shapely.bounds(geometries) - (c, f, c, f)) / (a, e, a, e)
+    corners = np.sort(bounds.reshape(-1, 2, 2), axis=1)
+    windows = windows_touched(corners.reshape(-1, 4), shape)
+    numbers = np.flatnonzero((windows[:, :2] < windows[:, 2:]).all(axis=1))
+    in_pixels = shapely.transform(geometries[numbers], lambda points: (points - (c, f)) / (a, e))
+    return numbers, in_pixels, windows[numbers]
+
+
+def windows_touched(bounds: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Give the windows of a raster that bounds touch.
+
+    Args:
+        bounds: (xmin, ymin, xmax, ymax) of each in pixels, shape (n, 4); NaN touches nothing.
+        shape: (height, width) of the level.
+
+    Returns:
+        (row_off, col_off, row_end, col_end) of each, ends exclusive, cut to the raster; shape (n, 4). Windows that
+        touch nothing of it have no rows or no columns.
+
+    Example:
+        >>> windows_touched([(1, 2.5, 3, 4)], (4, 4)).tolist()
+        [[2, 1, 4, 3]]
+    """
+    xmin, ymin, xmax, ymax = np.asarray(bounds, np.float64).reshape(-1, 4).T
+    starts = np.floor(np.stack([ymin, xmin], axis=1) + NOISE)
+    ends = np.maximum(np.ceil(np.stack([ymax, xmax], axis=1) - NOISE), starts + 1)
+    # NaN is not less than anything.
+    is_touched = ((starts < shape) & (ends > 0)).all(axis=1)
+    windows = np.hstack([np.maximum(starts, 0), np.minimum(ends, shape)])
+    return np.where(is_touched[:, None], windows, 0).astype(np.int64)
+
+
+def tiles_of_window(window: Sequence[int], tile_shape: tuple[int, int]) -> Tiles:
+    """Give (tile_row, tile_col) of the tiles of a window, shape (n, 2), row by row.
+
+    Args:
+        window: (row_off, col_off, row_end, col_end), ends exclusive, not empty.
+        tile_shape: (height, width) of a tile.
+    """
+    row_off, col_off, row_end, col_end = window
+    rows, cols = np.meshgrid(
+        np.arange(row_off // tile_shape[0], (row_end - 1) // tile_shape[0] + 1),
+        np.arange(col_off // tile_shape[1], (col_end - 1) // tile_shape[1] + 1),
+        indexing="ij",
+    )
+    return np.stack([rows.ravel(), cols.ravel()], axis=1).astype(np.int64)
+
+
+def tiles_touched(geometry: Any, window: Sequence[int], tile_shape: tuple[int, int], shape: tuple[int, int]) -> Tiles:
+    """Give the tiles of a window that a geometry touches.
+
+    Args:
+        geometry: a Shapely geometry in pixels; see `place`.
+        window: (row_off, col_off, row_end, col_end), ends exclusive.
+        tile_shape: (height, width) of a tile.
+        shape: (height, width) of the level; tiles at its edges are cut off there.
+
+    Returns:
+        (tile_row, tile_col) of each, shape (n, 2), row by row.
+    """
+    import shapely
+
+    tiles = tiles_of_window(window, tile_shape)
+    starts = tiles * tile_shape
+    ends = np.minimum(starts + tile_shape, shape)
+    xmin, ymin, xmax, ymax = geometry.bounds
+    if len(tiles) == 1 and (starts <= (ymin, xmin)).all() and (ends >= (ymax, xmax)).all():
+        return tiles
+    # What is thinner than the noise is a line.
+    is_area = geometry.area > 0 and min(xmax - xmin, ymax - ymin) > 2 * NOISE
+    margin = NOISE if is_area else 0.0
+    boxes = shapely.box(starts[:, 1] + margin, starts[:, 0] + margin, ends[:, 1] - margin, ends[:, 0] - margin)
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry)
+    shapely.prepare(geometry)
+    found: Tiles = tiles[shapely.intersects(geometry, boxes)]
+    return found
