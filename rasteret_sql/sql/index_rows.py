@@ -51,7 +51,12 @@ FROM (
         index_of_schema_2.collection::VARCHAR AS collection,
         index_of_schema_2.item_id,
         index_of_schema_2.asset,
-        index_of_schema_2.datetime,
+        -- An item without datetime, such as an annual product, has the time of its start, or of its end.
+        coalesce(
+            index_of_schema_2.datetime,
+            make_timestamptz(index_of_schema_2.reach.start_us),
+            make_timestamptz(index_of_schema_2.reach.end_us)
+        ) AS datetime,
         index_of_schema_2.href,
         index_of_schema_2.mirror,
         index_of_schema_2.etag,
