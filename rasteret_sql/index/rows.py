@@ -374,17 +374,19 @@ def _merged(band: Band, described: Sequence[Mapping[str, Any]], asset: str, band
             number = _number(entry.get(name))
             if number is not None:
                 given.setdefault(name, number)
+    nodata = _first(band.nodata, given.get("nodata"))
     own_name = band.description or (asset if band_count == 1 else str(band.band))
     return {
         "name": given.get("name") or own_name,
         "band": band.band,
         "common_name": given.get("common_name"),
         "description": band.description or given.get("description"),
-        "nodata": _first(_number(band.nodata), given.get("nodata")),
+        "nodata": None if nodata is None else float(nodata),
         "scale": _first(band.scale, given.get("scale")),
         "offset": _first(band.offset, given.get("offset")),
         "unit": band.unit or given.get("unit"),
         "is_alpha": band.is_alpha,
+        "nodata_integer": _beyond_double(nodata),
     }
 
 
@@ -392,11 +394,17 @@ def _first(header: float | None, source: float | None) -> float | None:
     return source if header is None else header
 
 
+def _beyond_double(nodata: object) -> int | None:
+    """The integer that a double does not hold, or None."""
+    return nodata if isinstance(nodata, int) and int(float(nodata)) != nodata else None
+
+
 def _number(value: object) -> float | None:
-    """Read a number; STAC writes some as text: "nan", "inf", "-inf"."""
+    """Read a number; STAC writes some as text: "nan", "inf", "-inf". Integers stay exact."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        return float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
+    return value if isinstance(value, int) else number

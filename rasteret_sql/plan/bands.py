@@ -18,12 +18,12 @@ _WHOLE_ASSET: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class IndexBand:
-    """A band as the index has it; `band` is 1-based."""
+    """A band as the index has it; `band` is 1-based, `nodata` exact."""
 
     band: int
     name: str | None
     common_name: str | None
-    nodata: float | None
+    nodata: float | int | None
     scale: float | None
     offset: float | None
     unit: str | None

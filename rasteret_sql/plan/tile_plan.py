@@ -30,7 +30,7 @@ class PlannedBand:
     band: int
     name: str
     position: int
-    nodata: float | None
+    nodata: float | int | None
     scale: float | None = None
     offset: float | None = None
     unit: str | None = None
@@ -159,7 +159,7 @@ class TilePlan:
         asset_no, band, tile_row, tile_col: what the row is.
         width, height: pixels of the tile that lie in the image.
         tile_offset, tile_byte_count: bytes in the file; 0 and 0 for a sparse tile.
-        nodata: of the band; NaN also where it has none.
+        nodata: of the band, rounded; NaN also where it has none. See `nodata_of`.
         has_nodata: whether the band has a nodata value.
         mask_kind: a `MaskKind`.
         mask_first, mask_count: the mask tiles under the tile, in `mask_tiles`; none where the mask does not come in
@@ -198,6 +198,17 @@ class TilePlan:
         return TilePlan(
             self.assets, mask_tiles=self.mask_tiles, **{name: getattr(self, name)[rows] for name in _COLUMNS}
         )
+
+    def nodata_of(self, row: int) -> float | int | None:
+        """Give the nodata value of a row, or None: of 64-bit integers exact, where `nodata` is rounded."""
+        if not self.has_nodata[row]:
+            return None
+        asset = self.assets[self.asset_no[row]]
+        if asset.format.dtype not in {"int64", "uint64"}:
+            return float(self.nodata[row])
+        number = int(self.band[row])
+        exact: float | None = next(band.nodata for band in asset.bands if band.band == number)
+        return exact
 
     def masks_of(self, row: int) -> list[MaskTile]:
         """Give the mask tiles of a row."""

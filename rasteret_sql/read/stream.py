@@ -290,7 +290,7 @@ class TileStream:
         kind = self._plan.mask_kind[row]
         if not self._wants_mask or kind == MaskKind.NONE or self._plan.mask_count[row]:
             return
-        valid = valid_pixels(band, float(self._plan.nodata[row])) if kind == MaskKind.NODATA else alpha != 0
+        valid = valid_pixels(band, self._plan.nodata_of(row)) if kind == MaskKind.NODATA else alpha != 0
         self._mask(row)[...] = valid
 
     def _place_mask(self, piece: Piece, encoded: Encoded) -> None:
@@ -302,14 +302,13 @@ class TileStream:
 
     def _fill_sparse(self, batch: TileBatch, row: int) -> None:
         dtype = self._dtypes[self._plan.asset_no[row]]
-        has_nodata = bool(self._plan.has_nodata[row])
-        value = fill_value(dtype, float(self._plan.nodata[row]) if has_nodata else None)
+        value = fill_value(dtype, self._plan.nodata_of(row))
         pixels = np.full(self._shape(row), value, dtype)
         if batch.pixels is not None:
             self._part(batch.pixels, batch.pixel_ends, batch, row).view(dtype)[...] = pixels.ravel()
         if batch.mask is not None and self._plan.mask_kind[row] == MaskKind.NODATA:
             mask = self._part(batch.mask, batch.mask_ends, batch, row).view(bool).reshape(self._shape(row))
-            mask[...] = valid_pixels(pixels, float(self._plan.nodata[row]))
+            mask[...] = valid_pixels(pixels, self._plan.nodata_of(row))
 
     def _shape(self, row: int) -> tuple[int, int]:
         return int(self._plan.height[row]), int(self._plan.width[row])

@@ -120,13 +120,15 @@ class TileReader:
         return decoder
 
 
-def valid_pixels(pixels: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_]:
+def valid_pixels(pixels: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
     """Say which pixels are not nodata; True means valid.
 
     As in GDAL, NaN marks NaN, a value beyond the range of an integer dtype marks nothing, and a fraction is cut off.
     Floats are nodata where they differ from it by less than four float32 epsilons of its size: overviews that were
-    averaged often hold such. Of complex numbers the real part counts.
+    averaged often hold such. Of complex numbers the real part counts. None marks nothing.
     """
+    if nodata is None:
+        return np.ones(pixels.shape, bool)
     if pixels.dtype.kind == "c":
         pixels = pixels.real
     if pixels.dtype.kind == "f" and np.isnan(nodata):

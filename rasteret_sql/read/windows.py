@@ -170,7 +170,7 @@ class WindowReader:
         if kind == MaskKind.NONE:
             mask[...] = True
         elif kind == MaskKind.NODATA:
-            mask[...] = valid_pixels(band, float(self._plan.nodata[row]))
+            mask[...] = valid_pixels(band, self._plan.nodata_of(row))
         else:
             mask[...] = alpha != 0
 
@@ -189,10 +189,8 @@ class WindowReader:
         if overlap is None:
             return
         target = self._targets[row]
-        has_nodata = bool(self._plan.has_nodata[row])
-        nodata = float(self._plan.nodata[row]) if has_nodata else None
         pixels = target.pixels[overlap.target]
-        pixels[...] = fill_value(target.pixels.dtype, nodata)
+        pixels[...] = fill_value(target.pixels.dtype, self._plan.nodata_of(row))
         if self._plan.mask_kind[row] != MaskKind.ALPHA:
             self._mark_valid(row, overlap, pixels, pixels)
 

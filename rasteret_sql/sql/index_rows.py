@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from rasteret_sql.sql.properties import AssetProperties, property_columns
 from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
     import numpy.typing as npt
@@ -211,7 +212,7 @@ class IndexRows:
                 "GROUP BY cog_layout, dtype, formats, bands"
             ).fetchall()
         ):
-            known = tuple(IndexBand(*(band[name] for name in IndexBand.__match_args__)) for band in bands or ())
+            known = tuple(map(_index_band, bands or ()))
             kinds.append(
                 Kind(frames_of(cog_layout), tuple(map(tile_format, formats or ())), (), _alpha_band(dtype, known))
             )
@@ -286,6 +287,13 @@ def _lists(column: np.ma.MaskedArray[Any, Any]) -> Ragged:
 def _texts(column: np.ma.MaskedArray[Any, Any]) -> list[Any]:
     texts: list[Any] = column.tolist()
     return texts
+
+
+def _index_band(band: Mapping[str, Any]) -> IndexBand:
+    """Make a band of its struct in an index; one of an earlier version has no exact nodata."""
+    exact = band.get("nodata_integer")
+    known = IndexBand(*(band[name] for name in IndexBand.__match_args__))
+    return known if exact is None else replace(known, nodata=int(exact))
 
 
 def _alpha_band(dtype: str, bands: Sequence[IndexBand]) -> int | None:

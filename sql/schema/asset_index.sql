@@ -23,7 +23,8 @@ CREATE TABLE asset_index (
         scale DOUBLE,                     -- physical = stored * scale + offset
         "offset" DOUBLE,                  -- see scale
         unit VARCHAR,                     -- of physical values
-        is_alpha BOOLEAN                  -- the band is the alpha channel
+        is_alpha BOOLEAN,                 -- the band is the alpha channel
+        nodata_integer DECIMAL(20, 0)     -- nodata of 64-bit integers that DOUBLE rounds; otherwise NULL
     )[],
     dtype VARCHAR,                        -- numpy name, "uint16"
     crs VARCHAR,                          -- authority code, or WKT2 where there is none

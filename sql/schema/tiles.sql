@@ -19,7 +19,7 @@ CREATE TABLE tiles (
     dtype VARCHAR,                  -- numpy name, "uint16"
     width INTEGER,                  -- pixels; less than a whole tile at the right edge of the image
     height INTEGER,                 -- pixels; less than a whole tile at the bottom edge of the image
-    nodata DOUBLE,                  -- NULL where the band has none
+    nodata DOUBLE,                  -- NULL where the band has none; rounded, but mask is exact
     scale DOUBLE,                   -- physical = stored * scale + offset; NULL where unknown
     "offset" DOUBLE,                -- see scale
     unit VARCHAR,                   -- of physical values
