@@ -139,6 +139,7 @@ def test_the_paired_item_is_indexed_from_its_mirror(shared_data, tmp_path):
         "offset": 0.0,
         "unit": None,
         "is_alpha": False,
+        "nodata_integer": None,
     }
     visual = next(row for row in table if row["asset"] == "visual")
     assert [band["name"] for band in visual["bands"]] == ["red", "green", "blue"]
