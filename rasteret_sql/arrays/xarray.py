@@ -80,12 +80,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         EmptyReadError: nothing is left to read.
         RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
     """
-    try:
-        import xarray as xr
-    except ImportError as error:
-        raise InvalidArgumentError(
-            "to_xarray: xarray is not installed, expected it to be; run pip install 'rasteret-sql[xarray]'"
-        ) from error
+    _import_xarray()
     from rasteret_sql.sql.readers import read_arguments
 
     failures = Failures.of(on_error)
@@ -99,6 +94,34 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
         with_properties=True,
     )
+    return dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)
+
+
+def _import_xarray() -> Any:
+    """Import xarray.
+
+    Raises:
+        InvalidArgumentError: it is not installed.
+    """
+    try:
+        import xarray as xr
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "to_xarray: xarray is not installed, expected it to be; run pip install 'rasteret-sql[xarray]'"
+        ) from error
+    return xr
+
+
+def dataset_of(
+    planned: PlannedCube, failures: Failures, *, chunks: Any = None, mask_and_scale: bool = False
+) -> xr.Dataset:
+    """Make the dataset of a cube that was planned with properties; the arguments are those of `to_xarray`.
+
+    Raises:
+        InvalidArgumentError: xarray is not installed, or a band is named like a coordinate.
+        RasteretError: bytes could not be fetched or decoded, and failures are raised.
+    """
+    xarray = _import_xarray()
     coordinates = _coordinates(planned)
     _check_names(planned.cube.bands, coordinates)
     if chunks is None:
@@ -106,6 +129,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     else:
         from rasteret_sql.arrays.dask import lazy_arrays
 
+        on_error = "nodata" if failures.is_kept else "raise"
         arrays = lazy_arrays(planned.cube, chunks, on_error=on_error, mask_and_scale=mask_and_scale)
     variables: dict[str, Any] = {}
     for band, (pixels, mask) in zip(planned.cube.bands, arrays, strict=True):
@@ -113,7 +137,8 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         if mask is not None:
             variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF})
     attributes = {"failed": failures.described()} if failures.found else {}
-    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+    dataset: xr.Dataset = xarray.Dataset(variables, coords=coordinates, attrs=attributes)
+    return dataset
 
 
 def _read(

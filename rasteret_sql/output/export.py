@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.output.export_files import SUFFIXES, checked_path
+from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_path
+from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from rasteret_sql.arrays.cubes import PlannedCube
     from rasteret_sql.output.export_files import ExportedFile
     from rasteret_sql.read.progress import ReadProgress
 
@@ -25,13 +25,13 @@ OVERVIEWS = ("auto", "average", "nearest", "none")
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export did.
+    """The files and the cost of an export.
 
     Attributes:
-        files: what was written, in order of time.
-        failures: what could not be read, one line for each file; its pixels are nodata.
-        requests, tiles, fetched_bytes: how many range requests gave how many encoded tiles and bytes.
-        seconds: how long it took.
+        files: the files that were written, in order of time.
+        failures: one line for each file that could not be read; its pixels are nodata.
+        requests, tiles, fetched_bytes: number of range requests, and of the encoded tiles and bytes that they gave.
+        seconds: duration.
     """
 
     files: tuple[ExportedFile, ...]
@@ -42,6 +42,7 @@ class ExportReport:
     seconds: float
 
 
+@shares_arguments
 def export(  # noqa: PLR0913 - keywords only
     index: Any,
     path: str | os.PathLike[str],
@@ -66,33 +67,32 @@ def export(  # noqa: PLR0913 - keywords only
     overviews: str = "auto",
     compression: str = "deflate",
 ) -> ExportReport:
-    """Write an area of some items and bands into files.
+    """Write an area into files.
 
-    The suffix says the format. `.tif` is a cloud optimised GeoTIFF of one time: of several, the path has a place for
-    what tells them apart, "ndvi-{date}.tif", or `groupby` and `mosaic` make one of them. `.zarr` and `.nc` hold all
+    The suffix decides the format. `.tif` is a cloud optimised GeoTIFF of one time. For several times, put a placeholder
+    into the path, "ndvi-{date}.tif", or make one slice of them with `groupby` and `mosaic`. `.zarr` and `.nc` hold all
     times, as `to_xarray` gives them. `.parquet` is a table with a row for each pixel that has data: time, item_id, x
     and y of its centre, and a column for each band.
 
     Memory is bounded, whatever the size: files are written block by block (`.zarr` and `.nc` where Dask is installed).
-    They are written aside and renamed, and take the place of older ones.
+    They are written aside and renamed, and replace older ones. A file that is read is never replaced.
+
+    Pixels are those of `to_numpy`, also under a mask. A GeoTIFF keeps the colours of the files: photometric
+    interpretation, alpha channel and palette.
 
     Args:
-        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
-        path: the file. In that of a GeoTIFF, {date} (2024-01-31), {time} (20240131T103000), {item}, {collection} and
-            {band} are replaced; {band} gives a file for each band.
-        bands, geometry, bbox, geometry_crs, datetime, level: what is read, as in `to_xarray`.
-        crs, resolution, shape, transform, like, resampling: onto which grid, and how.
-        groupby, mosaic: what one slice of time is, and which pixel is taken where its items overlap.
-        mask_and_scale: write physical values as floats, NaN where pixels are not valid. Without it stored values are
-            written, and scale and offset in the metadata.
-        on_error: "raise", or "nodata" to go on without what cannot be read, and list it in the report.
-        nodata: of a GeoTIFF: the value of pixels without data, where those of the files are not to be kept.
-        overviews: of a GeoTIFF: "average", "nearest" or "none". "auto" averages bands that are measured: floats, those
-            with scale or unit, with a common name such as "red", or resampled by bilinear, cubic or average.
-        compression: of a GeoTIFF: "deflate", "zstd" or "none".
+        path: the file. For a GeoTIFF, {date} (2024-01-31), {time} (20240131T103000), {item}, {collection} and {band}
+            are replaced; {band} gives a file for each band.
+        mask_and_scale: write physical values as floats, NaN where pixels are not valid. Without it, stored values are
+            written, and scale and offset go into the metadata.
+        on_error: "raise", or "nodata" to leave out files that cannot be read, and to list them in the report.
+        nodata: for a GeoTIFF, the value of pixels without data; by default the value of the files.
+        overviews: for a GeoTIFF, "average", "nearest" or "none". "auto" averages measured bands: floats, bands with a
+            scale, a unit or a common name such as "red", and bands resampled by bilinear, cubic or average.
+        compression: for a GeoTIFF, "deflate", "zstd" or "none".
 
     Returns:
-        What was written, and what failed.
+        A report of the files that were written, and of those that could not be read.
 
     Raises:
         InvalidArgumentError: an argument is wrong, a library is missing, or the format cannot hold what was asked for.
@@ -100,40 +100,39 @@ def export(  # noqa: PLR0913 - keywords only
         EmptyReadError: nothing is left to read.
         RasteretError: bytes could not be fetched or decoded and `on_error` is "raise", or the file cannot be written.
     """
+    from rasteret_sql.output.export_pixels import write_pixels
+    from rasteret_sql.output.export_xarray import write_cube
     from rasteret_sql.read.progress import listening
+    from rasteret_sql.sql.readers import read_arguments
 
     began = time.perf_counter()
     target = checked_path(path)
     kind = SUFFIXES[target.suffix.lower()]
     failures = Failures.of(on_error)
     _check_options(kind, nodata=nodata, overviews=overviews, compression=compression)
-    reading = {
-        "bands": bands, "geometry": geometry, "bbox": bbox, "geometry_crs": geometry_crs, "datetime": datetime,
-        "level": level, "crs": crs, "resolution": resolution, "shape": shape, "transform": transform, "like": like,
-        "resampling": resampling, "groupby": groupby, "mosaic": mosaic,
-    }  # fmt: skip
+    planned = plan_cube(
+        index,
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+        with_properties=kind in {"zarr", "nc"},
+    )
     counts = _Counts()
+    failed: list[str] | None = None
     with listening(counts.report):
-        if kind in {"zarr", "nc"}:
-            from rasteret_sql.output.export_xarray import write_cube
+        if kind == "tif":
+            from rasteret_sql.output.export_cog import CogOptions, write_cogs
 
-            file, failed = write_cube(index, target, reading, mask_and_scale=mask_and_scale, on_error=on_error)
-            files = [file]
+            files = write_cogs(planned, target, CogOptions(nodata, overviews, compression, mask_and_scale), failures)
         else:
-            planned = _planned(index, **reading)
-            if kind == "tif":
-                from rasteret_sql.output.export_cog import CogOptions, write_cogs
-
-                options = CogOptions(nodata, overviews, compression, mask_and_scale=mask_and_scale)
-                files = write_cogs(planned, target, options, failures)
-            else:
-                from rasteret_sql.output.export_pixels import write_pixels
-
+            check_replaceable(target, planned.cube.plan.assets)
+            if kind == "parquet":
                 files = [write_pixels(planned, target, failures, mask_and_scale=mask_and_scale)]
-            failed = failures.described()
+            else:
+                file, failed = write_cube(planned, target, failures, mask_and_scale=mask_and_scale)
+                files = [file]
     return ExportReport(
         files=tuple(files),
-        failures=tuple(failed),
+        failures=tuple(failures.described() if failed is None else failed),
         requests=counts.requests,
         tiles=counts.tiles,
         fetched_bytes=counts.fetched_bytes,
@@ -143,14 +142,14 @@ def export(  # noqa: PLR0913 - keywords only
 
 @dataclass(slots=True)
 class _Counts:
-    """Adds up what reads report, which they do on one thread."""
+    """Adds up the reports of reads, which come on one thread."""
 
     requests: int = 0
     tiles: int = 0
     fetched_bytes: int = 0
 
     def report(self, progress: ReadProgress) -> None:
-        """Take what is done so far: reads report each request that has arrived."""
+        """Take a report: reads send one for each request that has arrived."""
         self.requests += progress.nbytes > self.fetched_bytes
         self.tiles, self.fetched_bytes = progress.tiles, progress.nbytes
 
@@ -171,26 +170,3 @@ def _check_options(kind: str, **options: Any) -> None:
     for name, default in defaults.items():
         if kind != "tif" and options[name] != default:
             raise InvalidArgumentError(f"{name}: got {options[name]!r} for .{kind}, expected it for .tif only")
-
-
-def _planned(
-    index: Any,
-    *,
-    bands: Any,
-    geometry: Any,
-    bbox: Any,
-    geometry_crs: str,
-    datetime: str | None,
-    level: int | None,
-    resampling: Any,
-    groupby: str | None,
-    mosaic: str,
-    **grid: Any,
-) -> PlannedCube:
-    from rasteret_sql.sql.readers import read_arguments
-
-    return plan_cube(
-        index,
-        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(GridArguments(**grid), resampling, groupby, mosaic),
-    )

@@ -6,17 +6,21 @@ import contextlib
 import logging
 import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from rasteret_sql.arrays.xarray import SPATIAL_REF, to_xarray
+from rasteret_sql.arrays.xarray import dataset_of
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.output.export_files import ExportedFile, iso_text, made_aside, size_of
+from rasteret_sql.output.export_files import described, made_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     import xarray as xr
+
+    from rasteret_sql.arrays.cubes import PlannedCube
+    from rasteret_sql.arrays.failures import Failures
+    from rasteret_sql.output.export_files import ExportedFile
 
 #: Rows and columns that are read at a time, and that are stored together.
 _READ_SIDE, _STORED_SIDE = 2048, 1024
@@ -25,21 +29,21 @@ _CONVENTIONS = "CF-1.10"
 
 
 def write_cube(
-    index: Any, target: Path, reading: Mapping[str, Any], *, mask_and_scale: bool, on_error: str
+    planned: PlannedCube, target: Path, failures: Failures, *, mask_and_scale: bool
 ) -> tuple[ExportedFile, list[str]]:
-    """Write what `to_xarray` gives.
+    """Write the dataset of `to_xarray`.
 
     Args:
-        index: rows of an index.
+        planned: the cube, with properties.
         target: the path, which ends in .zarr or .nc.
-        reading: arguments of `to_xarray` that say what is read.
-        mask_and_scale, on_error: the same.
+        failures: decides about files that cannot be read.
+        mask_and_scale: as in `to_xarray`.
 
     Returns:
-        What was written, and what failed, one line for each file.
+        The file, and one line for each file that could not be read.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or a library is missing.
+        InvalidArgumentError: a library is missing.
         RasteretError: it could not be read or written.
     """
     is_zarr = target.suffix.lower() == ".zarr"
@@ -48,21 +52,24 @@ def write_cube(
         raise InvalidArgumentError(
             f"path: {target.name}: zarr is not installed, expected it to be; run pip install zarr"
         )
-    chunks = None
-    if find_spec("dask") is not None:
-        chunks = {"time": 1, "y": _READ_SIDE, "x": _READ_SIDE}
-    dataset = to_xarray(index, **reading, chunks=chunks, mask_and_scale=mask_and_scale, on_error=on_error)
-    failed = dataset.attrs.pop("failed", [])
-    if failed:
-        dataset.attrs["failed"] = failed
+    chunks = None if find_spec("dask") is None else {"time": 1, "y": _READ_SIDE, "x": _READ_SIDE}
+    dataset = dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)
     prepared = _prepared(dataset, is_zarr=is_zarr)
     with made_aside(target) as aside, _logged() as lines:
         if is_zarr:
-            # Version 2 is what all readers know, GDAL's of some years ago too.
+            # All readers know version 2, GDAL's of some years ago too.
             prepared.to_zarr(aside, mode="w", consolidated=True, zarr_format=2)
         else:
             prepared.to_netcdf(aside, engine=engine, format="NETCDF4")
-    return _described(dataset, target), [*failed, *sorted(lines)]
+    bands = planned.cube.bands
+    file = described(
+        planned,
+        target,
+        bands=tuple(band.name for band in bands),
+        dtypes=tuple(str(dataset[band.name].dtype) for band in bands),
+        groups=range(planned.cube.group_count),
+    )
+    return file, [*failures.described(), *sorted(lines)]
 
 
 def _netcdf_engine(target: Path) -> Literal["netcdf4", "h5netcdf"]:
@@ -95,7 +102,7 @@ def _prepared(dataset: xr.Dataset, *, is_zarr: bool) -> xr.Dataset:
 
 @contextlib.contextmanager
 def _logged() -> Iterator[set[str]]:
-    """Collect what reads of chunks log of files that fail; they have no other way to tell."""
+    """Collect the failures that reads of chunks log; they have no other way to report them."""
     found: set[str] = set()
 
     class Collector(logging.Handler):
@@ -110,31 +117,3 @@ def _logged() -> Iterator[set[str]]:
             yield found
     finally:
         logger.removeHandler(handler)
-
-
-def _crs_text(wkt: str | None) -> str | None:
-    """Give a CRS by its code, where it has one."""
-    from pyproj import CRS
-
-    return None if wkt is None else CRS.from_wkt(wkt).to_string()
-
-
-def _described(dataset: xr.Dataset, target: Path) -> ExportedFile:
-    bands = [name for name, variable in dataset.data_vars.items() if variable.dtype != bool]
-    reference = dataset[SPATIAL_REF].attrs
-    numbers = [float(part) for part in str(reference.get("GeoTransform", "")).split()]
-    transform = None
-    if numbers:
-        c, a, b, f, d, e = numbers
-        transform = (a, b, c, d, e, f)
-    return ExportedFile(
-        path=target,
-        nbytes=size_of(target),
-        bands=tuple(map(str, bands)),
-        dtypes=tuple(str(dataset[name].dtype) for name in bands),
-        shape=tuple(dataset.sizes[name] for name in ("time", "y", "x")),
-        crs=_crs_text(reference.get("spatial_ref")),
-        transform=transform,
-        times=tuple(iso_text(time) for time in dataset.time.values),
-        item_ids=tuple(map(str, dataset.item_id.values)),
-    )
