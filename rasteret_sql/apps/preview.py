@@ -175,9 +175,13 @@ def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
 
 def _name_index(con: duckdb.DuckDBPyConnection, index: str) -> None:
     """Let a query call the index `index`."""
-    from rasteret_sql.output.picture_plan import index_rows
+    from rasteret_sql.index.folders import index_files, index_reader
+    from rasteret_sql.index.hrefs import is_url
+    from rasteret_sql.sql.readers import check_local
 
-    con.execute(f"CREATE VIEW index AS SELECT * FROM {index_rows(index)}")  # noqa: S608 - quoted there
+    check_local(index)
+    files = [index] if is_url(index) else index_files(index)
+    con.execute(f"CREATE VIEW index AS SELECT * FROM {index_reader(files, is_absolute=True)}")  # noqa: S608 - quoted
 
 
 def _query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:

@@ -121,11 +121,11 @@ def plan_cube(
     """
     resampling = _checked_resampling(wanted.resampling, arguments.bands)
     _check_mosaic(wanted)
-    _check_area(arguments)
+    check_area(arguments)
     with_properties = with_properties or wanted.groupby is not None
     box = _given_box(arguments, wanted.grid)
     if holds_tiles(index):
-        _check_no_area(arguments, has_grid=box is not None)
+        check_no_area(arguments, has_grid=box is not None)
     if wanted.grid.is_given and box is None:
         planned = plan_some(index, arguments, with_properties=with_properties)
         box = _derived_box(planned.plan.assets, arguments, wanted.grid)
@@ -136,7 +136,7 @@ def plan_cube(
         box = native_box(planned.plan.assets)
         if _is_one_grid(planned.plan.assets):
             return _assembled(planned, box, wanted, resampling)
-    planned = plan_some(index, _onto(arguments, box, resampling), with_properties=with_properties)
+    planned = plan_some(index, onto_grid(arguments, box, resampling), with_properties=with_properties)
     return _assembled(planned, _on_lattice(box, planned.plan.assets, arguments, wanted.grid), wanted, resampling)
 
 
@@ -155,7 +155,7 @@ def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = F
     return plan_index(index, arguments, with_properties=with_properties, must_find=True)
 
 
-def _check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:
+def check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:
     """Refuse what rows of tiles cannot be cut to.
 
     Raises:
@@ -170,7 +170,7 @@ def _check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:
         )
 
 
-def _onto(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str]) -> ReadArguments:
+def onto_grid(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str]) -> ReadArguments:
     """Give the arguments that plan all that a grid takes."""
     if box.crs is None:
         raise InvalidArgumentError(
@@ -257,7 +257,7 @@ def _box_over(bounds: tuple[float, float, float, float], crs: str, grid: GridArg
     return GeoBox.from_bounds(bounds, crs, grid.resolution)
 
 
-def _check_area(arguments: ReadArguments) -> None:
+def check_area(arguments: ReadArguments) -> None:
     """Refuse coordinates of another CRS than is said.
 
     Raises:

@@ -65,7 +65,7 @@ def index_files(index: str | os.PathLike[str]) -> list[str]:
     raise AssetNotFoundError(f"{name}: no such file; expected an index. {_REMEDY.format(name)}")
 
 
-def index_reader(files: Sequence[str], *, with_numbers: bool = False) -> str:
+def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolute: bool = False) -> str:
     """Give SQL that reads the files of an index as one table.
 
     Of many files, each column that one of them has is there; hrefs that are relative are led by the folder of the
@@ -74,11 +74,16 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False) -> str:
     Args:
         files: as `index_files` gives them, or one URL or glob of an object store.
         with_numbers: whether there is a column `file_row_number`, which is another one for each row of all of them.
+        is_absolute: whether relative hrefs of a single file are led by its folder, too.
     """
     numbered = ", file_row_number = true" if with_numbers else ""
     if len(files) == 1 and not is_glob(files[0]):
         # Folders named like a=b above a single file say nothing of it.
-        return f"read_parquet({quote_literal(files[0])}, hive_partitioning = false{numbered})"
+        reader = f"read_parquet({quote_literal(files[0])}, hive_partitioning = false{numbered})"
+        if not is_absolute:
+            return reader
+        reader = reader.removesuffix(")") + ", filename = true)"
+        return f"({sql_file('index/many_files.sql').replace('FROM $files', f'FROM {reader}')})"
     listed = f"[{', '.join(map(quote_literal, files))}]"
     texts = [name for name in _folder_columns(files) if name in text_columns()]
     kinds = ", ".join(f"{quote_identifier(name)}: VARCHAR" for name in texts)

@@ -209,7 +209,7 @@ def picture(  # noqa: PLR0913 - keywords only
     Example:
         >>> picture("s2.parquet", where='"eo:cloud_cover" < 10').save("s2.png")  # doctest: +SKIP
     """
-    from rasteret_sql.output.picture_pixels import read_picture, with_bands
+    from rasteret_sql.output.picture_pixels import read_picture
     from rasteret_sql.output.picture_plan import plan_picture
     from rasteret_sql.read.mosaic import MOSAICS
     from rasteret_sql.sql.readers import read_arguments
@@ -229,10 +229,9 @@ def picture(  # noqa: PLR0913 - keywords only
         size=within,
     )
     _check_bands(planned.bands, has_colormap=colors is not None)
-    plan = with_bands(planned.plan, planned.bands)
     may_be_classes = len(planned.bands) == 1 and _are_classes(planned)
     reading = read_picture(
-        plan,
+        planned.plan,
         planned.box,
         planned.rank,
         resampling="nearest" if may_be_classes else "average",
@@ -241,7 +240,7 @@ def picture(  # noqa: PLR0913 - keywords only
     notes = planned.notes if reading.valid.any() else (*planned.notes, "no pixel has a value")
     drawn = None
     if may_be_classes and colors is None and limits_of is None and mosaic in _KEEPING:
-        table = None if planned.is_given else _color_table(plan, reading)
+        table = None if planned.is_given else _color_table(planned.plan, reading)
         drawn = _classes(planned.bands[0], reading, table)
     if drawn is None:
         drawn = _drawn(planned, reading, colors, limits_of)
@@ -348,13 +347,17 @@ def _check_bands(bands: Sequence[str], *, has_colormap: bool) -> None:
 
 def _are_classes(planned: PicturePlan) -> bool:
     """Whether the one band may be one of classes: 8-bit integers, whole as they are."""
-    used = [planned.plan.assets[number] for number in np.unique(planned.plan.asset_no).tolist()]
+    from rasteret_sql.output.picture_pixels import used_assets
+
+    used = used_assets(planned.plan)
     return all(asset.format.photometric == _PALETTE or asset.dtype in {"uint8", "int8"} for asset in used)
 
 
 def _is_photograph(planned: PicturePlan) -> bool:
     """Whether the bands are a picture in colour already: three of 8 bits in one file."""
-    used = [planned.plan.assets[number] for number in np.unique(planned.plan.asset_no).tolist()]
+    from rasteret_sql.output.picture_pixels import used_assets
+
+    used = used_assets(planned.plan)
     wanted = set(planned.bands)
     return len(wanted) == 3 and all(
         asset.dtype == "uint8" and {band.name for band in asset.bands} >= wanted for asset in used

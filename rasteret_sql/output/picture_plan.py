@@ -1,54 +1,70 @@
-"""What a picture reads: rows of an index or of `read_tiles`, the bands of them, the grid, and who lies on top."""
+"""The plan of a picture: rows of an index or of `read_tiles`, bands, grid, and the items that lie on top."""
 
 from __future__ import annotations
 
-import operator
+import math
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import _check_area, _check_no_area, _onto
+from rasteret_sql.arrays.cubes import check_area, check_no_area, onto_grid
+from rasteret_sql.arrays.display import RGB_NAMES
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
-from rasteret_sql.index.folders import index_files, index_reader, is_glob, is_many
-from rasteret_sql.index.hrefs import is_url
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
-from rasteret_sql.output.picture_bands import KnownAsset, KnownBand, choose_bands
-from rasteret_sql.output.picture_grid import Extent, flat_box, picture_box
-from rasteret_sql.output.picture_pixels import band_names, with_bands
+from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs
+from rasteret_sql.geo.geobox import GeoBox
+from rasteret_sql.geo.pixelmap import pixel_size_in
+from rasteret_sql.geo.project import joint_bounds
+from rasteret_sql.index.folders import is_many
+from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.output.picture_pixels import band_names, used_assets, with_bands
+from rasteret_sql.plan.native_grid import bounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import duckdb
     import numpy.typing as npt
 
-    from rasteret_sql.geo.geobox import GeoBox
+    from rasteret_sql.geo.geobox import Bounds
     from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.select import IndexFiles, Selection
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.sql.planning import PlannedTiles
+    from rasteret_sql.sql.properties import AssetProperties
 
-#: Files that one picture is made of; planning more takes seconds, and nobody sees them all.
+#: Files of one picture. A plan of more takes seconds, and nobody sees them all.
 MAX_FILES: Final = 3000
 _PLACED: Final = "crs IS NOT NULL AND transform IS NOT NULL"
-_COLUMNS: Final = "collection, item_id, asset, datetime, crs, transform, row_off, col_off, row_end, col_end"
-#: Where the index has it, items are laid on top of each other by it.
+#: Column of the index by which items lie on top of each other.
 _CLOUDS: Final = "eo:cloud_cover"
+#: Words in the keys of assets that are pictures of others.
+_MINOR: Final = ("thumbnail", "preview", "overview", "browse")
+#: TIFF PhotometricInterpretation: RGB and YCbCr.
+_COLOR_PHOTOMETRICS: Final = frozenset({2, 6})
+#: Files in several CRSs are shown in the CRS of most of them, up to so many degrees from west to east: two UTM zones.
+_WIDEST_OF_ZONES: Final = 12.0
+_WEB_MERCATOR: Final = "EPSG:3857"
+#: Latitudes up to which Web Mercator is drawn.
+_LAST_PARALLEL: Final = 80.0
+#: Degrees of longitude are drawn shorter than those of latitude where the ratio is below this.
+_SQUARE_FROM: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PicturePlan:
-    """What is read.
+    """The tiles and the grid of a picture.
 
     Attributes:
         plan: the tiles.
         box: the grid.
         bands: names, in the order in which they are shown.
-        rank: of each asset of the plan; items of a lower one lie on top.
+        rank: of each asset of the plan; items of a lower rank lie on top.
         is_given: whether the tiles are rows of `read_tiles`, so that nothing is fetched.
-        notes: what a user should know.
+        notes: remarks for users.
     """
 
     plan: TilePlan
@@ -73,7 +89,7 @@ def plan_picture(
     Args:
         index: rows of an index, or of `read_tiles`.
         arguments: bands, area and time; its `index` is not looked at.
-        connection: where tables and queries that `index` names are found.
+        connection: has the tables that `index` names.
         where: SQL condition on the rows of an index, or None.
         items: ids of the items that are shown; None for all.
         size: (height, width) in pixels, at most.
@@ -83,9 +99,9 @@ def plan_picture(
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to show.
     """
-    from rasteret_sql.sql.readers import planning_cursor
+    from rasteret_sql.sql.readers import planning_cursor, shown_index
 
-    _check_area(arguments)
+    check_area(arguments)
     if isinstance(index, os.PathLike):
         index = os.fspath(index)
     if connection is not None and isinstance(index, str):
@@ -94,12 +110,14 @@ def plan_picture(
         if where is not None or items is not None:
             name = "where" if where is not None else "item"
             raise InvalidArgumentError(
-                f"{name}: got one with rows of read_tiles, expected none; say it in the query that makes them"
+                f"{name}: got one with rows of read_tiles, expected none; put it into the query that makes them"
             )
-        _check_no_area(arguments, has_grid=False)
+        check_no_area(arguments, has_grid=False)
         return _of_tiles(plan_given_tiles(index), arguments.bands, size)
     with planning_cursor(index) as cursor:
-        return _IndexPlanner(cursor, index, arguments, size).plan(where, items)
+        arguments = shown_index(cursor, index, arguments, with_properties=True)
+        arguments = replace(arguments, where=_condition(cursor, arguments, where, items))
+        return _IndexPlanner(cursor, arguments, size).plan()
 
 
 def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:
@@ -107,9 +125,9 @@ def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:
     import duckdb
 
     from rasteret_sql.index.select_text import message_of, require_select
-    from rasteret_sql.sql.planning import _PATH, is_query
+    from rasteret_sql.sql.planning import is_path, is_query
 
-    if not is_query(index) and (_PATH.search(index) or is_many(index)):
+    if not is_query(index) and (is_path(index) or is_many(index)):
         return index
     try:
         return connection.sql(require_select(connection, index if is_query(index) else f"FROM {index}", "index"))
@@ -117,280 +135,346 @@ def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:
         raise InvalidIndexError(f"index: the query does not run: {message_of(error)}") from error
 
 
-def index_rows(index: str) -> str:
-    """Give SQL for the rows of an index that a path or URL names, with hrefs that need no folder.
+def _condition(
+    cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, where: str | None, items: Sequence[str] | None
+) -> str | None:
+    """Give one condition for rows of the index.
 
     Raises:
-        InvalidIndexError: there is no such file.
+        InvalidArgumentError: `where` is no condition on its columns.
     """
-    return _rows_of(index)[1]
+    import duckdb
+
+    from rasteret_sql.index.select_text import message_of, nested, require_condition
+    from rasteret_sql.sql.planning import named_index
+
+    conditions = []
+    if where is not None:
+        condition = nested(require_condition(cursor, where, "where", error=InvalidArgumentError))
+        name = named_index(cursor, arguments.index)
+        try:
+            cursor.execute(f"SELECT 1 FROM query_table($1) WHERE {condition} LIMIT 0", [name])  # noqa: S608 - checked
+        except duckdb.Error as error:
+            raise InvalidArgumentError(
+                f"where: {where!r} does not run: {message_of(error)}; expected a condition on columns of the index"
+            ) from error
+        conditions.append(condition)
+    if items is not None:
+        conditions.append(f"item_id IN ({', '.join(map(quote_literal, items))})")
+    if arguments.has_area:
+        # Files without a CRS or transform are in no area.
+        conditions.append(_PLACED)
+    return " AND ".join(conditions) or None
 
 
 class _IndexPlanner:
     """Plans a picture of the rows of an index."""
 
     def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments, size: tuple[int, int]
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        arguments: ReadArguments,
+        size: tuple[int, int],
+        keys: Sequence[tuple[str, int]] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self._cursor, self._index, self._size = cursor, index, size
-        self._arguments = arguments
-        self._notes: list[str] = []
+        self._cursor, self._arguments, self._size = cursor, arguments, size
+        #: Asset and number of the bands, where nobody has named them.
+        self._keys = keys
+        self._notes = notes
 
-    def plan(self, where: str | None, items: Sequence[str] | None) -> PicturePlan:
-        import duckdb
+    def plan(self) -> PicturePlan:
+        from rasteret_sql.sql.planning import index_rows, nothing_found
 
-        from rasteret_sql.sql.planning import explained
-
-        self._show_rows(where, items)
-        try:
-            self._list_assets()
-            return self._planned()
-        except duckdb.Error as error:
-            name = self._arguments.index
-            raise explained(self._cursor, name, quote_identifier(name), error) from error
-
-    def _show_rows(self, where: str | None, items: Sequence[str] | None) -> None:
-        """Make a view of the rows that are left, with hrefs that need no folder."""
-        import duckdb
-
-        from rasteret_sql.index.select_text import message_of, nested, require_condition, require_select
-        from rasteret_sql.sql.planning import is_query
-        from rasteret_sql.sql.readers import _shown
-
-        name, rows, is_ordered = "query", self._index, True
-        if not isinstance(rows, str):
-            rows = _shown(self._cursor, rows, self._arguments, with_properties=True).index
-        else:
-            if is_query(rows):
-                require_select(self._cursor, rows, "index")
-            name, rows, is_ordered = _rows_of(rows)
-        conditions = []
-        if where is not None:
-            conditions = [nested(require_condition(self._cursor, where, "where", error=InvalidArgumentError))]
-        if items is not None:
-            conditions.append(f"item_id IN ({', '.join(map(quote_literal, items))})")
-        if self._arguments.bbox is not None or self._arguments.geometry is not None:
-            # What is nowhere on Earth is in no area.
-            conditions.append(_PLACED)
-        chosen = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        try:
-            selected = f"SELECT * FROM {rows}{chosen}"  # noqa: S608 - the condition is the caller's own SQL
-            self._cursor.execute(f"CREATE OR REPLACE TEMP VIEW {quote_identifier(name)} AS {selected}")
-        except duckdb.Error as error:
-            if where is not None:
-                raise InvalidArgumentError(
-                    f"where: {where!r} does not run: {message_of(error)}; expected a condition on columns of the index"
-                ) from error
-            raise InvalidIndexError(
-                f"index: {name} cannot be read: {message_of(error)}; expected one made by rasteret_sql.build_index or "
-                "`rasteret-sql build`"
-            ) from error
-        self._arguments = replace(self._arguments, index=name, is_ordered=is_ordered)
-
-    def _list_assets(self) -> None:
-        """Make a table of the files that are left, at full resolution, and choose the bands where nobody did."""
-        from rasteret_sql.sql.catalog import CATALOG
-        from rasteret_sql.sql.planning import _PASSED, _parameters
-
-        name = quote_identifier(self._arguments.index)
-        self._cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE picture_assets AS SELECT {_COLUMNS} "  # noqa: S608 - constants
-            f"FROM {CATALOG}.main._rst_asset_plan{_PASSED}",
-            _parameters(self._arguments, name),
-        )
-        if self._arguments.bands is None:
-            known = _known_assets(self._cursor, name)
-            if known:
-                bands = choose_bands(known)
-                used = {each.asset for each in known if any(each.label(band) in bands for band in each.bands)}
-                listed = ", ".join(map(quote_literal, sorted(used)))
-                self._cursor.execute(f"DELETE FROM picture_assets WHERE asset NOT IN ({listed})")  # noqa: S608
-                self._arguments = replace(self._arguments, bands=bands)
-        ((files, items),) = self._cursor.execute(
-            "SELECT count(*), count(DISTINCT (collection, item_id)) FROM picture_assets"
-        ).fetchall()
-        if files > MAX_FILES:
-            raise InvalidArgumentError(
-                f"index: {files:,} files of {items:,} items are left for one picture, expected {MAX_FILES:,} at most; "
-                "choose with bbox, datetime, where or item"
-            )
-
-    def _planned(self) -> PicturePlan:
-        extents = [
-            Extent(crs, tuple(transform), *window)
-            for crs, transform, *window in self._cursor.execute(
-                "SELECT crs, transform, row_off, col_off, row_end, col_end, count(*) FROM picture_assets "
-                "WHERE crs IS NOT NULL AND transform[1] IS NOT NULL GROUP BY ALL ORDER BY ALL"
-            ).fetchall()
-        ]
-        ((count,),) = self._cursor.execute("SELECT count(*) FROM picture_assets").fetchall()
-        if not extents:
-            return self._flat()
-        if sum(extent.count for extent in extents) < count:
-            missing = count - sum(extent.count for extent in extents)
-            self._notes.append(f"{missing:,} files without a CRS are left out")
-            self._narrow(_PLACED)
-        box = picture_box(extents, self._size)
-        planned = self._plan_tiles(_onto(self._arguments, box, {"*": "average"}))
-        names = band_names(planned.plan)
-        return PicturePlan(planned.plan, box, tuple(names), self._rank(planned), notes=tuple(self._notes))
-
-    def _flat(self) -> PicturePlan:
-        """Plan a picture of the first item, where no file has a place on Earth."""
-        rows = self._cursor.execute(
-            "SELECT item_id, count(DISTINCT item_id) OVER () FROM picture_assets ORDER BY datetime, item_id LIMIT 1"
-        ).fetchall()
-        level = None
-        if rows:
-            item, count = rows[0]
-            if count > 1:
-                self._notes.append(f"the files have no CRS: the first of {count:,} items is shown")
-            self._narrow(f"item_id = {quote_literal(item)}")
-            level = self._flat_level()
-        planned = self._plan_tiles(replace(self._arguments, level=level))
-        return replace(_on_pixels(planned, self._size), notes=tuple(self._notes))
-
-    def _flat_level(self) -> int:
-        """Give the coarsest level that all files have with as many pixels as are wanted."""
-        rows = self._cursor.execute(
-            "SELECT list_transform(levels, lambda each: [each.height, each.width]) "  # noqa: S608 - quoted
-            f"FROM {quote_identifier(self._arguments.index)} WHERE asset IN (SELECT asset FROM picture_assets)"
-        ).fetchall()
-        fine = []
-        for (shapes,) in rows:
-            enough = [any(map(operator.ge, shape, self._size)) for shape in shapes]
-            fine.append(max(sum(enough) - 1, 0))
-        return min(fine, default=0)
-
-    def _narrow(self, condition: str) -> None:
-        """Leave fewer rows."""
-        old = quote_identifier(self._arguments.index)
-        self._cursor.execute(f"CREATE OR REPLACE TEMP VIEW narrowed AS SELECT * FROM {old} WHERE {condition}")  # noqa: S608
-        self._arguments = replace(self._arguments, index="narrowed")
-
-    def _plan_tiles(self, arguments: ReadArguments) -> PlannedTiles:
-        from rasteret_sql.sql.planning import plan_tiles
-
-        return plan_tiles(self._cursor, arguments, with_properties=True, must_find=True)
-
-    def _rank(self, planned: PlannedTiles) -> npt.NDArray[np.int64]:
-        assets, properties = planned.plan.assets, planned.properties
+        with index_rows(self._cursor, self._arguments, with_properties=True) as rows:
+            selection = rows.select(self._arguments)
+            if self._arguments.bands is None and len(selection):
+                self._keys = choose_bands(_known_assets(rows.index, selection))
+                named = list(dict.fromkeys(asset for asset, _ in self._keys))
+                self._arguments = replace(self._arguments, bands=named)
+                selection = rows.select(self._arguments)
+            files = rows.index.files
+            assets = files.assets(selection.files, selection.levels, selection.bands, selection.windows)
+            _check_count(assets)
+            placed = [asset for asset in assets if asset.crs is not None and asset.transform is not None]
+            if placed and len(placed) < len(assets):
+                return self._narrowed(_PLACED, f"{len(assets) - len(placed):,} files without a CRS are left out")
+            items = dict.fromkeys(asset.item_id for asset in sorted(assets, key=_age))
+            if not placed and len(items) > 1:
+                first = next(iter(items))
+                note = f"the files have no CRS: the first of {len(items):,} items is shown"
+                return self._narrowed(f"item_id = {quote_literal(first)}", note)
+            if placed:
+                box = picture_box(placed, self._size)
+                plan, properties = rows.plan(onto_grid(self._arguments, box, {"*": "average"}))
+            else:
+                level = _flat_level(rows.index, selection.files, self._size)
+                plan, properties = rows.plan(replace(self._arguments, level=level))
+        if not len(plan):
+            raise nothing_found(self._cursor, self._arguments)
         assert properties is not None
-        if self._arguments.is_ordered:
-            return properties.position
-        clouds = np.zeros(len(assets))
-        column = properties.columns.get(_CLOUDS)
-        if column is not None and column.dtype.kind in "iuf":
-            clouds = np.ma.masked_array(column, dtype=np.float64).filled(np.inf)
-        latest = np.iinfo(np.int64).max
-        times = np.array([latest if asset.datetime_us is None else asset.datetime_us for asset in assets], np.int64)
-        rank = np.empty(len(assets), np.int64)
-        rank[np.lexsort((np.arange(len(assets)), times, clouds))] = np.arange(len(assets))
-        return rank
+        names = _labels(plan, self._keys) if self._keys is not None else band_names(plan)
+        plan = with_bands(plan, names, self._keys)
+        rank = properties.position if self._arguments.is_ordered else _rank(plan.assets, properties)
+        if not placed:
+            return replace(_on_pixels(plan, rank, self._size), notes=self._notes)
+        return PicturePlan(plan, box, tuple(names), rank, notes=self._notes)
+
+    def _narrowed(self, condition: str, note: str) -> PicturePlan:
+        """Plan a picture of fewer rows."""
+        where = self._arguments.where
+        arguments = replace(self._arguments, where=condition if where is None else f"{where} AND {condition}")
+        return _IndexPlanner(self._cursor, arguments, self._size, self._keys, (*self._notes, note)).plan()
 
 
-def _rows_of(index: str) -> tuple[str, str, bool]:
-    """Give a name for an index that is named by a text, SQL for its rows, and whether their order means something."""
-    from rasteret_sql.sql.planning import _PATH, is_query
-    from rasteret_sql.sql.readers import _check_local
-
-    if is_query(index):
-        return "query", f"({index.strip().rstrip(';')}\n)", True
-    _check_local(index)
-    if not is_url(index) and (is_many(index) or len(files := index_files(index)) > 1):
-        return "index", index_reader(index_files(index)), False
-    if is_url(index) and is_glob(index):
-        return "index", index_reader([index]), False
-    path = index if is_url(index) else files[0]
-    reader = f"read_parquet({quote_literal(path)}, hive_partitioning = false, filename = true)"
-    text = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
-    name = os.path.basename(path.partition("?")[0])  # noqa: PTH119 - URLs too
-    return (name if _PATH.search(name) else "index"), f"({text})", False
-
-
-def _known_assets(cursor: duckdb.DuckDBPyConnection, name: str) -> list[KnownAsset]:
-    rows = cursor.execute(
-        "SELECT collection::VARCHAR, asset, dtype, formats[1].photometric, "  # noqa: S608 - quoted
-        "list_transform(bands, lambda each: (each.band, each.name, each.common_name, each.is_alpha)), count(*) "
-        f"FROM {name} AS index_rows SEMI JOIN picture_assets AS left_over "
-        "ON left_over.collection IS NOT DISTINCT FROM index_rows.collection::VARCHAR "
-        "AND left_over.item_id = index_rows.item_id AND left_over.asset = index_rows.asset "
-        "GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
-    return [
-        KnownAsset(
-            collection,
-            asset,
-            dtype,
-            photometric,
-            tuple(KnownBand(*band[:3]) for band in map(_values, bands) if not band[3]),
-            len(bands) == 1,
-            count,
+def _check_count(assets: Sequence[PlannedAsset]) -> None:
+    if len(assets) > MAX_FILES:
+        items = len({(asset.collection, asset.item_id) for asset in assets})
+        raise InvalidArgumentError(
+            f"index: {len(assets):,} files of {items:,} items are left for one picture, expected {MAX_FILES:,} at most"
+            "; choose with bbox, datetime, where or item"
         )
-        for collection, asset, dtype, photometric, bands, count in rows
-    ]
 
 
-def _values(struct: Any) -> Sequence[Any]:
-    """Give the fields of a struct without names, of which DuckDB makes a tuple or a mapping."""
-    from collections.abc import Mapping
+def _age(asset: PlannedAsset) -> tuple[float, str]:
+    return math.inf if asset.datetime_us is None else asset.datetime_us, asset.item_id
 
-    return list(struct.values()) if isinstance(struct, Mapping) else struct
+
+def _rank(assets: Sequence[PlannedAsset], properties: AssetProperties) -> npt.NDArray[np.int64]:
+    """Rank files by clouds, then by time."""
+    clouds = np.zeros(len(assets))
+    column = properties.columns.get(_CLOUDS)
+    if column is not None and column.dtype.kind in "iuf":
+        clouds = np.ma.masked_array(column, dtype=np.float64).filled(np.inf)
+    latest = np.iinfo(np.int64).max
+    times = np.array([latest if asset.datetime_us is None else asset.datetime_us for asset in assets], np.int64)
+    rank = np.empty(len(assets), np.int64)
+    rank[np.lexsort((np.arange(len(assets)), times, clouds))] = np.arange(len(assets))
+    return rank
+
+
+def _flat_level(index: IndexFiles, numbers: npt.NDArray[np.int64], size: tuple[int, int]) -> int:
+    """Give the coarsest level that all files have with at least as many pixels as a size on one side."""
+    files, coarsest = index.files, []
+    for number in numbers.tolist():
+        first, count = (int(files.column(name)[number]) for name in ("first_level", "level_count"))
+        levels = slice(first, first + count)
+        enough = (files.column("level_height")[levels] >= size[0]) | (files.column("level_width")[levels] >= size[1])
+        coarsest.append(max(int(enough.sum()) - 1, 0))
+    return min(coarsest, default=0)
 
 
 def _of_tiles(planned: PlannedTiles, bands: Sequence[str] | None, size: tuple[int, int]) -> PicturePlan:
     """Plan a picture of rows of `read_tiles`."""
     plan = planned.plan
-    names = list(bands) if bands is not None else _chosen_names(plan)
     known = band_names(plan)
-    missing = [name for name in names if name not in known]
+    if bands is None:
+        keys = choose_bands(_known_of_tiles(plan))
+        by_key = {(asset.asset, band.band): band.name for asset in plan.assets for band in asset.bands}
+        bands = [by_key[key] for key in keys]
+    missing = [name for name in bands if name not in known]
     if missing:
         raise InvalidArgumentError(f"bands: got {', '.join(missing)}, expected some of {', '.join(known)}")
-    plan = with_bands(plan, names)
-    planned = replace(planned, plan=plan)
-    used = [plan.assets[number] for number in np.unique(plan.asset_no).tolist()]
-    if any(asset.crs is None or asset.transform is None for asset in used):
-        return replace(_on_pixels(planned, size), bands=tuple(names), is_given=True)
-    extents = [_extent(asset) for asset in used]
+    plan = with_bands(plan, bands)
+    used = used_assets(plan)
     rank = planned.properties.position if planned.properties is not None else np.zeros(len(plan.assets), np.int64)
-    return PicturePlan(plan, picture_box(extents, size), tuple(names), rank, is_given=True)
+    if any(asset.crs is None or asset.transform is None for asset in used):
+        return replace(_on_pixels(plan, rank, size), is_given=True)
+    return PicturePlan(plan, picture_box(used, size), tuple(bands), rank, is_given=True)
 
 
-def _chosen_names(plan: TilePlan) -> list[str]:
-    """Choose bands of rows of tiles, which know their names alone."""
-    known: dict[tuple[str | None, str], tuple[PlannedAsset, dict[str, None]]] = {}
-    for asset in plan.assets:
-        _, names = known.setdefault((asset.collection, asset.asset), (asset, {}))
-        names |= dict.fromkeys(band.name for band in asset.bands if band.band != asset.alpha_band)
-    by_label: dict[str, str] = {}
-    assets = []
-    for (collection, key), (asset, names) in known.items():
-        bands = tuple(KnownBand(number + 1, name.rpartition(":")[2], None) for number, name in enumerate(names))
-        each = KnownAsset(collection, key, asset.dtype, None, bands, len(bands) == 1, 1)
-        by_label |= {each.label(band): name for band, name in zip(bands, names, strict=True)}
-        assets.append(each)
-    return [by_label[label] for label in choose_bands(assets)]
+def _on_pixels(plan: TilePlan, rank: npt.NDArray[np.int64], size: tuple[int, int]) -> PicturePlan:
+    """Plan a picture of ungeoreferenced files: on the pixel grid of the largest file of the first item.
 
-
-def _extent(asset: PlannedAsset) -> Extent:
-    assert asset.crs is not None
-    assert asset.transform is not None
-    return Extent(asset.crs, asset.transform, asset.row_off, asset.col_off, asset.row_end, asset.col_end)
-
-
-def _on_pixels(planned: PlannedTiles, size: tuple[int, int]) -> PicturePlan:
-    """Plan a picture of files without a place on Earth: in pixels of the largest, the first item's on top.
-
-    Each is shown from its first pixel on, at the size of the largest.
+    Each file is shown from its first pixel on, at the size of the largest.
     """
-    plan = planned.plan
-    used = [plan.assets[number] for number in np.unique(plan.asset_no).tolist()]
+    used = used_assets(plan)
     first = [asset for asset in used if asset.item_id == used[0].item_id]
     height, width = max(asset.height for asset in first), max(asset.width for asset in first)
-    pixels: Mapping[int, tuple[float, float, float, float, float, float]] = {
-        id(asset): (width / asset.width, 0.0, 0.0, 0.0, height / asset.height, 0.0) for asset in plan.assets
-    }
-    assets = tuple(replace(asset, crs=None, transform=pixels[id(asset)]) for asset in plan.assets)
-    plan = replace(plan, assets=assets)
-    rank = planned.properties.position if planned.properties is not None else np.zeros(len(assets), np.int64)
-    return PicturePlan(plan, flat_box(height, width, size), tuple(band_names(plan)), rank)
+    assets = tuple(
+        replace(asset, crs=None, transform=(width / asset.width, 0.0, 0.0, 0.0, height / asset.height, 0.0))
+        for asset in plan.assets
+    )
+    step = max(height / size[0], width / size[1], 1.0)
+    shape = max(round(height / step), 1), max(round(width / step), 1)
+    box = GeoBox(None, (step, 0.0, 0.0, 0.0, step, 0.0), *shape)
+    return PicturePlan(replace(plan, assets=assets), box, tuple(band_names(plan)), rank)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBand:
+    """One band of a file.
+
+    Attributes:
+        band: 1-based number.
+        name, common_name: its names in the index, or None.
+    """
+
+    band: int
+    name: str | None
+    common_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAsset:
+    """The files of a collection with one asset key and the same bands.
+
+    Attributes:
+        collection, asset: the key.
+        dtype: of the files.
+        photometric: TIFF PhotometricInterpretation, or None.
+        bands: in their order, without alpha.
+        is_single: whether the files have one band, alpha counted.
+        count: how many files there are.
+    """
+
+    collection: str | None
+    asset: str
+    dtype: str
+    photometric: int | None
+    bands: tuple[KnownBand, ...]
+    is_single: bool
+    count: int
+
+
+def _known_assets(index: IndexFiles, selection: Selection) -> list[KnownAsset]:
+    files = index.files
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for number in selection.files.tolist():
+        kind = int(files.column("kind")[number])
+        counts[files.texts("collection")[number], str(files.texts("asset")[number]), kind] += 1
+    found = []
+    for (collection, asset, kind), count in sorted(counts.items(), key=lambda each: str(each[0])):
+        layout, bands = files.kinds[kind].formats[0], index.bands[kind]
+        shown = tuple(KnownBand(band.band, band.name, band.common_name) for band in bands if not band.is_alpha)
+        found.append(
+            KnownAsset(collection, asset, str(layout.dtype), layout.photometric, shown, len(bands) == 1, count)
+        )
+    return found
+
+
+def _known_of_tiles(plan: TilePlan) -> list[KnownAsset]:
+    """Give the assets of rows of tiles, which have no common names and no photometric interpretation."""
+    known: dict[tuple[str | None, str], tuple[str, dict[int, KnownBand]]] = {}
+    for asset in plan.assets:
+        _, bands = known.setdefault((asset.collection, asset.asset), (asset.dtype, {}))
+        bands |= {
+            band.band: KnownBand(band.band, band.name.rpartition(":")[2], None)
+            for band in asset.bands
+            if band.band != asset.alpha_band
+        }
+    return [
+        KnownAsset(collection, asset, dtype, None, tuple(bands.values()), len(bands) == 1, 1)
+        for (collection, asset), (dtype, bands) in known.items()
+    ]
+
+
+def _labels(plan: TilePlan, keys: Sequence[tuple[str, int]]) -> list[str]:
+    """Name bands as a read does that names them by asset and number; an asset with one band is named by itself."""
+    names = {(asset.asset, band.band): band.name for asset in plan.assets for band in asset.bands}
+    return [asset if names.get((asset, band), asset) == asset else f"{asset}:{band}" for asset, band in keys]
+
+
+def choose_bands(known: Sequence[KnownAsset]) -> list[tuple[str, int]]:
+    """Choose one band or three, each by asset and number; of several collections, from that with the most files.
+
+    Red, green and blue by common name, by asset key or by name, each in a file of its own before all in one; then a
+    file that is a picture in colour; then the first band of the first asset, pictures of others last.
+
+    Args:
+        known: the assets; at least one.
+    """
+    counts: Counter[str | None] = Counter()
+    for each in known:
+        counts[each.collection] += each.count
+    largest = max(counts.values())
+    mine = [each for each in known if counts[each.collection] == largest]
+    mine = [each for each in mine if each.collection == mine[0].collection]
+    mine.sort(key=lambda each: (any(word in each.asset for word in _MINOR), each.asset, -each.count))
+    alone = [each for each in mine if each.is_single]
+    together = [[each] for each in mine if not each.is_single]
+    for assets in (alone, *together):
+        for names in RGB_NAMES:
+            found = [_named(assets, name) for name in names]
+            if all(key is not None for key in found):
+                return [key for key in found if key is not None]
+    for (asset,) in together:
+        is_picture = asset.photometric in _COLOR_PHOTOMETRICS or (asset.dtype == "uint8" and len(asset.bands) == 3)
+        if is_picture and len(asset.bands) >= 3:
+            return [(asset.asset, band.band) for band in asset.bands[:3]]
+    first = next((each for each in mine if each.bands), mine[0])
+    return [(first.asset, first.bands[0].band if first.bands else 1)]
+
+
+def _named(assets: Sequence[KnownAsset], name: str) -> tuple[str, int] | None:
+    """Give the band of a name: an asset key goes before a common name, and that before a name in the file."""
+    for asset in assets:
+        if asset.asset == name and asset.is_single:
+            return (asset.asset, asset.bands[0].band) if asset.bands else None
+    for field in ("common_name", "name"):
+        for asset in assets:
+            for band in asset.bands:
+                if (getattr(band, field) or "").casefold() == name.casefold():
+                    return asset.asset, band.band
+    return None
+
+
+def picture_box(assets: Iterable[PlannedAsset], size: tuple[int, int]) -> GeoBox:
+    """Give the grid of a picture of some files, north up: one CRS, and square pixels, none finer than the files'.
+
+    In longitude and latitude, pixels are square on the ground in the middle of the picture.
+
+    Args:
+        assets: the files, which have a CRS and a transform; at least one.
+        size: (height, width) in pixels, at most; it has fewer where the files have.
+
+    Raises:
+        InvalidArgumentError: the files cannot be brought into one CRS.
+    """
+    counts = Counter((str(asset.crs), asset.transform, bounds_of(asset)) for asset in assets)
+    areas = {(crs, bounds) for crs, _, bounds in counts}
+    crs = _common_crs([crs for crs, _, _ in counts.elements()], areas)
+    xmin, ymin, xmax, ymax = joint_bounds(areas, crs)
+    shrink = 1.0
+    if revolution_of(crs) is not None:
+        shrink = max(math.cos(math.radians((ymin + ymax) / 2)), 0.05)
+        shrink = shrink if shrink < _SQUARE_FROM else 1.0
+    sizes = [_pixel_size(*each, crs, shrink) for each in counts]
+    finest = min(filter(math.isfinite, sizes), default=0.0)
+    pixel = max((xmax - xmin) * shrink / size[1], (ymax - ymin) / size[0], finest)
+    # The centres of the last pixels are inside, as those of all others are.
+    width, height = (max(round(length), 1) for length in ((xmax - xmin) * shrink / pixel, (ymax - ymin) / pixel))
+    return GeoBox(crs, (pixel / shrink, 0.0, xmin, 0.0, -pixel, ymax), height, width)
+
+
+def _common_crs(codes: Iterable[str], areas: Collection[tuple[str, Bounds]]) -> str:
+    """Give the CRS of all files, or one that shows them together.
+
+    Args:
+        codes: the CRS of each file.
+        areas: CRS and bounds of the files.
+    """
+    counts: Counter[str] = Counter()
+    for code, number in sorted(Counter(codes).items()):
+        counts[next((crs for crs in counts if same_crs(crs, code)), code)] += number
+    ((most, _),) = counts.most_common(1)
+    if len(counts) == 1:
+        return most
+    try:
+        west, south, east, north = joint_bounds(areas, LONLAT)
+    except InvalidArgumentError:
+        return most
+    if east - west <= _WIDEST_OF_ZONES:
+        return most
+    is_mercator = south >= -_LAST_PARALLEL and north <= _LAST_PARALLEL and east <= 180
+    return _WEB_MERCATOR if is_mercator else LONLAT
+
+
+def _pixel_size(file_crs: str, transform: Any, bounds: Bounds, crs: str, shrink: float) -> float:
+    """Give the size of a file's pixels in the units of a CRS; NaN where it has no place there."""
+    across, down = abs(transform[0]), abs(transform[4])
+    if not same_crs(file_crs, crs):
+        xmin, ymin, xmax, ymax = bounds
+        across, down = pixel_size_in(crs, file_crs, transform, (xmin + xmax) / 2, (ymin + ymax) / 2)
+    # Pixels that are long on purpose keep their detail; those that are long for their latitude have less than it seems.
+    return float(min(across, down) if shrink == 1 else max(across * shrink, down))

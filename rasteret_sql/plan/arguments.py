@@ -52,6 +52,7 @@ class ReadArguments:
         resolution_crs: whose units `resolution` has instead, or None.
         margin: so many pixels beside the area are read too: pixels of the level, or of `resolution` where those are
             larger.
+        where: SQL condition on the rows of the index, checked by `require_condition`; or None.
         is_ordered: whether the order of the index's rows means something, as in the result of a query.
         door: how messages spell arguments.
 
@@ -69,6 +70,7 @@ class ReadArguments:
     resolution: float | None = None
     resolution_crs: str | None = None
     margin: float | None = None
+    where: str | None = None
     is_ordered: bool = False
     door: Door = PYTHON
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.period import Period
     from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import TilePlan
 
@@ -106,7 +105,7 @@ class IndexRows:
         area = Area.of(arguments)
         columns = property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
-        cursor.execute(_FETCH.format(properties=properties, condition=_condition(area, arguments.period)), [name])
+        cursor.execute(_FETCH.format(properties=properties, condition=_condition(area, arguments)), [name])
         self._base = base
         self._is_resolved: set[int] = set()
         self.index = self._fetched()
@@ -250,7 +249,7 @@ class IndexRows:
         return {name: np.ma.masked_array(column) for name, column in columns.items()}
 
 
-def _condition(area: Area | None, period: Period | None) -> str:
+def _condition(area: Area | None, arguments: ReadArguments) -> str:
     """Give comparisons of columns that are never NULL with constants: by them row groups are left out."""
     conditions = ["true"]
     if area is not None and is_lonlat(area.crs):
@@ -265,11 +264,14 @@ def _condition(area: Area | None, period: Period | None) -> str:
                 f"index_of_schema_2.reach.xmin <= {_literal(xmax.max())}",
                 f"index_of_schema_2.reach.xmax >= {_literal(xmin.min())}",
             ]
+    period = arguments.period
     if period is not None:
         conditions += [
             f"index_of_schema_2.reach.start_us < {period.end_us}",
             f"index_of_schema_2.reach.end_us >= {period.start_us}",
         ]
+    if arguments.where is not None:
+        conditions.append(arguments.where)
     return " AND ".join(conditions)
 
 

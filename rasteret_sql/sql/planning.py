@@ -149,6 +149,11 @@ def is_query(text: str) -> bool:
     return not is_bare_path and _QUERY.match(text) is not None
 
 
+def is_path(text: str) -> bool:
+    """Whether a text that is no query looks like a path rather than like the name of a table."""
+    return _PATH.search(text) is not None
+
+
 def _parameters(arguments: ReadArguments, name: str) -> dict[str, Any]:
     return {
         "index": name,
@@ -192,8 +197,8 @@ def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> s
     """Say which filter left nothing; areas that touch no asset have been said before."""
     shown = _shortened(arguments.index)
     ((rows, first, last),) = cursor.execute(
-        "SELECT count(*), make_timestamp(epoch_us(min(datetime))), make_timestamp(epoch_us(max(datetime))) "
-        "FROM query_table($1)",
+        "SELECT count(*), make_timestamp(epoch_us(min(datetime))), make_timestamp(epoch_us(max(datetime))) "  # noqa: S608
+        f"FROM query_table($1) WHERE {arguments.where or 'true'}",
         [named_index(cursor, arguments.index)],
     ).fetchall()
     if not rows:

@@ -118,7 +118,7 @@ def explain(
     """
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
     with planning_cursor() as cursor:
-        return ReadCost(explain_read(cursor, _shown(cursor, index, arguments)))
+        return ReadCost(explain_read(cursor, shown_index(cursor, index, arguments)))
 
 
 def plan_index(
@@ -142,7 +142,7 @@ def plan_index(
         EmptyReadError: the area touches no asset, or nothing is left at all and `must_find` is given.
     """
     with planning_cursor(index) as cursor:
-        arguments = _shown(cursor, index, arguments, with_properties=with_properties)
+        arguments = shown_index(cursor, index, arguments, with_properties=with_properties)
         return plan_tiles(cursor, arguments, with_properties=with_properties, must_find=must_find)
 
 
@@ -161,7 +161,7 @@ def files_of(index: Any, arguments: ReadArguments) -> tuple[Files, AssetProperti
     from rasteret_sql.sql.files import plan_files
 
     with planning_cursor(index) as cursor:
-        return plan_files(cursor, _shown(cursor, index, arguments, with_properties=True))
+        return plan_files(cursor, shown_index(cursor, index, arguments, with_properties=True))
 
 
 def read_arguments(
@@ -234,7 +234,7 @@ def planning_cursor(index: Any = None) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor.close()
 
 
-def _shown(
+def shown_index(
     cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments, *, with_properties: bool = False
 ) -> ReadArguments:
     """Show the rows of an index to the planner and give the arguments that name them."""
@@ -243,7 +243,7 @@ def _shown(
     if isinstance(index, os.PathLike):
         index = os.fspath(index)
     if isinstance(index, str):
-        _check_local(index)
+        check_local(index)
         return replace(arguments, index=index, is_ordered=is_query(index))
     rows = _arrow(index, with_properties=with_properties)
     missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
@@ -286,7 +286,12 @@ def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
         return
 
 
-def _check_local(index: str) -> None:
+def check_local(index: str) -> None:
+    """Refuse a path of an index that does not exist.
+
+    Raises:
+        InvalidIndexError: there is no such file or folder.
+    """
     if is_query(index) or "://" in index or any(sign in index for sign in "*?["):
         return
     if not os.path.exists(index):  # noqa: PTH110

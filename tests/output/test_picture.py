@@ -19,7 +19,7 @@ from rasteret_sql.output import picture_pixels, picture_plan
 from rasteret_sql.output.colormaps import MAX_CLASSES, SUGGESTED, class_colors, colormap_colors
 from rasteret_sql.output.file_colors import color_table
 from rasteret_sql.output.picture import Picture, picture
-from rasteret_sql.output.picture_bands import KnownAsset, KnownBand, choose_bands
+from rasteret_sql.output.picture_plan import KnownAsset, KnownBand, choose_bands
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.testing.server import RangeServer
 from tests.arrays.cube_files import NORTH, WEST, File, at, make_index, noise, smooth
@@ -439,7 +439,17 @@ THREE = ((1, "B04", "red"), (2, "B03", "green"), (3, "B02", "blue"))
     ],
 )  # fmt: skip
 def test_bands_that_nobody_named_are_those_of_a_picture(assets, expected):
-    assert choose_bands(assets) == expected
+    single = {each.asset for each in assets if each.is_single}
+    assert [asset if asset in single else f"{asset}:{band}" for asset, band in choose_bands(assets)] == expected
+
+
+@pytest.mark.parametrize("names", [("4", "3", "2"), ("3", "2", "1"), ("R", "G", "B"), ("a", "a", "1")])
+def test_bands_whose_names_are_numbers_are_shown_by_their_own_number(tmp_path, names):
+    data = np.stack([np.full((32, 32), value, np.uint8) for value in (200, 100, 20)])
+    options = {"photometric": "rgb", "band_names": names}
+    shown = picture(make_index(tmp_path, [File("x", "visual", data, options=options)]))
+    assert shown.pixels[0, 0].tolist() == [200, 100, 20, 255]
+    assert shown.bands == ("visual:1", "visual:2", "visual:3")
 
 
 @pytest.mark.parametrize("name", [*SUGGESTED, "terrain", "grey", "PRGn", "cividis", "tab10"])
