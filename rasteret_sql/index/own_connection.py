@@ -1,8 +1,9 @@
-"""The connections on which our own SQL runs: DuckDB's settings are ours there, whatever a session or a machine says.
+"""The connections on which our own SQL runs, and the settings of DuckDB that decide what SQL gives.
 
 Our SQL runs in two places. Reads from Python, builds, checks and reports open a database of their own with
-`own_connection`. A read in SQL has to see the tables of the session, so it opens a cursor on the session's database,
-and `settle` gives that cursor our settings. Settings of a cursor do not change those of the session.
+`own_connection`. A read in SQL has to see the tables of the session, so it opens a cursor on the session's database.
+`apply_settings` gives that cursor the settings of the session, since they decide what the text of a query gives; SQL of
+ours that runs there says each order, zone and type itself. Settings of a cursor do not change those of the session.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
-#: Settings that change what SQL gives, and the value that ours is written for. A version of DuckDB that lacks one of
-#: them behaves as the value says.
+#: Settings that change what SQL gives, and DuckDB's own value of each. A version of DuckDB that lacks one of them
+#: behaves as the value says.
 RESULT_SETTINGS: Mapping[str, str] = {
     "Calendar": "gregorian",
     "TimeZone": "UTC",
@@ -59,13 +60,18 @@ def own_connection(**config: str | bool | float) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def settle(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Give a cursor on a database that is not ours the settings that our SQL is written for.
+def require_no_collation(settings: Mapping[str, str]) -> None:
+    """Refuse a session that takes names that differ for the same; `_rst_is_usual_session` does so in SQL.
 
     Raises:
-        InvalidArgumentError: the configuration of the database is locked, and a setting has another value.
+        InvalidArgumentError: the session has a default collation.
     """
-    apply_settings(cursor, RESULT_SETTINGS)
+    collation = settings.get("default_collation") or ""
+    if collation.upper() not in {"", "C", "BINARY"}:
+        raise InvalidArgumentError(
+            f"default_collation: got {collation!r}, expected none while a read is planned: names that differ would be "
+            "the same. RESET default_collation, and write COLLATE into your own conditions"
+        )
 
 
 def apply_settings(cursor: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> None:
@@ -92,7 +98,7 @@ def apply_settings(cursor: duckdb.DuckDBPyConnection, settings: Mapping[str, str
             cursor.execute(f"SET SESSION {name} = {quote_literal(value)}")
         except duckdb.Error as error:
             raise InvalidArgumentError(
-                f"{name}: the database has {present[name]!r}, expected {value!r} while a read is planned, and its "
+                f"{name}: the database has {present[name]!r}, expected {value!r}, as the session has it, and its "
                 f"configuration is locked ({str(error).splitlines()[0]}); add {name!r} to allowed_configs, or give it "
                 "this value before lock_configuration is set"
             ) from error

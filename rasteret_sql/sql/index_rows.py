@@ -10,6 +10,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.geo.utm import is_lonlat
+from rasteret_sql.index.row_casts import cast_columns
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.files import LEVEL_NUMBERS, NO_TIME, TEXTS, Files, Kind
 from rasteret_sql.plan.period import FIRST_US, LAST_US
@@ -18,6 +19,7 @@ from rasteret_sql.plan.select import IndexFiles, plan_selection, select
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import tile_format
 from rasteret_sql.sql.area import Area
+from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.properties import AssetProperties, property_columns
 from rasteret_sql.tiff.ghost import frames_of
 
@@ -36,8 +38,12 @@ if TYPE_CHECKING:
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
 _BOUNDS: Final = ("xmin", "ymin", "xmax", "ymax")
 _LISTS: Final = ("tile_byte_counts", "run_offsets", "tile_gaps")
-#: The rows of an index, numbered. DuckDB names the table where it has no such column, as an index of another schema
-#: version has not. Folders called collection=2024 make numbers of the collection.
+_COLUMNS: Final = (
+    "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "cog_layout", "crs", "transform", "dtype",
+    "bands", "formats", "levels", "reach",
+)  # fmt: skip
+#: The rows of an index, cast and numbered. DuckDB names the table where it has no such column, as an index of another schema
+#: version has not.
 _FETCH: Final = """
 CREATE OR REPLACE TEMP TABLE planned_rows AS
 SELECT
@@ -48,26 +54,7 @@ SELECT
     *
 FROM (
     SELECT
-        index_of_schema_2.collection::VARCHAR AS collection,
-        index_of_schema_2.item_id,
-        index_of_schema_2.asset,
-        -- An item without datetime, such as an annual product, has the time of its start, or of its end.
-        coalesce(
-            index_of_schema_2.datetime,
-            make_timestamptz(index_of_schema_2.reach.start_us),
-            make_timestamptz(index_of_schema_2.reach.end_us)
-        ) AS datetime,
-        index_of_schema_2.href,
-        index_of_schema_2.mirror,
-        index_of_schema_2.etag,
-        index_of_schema_2.cog_layout,
-        index_of_schema_2.crs,
-        index_of_schema_2.transform,
-        index_of_schema_2.dtype,
-        index_of_schema_2.bands,
-        index_of_schema_2.formats,
-        index_of_schema_2.levels,
-        index_of_schema_2.reach,
+{casts},
         row_number() OVER () AS rst_position
         {properties}
     FROM query_table($1) AS index_of_schema_2
@@ -105,7 +92,8 @@ class IndexRows:
         area = Area.of(arguments)
         columns = property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
-        cursor.execute(_FETCH.format(properties=properties, condition=_condition(area, arguments)), [name])
+        condition = _condition(area, arguments)
+        cursor.execute(_FETCH.format(casts=_casts(), properties=properties, condition=condition), [name])
         self._base = base
         self._is_resolved: set[int] = set()
         self.index = self._fetched()
@@ -247,6 +235,10 @@ class IndexRows:
     def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:
         columns = self._cursor.execute(query, parameters or {}).fetchnumpy()
         return {name: np.ma.masked_array(column) for name, column in columns.items()}
+
+
+def _casts() -> str:
+    return cast_columns(_COLUMNS, "index_of_schema_2", helpers=f"{CATALOG}.main.")
 
 
 def _condition(area: Area | None, arguments: ReadArguments) -> str:

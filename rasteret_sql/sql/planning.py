@@ -18,6 +18,7 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.index.folders import index_files, index_reader, is_many, require_version
 from rasteret_sql.index.hrefs import is_url
+from rasteret_sql.index.row_casts import misfit
 from rasteret_sql.index.schema import SCHEMA_VERSION
 from rasteret_sql.index.select_text import message_of, require_select
 from rasteret_sql.index.select_text import shortened as _shortened
@@ -307,6 +308,10 @@ def explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: d
             f"index: {shown} is not an index: it has no column {', '.join(missing)}; expected one made by "
             "rasteret_sql.build_index or `rasteret-sql build`"
         )
+    if isinstance(error, duckdb.ConversionException):
+        found = misfit(cursor, name, INDEX_COLUMNS, helpers=f"{CATALOG}.main.")
+        if found is not None:
+            return found
     return InvalidArgumentError(message_of(error))
 
 
@@ -320,7 +325,7 @@ def base_of(index: str) -> str | None:
 def parse_arguments(text: str) -> tuple[ReadArguments, OnError, dict[str, str]]:
     """Read the arguments that the macro `read_tiles` passes as JSON; also gives `on_error` and the settings."""
     values = json.loads(text)
-    settings = {"search_path": values.pop("search_path"), "TimeZone": values.pop("time_zone")}
+    settings = values.pop("settings")
     on_error = values.pop("on_error")
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")

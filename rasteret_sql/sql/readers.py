@@ -245,7 +245,7 @@ def shown_index(
     if isinstance(index, str):
         check_local(index)
         return replace(arguments, index=index, is_ordered=is_query(index))
-    rows = _arrow(index, with_properties=with_properties)
+    rows = _with_names_of_schema(_arrow(index, with_properties=with_properties))
     missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
     if "pixels" in rows.schema.names and missing:
         raise InvalidIndexError(
@@ -258,6 +258,12 @@ def shown_index(
         )
     cursor.register(_ROWS, rows)
     return replace(arguments, index=_ROWS, is_ordered=True)
+
+
+def _with_names_of_schema(rows: pa.Table) -> pa.Table:
+    """Give columns of an index the names of the schema; to DuckDB, ITEM_ID and item_id are one name."""
+    known = index_columns()
+    return rows.rename_columns([name.lower() if name.lower() in known else name for name in rows.schema.names])
 
 
 def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
@@ -306,15 +312,20 @@ def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(index, duckdb.DuckDBPyRelation):
-        known = [column for column in INDEX_COLUMNS if column in index.columns]
+        known = [column for column in index.columns if column.lower() in INDEX_COLUMNS]
         if with_properties:
-            known += [column for column in index.columns if column == "bbox" or column not in index_columns()]
+            known += [
+                column for column in index.columns if column.lower() == "bbox" or column.lower() not in index_columns()
+            ]
         try:
             return index.project(", ".join(map(quote_identifier, known)) or "*").to_arrow_table()
         except duckdb.Error as error:
             raise InvalidIndexError(f"index: the query does not run: {error}") from error
     if isinstance(index, pa.Table):
         return index
+    if hasattr(index, "to_wkb"):
+        # A GeoDataFrame, whose geometries Arrow does not take as they are.
+        return pa.Table.from_pandas(index.to_wkb(), preserve_index=False)
     if isinstance(index, (pa.RecordBatch, pa.RecordBatchReader)) or hasattr(index, "__arrow_c_stream__"):
         return pa.table(index) if not isinstance(index, pa.RecordBatch) else pa.Table.from_batches([index])
     raise InvalidIndexError(

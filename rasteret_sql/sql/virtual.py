@@ -1,13 +1,11 @@
 """The streaming table behind `read_tiles`: DuckDB hands it columns and conditions, it plans, reads and streams.
 
-The macro's arguments arrive, as hexadecimal digits of JSON, in a condition on the hidden column `_call`. No function
+The macro's arguments arrive, as JSON, in a condition on the hidden column `_call`. No function
 makes them: one in Python would belong to the connection that made it, and outlive it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
-from rasteret_sql.index.own_connection import RESULT_SETTINGS, apply_settings
+from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.index.own_connection import apply_settings, require_no_collation
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
 from rasteret_sql.sql.tile_rows import tile_rows
+from rasteret_sql.sql.workarounds import call_of, mentions, without_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +29,8 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import TilePlan
 
-_TOKEN = re.compile(r'\(_call == "rst_([0-9A-F]+)"\)')
 #: Empty, or how large batches may be.
 _batch_bytes: list[int] = []
-_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,30 +170,6 @@ def _cut(batches: Iterator[pa.RecordBatch], nbytes: int) -> Iterator[pa.RecordBa
             yield batch.slice(start, rows)
 
 
-class _NoLoop:
-    """What a future of asyncio asks of its loop while nobody awaits it."""
-
-    def get_debug(self) -> bool:
-        return False
-
-
-def _settled(batches: Iterator[pa.RecordBatch]) -> Iterator[asyncio.Future[pa.RecordBatch]]:
-    """Give each batch, or the error, as a future: its `result` is written in C, so it adds no line to a traceback.
-
-    pyarrow puts the traceback of an error into its message, and so before the eyes of whoever is served.
-    """
-    loop: Any = _NoLoop()
-    while True:
-        future: asyncio.Future[pa.RecordBatch] = asyncio.Future(loop=loop)
-        try:
-            future.set_result(next(batches))
-        except StopIteration:
-            return
-        except RasteretError as error:
-            future.set_exception(type(error)(str(error)))
-        yield future
-
-
 class _Stream:
     """What DuckDB takes for a scanner: something that gives a record batch reader."""
 
@@ -208,7 +181,7 @@ class _Stream:
         """Start reading."""
         batches = self._batches
         if _batch_bytes:
-            batches = map(asyncio.Future.result, _settled(_cut(batches, _batch_bytes[0])))
+            batches = without_traceback(_cut(batches, _batch_bytes[0]))
         return pa.RecordBatchReader.from_batches(self.projected_schema, batches)
 
 
@@ -233,20 +206,17 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         """
         names = list(columns) if columns else self._schema.names
         schema = pa.schema([self._schema.field(name) for name in names])
-        text = "" if filter is None else str(filter)
-        match = _TOKEN.search(text)
-        if match is None:
+        call = call_of(filter)
+        if call is None:
             raise InvalidArgumentError(
                 "read_tiles: got arguments that change from row to row, expected constants or prepared parameters; a "
-                "read is planned before it starts. Put conditions in WHERE, or call "
-                "rasteret_sql.read_tiles(con.sql(...)) with rows of an index"
+                "read is planned before it starts, with the help of DuckDB's optimizer (enable_optimizer = true). "
+                "Put conditions in WHERE, or call rasteret_sql.read_tiles(con.sql(...)) with rows of an index"
             )
-        token = f"rst_{match[1]}"
-        arguments, on_error, settings = parse_arguments(bytes.fromhex(match[1]).decode())
+        arguments, on_error, settings = parse_arguments(call.arguments)
         plan = self._plan(arguments, settings)
-        rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(token, pa.string()), len(plan)))
-        fields = _TEXTS.sub("", text)
-        if any(f"({name} " in fields or f"({name})" in fields or f"({name}," in fields for name in READ_COLUMNS):
+        rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(call.token), len(plan)))
+        if mentions(filter, READ_COLUMNS):
             # The condition looks at what is read: all tiles are read, and then it is applied.
             if _dry_runs:
                 return _noted(plan, self._schema, schema)
@@ -260,8 +230,10 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
 
     def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> TilePlan:
         with self._connections.planning() as cursor:
-            # The names and times of the query mean here what they mean where it was asked.
-            apply_settings(cursor, {**RESULT_SETTINGS, **settings})
+            # The names, times and orders of a query mean here what they mean in its session. Our own SQL says all of
+            # them itself.
+            require_no_collation(settings)
+            apply_settings(cursor, settings)
             return plan_tiles(cursor, arguments).plan
 
 

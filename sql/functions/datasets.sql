@@ -25,4 +25,4 @@ FROM (
            "notes": "VARCHAR", "licence_url": "VARCHAR", "file": "VARCHAR"}]'
     )) AS d
 )
-ORDER BY d.id;
+ORDER BY d.id ASC NULLS LAST;

@@ -16,7 +16,7 @@ CREATE OR REPLACE MACRO read_tiles(
 ) AS TABLE
 SELECT * EXCLUDE (_call)
 FROM _rst_tile_source
-WHERE _call = 'rst_' || hex(to_json({
+WHERE _call = encode('rst_' || to_json({
     'index': index::VARCHAR,
     'bands': bands::VARCHAR[],
     'geometry': geometry::VARCHAR,
@@ -26,6 +26,22 @@ WHERE _call = 'rst_' || hex(to_json({
     'level': level::BIGINT,
     'resolution': (resolution::DOUBLE)::VARCHAR,
     'on_error': on_error::VARCHAR,
-    'search_path': current_setting('search_path'),
-    'time_zone': current_setting('TimeZone')
+    -- What the session sets decides what a view, or the text of a query, gives.
+    'settings': {
+        'search_path': current_setting('search_path')::VARCHAR,
+        'file_search_path': current_setting('file_search_path')::VARCHAR,
+        'Calendar': current_setting('Calendar')::VARCHAR,
+        'TimeZone': current_setting('TimeZone')::VARCHAR,
+        'binary_as_string': current_setting('binary_as_string')::VARCHAR,
+        'default_collation': current_setting('default_collation')::VARCHAR,
+        'default_null_order': current_setting('default_null_order')::VARCHAR,
+        'default_order': current_setting('default_order')::VARCHAR,
+        'disable_timestamptz_casts': current_setting('disable_timestamptz_casts')::VARCHAR,
+        'enable_geoparquet_conversion': current_setting('enable_geoparquet_conversion')::VARCHAR,
+        'ieee_floating_point_ops': current_setting('ieee_floating_point_ops')::VARCHAR,
+        'integer_division': current_setting('integer_division')::VARCHAR,
+        'order_by_non_integer_literal': current_setting('order_by_non_integer_literal')::VARCHAR,
+        'preserve_insertion_order': current_setting('preserve_insertion_order')::VARCHAR,
+        'scalar_subquery_error_on_multiple_rows': current_setting('scalar_subquery_error_on_multiple_rows')::VARCHAR
+    }
 })::VARCHAR);

@@ -33,34 +33,31 @@ rst_plan_arguments AS MATERIALIZED (
                 THEN error('bands: got ' || bands::VARCHAR || ', expected each name once; leave the repeated ones out')
             WHEN level < 0 THEN error('level: got ' || level || ', expected 0 (full resolution) or more')
             WHEN NOT resolution > 0 THEN error('resolution: got ' || resolution || ', expected a pixel size above 0')
+            WHEN NOT _rst_is_usual_session() THEN false
             ELSE datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL
         END AS is_valid
 ),
--- DuckDB names the table where it has no such column, as an index of another schema has not.
+-- DuckDB names the table where it has no such column, as an index of another schema has not. Casts are those of index/row_casts.py:
+-- rows of pandas, of tables and of folders such as collection=2024 have other types.
 -- Materialized: a plan of all that follows in one piece takes the optimizer twice as long.
 candidates AS MATERIALIZED (
     SELECT
-        index_of_schema_2.collection::VARCHAR AS collection,    -- folders called collection=2024 make numbers of it
-        index_of_schema_2.item_id,
-        index_of_schema_2.asset,
-        -- An item without datetime, such as an annual product, has the time of its start, or of its end.
-        coalesce(
-            index_of_schema_2.datetime,
-            make_timestamptz(index_of_schema_2.reach.start_us),
-            make_timestamptz(index_of_schema_2.reach.end_us)
-        ) AS datetime,
-        index_of_schema_2.href,
-        index_of_schema_2.mirror,
-        index_of_schema_2.etag,
-        index_of_schema_2.file_size,
-        index_of_schema_2.cog_layout,
-        index_of_schema_2.crs,
-        index_of_schema_2.transform,
-        index_of_schema_2.dtype,
-        index_of_schema_2.bands,
-        index_of_schema_2.formats,
-        index_of_schema_2.levels,
-        index_of_schema_2.reach
+        index_of_schema_2.collection::VARCHAR AS collection,
+        index_of_schema_2.item_id::VARCHAR AS item_id,
+        index_of_schema_2.asset::VARCHAR AS asset,
+        coalesce(CASE WHEN typeof(index_of_schema_2.datetime) IN ('TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ_NS') THEN TRY_CAST(index_of_schema_2.datetime AS TIMESTAMP WITH TIME ZONE) ELSE _rst_utc(index_of_schema_2.datetime, 'datetime') END, make_timestamptz(index_of_schema_2.reach.start_us::BIGINT), make_timestamptz(index_of_schema_2.reach.end_us::BIGINT)) AS datetime,
+        index_of_schema_2.href::VARCHAR AS href,
+        index_of_schema_2.mirror::VARCHAR AS mirror,
+        index_of_schema_2.etag::VARCHAR AS etag,
+        index_of_schema_2.file_size::BIGINT AS file_size,
+        index_of_schema_2.cog_layout::VARCHAR[] AS cog_layout,
+        index_of_schema_2.crs::VARCHAR AS crs,
+        index_of_schema_2.transform::DOUBLE[] AS transform,
+        index_of_schema_2.dtype::VARCHAR AS dtype,
+        index_of_schema_2.bands::STRUCT(name VARCHAR, band INTEGER, common_name VARCHAR, description VARCHAR, nodata DOUBLE, scale DOUBLE, "offset" DOUBLE, unit VARCHAR, is_alpha BOOLEAN)[] AS bands,
+        index_of_schema_2.formats::STRUCT(byte_order VARCHAR, dtype VARCHAR, bits_per_sample INTEGER, samples_per_pixel INTEGER, planar BOOLEAN, compression INTEGER, predictor INTEGER, photometric INTEGER, fill_order INTEGER, tile_width INTEGER, tile_height INTEGER, tiled BOOLEAN, jpeg_tables BLOB, ycbcr_subsampling INTEGER[], codec_parameters INTEGER[])[] AS formats,
+        index_of_schema_2.levels::STRUCT(width INTEGER, height INTEGER, format INTEGER, tile_byte_counts BIGINT[], run_offsets BIGINT[], tile_gaps BIGINT[], mask STRUCT(width INTEGER, height INTEGER, format INTEGER, tile_byte_counts BIGINT[], run_offsets BIGINT[], tile_gaps BIGINT[]))[] AS levels,
+        index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach
     FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_plan_arguments AS a
     WHERE a.is_valid
         -- Row groups are skipped by these, since they compare columns that are never NULL with constants; what is exact follows.
@@ -161,7 +158,7 @@ doubts AS (
     SELECT error(
         'bands: got ''' || label || ''', which fits ' || string_agg(
             DISTINCT '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || '''', ', '
-            ORDER BY '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || ''''
+            ORDER BY '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || '''' ASC NULLS LAST
         ) || '; expected one of them: name it in full'
     ) AS doubt
     FROM (
@@ -180,8 +177,8 @@ unknowns AS (
     ) AS unknown
     FROM asked AS q, (
         SELECT
-            string_agg(DISTINCT '''' || asset || '''', ', ' ORDER BY '''' || asset || '''') AS assets,
-            coalesce(string_agg(DISTINCT '''' || asset || ':' || name || '''', ', ' ORDER BY '''' || asset || ':' || name || '''')
+            string_agg(DISTINCT '''' || asset || '''', ', ' ORDER BY '''' || asset || '''' ASC NULLS LAST) AS assets,
+            coalesce(string_agg(DISTINCT '''' || asset || ':' || name || '''', ', ' ORDER BY '''' || asset || ':' || name || '''' ASC NULLS LAST)
                 FILTER (WHERE band_count > 1), '') AS names
         FROM known_bands
     ) AS k
@@ -192,7 +189,7 @@ chosen_bands AS (
         collection,
         asset,
         band_count,
-        list({'band': band, 'known_name': name, 'name': band_name, 'position': position} ORDER BY position, band) AS chosen
+        list({'band': band, 'known_name': name, 'name': band_name, 'position': position} ORDER BY position ASC NULLS LAST, band ASC NULLS LAST) AS chosen
     FROM (
         SELECT
             collection,
@@ -203,7 +200,7 @@ chosen_bands AS (
             CASE WHEN tier = 1 AND band_count > 1 THEN asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) ELSE label END AS band_name,
             position
         FROM best
-        QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY position) = 1
+        QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY position ASC NULLS LAST) = 1
         UNION ALL
         SELECT
             collection,
@@ -215,7 +212,7 @@ chosen_bands AS (
             1
         FROM (
             FROM known_bands
-            QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY common_name) = 1
+            QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY common_name ASC NULLS LAST) = 1
         )
         WHERE bands IS NULL
     )
@@ -348,7 +345,7 @@ windowed AS (
     ) AS p
 )
 SELECT
-    row_number() OVER (ORDER BY w.collection, w.datetime, w.item_id, w.asset, w.href) - 1 AS asset_no,
+    row_number() OVER (ORDER BY w.collection ASC NULLS LAST, w.datetime ASC NULLS LAST, w.item_id ASC NULLS LAST, w.asset ASC NULLS LAST, w.href ASC NULLS LAST) - 1 AS asset_no,
     w.* EXCLUDE (pixels, area),
     greatest(floor(w.pixels.ymin + 1e-6), 0)::INTEGER AS row_off,
     greatest(floor(w.pixels.xmin + 1e-6), 0)::INTEGER AS col_off,
@@ -356,4 +353,4 @@ SELECT
     least(greatest(ceil(w.pixels.xmax - 1e-6), floor(w.pixels.xmin + 1e-6) + 1), w.image.width)::INTEGER AS col_end
 FROM windowed AS w
 WHERE w.pixels.xmin IS NOT NULL AND len(w.bands) > 0
-ORDER BY asset_no;
+ORDER BY asset_no ASC NULLS LAST;

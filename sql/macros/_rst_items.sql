@@ -19,11 +19,22 @@ rst_search AS MATERIALIZED (
             WHEN bbox IS NOT NULL THEN _rst_project(_rst_bbox_parts(bbox::DOUBLE[], crs), crs, 'OGC:CRS84')
             WHEN geometry IS NOT NULL THEN _rst_project(_rstpy_geometry_parts(geometry::VARCHAR, crs), crs, 'OGC:CRS84')
         END AS area,
-        datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL AS is_valid
+        _rst_is_usual_session()
+            AND (datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL) AS is_valid
 ),
 rst_found AS (
     SELECT
-        index_of_schema_2.* REPLACE (index_of_schema_2.collection::VARCHAR AS collection)  -- folders called collection=2024 make numbers of it
+        -- Casts are those of index/row_casts.py.
+        index_of_schema_2.* REPLACE (
+            index_of_schema_2.collection::VARCHAR AS collection,
+            index_of_schema_2.item_id::VARCHAR AS item_id,
+            index_of_schema_2.asset::VARCHAR AS asset,
+            CASE WHEN typeof(index_of_schema_2.datetime) IN ('TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ_NS') THEN TRY_CAST(index_of_schema_2.datetime AS TIMESTAMP WITH TIME ZONE) ELSE _rst_utc(index_of_schema_2.datetime, 'datetime') END AS datetime,
+            index_of_schema_2.bands::STRUCT(name VARCHAR, band INTEGER, common_name VARCHAR, description VARCHAR, nodata DOUBLE, scale DOUBLE, "offset" DOUBLE, unit VARCHAR, is_alpha BOOLEAN)[] AS bands,
+            index_of_schema_2.crs::VARCHAR AS crs,
+            index_of_schema_2.file_size::BIGINT AS file_size,
+            index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach
+        )
     FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_search AS s
     WHERE s.is_valid
         -- Row groups are skipped by these, as in _rst_asset_plan; what is exact follows.
@@ -73,7 +84,7 @@ SELECT
     f.collection,
     f.item_id,
     -- Times, properties of the item and its geometry, in the order of the index; NULL where the assets of an item do not agree.
-    _rst_shared(COLUMNS(lambda name: name NOT IN (
+    _rst_shared(COLUMNS(lambda name: lower(name) NOT IN (
         'collection', 'item_id', 'asset', 'bbox', 'href', 'mirror', 'bands', 'dtype', 'crs', 'transform', 'width', 'height',
         'samples_per_pixel', 'planar', 'compression', 'predictor', 'photometric', 'byte_order', 'bigtiff', 'cog_layout', 'notes',
         'formats', 'levels', 'file_size', 'etag', 'last_modified', 'indexed_at', 'reach'
@@ -84,7 +95,7 @@ SELECT
         'xmax': nullif(max(f.reach.xmax), 'inf'::DOUBLE),
         'ymax': nullif(max(f.reach.ymax), 'inf'::DOUBLE)
     } AS bbox,
-    list(DISTINCT f.asset ORDER BY f.asset) AS assets,
+    list(DISTINCT f.asset ORDER BY f.asset ASC NULLS LAST) AS assets,
     -- As read_tiles calls them: asset, or asset:band where a file has several; a name that it has twice names no band.
     list_sort(list_distinct(flatten(list(CASE
         WHEN len(f.bands) = 1 THEN [f.asset]
@@ -92,10 +103,10 @@ SELECT
             WHEN band.name != '' AND len(list_filter(f.bands, lambda other: other.name = band.name)) = 1 THEN band.name
             ELSE band.band::VARCHAR
         END)
-    END)))) AS bands,
+    END))), 'ASC', 'NULLS LAST') AS bands,
     _rst_shared(f.crs) AS crs,
     count(*) AS files,
     sum(f.file_size)::BIGINT AS file_bytes
 FROM rst_found AS f
 GROUP BY f.collection, f.item_id
-ORDER BY f.collection, min(f.reach.start_us), f.item_id;
+ORDER BY f.collection ASC NULLS LAST, min(f.reach.start_us) ASC NULLS LAST, f.item_id ASC NULLS LAST;

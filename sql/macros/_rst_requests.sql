@@ -20,7 +20,7 @@ gaps AS (
     SELECT
         *,
         range_start - max(range_end) OVER (
-            PARTITION BY address ORDER BY range_start, range_end ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            PARTITION BY address ORDER BY range_start ASC NULLS LAST, range_end ASC NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS gap
     FROM ranges
 ),
@@ -28,7 +28,7 @@ runs AS (
     SELECT
         *,
         count(*) FILTER (WHERE gap > _rst_limits().max_gap_bytes) OVER (
-            PARTITION BY address ORDER BY range_start, range_end ROWS UNBOUNDED PRECEDING
+            PARTITION BY address ORDER BY range_start ASC NULLS LAST, range_end ASC NULLS LAST ROWS UNBOUNDED PRECEDING
         ) AS run
     FROM gaps
 ),
@@ -42,5 +42,5 @@ SELECT
     address,
     range_start,
     range_end,
-    dense_rank() OVER (ORDER BY address, run, cut) - 1 AS request
+    dense_rank() OVER (ORDER BY address ASC NULLS LAST, run ASC NULLS LAST, cut ASC NULLS LAST) - 1 AS request
 FROM cuts;

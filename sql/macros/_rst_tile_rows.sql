@@ -47,4 +47,4 @@ SELECT
     t.asset_no
 FROM query_table(tiles) AS t
 JOIN query_table(plan) AS a USING (asset_no)
-ORDER BY t.asset_no, t.tile_offset, t.tile_row, t.tile_col, t.band_position, t.band;
+ORDER BY t.asset_no ASC NULLS LAST, t.tile_offset ASC NULLS LAST, t.tile_row ASC NULLS LAST, t.tile_col ASC NULLS LAST, t.band_position ASC NULLS LAST, t.band ASC NULLS LAST;

@@ -95,4 +95,4 @@ SELECT
     coalesce(request_bytes, 0)::BIGINT AS request_bytes,  -- with the gaps that are read over
     coalesce(pixel_bytes, 0)::BIGINT AS pixel_bytes       -- decoded
 FROM totals
-ORDER BY is_total, collection, band;
+ORDER BY is_total ASC NULLS LAST, collection ASC NULLS LAST, band ASC NULLS LAST;

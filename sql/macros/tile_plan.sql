@@ -39,4 +39,4 @@ LEFT JOIN planned_requests AS r
     ON r.address = t.address
     AND r.range_start = t.tile_offset
     AND r.range_end = t.tile_offset + t.tile_byte_count
-ORDER BY t.position;
+ORDER BY t.position ASC NULLS LAST;

@@ -27,5 +27,5 @@ CREATE TABLE tiles (
     pixels BLOB,                    -- (height, width) in C order, little-endian
     mask BLOB,                      -- (height, width), 1 is valid and 0 is not; NULL where all pixels are valid
     error VARCHAR,                  -- with on_error := 'null': why pixels is NULL
-    _call VARCHAR
+    _call BLOB
 );

@@ -1,0 +1,79 @@
+"""Each workaround is still needed: a test that fails here says that one of them can go."""
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pytest
+
+from rasteret_sql.errors import RangeError
+from rasteret_sql.sql.workarounds import call_of, mentions, without_traceback
+
+TOKEN = b'rst_{"index": "a"}'
+
+
+def test_the_python_client_still_registers_no_table_function():
+    with duckdb.connect() as con:
+        assert not hasattr(con, "create_table_function")
+
+
+def test_an_expression_of_pyarrow_still_shows_itself_as_text_only():
+    condition = (pc.field("_call") == pa.scalar(TOKEN)) & (pc.field("level") > 1)
+    assert not hasattr(condition, "arguments")
+    assert not hasattr(condition, "operands")
+    assert call_of(condition).arguments == '{"index": "a"}'
+    assert call_of(condition).token == TOKEN
+
+
+@pytest.mark.parametrize("condition", [None, pc.field("level") == 1, pc.field("item_id") == '(_call == "7273745F41")'])
+def test_a_condition_without_the_arguments_gives_no_call(condition):
+    assert call_of(condition) is None
+
+
+def test_a_condition_mentions_columns_and_not_their_names_in_texts():
+    assert mentions(pc.field("pixels").is_valid(), ["pixels"])
+    assert mentions((pc.field("level") == 1) & (pc.field("error") == "a"), ["error"])
+    assert not mentions(pc.field("item_id") == "(pixels == 1)", ["pixels"])
+    assert not mentions(None, ["pixels"])
+
+
+def test_comparisons_of_texts_are_still_not_pushed_down_under_a_collation():
+    """Once they are, `_call` can be text again."""
+    seen = []
+
+    class Source(pads.Dataset):
+        def __init__(self):
+            pass
+
+        @property
+        def schema(self):
+            return pa.schema([("text", pa.string()), ("bytes", pa.binary())])
+
+        def scanner(self, columns=None, **options):
+            seen.append(str(options["filter"]))
+            return pads.Scanner.from_batches(
+                pa.table({"text": ["a"], "bytes": [b"a"]}).select(columns or ["text", "bytes"]).to_reader()
+            )
+
+    with duckdb.connect() as con:
+        con.from_arrow(Source()).create_view("source")
+        con.execute("SET default_collation = 'NOCASE'")
+        con.execute("SELECT * FROM source WHERE text = 'a' AND bytes = 'a'::BLOB").fetchall()
+    assert "bytes ==" in seen[-1]
+    assert "text ==" not in seen[-1]
+
+
+def test_pyarrow_still_puts_tracebacks_into_the_messages_of_batches():
+    def batches():
+        yield pa.record_batch({"a": [1]})
+        raise RangeError("it ends early")
+
+    schema = pa.schema([("a", pa.int64())])
+    with duckdb.connect() as con:
+        plain = pa.RecordBatchReader.from_batches(schema, batches())
+        with pytest.raises(duckdb.Error, match=r"Traceback|File "):
+            con.from_arrow(plain).fetchall()
+        quiet = pa.RecordBatchReader.from_batches(schema, without_traceback(batches()))
+        with pytest.raises(duckdb.Error, match="it ends early") as caught:
+            con.from_arrow(quiet).fetchall()
+    assert __file__ not in str(caught.value)
