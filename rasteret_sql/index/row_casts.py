@@ -87,10 +87,11 @@ def misfit(
     for name in names:
         kind = schema_types()[name]
         text = f"{quote_identifier(name)}::VARCHAR"
+        is_list = kind.endswith("[]") and not kind.startswith("STRUCT")
         tried = f"{helpers}_rst_instant({text})" if kind == _TIME else f"TRY_CAST({quote_identifier(name)} AS {kind})"
         found = cursor.execute(
             f"SELECT item_id::VARCHAR, asset::VARCHAR, {text} FROM query_table($1) "  # noqa: S608 - of the schema
-            f"WHERE {quote_identifier(name)} IS NOT NULL AND {tried} IS NULL LIMIT 1",
+            f"WHERE {quote_identifier(name)} IS NOT NULL AND {_fails(tried, name, is_list=is_list)} LIMIT 1",
             [rows],
         ).fetchall()
         for item_id, asset, value in found:
@@ -99,6 +100,13 @@ def misfit(
                 "the row, or build the index again"
             )
     return None
+
+
+def _fails(tried: str, name: str, *, is_list: bool) -> str:
+    """Give SQL for whether a cast that was tried failed; of a list, each element is tried."""
+    if not is_list:
+        return f"{tried} IS NULL"
+    return f"({tried} IS NULL OR list_count({tried}) < list_count({quote_identifier(name)}::VARCHAR[]))"
 
 
 def _shown(kind: str) -> str:

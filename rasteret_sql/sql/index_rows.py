@@ -42,8 +42,8 @@ _COLUMNS: Final = (
     "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "cog_layout", "crs", "transform", "dtype",
     "bands", "formats", "levels", "reach",
 )  # fmt: skip
-#: The rows of an index, cast and numbered. DuckDB names the table where it has no such column, as an index of another schema
-#: version has not.
+#: The rows of an index, cast and numbered. DuckDB names the table where it has no such column, as an index of another
+#: schema version has not.
 _FETCH: Final = """
 CREATE OR REPLACE TEMP TABLE planned_rows AS
 SELECT
