@@ -58,7 +58,7 @@ def cast_column(name: str, table: str, *, helpers: str = "") -> str:
 
 
 def cast_columns(names: Sequence[str], table: str, *, helpers: str = "") -> str:
-    """Give the list of a SELECT that casts columns of an index for a read, one to a line, under the names of the schema.
+    """Give the list of a SELECT that casts columns of an index for a read, one to a line, named as in the schema.
 
     An item without datetime, such as an annual product, has the time of its start, or of its end.
 
