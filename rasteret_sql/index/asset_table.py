@@ -1,4 +1,4 @@
-"""What sources find as a table: one row per item and TIFF asset, no header read."""
+"""The assets that sources find, as a table: one row per item and TIFF asset. No header is read."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 OnError = Literal["raise", "skip"]
 
-#: Rows of items whose bounds are found together.
+#: Items whose bounds are computed at a time.
 _ROWS_PER_STEP = 2048
 _BOXES = "boxes.parquet"
-#: Columns of rows that a property could be called like; those of an index are looked after elsewhere.
+#: Columns of the table that a property must not shadow; `column_names` takes care of the columns of an index.
 _OWN_COLUMNS = frozenset({"media_type", "asset_title", "asset_roles", "band_lists", "proj"})
-#: Properties that queries name; where nothing was found, they are there all the same, and NULL.
+#: Common properties: a table without rows has their columns too, so that queries which name them run.
 _COMMON_PROPERTIES = {
     "platform": "VARCHAR",
     "constellation": "VARCHAR",
@@ -52,18 +52,18 @@ _COMMON_PROPERTIES = {
 
 
 def write_asset_rows(sources: Sequence[Source], path: Path, *, on_error: OnError = "raise") -> int:
-    """Write what sources find as GeoParquet, whole or not at all.
+    """Write the assets of sources as GeoParquet, whole or not at all.
 
     Args:
         sources: gone through once.
-        path: the file, in a folder that is there.
-        on_error: "raise" where something could not be read, or "skip" it.
+        path: the file, in an existing folder.
+        on_error: "raise" if a part of a source cannot be read, or "skip" that part.
 
     Returns:
-        How many rows there are.
+        The number of rows.
 
     Raises:
-        BuildError: something could not be read.
+        BuildError: a part of a source cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
         folder = Path(name)
@@ -84,14 +84,14 @@ def write_asset_rows(sources: Sequence[Source], path: Path, *, on_error: OnError
 
 
 def asset_table(sources: Sequence[Source], *, on_error: OnError = "raise") -> pa.Table:
-    """Give what sources find as an Arrow table; see `write_asset_rows`."""
+    """Give the assets of sources as an Arrow table; see `write_asset_rows`."""
     with tempfile.TemporaryDirectory(prefix="rasteret_sql.") as name, _rows(sources, Path(name), on_error) as con:
         return con.sql("FROM asset_rows").to_arrow_table()
 
 
 @contextlib.contextmanager
 def _rows(sources: Sequence[Source], folder: Path, on_error: OnError) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a connection whose view `asset_rows` has the rows."""
+    """Open a connection with the table as the view `asset_rows`."""
     import duckdb
 
     inventory = stage_sources(sources, folder)

@@ -1,9 +1,9 @@
-"""Index definitions: a `.sql` file with a header and one SELECT, taken apart. Pure: nothing is run.
+"""Index definitions: a `.sql` file with a header and one SELECT. Pure: nothing is run here.
 
     -- name: s2_bangalore
     -- kind: index
     -- grain: one row per asset
-    -- What it is for, in a sentence.
+    -- Its purpose, in a sentence.
     -- check: no clouds: SELECT item_id, asset, "eo:cloud_cover" FROM asset_index
     --     WHERE "eo:cloud_cover" >= 20
     WITH assets AS (FROM stac_search('https://example.com/v1', collections := ['sentinel-2-l2a']))
@@ -12,8 +12,8 @@
 Where different files share a collection, item_id and asset, `-- on_duplicate: latest` takes the row whose item changed
 last, and `-- on_duplicate: keep` takes all of them; without it that is an error.
 
-A check is a query of `asset_index` that must give no row; lines that are indented by three spaces or more go on
-with it. To DuckDB all of the header is a comment, so the file runs as it is in a shell, in `COPY (...) TO` and in dbt.
+A check is a query of `asset_index` that must give no row; lines indented by three spaces or more continue it. To DuckDB
+the whole header is a comment, so the file runs as it is in a shell, in `COPY (...) TO` and in dbt.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PASSWORD = re.compile(r"(?<=://)[^/?#\s'\"]*@")
 _SECRET_NAME = re.compile(r"secret|token|passw|credential|signature|api_?key|access_?key|sas\b", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 _EXAMPLE = 'no clouds: SELECT item_id FROM asset_index WHERE "eo:cloud_cover" > 20'
-#: Stands where a secret was.
+#: Replaces a secret.
 LEFT_OUT = "(left out: it looks like a secret)"
 
 
@@ -50,8 +50,8 @@ class Definition:
 
     Attributes:
         name: of the index.
-        grain: what one row is.
-        comment: what it is for, or "".
+        grain: the meaning of one row.
+        comment: its purpose, or "".
         checks: queries of `asset_index` that must give no row, by name.
         on_duplicate: the rule for different files that share a key.
         text: the whole file.
@@ -70,10 +70,10 @@ def parse_definition(text: str, what: str) -> Definition:
 
     Args:
         text: the whole file.
-        what: what to call it in a message, such as its path.
+        what: its name in messages, such as its path.
 
     Raises:
-        InvalidArgumentError: its header lacks something.
+        InvalidArgumentError: its header lacks a field, or has a wrong one.
     """
     fields: dict[str, str] = {}
     checks: dict[str, str] = {}
@@ -102,7 +102,7 @@ def parse_definition(text: str, what: str) -> Definition:
 
 
 def _header_lines(text: str) -> list[tuple[str, str]]:
-    """Keys and values of the comment at the beginning; the key is "" where a line is only a comment."""
+    """Give keys and values of the comment at the beginning; the key of a plain comment line is ""."""
     found: list[tuple[str, str]] = []
     for line in text.lstrip("\ufeff").splitlines():
         match = _FIELD.match(line)
@@ -129,10 +129,10 @@ def _check(value: str, what: str) -> tuple[str, str]:
 
 
 def checked_variables(variables: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Give the variables of a definition.
+    """Check the variables of a definition.
 
     Raises:
-        InvalidArgumentError: a name cannot be one, or a value cannot be kept in the index.
+        InvalidArgumentError: a name is not valid, or the index cannot keep a value.
     """
     if variables is None:
         return {}
@@ -153,7 +153,7 @@ def _is_plain(value: object) -> bool:
 
 
 def kept_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables as the index keeps them: without what signs URLs, and without those that are called like secrets."""
+    """Give variables as the index keeps them: no signatures of URLs, and no values of secret names."""
     return {
         name: LEFT_OUT if _SECRET_NAME.search(name) else kept_text(value) if isinstance(value, str) else value
         for name, value in variables.items()
@@ -161,7 +161,7 @@ def kept_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kept_text(text: str) -> str:
-    """SQL as the index keeps it: signatures, users and passwords of URLs are left out.
+    """Give SQL as the index keeps it: URLs without signatures, users and passwords.
 
     >>> kept_text("FROM 'https://me:pw@example.com/a.parquet?sig=abc&v=1'")
     "FROM 'https://example.com/a.parquet?v=1'"

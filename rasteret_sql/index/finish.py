@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rasteret_sql.index.duplicates import OnDuplicate
     from rasteret_sql.index.rows import HeaderCounts
 
-#: How many examples a message gives.
+#: Examples in a message.
 EXAMPLES = 5
 #: The check of `sql/checks/` whose rows are no fault where duplicates are kept.
 _UNIQUE_KEY = "unique_key"
@@ -52,17 +52,17 @@ class IndexTarget:
 
 
 def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = ()) -> Path:
-    """Give the path of the index that is to be written.
+    """Check the path of the index.
 
     Args:
-        path: of a file, or of a folder where the index is split.
+        path: a file, or a folder if the index is split.
         partition_by: columns by which it is split.
 
     Raises:
-        InvalidArgumentError: nothing can be written there.
+        InvalidArgumentError: the index cannot be written there.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index that is to be written")
+        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index")
     target = Path(path).expanduser()
     if partition_by:
         checked_folder(target)
@@ -169,7 +169,7 @@ def _check(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
 
 
 def _example(row: Mapping[str, Any]) -> str:
-    """Say what a row of a check is about; checks of definitions have columns of their own."""
+    """Describe a row of a check in words; checks of definitions have columns of their own."""
     head = " ".join(str(row[name]) for name in ("item_id", "asset") if row.get(name) is not None)
     rest = {name: value for name, value in row.items() if name not in {"collection", "item_id", "asset", "files"}}
     said = rest["problem"] if "problem" in rest else ", ".join(f"{name} {value}" for name, value in rest.items())

@@ -1,4 +1,4 @@
-"""An index of many files: which Parquet files a path names, and how they are read as one table."""
+"""An index of many files: the Parquet files that a path names, and the SQL that reads them as one table."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     import duckdb
 
 _GLOB_CHARACTERS = frozenset("*?[")
-#: Rows of a file, of which no index has as many.
+#: More rows than any file of an index has.
 _ROWS_PER_FILE = 1 << 40
 _REMEDY = "Build one with rasteret_sql.build_index(source, {!r})."
 
 
 def is_many(index: str) -> bool:
-    """Whether an index is a local folder, or a glob, rather than one file."""
+    """Whether an index is a local folder or a glob, rather than one file."""
     return is_glob(index) or (not is_url(index) and os.path.isdir(_local(index)))  # noqa: PTH112 - hrefs are text
 
 
 def is_glob(index: str) -> bool:
-    """Whether a path or URL has characters of a glob, and no file is called that."""
+    """Whether a path or URL is a glob, and not the name of an existing file."""
     if not _GLOB_CHARACTERS.intersection(index.partition("?")[0] if is_url(index) else index):
         return False
     return is_url(index) or not os.path.exists(_local(index))  # noqa: PTH110 - hrefs are text
 
 
 def index_files(index: str | os.PathLike[str]) -> list[str]:
-    """Give the files of a local index: the file itself, those of a folder and the folders in it, or those of a glob.
+    """Give the files of a local index: the file itself, all files below a folder, or the files of a glob.
 
-    Files and folders whose names begin with a dot are left out: builds that go on are among them.
+    Files and folders whose names begin with a dot are left out; running builds are among them.
 
     Args:
         index: path or glob.
@@ -49,7 +49,7 @@ def index_files(index: str | os.PathLike[str]) -> list[str]:
         Absolute paths, in order.
 
     Raises:
-        AssetNotFoundError: there is no such file, or none in the folder.
+        AssetNotFoundError: there is no such file, or no Parquet file in the folder.
     """
     name = _local(os.fspath(index))
     access.check_pattern(name)
@@ -68,17 +68,16 @@ def index_files(index: str | os.PathLike[str]) -> list[str]:
 def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolute: bool = False) -> str:
     """Give SQL that reads the files of an index as one table.
 
-    Of many files, each column that one of them has is there; hrefs that are relative are led by the folder of the
-    file that they stand in.
+    The table has every column of every file. A relative href gets the folder of its file.
 
     Args:
-        files: as `index_files` gives them, or one URL or glob of an object store.
-        with_numbers: whether there is a column `file_row_number`, which is another one for each row of all of them.
-        is_absolute: whether relative hrefs of a single file are led by its folder, too.
+        files: result of `index_files`, or one URL or glob of an object store.
+        with_numbers: whether there is a column `file_row_number`, which is unique over all files.
+        is_absolute: whether a relative href gets the folder of its file for a single file too.
     """
     numbered = ", file_row_number = true" if with_numbers else ""
     if len(files) == 1 and not is_glob(files[0]):
-        # Folders named like a=b above a single file say nothing of it.
+        # Folders named like a=b above a single file are not columns.
         reader = f"read_parquet({quote_literal(files[0])}, hive_partitioning = false{numbered})"
         if not is_absolute:
             return reader
@@ -97,10 +96,10 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
 
 
 def require_version(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
-    """Refuse files that another version of the schema made.
+    """Refuse files of another version of the schema.
 
     Raises:
-        InvalidIndexError: one of them is of a version that is not read; it is named.
+        InvalidIndexError: a file is of another version; the message names it.
     """
     listed = f"[{', '.join(map(quote_literal, files))}]"
     rows = con.execute(
@@ -124,6 +123,6 @@ def _local(path: str) -> str:
 
 
 def _folder_columns(files: Sequence[str]) -> list[str]:
-    """The columns that folders named like `column=value` give to all files."""
+    """Give the columns that folders named like `column=value` add to all files."""
     folders = [part.partition("=")[0] for part in files[0].split("/")[:-1] if "=" in part]
     return [unquote(name) for name in folders if all(f"/{name}=" in file for file in files)]

@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
     from rasteret_sql.tiff.model import Header
 
-#: The first read of a file; the IFDs of nearly every COG lie in it.
+#: Bytes of the first read; they hold the IFDs of nearly every COG.
 FIRST_READ_BYTES = 32_768
-#: Missing ranges closer than this are fetched in one request.
+#: Missing ranges with a smaller gap are fetched in one request.
 MAX_GAP_BYTES = 65_536
-#: Headers that ask for more than this are refused: no real file needs it.
+#: A header that needs more bytes is refused: no real file has one.
 MAX_HEADER_BYTES = 1 << 28
-#: Rounds of "these bytes are missing" that a file may take; one per IFD at worst.
+#: Largest number of rounds of `NeedBytes` for a file; one per IFD at worst.
 MAX_ROUNDS = 512
 #: Files whose headers are being read at the same time.
 FILES_IN_FLIGHT = 96
-#: Batches that are read ahead of the one that is waited for.
+#: Batches that are read ahead of the caller.
 BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class FileHeader:
-    """The header of a file, and what the store said of the file.
+    """The header of a file, and the facts that the store gave with it.
 
     Attributes:
         header: the parsed header.
         file_size: bytes, or None.
         etag: or None.
         last_modified: seconds since 1970-01-01 UTC, or None.
-        requests: range requests that it took.
+        requests: number of range requests.
     """
 
     header: Header
@@ -58,7 +58,7 @@ class UnreadFile:
 
     Attributes:
         error: name of the exception's class.
-        message: what is wrong.
+        message: the fault.
     """
 
     error: str
@@ -73,7 +73,7 @@ async def read_header(href: str) -> FileHeader:
 
     Raises:
         FetchError: its bytes cannot be fetched.
-        TiffError: its bytes are no TIFF that can be read.
+        TiffError: it is no TIFF, or one that cannot be read.
     """
     store = store_for(href)
     first = await store.fetch(href, 0, FIRST_READ_BYTES)
@@ -112,7 +112,7 @@ def read_headers(batches: Iterable[Sequence[str]]) -> Iterator[list[FileHeader |
         batches: paths and URLs.
 
     Yields:
-        For each batch, what became of each of its files, in order.
+        For each batch, the header of each file or why it was not read, in order.
     """
     gate = asyncio.Semaphore(FILES_IN_FLIGHT)
     reading: deque[Future[list[FileHeader | UnreadFile]]] = deque()

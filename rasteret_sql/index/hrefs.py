@@ -1,4 +1,4 @@
-"""Paths and URLs: made absolute, mapped to mirrors, freed of signatures."""
+"""Paths and URLs: absolute, at a mirror, or without their signature. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 
 def is_url(href: str) -> bool:
-    """Whether a scheme stands before the path; `file://` counts as a path."""
+    """Whether an href has a scheme; `file://` counts as a path."""
     return bool(_SCHEME.match(href)) and not href.startswith("file://")
 
 
@@ -30,7 +30,7 @@ def absolute(href: str, base: str | None = None) -> str:
 
     Args:
         href: path or URL, absolute or relative.
-        base: the document that it stands in, or None for the working directory.
+        base: path or URL of its document, or None for the working directory.
 
     >>> absolute("../a/B04.tif", "https://example.com/items/a.json?x=1")
     'https://example.com/a/B04.tif'
@@ -52,19 +52,19 @@ def absolute(href: str, base: str | None = None) -> str:
 
 
 def path_of(href: str) -> str:
-    """The path part of an href, percent-encoding undone, without query string."""
+    """Give the path of an href, percent-decoded and without query string."""
     return unquote(urlsplit(href).path) if is_url(href) else href
 
 
 def suffix_of(href: str) -> str:
-    """The extension of the file in lower case, with its dot; "" where there is none."""
+    """Give the extension of the file in lower case, with its dot; "" for none."""
     name = path_of(href).rstrip("/").rpartition("/")[2]
     stem, dot, extension = name.rpartition(".")
     return f".{extension.lower()}" if dot and stem else ""
 
 
 def unsigned(href: str) -> str:
-    """Drop what signs a URL from its query string; other parameters stay.
+    """Remove the parameters of a signature from a URL; other parameters stay.
 
     >>> unsigned("https://example.com/a.tif?version=2&sig=abc&se=2024-01-01")
     'https://example.com/a.tif?version=2'
@@ -77,9 +77,9 @@ def unsigned(href: str) -> str:
 
 
 def mirror_of(href: str, href_map: Mapping[str, str]) -> str | None:
-    """Where the bytes of `href` are read instead: its longest prefix in `href_map` replaced, or None.
+    """Give the mirror of an href: its longest prefix in `href_map` is replaced. None for no mirror.
 
-    What signed the href is left out, and so is the whole query string where the mirror is a folder.
+    The signature is left out; for a mirror in a folder the whole query string is.
     """
     prefix = max((prefix for prefix in href_map if href.startswith(prefix)), key=len, default=None)
     if prefix is None:

@@ -1,4 +1,4 @@
-"""What is in an index: counts, dates, CRSs, sizes and where it came from."""
+"""Facts about an index: counts, dates, CRSs, sizes and provenance."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class IndexInfo:
     Attributes:
         path: the file or folder.
         rows, items: assets, and distinct items.
-        collections: rows per collection; None is the key of those without.
+        collections: rows per collection; None is the key of rows without one.
         assets: rows per asset key.
         bands: names of the bands of each asset key.
-        datetime_range: first and last time as RFC 3339 in UTC, or None where no row has one.
+        datetime_range: first and last time as RFC 3339 in UTC, or None if no row has a time.
         crs: rows per CRS.
         bbox: (xmin, ymin, xmax, ymax) in lon/lat, or None.
-        tiles: tiles of all levels and masks.
+        tiles: number of tiles of all levels and masks.
         tile_bytes: their bytes in the TIFF files.
         index_bytes: size of the index.
-        provenance: what the index says of its making: version, definition, failures, ...
+        provenance: version, definition, failures and other facts of the build.
     """
 
     path: Path
@@ -67,7 +67,7 @@ def info(path: str | os.PathLike[str]) -> IndexInfo:
 
     Raises:
         AssetNotFoundError: there is no such file.
-        InvalidIndexError: it is not an index, or one of a later schema version.
+        InvalidIndexError: it is no index, or one of another schema version.
     """
     file = Path(path).expanduser()
     with _opened(file) as con:
@@ -75,11 +75,11 @@ def info(path: str | os.PathLike[str]) -> IndexInfo:
 
 
 def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Give what an index says of its making, as `info` does, without reading its rows.
+    """Give the provenance of an index without reading its rows; see `IndexInfo`.
 
     Raises:
         AssetNotFoundError: there is no such file.
-        InvalidIndexError: it is not an index, or one of another schema version.
+        InvalidIndexError: it is no index, or one of another schema version.
     """
     file = Path(path).expanduser()
     with _opened(file) as con:
@@ -89,7 +89,7 @@ def provenance_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a connection to read an index with; what DuckDB cannot read is none."""
+    """Open a connection for an index; a file that DuckDB cannot read is no index."""
     import duckdb
 
     index_files(file)
@@ -103,7 +103,7 @@ def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    """Names of the columns of an index; those that every read needs are there."""
+    """Give the columns of an index; a file without the columns that reads need is no index."""
     rows = con.execute(f"DESCRIBE FROM {index_reader(index_files(path))}").fetchall()
     columns = [row[0] for row in rows]
     missing = [name for name in _REQUIRED if name not in columns]
@@ -119,7 +119,7 @@ def _columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
 def _describe(con: duckdb.DuckDBPyConnection, path: Path) -> IndexInfo:
     columns = _columns(con, path)
     provenance = _provenance(con, path)
-    # An index that was written by plain SQL may lack columns that no read needs.
+    # An index written by plain SQL may lack columns that reads do not need.
     absent = sorted(index_columns() - set(columns))
     nulls = "".join(f", NULL AS {name}" for name in absent)
     files = index_files(path)
@@ -151,7 +151,7 @@ def _provenance(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Any]:
     require_version(con, files)
     rows = con.execute("SELECT key, value FROM parquet_kv_metadata(?)", [files]).fetchall()
     values: dict[str, Any] = {}
-    # What is not the same in all files is said of none.
+    # Values that differ between files are left out.
     for (raw_key, raw_value), count in Counter(rows).items():
         key, value = raw_key.decode(), raw_value.decode()
         if not key.startswith(METADATA_PREFIX) or count < len(files):

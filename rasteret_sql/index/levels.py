@@ -26,7 +26,7 @@ _FORMAT_FIELDS = tuple(field.name for field in fields(TileFormat))
 
 
 def levels_to_arrow(rows: Sequence[Sequence[Level]]) -> tuple[pa.ListArray, pa.ListArray]:
-    """Write the levels of many files as the `formats` and `levels` columns of the index.
+    """Give the levels of many files as the columns `formats` and `levels` of the index.
 
     Args:
         rows: `Header.levels` of each file.
@@ -48,7 +48,7 @@ def levels_to_arrow(rows: Sequence[Sequence[Level]]) -> tuple[pa.ListArray, pa.L
 
 
 def _formats_of(levels: Sequence[Level]) -> list[TileFormat]:
-    """The formats of the levels of one file and of their masks, each once."""
+    """Give the formats of the levels and masks of one file, each once."""
     parts = [part for level in levels for part in (level, level.mask) if part is not None]
     return list(dict.fromkeys(part.format for part in parts))
 
@@ -71,7 +71,7 @@ def _format_structs(formats: Sequence[Sequence[TileFormat]]) -> pa.Array:
 def _structs(
     levels: Sequence[Numbered], masks: Sequence[Numbered] = (), kind: pa.StructType | None = None
 ) -> pa.StructArray:
-    """One struct per level; null where there is none."""
+    """Give one struct per level; null for no level."""
     import numpy as np
     import pyarrow as pa
 
@@ -110,7 +110,7 @@ MAX_OFFSET: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """One list of numbers per level: all numbers, and how many each level has."""
+    """One list of numbers per level: all numbers, and the length of each list."""
 
     values: Numbers
     lengths: Numbers
@@ -120,11 +120,14 @@ class Lists:
 class Runs:
     """The tiles of some levels as the index has them.
 
+    In nearly every file tiles lie back to back, or a constant number of bytes apart, so that offsets follow from the
+    byte counts. Tiles in any other order have a gap each. `sql/macros/_rst_tile_offset.sql` gives the offsets back.
+
     Attributes:
-        tile_byte_counts: per tile; 0 where it is sparse.
-        run_offsets: per run of `RUN_TILES` tiles, the offset of the first one that is there; 0 where none is.
-        tile_gaps: bytes between the end of a tile and the next one that is there in its run: one number for all of a
-            level, or one per tile. Sparse tiles have a gap of 0, and so has the last tile of a run.
+        tile_byte_counts: per tile; 0 for a sparse tile.
+        run_offsets: per run of `RUN_TILES` tiles, the offset of its first tile that is not sparse; 0 if all are.
+        tile_gaps: bytes from the end of a tile to the next tile of its run that is not sparse: one number for a whole
+            level, or one per tile. The gap of a sparse tile and of the last tile of a run is 0.
     """
 
     tile_byte_counts: Lists
@@ -133,7 +136,7 @@ class Runs:
 
 
 def runs_of(levels: Sequence[Level]) -> Runs:
-    """Write the offsets and byte counts of many levels as runs.
+    """Give the offsets and byte counts of many levels as runs.
 
     Args:
         levels: each with as many offsets as byte counts, below `MAX_OFFSET`.

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
     from rasteret_sql.index.report import Failure
 
-#: Small, so that a place and a month are few of them, and large enough that the footer, some kilobytes for each
-#: of them, is little of the file.
+#: Small enough that few row groups hold an area and a month, and large enough that the footer, some kilobytes for each
+#: row group, is a small part of the file.
 ROW_GROUP_ROWS = 4096
 #: How many failures the metadata lists; the count is of all.
 LISTED_FAILURES = 1000
-#: What is put in order at a time, in bytes as they are in memory: DuckDB's own sort holds wide rows beyond its limit.
+#: Bytes in memory that are sorted at a time: DuckDB's own sort exceeds its limit with rows this wide.
 BUCKET_BYTES = 1 << 24
-#: Rows that are joined, and rows of these that come from DuckDB, at a time.
+#: Rows that are joined at a time, and rows in a batch of their result.
 JOINED_ROWS = 8_192
 _BATCH_ROWS = 2048
-#: As written, all that is joined to the headers is narrow and held, and the headers, which are wide, stream past it.
+#: In the order of the query the narrow tables are held in memory, and the wide headers stream past them.
 _AS_WRITTEN = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
 _ROWS = "SELECT * REPLACE (ST_AsWKB(geometry) AS geometry) FROM asset_index"
 _ITEMS_OF = "SELECT min(item_no), max(item_no) FROM assets WHERE asset_no BETWEEN $1 AND $2"
 
-#: Orders the rows of the view, and is not written.
+#: The column that orders the rows; it is not written.
 _ORDER = "asset_no"
-#: Bytes that a row takes without its tiles, that a tile takes, and how many files may be open.
+#: Bytes of a row without its tiles, bytes of a tile, and the number of files that may be open.
 _ROW_BYTES, _TILE_BYTES, _MOST_BUCKETS = 2048, 8, 256
 _SIZE = """
     SELECT
@@ -50,7 +50,7 @@ _SIZE = """
     FROM headers
 """
 _TILES = "levels.list.element.{}{}.list.element"
-#: Encodings where a dictionary would be longer than the values; all other columns have one.
+#: Encodings of columns whose dictionary would be longer than their values; all other columns have a dictionary.
 _ENCODINGS = {
     **{
         _TILES.format(mask, name): "DELTA_BINARY_PACKED"
@@ -63,7 +63,7 @@ _ENCODINGS = {
     "mirror": "DELTA_BYTE_ARRAY",
     "etag": "PLAIN",
 }
-#: Structs and columns of the schema by which rows are looked for; so they are by all item properties.
+#: Structs and columns of the schema that have statistics, because queries filter by them; all properties have them too.
 _PRUNED_STRUCTS = ("bbox.", "reach.")
 _PRUNED_COLUMNS = frozenset({"collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime"})
 
@@ -71,15 +71,15 @@ _PRUNED_COLUMNS = frozenset({"collection", "item_id", "asset", "datetime", "star
 def write_index(con: duckdb.DuckDBPyConnection, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the view `asset_index`, in the order of `asset_no`, as GeoParquet 1.1.
 
-    Memory does not grow with the number of rows: some are joined at a time and put into files by their place in the
-    order, and each of these files is put in order by itself.
+    Memory does not grow with the number of rows: some rows are joined at a time and go into files by their position in
+    the order; then each of these files is sorted by itself.
 
-    The geometry is written as WKB with a `geo` key of our own: DuckDB's has no bbox covering, and its native
-    geometry type is unknown to older readers. DuckDB reads it back as GEOMETRY('OGC:CRS84').
+    The geometry is written as WKB with a `geo` key of our own: the key that DuckDB writes has no bbox covering, and
+    older readers do not know its native geometry type. DuckDB reads the column back as GEOMETRY('OGC:CRS84').
 
     Args:
         con: connection that sees `asset_index`, `assets` and `headers`; its time zone is UTC.
-        path: the file; it must not be there. Rows wait in files beside it.
+        path: the file, which must not exist. Rows wait in files beside it.
         metadata: further Parquet key-value metadata.
     """
     import pyarrow as pa
@@ -99,7 +99,7 @@ def write_index(con: duckdb.DuckDBPyConnection, path: Path, metadata: Mapping[st
 
 
 def _joined(con: duckdb.DuckDBPyConnection, last: int) -> Iterator[pa.RecordBatchReader]:
-    """Give the rows of the view, some assets at a time, in any order."""
+    """Give the rows of `asset_index`, some assets at a time, in any order."""
     con.execute(_AS_WRITTEN)
     for first in range(0, last + 1, JOINED_ROWS):
         bounds = (first, first + JOINED_ROWS - 1)
@@ -112,10 +112,10 @@ def _joined(con: duckdb.DuckDBPyConnection, last: int) -> Iterator[pa.RecordBatc
 
 
 def open_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
-    """Begin an index file: encodings and statistics as they suit its columns.
+    """Begin an index file, with encodings and statistics for its columns.
 
     Args:
-        path: the file; it must not be there.
+        path: the file, which must not exist.
         schema: its columns.
     """
     from pyarrow import parquet
@@ -134,14 +134,14 @@ def open_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
 
 
 def _rows_per_bucket(rows: int, tiles: int) -> int:
-    """Whole row groups, as many as fit; fewer rows than one where each has very many tiles."""
+    """Give as many whole row groups as fit into a bucket, or fewer rows than one if each has very many tiles."""
     nbytes = rows * _ROW_BYTES + tiles * _TILE_BYTES
     most = max(1, rows * BUCKET_BYTES // max(1, nbytes), rows // _MOST_BUCKETS)
     return most // ROW_GROUP_ROWS * ROW_GROUP_ROWS or most
 
 
 class _Buckets:
-    """Rows in files by their place in the order, each file small enough to be put in order in memory."""
+    """Rows in files by their position in the order; each file is small enough to be sorted in memory."""
 
     def __init__(self, path: Path, rows_per_bucket: int) -> None:
         import pyarrow as pa
@@ -160,7 +160,7 @@ class _Buckets:
             self._file(number).unlink(missing_ok=True)
 
     def add(self, rows: pa.RecordBatchReader) -> None:
-        """Put rows where they belong; all have one schema."""
+        """Put rows into their buckets; all rows have one schema."""
         import numpy as np
         import pyarrow as pa
 
@@ -169,24 +169,24 @@ class _Buckets:
             bucket = batch.column(_ORDER).to_numpy() // self._rows
             order = np.argsort(bucket, kind="stable")
             numbers, firsts = np.unique(bucket[order], return_index=True)
-            # One copy in order, and slices of it, where a filter per bucket would look at every row again.
+            # Slices of one sorted copy: a filter per bucket would look at every row again.
             sorted_rows = batch if (order[1:] > order[:-1]).all() else batch.take(pa.array(order))
             for number, first, end in zip(numbers.tolist(), firsts, [*firsts[1:], len(bucket)], strict=True):
                 self._writer(number).write_batch(sorted_rows.slice(first, end - first))
-        # Arrow's pool would keep what several of these held; the same below.
+        # Arrow's pool would keep the memory of several batches; the same below.
         pa.default_memory_pool().release_unused()
 
     def _writer(self, number: int) -> pa.ipc.RecordBatchFileWriter:
         import pyarrow as pa
 
         if number not in self._writers:
-            # Each thread of Arrow's pool would keep memory of its own.
+            # Threads of Arrow's pool would keep memory of their own.
             options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
             self._writers[number] = pa.ipc.new_file(self._file(number), self.schema, options=options)
         return self._writers[number]
 
     def in_order(self) -> Iterator[pa.Table]:
-        """Give all rows, bucket by bucket; none can be added after it."""
+        """Give all rows, bucket by bucket; no rows can be added afterwards."""
         import pyarrow as pa
 
         for number in sorted(self._writers):
@@ -204,7 +204,7 @@ class _Buckets:
 
 
 def _leaves(name: str, kind: pa.DataType) -> Iterator[str]:
-    """The Parquet columns of an Arrow column, by their paths."""
+    """Give the paths of the Parquet columns of an Arrow column."""
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
@@ -217,7 +217,7 @@ def _leaves(name: str, kind: pa.DataType) -> Iterator[str]:
 
 
 def _has_statistics(leaf: str) -> bool:
-    """Whether rows are looked for by this column; the statistics of the others would be most of the footer."""
+    """Whether queries filter by this column; statistics of all columns would be most of the footer."""
     return (
         leaf.startswith(_PRUNED_STRUCTS) or leaf in _PRUNED_COLUMNS or ("." not in leaf and leaf not in index_columns())
     )
@@ -226,13 +226,13 @@ def _has_statistics(leaf: str) -> bool:
 def provenance(
     definition: Mapping[str, Any], digest: str, failures: Sequence[Failure], *, seconds: float
 ) -> dict[str, str]:
-    """What the index says of its making, as Parquet key-value metadata.
+    """Describe how an index was built, as Parquet key-value metadata.
 
     Args:
         definition: source and options of the build.
-        digest: hash of these and of the SQL.
-        failures: the files that are not in it.
-        seconds: how long it took.
+        digest: hash of the definition and of the SQL of builds.
+        failures: the files that are not in the index.
+        seconds: duration of the build.
     """
     listed = [asdict(failure) for failure in failures[:LISTED_FAILURES]]
     values = {
@@ -250,7 +250,7 @@ def provenance(
 
 @cache
 def package_version() -> str:
-    """The version of rasteret_sql that is installed; "0+unknown" in a checkout that is not."""
+    """Give the version of the installed package; "0+unknown" in a checkout that is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -1,4 +1,4 @@
-"""Partitioned indexes: one file split into a tree of `column=value` folders, which appears whole or not at all."""
+"""Partitioned indexes: one file is split into a tree of `column=value` folders, which appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-#: Each is a folder and a file with a footer of its own; more of them cost more than they save.
+#: Each partition is a folder and a file with a footer; more partitions cost more than they save.
 MAX_PARTITIONS = 4096
-#: Metadata key that says how an index is split.
+#: Metadata key with the columns by which an index is split.
 PARTITION_KEY = METADATA_PREFIX + "partition_by"
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _PART = "part-0.parquet"
-#: Parts of the time of an item that are no columns.
+#: Parts of the time of an item, which are not columns.
 _OF_TIME = ("year", "month", "day")
 _TIME = "coalesce(datetime, start_datetime)"
-#: DuckDB types whose values name folders.
+#: DuckDB types whose values can be names of folders.
 _PLAIN_TYPES = frozenset({"VARCHAR", "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DATE"})
-#: Bytes that the name of a folder may have on common file systems.
+#: Largest number of bytes in the name of a folder on common file systems.
 _MAX_NAME_BYTES = 255
 
 
 def checked_partition(partition_by: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Give the columns by which an index is split; none for one file.
+    """Check the columns by which an index is split; none for one file.
 
     Raises:
-        InvalidArgumentError: they are no names, or columns of an index that are no plain values.
+        InvalidArgumentError: they are not names, or name columns of an index without plain values.
     """
     if partition_by is None:
         return ()
@@ -51,19 +51,19 @@ def checked_partition(partition_by: Sequence[str] | str | None) -> tuple[str, ..
 
     for field in index_schema():
         if field.name in names and not (pa.types.is_string(field.type) or pa.types.is_boolean(field.type)):
-            raise InvalidArgumentError(f"partition_by: got {field.name}, which is no text; {expected}")
+            raise InvalidArgumentError(f"partition_by: got {field.name}, which is not a column of texts; {expected}")
     return tuple(names)
 
 
 def require_columns(partition_by: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Refuse to split by what the rows do not have.
+    """Refuse to split by a column that the rows do not have.
 
     Args:
         partition_by: names of columns.
-        columns: DuckDB type of each column that there is.
+        columns: DuckDB types of the columns, by name.
 
     Raises:
-        InvalidArgumentError: one of them is not there, or its values are no names of folders.
+        InvalidArgumentError: a column is missing, or its values cannot be names of folders.
     """
     plain = sorted(name for name, kind in columns.items() if kind in _PLAIN_TYPES)
     for name in partition_by:
@@ -79,10 +79,10 @@ def require_columns(partition_by: Sequence[str], columns: Mapping[str, str]) -> 
 
 
 def checked_folder(target: Path) -> Path:
-    """Refuse to replace what is no partitioned index.
+    """Refuse to replace anything but a partitioned index.
 
     Raises:
-        InvalidArgumentError: there is a file, or a folder that holds something else.
+        InvalidArgumentError: the path is a file, or a folder that holds other files.
     """
     if target.is_file():
         raise InvalidArgumentError(f"path: got the file {target}, expected a folder for partition_by; give another one")
@@ -90,8 +90,8 @@ def checked_folder(target: Path) -> Path:
         for name in names:
             if not _is_part(Path(folder, name)):
                 raise InvalidArgumentError(
-                    f"path: the folder {target} holds {Path(folder, name)}, which is no part of a partitioned index, "
-                    f"and would be lost; give a new folder"
+                    f"path: the folder {target} holds {Path(folder, name)}, which is not part of a "
+                    f"partitioned index and would be lost; give a new folder"
                 )
     return target
 
@@ -109,16 +109,16 @@ def _is_part(path: Path) -> bool:
 
 
 def split_index(con: duckdb.DuckDBPyConnection, file: Path, folder: Path, partition_by: Sequence[str]) -> None:
-    """Write the rows of an index as a tree of files, each an index with the same metadata, in the same order.
+    """Write the rows of an index as a tree of files; each is an index with the same metadata and order.
 
     Args:
         con: a connection whose time zone is UTC.
         file: the index.
-        folder: the root of the tree; it must not be there.
+        folder: the root of the tree, which must not exist.
         partition_by: columns, from the root downwards.
 
     Raises:
-        InvalidArgumentError: the rows have no such column.
+        InvalidArgumentError: the rows lack a column.
         BuildError: there would be more than `MAX_PARTITIONS` files, or a value is too long for a name.
     """
     from pyarrow import parquet
@@ -128,9 +128,9 @@ def split_index(con: duckdb.DuckDBPyConnection, file: Path, folder: Path, partit
     require_columns(partition_by, columns)
     label = _label(partition_by, columns)
     folder.mkdir()
-    # With buffers the whole file would be in memory in the end.
+    # With pre-buffering the whole file would end up in memory.
     with parquet.ParquetFile(file, pre_buffer=False) as source:
-        # Rows of very many tiles come in smaller groups.
+        # Row groups are smaller where rows have very many tiles.
         spill = _Spill(folder.with_name(f"{folder.name}.spill"), source.metadata.row_group(0).num_rows)
         for batch in source.iter_batches(spill.rows_per_group):
             spill.add(batch, _labels(con, batch, label, [*partition_by, "datetime", "start_datetime"]))
@@ -143,7 +143,7 @@ def split_index(con: duckdb.DuckDBPyConnection, file: Path, folder: Path, partit
 
 
 def _label(partition_by: Sequence[str], columns: Mapping[str, str]) -> str:
-    """The folder of a row, as an SQL expression."""
+    """Give the folder of a row as an SQL expression."""
     parts = []
     for name in partition_by:
         value = f"{quote_identifier(name)}::VARCHAR" if name in columns else f"date_part('{name}', {_TIME})::VARCHAR"
@@ -160,7 +160,7 @@ def _labels(con: duckdb.DuckDBPyConnection, batch: pa.RecordBatch, label: str, n
 
 
 class _Spill:
-    """Rows by the folder that they go to, in small files: what is in memory is a batch."""
+    """Rows in small files by their target folder; only one batch is in memory."""
 
     def __init__(self, folder: Path, rows_per_group: int) -> None:
         self.rows_per_group = min(ROW_GROUP_ROWS, rows_per_group)
@@ -170,7 +170,7 @@ class _Spill:
         self._files: dict[str, list[Path]] = {}
 
     def add(self, batch: pa.RecordBatch, labels: pa.Array) -> None:
-        """Put each row where it belongs."""
+        """Put each row into a file of its folder."""
         import pyarrow as pa
         import pyarrow.compute as pc
         from pyarrow import feather
@@ -188,13 +188,13 @@ class _Spill:
         long = next((part for part in label.split("/") if len(part.encode()) > _MAX_NAME_BYTES), None)
         if long is not None:
             raise BuildError(
-                f"partition_by: {long[:60]}… would be the name of a folder, of {len(long.encode())} bytes; "
+                f"partition_by: {long[:60]}… as the name of a folder has {len(long.encode())} bytes; "
                 f"expected {_MAX_NAME_BYTES} at most. Split by another column"
             )
         if len(self._files) == MAX_PARTITIONS:
             raise BuildError(
                 f"partition_by: got more than {MAX_PARTITIONS} folders, the last one {label}; "
-                f"split by fewer columns, or by some with fewer values"
+                f"split by fewer columns, or by columns with fewer values"
             )
 
     def names(self) -> list[str]:
@@ -202,7 +202,7 @@ class _Spill:
         return sorted(self._files)
 
     def tables(self, label: str) -> Iterator[pa.Table]:
-        """Give the rows of a folder in order, as many as make a row group at a time."""
+        """Give the rows of a folder in order, a row group at a time."""
         import pyarrow as pa
         from pyarrow import feather
 
@@ -237,10 +237,10 @@ def _write_part(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, metad
 
 
 def put_in_place(written: Path, target: Path) -> None:
-    """Give a finished index, a file or a folder, the name that it is to have; what had it goes with `written`.
+    """Rename a finished index, a file or a folder; an older index of that name ends up at `written`.
 
     Raises:
-        BuildError: the file system refuses; what was there stays.
+        BuildError: the file system refuses; the older index stays.
     """
     try:
         if written.is_file() or not target.exists():
@@ -252,7 +252,7 @@ def put_in_place(written: Path, target: Path) -> None:
 
 
 def _replace_folder(written: Path, target: Path) -> None:
-    """Do in two steps what a rename does for a file."""
+    """Replace a folder in two steps, where one rename cannot."""
     aside = written.with_name(f"{written.name}.old")
     target.rename(aside)
     try:
@@ -263,7 +263,7 @@ def _replace_folder(written: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step, where the system can: Linux, on most file systems."""
+    """Exchange two folders in one step; False where the system cannot. Linux can on most file systems."""
     import ctypes
 
     at_cwd, exchange = -100, 2

@@ -1,4 +1,4 @@
-"""Item properties as columns: one each, of a type that holds every value of the build."""
+"""Item properties as columns: one column each, of a type that holds every value of the build."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     import duckdb
 
-#: STAC properties that are times.
+#: STAC properties whose values are times.
 _TIMES = frozenset({"created", "updated", "published", "expires", "unpublished"})
-#: What a property is called whose name is empty or that of an index column.
+#: Column of a property whose name is empty or the name of an index column.
 _RENAMED = "properties:{}"
-#: Of each kind of properties one: the function makes one text of all that it is given.
+#: Only one item of each structure: the function joins all its input to one text.
 _STRUCTURE = """
     SELECT json_group_structure(properties)::VARCHAR
     FROM (
@@ -34,13 +34,13 @@ _STRUCTURE = """
 def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path]) -> None:
     """Make the view `properties`: `item_no`, and one column per property.
 
-    A number stays a number, objects become structs, and where values of different kinds share a name, also inside
-    objects and lists, the column is their JSON text. A property that an item lacks is NULL. Properties named like
-    an index column are called `properties:name`.
+    A number stays a number, and an object becomes a struct. A property whose values differ in kind, also inside
+    objects and lists, becomes a column of JSON text. A property that an item lacks is NULL. A property with the name
+    of an index column becomes `properties:name`.
 
     Args:
         con: connection of the build; its time zone is UTC.
-        folder: where items were staged.
+        folder: the staging folder.
         column_files: typed columns of tables.
     """
     con.execute(
@@ -55,7 +55,7 @@ def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_
         columns = [f"{quote_identifier(name)} AS {quote_identifier(new)}" for name, new in renamed.items()]
         parts.append(f"SELECT {', '.join(['item_no', *columns])} FROM {reader}")  # noqa: S608 - quoted
     if column_files:
-        # Items of tables have a row in both; the one without properties goes.
+        # Items of tables have a row in both parts; the row without properties is left out.
         typed = " UNION ALL ".join(
             f"SELECT item_no FROM read_parquet({quote_literal(str(path))})"  # noqa: S608 - quoted
             for path in column_files
@@ -65,7 +65,7 @@ def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_
 
 
 def column_names(names: Iterable[str]) -> dict[str, str]:
-    """Give each property a column name that no index column and no other property has, whatever its case."""
+    """Give each property a column name that differs from index columns and other properties, whatever the case."""
     taken = set(index_columns()) | {"item_no", "asset_no"}
     columns: dict[str, str] = {}
     for name in names:
@@ -80,7 +80,7 @@ def column_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _from_json(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """One SELECT expression per property of the staged JSON."""
+    """Give one SELECT expression per property of the staged JSON."""
     row = con.execute(_STRUCTURE).fetchone()
     structure = json.loads(row[0]) if row is not None and row[0] is not None else {}
     if not isinstance(structure, dict):
@@ -104,19 +104,19 @@ def _expression(name: str, kind: Any) -> str:
         return f"TRY_CAST({text} AS TIMESTAMPTZ)"
     if kind in {"VARCHAR", "NULL", "JSON"}:
         return f"({text})"
-    # Non-negative integers are inferred as unsigned, which few readers of Parquet like.
+    # DuckDB infers unsigned types, which few readers of Parquet support.
     return f"TRY_CAST({text} AS {'BIGINT' if kind == 'UBIGINT' else kind})"
 
 
 def _is_mixed(kind: Any) -> bool:
-    """Whether values inside objects or lists differ in kind, as the coordinates of polygons and multipolygons do."""
+    """Whether values inside objects or lists differ in kind, as coordinates of polygons and multipolygons do."""
     if isinstance(kind, str):
         return kind == "JSON"
     return any(map(_is_mixed, kind.values() if isinstance(kind, dict) else kind))
 
 
 def _lossy(con: duckdb.DuckDBPyConnection, typed: dict[str, str]) -> set[str]:
-    """Names of the properties whose inferred type cannot hold all their values."""
+    """Give the properties whose inferred type cannot hold all their values."""
     if not typed:
         return set()
     tests = [
@@ -129,5 +129,5 @@ def _lossy(con: duckdb.DuckDBPyConnection, typed: dict[str, str]) -> set[str]:
 
 
 def _pointer(name: str) -> str:
-    """The JSON pointer (RFC 6901) of a property, as an SQL string."""
+    """Give the JSON pointer (RFC 6901) of a property as an SQL string."""
     return quote_literal("/" + name.replace("~", "~0").replace("/", "~1"))

@@ -22,13 +22,13 @@ LISTED_FAILURES = 10
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One file or document that is not in the index, and why.
+    """One file or document that is not in the index, with the reason.
 
     Attributes:
         href: its path or URL, without query string; None where an item as a whole failed.
-        item_id, asset: what it would have been, as far as that is known.
+        item_id, asset: its item and asset key, where they are known.
         error: name of the exception's class.
-        message: what is wrong; it stands alone.
+        message: the fault, in a message that needs no context.
     """
 
     href: str | None
@@ -52,10 +52,10 @@ class BuildReport:
         items: distinct items.
         assets: rows per asset key.
         failures: the files that could not be indexed.
-        left_out: assets that are not TIFF by media type or extension, and files named twice.
-        proj_mismatches: assets whose STAC `proj:` fields contradict the TIFF header, which was believed.
-        size_mismatches: assets whose STAC `file:size` is not the size of the file, which may be another than was meant.
-        noted: files of which something was left out, such as further pages; the column `notes` says what.
+        left_out: numbers of assets that are not in the index, by media type, extension or another reason.
+        proj_mismatches: assets whose STAC `proj:` fields contradict the TIFF header; the index has the header's values.
+        size_mismatches: assets whose STAC `file:size` is not the size of the file: STAC may mean another file.
+        noted: files of which a part was left out, such as further pages; the column `notes` names it.
         requests: range requests that header reading made.
         seconds: wall time.
         index_bytes: size of the index.
@@ -75,7 +75,7 @@ class BuildReport:
     index_bytes: int = 0
 
     def __repr__(self) -> str:
-        """Say the outcome in one line; `str()` says all of it."""
+        """Summarise the outcome in one line; `str()` gives all of it."""
         failed = f", {count(len(self.failures), 'failure')}" if self.failures else ""
         return f"<BuildReport {self.path}: {self._extent}{failed}>"
 
@@ -140,27 +140,27 @@ def failure_table(failures: Sequence[Failure]) -> Html:
 
 
 def list_failures(failures: tuple[Failure, ...] | list[Failure]) -> list[str]:
-    """One line per failure, the first `LISTED_FAILURES` of them."""
+    """Give one line per failure, for the first `LISTED_FAILURES`."""
     lines = [f"    {failure}" for failure in failures[:LISTED_FAILURES]]
     if len(failures) > LISTED_FAILURES:
         lines.append(f"    and {len(failures) - LISTED_FAILURES:,} more")
     return lines
 
 
-#: Called with the files that are done, and with all that there are: of a definition, those that its SELECT named
-#: so far.
+#: Called with the number of files done and of files in all; for an index definition, files in all are the files that
+#: its SELECT has named so far.
 Progress = Callable[[int, int], None]
 
 
 class FileProgress:
-    """Counts files that there are and files that are done, and reports both; threads may share it."""
+    """Counts of files in all and of files done, which are reported; threads may share it."""
 
     def __init__(self, report: Progress | None = None, expected: int = 0) -> None:
         """Begin with no file done.
 
         Args:
             report: called whenever files are done, or None.
-            expected: files that there are.
+            expected: files in all.
         """
         self._report = report
         self._lock = threading.Lock()
@@ -168,7 +168,7 @@ class FileProgress:
         self._expected = expected
 
     def expect(self, files: int) -> None:
-        """Add files that there are."""
+        """Add files that are to be read."""
         with self._lock:
             self._expected += files
 
@@ -186,7 +186,7 @@ def reporting(progress: Progress | bool, expected: int = 0) -> Iterator[FileProg
 
     Args:
         progress: True for a bar, a callable, or False.
-        expected: files that there are.
+        expected: files in all.
     """
     if progress is not True:
         yield FileProgress(progress or None, expected)

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
     import duckdb
 
-#: Files that are compared together.
+#: Files that are compared at a time.
 _FILES_PER_BATCH = 2048
 
 
 def take_over(
     con: duckdb.DuckDBPyConnection, staged: Path, previous: Path | None, unfinished: Sequence[Path] = ()
 ) -> None:
-    """Stage the rows that need no reading, and make `unread_assets`, the assets that are left.
+    """Stage the rows that need no reading, and list their assets in `taken`.
 
-    A row is taken over where it is there for the same item, asset and file, with the footprint that the source gives
-    now. Rows of an older index are compared with their files: one byte must come with the ETag, size or time of change
-    that the row has. Rows that a killed build read within a day are taken as they are.
+    A row is taken over if item, asset and file are the same, and the footprint is that of the source now. Rows of an
+    older index are compared with their files: one byte is fetched, and ETag, size or time of change must be those of
+    the row. Rows that a killed build read within a day are taken as they are.
 
     Args:
-        con: connection of the build, with the views `assets` and `items`.
+        con: connection of the build, with `assets`, `items` and `taken`.
         staged: the staging folder.
         previous: the older index, or None.
-        unfinished: folders of builds of the same definition that were killed.
+        unfinished: folders of killed builds of the same definition.
     """
     con.from_arrow(header_schema().empty_table()).create("header_columns")
     con.execute("CREATE TABLE kept (asset_no BIGINT, row_no BIGINT)")
@@ -53,7 +53,7 @@ def take_over(
 
 
 def _see_unfinished(con: duckdb.DuckDBPyConnection, folder: Path) -> bool:
-    """Make `old_index` of what a killed build read; False where that is nothing."""
+    """Make `old_index` of the rows that a killed build read; False if there are none."""
     import duckdb
 
     if not list(folder.glob(HEADERS)):
@@ -65,7 +65,7 @@ def _see_unfinished(con: duckdb.DuckDBPyConnection, folder: Path) -> bool:
     try:
         con.execute(f"CREATE OR REPLACE VIEW old_index AS {text}")
     except duckdb.Error:
-        # It was killed while it wrote, or another version wrote it.
+        # The build was killed while it wrote, or was one of another version.
         return False
     return True
 
@@ -75,9 +75,9 @@ def _take(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path, *, is_comp
 
     Args:
         con: connection of the build.
-        folder: what relative hrefs lie in.
-        staged: the file that they are written to; without any rows it is not there.
-        is_compared: whether each file is asked for one byte.
+        folder: folder that relative hrefs refer to.
+        staged: the file to write; without any rows it is not written.
+        is_compared: whether one byte of each file is fetched.
     """
     if not _is_alike(con):
         return
@@ -112,7 +112,7 @@ def _take(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path, *, is_comp
 
 
 def _is_alike(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the older index has the columns of this version, of the same types."""
+    """Whether the older index has the columns and types of this version."""
     old = {row[0]: row[1] for row in con.execute("DESCRIBE old_index").fetchall()}
     new = {row[0]: row[1] for row in con.execute("DESCRIBE header_columns").fetchall()}
     return all(old.get(name) == kind for name, kind in new.items() if name not in {"asset_no", "geometry"})
@@ -130,28 +130,28 @@ def _keep(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-#: Columns of the item, which stand before its properties.
+#: Columns of items, and columns of assets; all others are of headers or are properties.
 _ITEM_COLUMNS = ("collection", "item_id", "datetime", "start_datetime", "end_datetime")
 _ASSET_COLUMNS = ("asset", "href", "mirror")
 
 
 def stage_given_rows(con: duckdb.DuckDBPyConnection, path: Path, what: str) -> int:
-    """Make `headers`, `assets`, `items` and `properties`, which the final SELECT reads, of rows that are whole already.
+    """Make the views of the final SELECT, `headers`, `assets`, `items` and `properties`, of rows of an index.
 
     Args:
         con: connection of the build.
-        path: Parquet file with the rows, in any order; those without levels are files that failed, and are left out.
-        what: what gave them, for messages.
+        path: Parquet file with the rows, in any order. A row without levels is a file that failed, and is left out.
+        what: origin of the rows, for messages.
 
     Returns:
-        How many rows there are.
+        The number of rows.
 
     Raises:
         InvalidArgumentError: a column of an index is missing, or has another type.
     """
     reader = f"read_parquet({quote_literal(str(path))})"
     given = {row[0]: row[1] for row in con.execute(f"DESCRIBE FROM {reader}").fetchall()}
-    # What reads are pruned by is made anew of what the rows have now.
+    # `reach` is computed anew from the other columns of the rows.
     known = {name: kind for name, kind in column_types(con).items() if name != "reach"}
     _require_columns(given, known, what)
     _make_views(con, path, given, known)
@@ -166,7 +166,7 @@ def _require_columns(given: Mapping[str, str], known: Mapping[str, str], what: s
             f"{what}: its SELECT gives no {', '.join(missing)}; expected all columns of an index. "
             f"Let read_headers(...) give its rows, or name these columns too"
         )
-    # DuckDB writes a column that is NULL throughout as WKB without saying so.
+    # DuckDB writes a geometry column of NULLs as a BLOB.
     wanted = {**known, "geometry": "BLOB"} if given["geometry"] == "BLOB" else known
     for name, kind in wanted.items():
         if given[name].partition("(")[0] != kind.partition("(")[0] or (

@@ -1,4 +1,4 @@
-"""The columns of an index, as `sql/schema/asset_index.sql` says them, and the keys of its metadata."""
+"""The columns of an index, read from `sql/schema/asset_index.sql`, and the keys of its metadata."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 #: A column of the table and its type; the fields of structs are indented further.
 _COLUMN = re.compile(r"^ {4}(\w+) (\w+\S*)", re.MULTILINE)
-#: Changes when an older reader would misread the index.
+#: Increases when an older reader would misread the index.
 SCHEMA_VERSION = 2
-#: Every key that we write into the Parquet metadata begins with this; `geo` is the other one.
+#: Prefix of our keys in the Parquet metadata; the only other key is `geo`.
 METADATA_PREFIX = "rasteret_sql."
 
-#: Index columns that a source may give; all others come from headers.
+#: Index columns that a source may give; all other columns come from headers.
 SOURCE_COLUMNS = frozenset(
     {
         "collection",
@@ -42,7 +42,7 @@ SOURCE_COLUMNS = frozenset(
 
 @cache
 def index_schema() -> pa.Schema:
-    """The Arrow schema of an index without property columns; `geometry` is WKB."""
+    """Give the Arrow schema of an index without property columns; `geometry` is WKB."""
     import pyarrow as pa
 
     with own_connection() as con:
@@ -53,7 +53,7 @@ def index_schema() -> pa.Schema:
 
 
 def column_types(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Names and DuckDB types of the columns that every index has, in order."""
+    """Give names and DuckDB types of the columns of every index, in order."""
     schema = sql_file("schema/asset_index.sql")
     con.execute(schema.replace("CREATE TABLE asset_index", "CREATE TEMP TABLE _rst_asset_index", 1))
     rows = con.execute("DESCRIBE temp.main._rst_asset_index").fetchall()
@@ -63,22 +63,22 @@ def column_types(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 @cache
 def index_columns() -> frozenset[str]:
-    """Names of the columns that every index has."""
+    """Give the names of the columns of every index."""
     return frozenset(name for name, _ in _COLUMN.findall(sql_file("schema/asset_index.sql")))
 
 
 @cache
 def text_columns() -> frozenset[str]:
-    """Names of the text columns; DuckDB would make numbers of folders that look like them."""
+    """Give the names of the text columns; without them DuckDB would read a folder `collection=2024` as a number."""
     columns = _COLUMN.findall(sql_file("schema/asset_index.sql"))
     return frozenset(name for name, kind in columns if kind.rstrip(",") == "VARCHAR")
 
 
 def geo_metadata(bounds: Sequence[float] | None) -> str:
-    """The `geo` key of a GeoParquet 1.1 file whose `geometry` is WKB in OGC:CRS84, with `bbox` covering it.
+    """Give the `geo` key of a GeoParquet 1.1 file whose `geometry` is WKB in OGC:CRS84, covered by `bbox`.
 
     Args:
-        bounds: (xmin, ymin, xmax, ymax) of all geometries, or None without any.
+        bounds: (xmin, ymin, xmax, ymax) of all geometries, or None for no geometry.
     """
     column: dict[str, Any] = {
         "encoding": "WKB",

@@ -1,4 +1,4 @@
-"""Where the SQL lies: inside the package once installed, at the repository root in a checkout."""
+"""The SQL files, which lie inside the installed package or at the root of a checkout, and quoting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 @cache
 def sql_folder() -> Path:
-    """The folder that holds `schema/`, `macros/`, `index/` and `checks/`."""
+    """Give the folder that holds `schema/`, `macros/`, `index/` and `checks/`."""
     installed = _PACKAGE / "sql" / "files"
     if installed.is_dir():
         return installed
@@ -21,7 +21,7 @@ def sql_folder() -> Path:
 
 @cache
 def sql_file(name: str) -> str:
-    """The text of one SQL file.
+    """Give the text of one SQL file.
 
     Args:
         name: its path inside the folder, for example `"schema/asset_index.sql"`.
@@ -37,7 +37,7 @@ def sql_file(name: str) -> str:
 
 
 def quote_identifier(name: str) -> str:
-    """Write a name as an SQL identifier, whatever characters are in it.
+    """Write a name as an SQL identifier, whatever its characters.
 
     >>> quote_identifier("eo:cloud_cover")
     '"eo:cloud_cover"'
@@ -46,7 +46,7 @@ def quote_identifier(name: str) -> str:
 
 
 def quote_literal(text: str) -> str:
-    """Write a text as an SQL string, for the places where DuckDB takes no bound parameter.
+    """Write a text as an SQL string, where DuckDB takes no bound parameter.
 
     >>> quote_literal("it's")
     "'it''s'"

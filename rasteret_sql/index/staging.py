@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ITEMS = "items.parquet"
 ASSETS = "assets.parquet"
-#: What was read so far: a glob, the file of one batch, and what was taken over of an older index or build.
+#: Staged headers: a glob, the file of one batch, and the file of rows that are taken over.
 HEADERS = "headers*.parquet"
 HEADER_FILE = "headers_{:06}.parquet"
 KEPT_FILE = "headers_kept_{}.parquet"
@@ -41,12 +41,12 @@ ROWS_PER_WRITE = 4096
 #: Rows of headers in one file: each query opens all of these files.
 ROWS_PER_HEADER_FILE = 4096
 
-#: What DuckDB may hold while it joins and sorts; beyond that it works on disk, beside the index. Each thread
-#: holds row groups of its own, so two of them keep it there.
+#: Memory of DuckDB while it joins and sorts; beyond it DuckDB works on disk, beside the index. Each thread holds row
+#: groups of its own, so there are two.
 MEMORY_LIMIT = "512MB"
 THREADS = 2
 
-#: The SQL that decides which rows an index has, what they hold and how they are ordered.
+#: The SQL that decides the rows of an index, their values and their order.
 SQL_OF_ROWS = (
     "schema/asset_index.sql",
     "functions/read_headers.sql",
@@ -67,14 +67,14 @@ _DIGEST_LENGTH = 16
 
 @contextlib.contextmanager
 def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
-    """A folder beside the index, so that a rename ends the build.
+    """Make a folder beside the index, so that a rename ends the build.
 
-    It goes with the build, and what killed builds of this index left goes with one that succeeds. Where there is a
-    digest, it stays after Ctrl-C, as it does when the process is killed: `leftovers` finds it then.
+    The folder is removed at the end. A build that succeeds also removes the folders of killed builds of this index.
+    With a digest, the folder stays after Ctrl-C, as after a kill: `leftovers` finds it.
 
     Args:
         path: the index.
-        digest: hash of what is built, or "" where nothing can be taken over.
+        digest: hash of the definition, or "" if no later build may take rows over.
     """
     import shutil
     import tempfile
@@ -97,11 +97,11 @@ def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
 
 
 def leftovers(path: Path, digest: str = "") -> list[Path]:
-    """Give the folders of builds of an index that were killed; those of builds that go on are locked.
+    """Give the folders of killed builds of an index; a running build holds a lock on its folder.
 
     Args:
         path: the index.
-        digest: hash of what was built, or "" for all.
+        digest: hash of the definition, or "" for all.
     """
     import glob
 
@@ -118,7 +118,7 @@ def _is_ended(folder: Path) -> bool:
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Lock a file for as long as it is open, and say whether that worked."""
+    """Lock a file for as long as it is open; True if no other process has it locked."""
     import fcntl
 
     try:
@@ -129,14 +129,14 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 def definition_digest(definition: Mapping[str, Any]) -> str:
-    """Hash what was asked for, and the SQL that makes rows of it."""
+    """Hash a definition together with the SQL that makes its rows."""
     text = "\0".join([json.dumps(definition, sort_keys=True), *map(sql_file, SQL_OF_ROWS)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextlib.contextmanager
 def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory that works on disk in a folder where memory does not do.
+    """Open a database in memory that spills to a folder.
 
     Raises:
         BuildError: DuckDB failed inside the block.
@@ -145,7 +145,7 @@ def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     try:
         with own_connection(memory_limit=MEMORY_LIMIT, threads=THREADS, temp_directory=str(folder / "spill")) as con:
-            # Each byte of what is staged is read a few times and from a disk; kept, it would fill the memory.
+            # Staged bytes are read a few times, from a disk; a cache of them would fill the memory.
             con.execute("SET enable_external_file_cache = false")
             yield con
     except duckdb.Error as error:
@@ -156,14 +156,14 @@ def build_connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @dataclass(slots=True)
 class Inventory:
-    """What the sources gave, counted.
+    """Counts of the staged items and assets.
 
     Attributes:
-        items, assets: how many.
-        asset_keys: every TIFF asset key that was seen, wanted or not.
-        failures: what could not be used.
-        left_out: what is not TIFF, by media type or extension.
-        column_files: typed property columns that were staged.
+        items, assets: their numbers.
+        asset_keys: every TIFF asset key of the sources, wanted or not.
+        failures: items, assets and documents that cannot be used.
+        left_out: numbers of assets that are left out, by media type, extension or another reason.
+        column_files: files of typed property columns.
     """
 
     items: int = 0
@@ -175,7 +175,7 @@ class Inventory:
 
 
 class ParquetFile:
-    """A Parquet file that grows by rows; it is there, if empty, once the block ends."""
+    """A Parquet file that grows by rows; without any rows it is there too, once the block ends."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         from pyarrow import parquet
@@ -210,9 +210,9 @@ class ParquetFile:
 
 
 class HeaderFiles:
-    """Rows of headers in Parquet files, each of which is whole: a build that is killed leaves them.
+    """Rows of headers in Parquet files. Each file is whole, so a killed build leaves rows that can be taken over.
 
-    Every `flush` writes a file; those of some thousand rows become one.
+    Every `flush` writes a file; small files are joined once they have some thousand rows.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
@@ -228,7 +228,7 @@ class HeaderFiles:
         self._batches.append(batch)
 
     def flush(self) -> None:
-        """Write what was added; without any rows, only where there is no file yet."""
+        """Write the added rows; without any rows, write only the first file."""
         if not self._batches and self._files:
             return
         self._written += self._batches
@@ -246,7 +246,7 @@ class HeaderFiles:
         path = self._folder / HEADER_FILE.format(self._files)
         aside = path.with_suffix(".partial")
         parquet.write_table(pa.Table.from_batches(batches, self._schema), aside, compression="zstd")
-        # A build that is killed between the two reads these files again; none is ever there twice.
+        # A build that is killed between these two steps reads the headers again; no row is ever there twice.
         for small in instead_of:
             small.unlink()
         aside.replace(path)
@@ -261,7 +261,7 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
     Args:
         con: connection with the view `items`.
-        folder: where assets were staged.
+        folder: the staging folder.
     """
     con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
     con.execute(f"CREATE TABLE dropped AS {sql_file('index/named_twice.sql')}")
@@ -273,12 +273,12 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 def stage_sources(
     sources: Iterable[Source], folder: Path, *, on_first: Callable[[AssetRef], None] | None = None
 ) -> Inventory:
-    """Go through the sources and write what they give: items and assets, numbered in order.
+    """Go through the sources and write their items and assets, numbered in order.
 
     Args:
-        sources: what gives items and assets.
-        folder: where they are written.
-        on_first: called with the first asset, once there is one.
+        sources: the sources.
+        folder: the staging folder.
+        on_first: called with the first asset.
     """
     inventory = Inventory()
     with (
@@ -367,8 +367,8 @@ def to_unicode(text: str) -> str:
 
 
 def prepare_reading(asset: AssetRef) -> None:
-    """Begin to import what headers are read with, while sources are still gone through."""
-    # An address that no store reads is a failure of its own, once it is read.
+    """Begin to import the modules of header reading while sources are still gone through."""
+    # An href that no store reads becomes a failure later, when it is read.
     with contextlib.suppress(InvalidArgumentError):
         warm_up(asset.mirror or asset.href, "pyproj", "shapely")
 
@@ -417,7 +417,7 @@ def _to_json(value: object) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The value with None for NaN and infinity, which JSON has not."""
+    """Replace NaN and infinity, which JSON lacks, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

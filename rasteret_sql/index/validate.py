@@ -1,4 +1,4 @@
-"""Drift: whether the files that an index names are still those that were indexed. No pixels are read."""
+"""Drift: whether the files of an index are unchanged since they were indexed. No pixels are read."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 Kind = Literal["unchanged", "changed", "gone", "no access", "unknown"]
 
 KINDS: tuple[Kind, ...] = ("unchanged", "changed", "gone", "no access", "unknown")
-#: Files that are asked for at the same time, and rows of the index that are held at once.
+#: Files that are requested at the same time, and rows of the index in memory.
 FILES_IN_FLIGHT = 96
 ROWS_PER_BATCH = 2048
-#: How many files of each kind a report lists; it counts all of them.
+#: Files of each kind that a report lists; it counts all of them.
 LISTED = 1000
 #: HTTP gives times in whole seconds.
 SAME_TIME_S = 1.0
@@ -44,12 +44,13 @@ SAME_TIME_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """What an index says of a file.
+    """A file as the index has it.
 
     Attributes:
-        href: where it is read, absolute.
+        href: path or URL of its bytes, absolute.
         item_id, asset: of one row that names it.
-        etag, file_size, last_modified: as they were when it was indexed; seconds since 1970-01-01 UTC; or None.
+        etag, file_size, last_modified: their values when the file was indexed, or None; the time is in seconds since
+            1970-01-01 UTC.
     """
 
     href: str
@@ -62,13 +63,13 @@ class IndexedFile:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What became of a file since it was indexed.
+    """The state of a file, compared with the index.
 
     Attributes:
         kind: "unchanged", "changed", "gone", "no access" or "unknown".
         href: its path or URL, without query string.
         item_id, asset: of one row that names it.
-        message: what differs, or why it is not known.
+        message: the difference, or why the state is not known.
     """
 
     kind: Kind
@@ -84,10 +85,10 @@ class ValidationReport:
 
     Attributes:
         path: the index.
-        files: files that it names.
-        checked: how many of them were asked for.
-        counts: files of each kind: "unchanged", "changed", "gone", "no access", "unknown".
-        states: those that are not "unchanged"; a thousand of each kind at most.
+        files: number of files that it names.
+        checked: number of files that were requested.
+        counts: number of files of each kind: "unchanged", "changed", "gone", "no access", "unknown".
+        states: the files that are not "unchanged"; a thousand of each kind at most.
     """
 
     path: Path
@@ -103,11 +104,11 @@ class ValidationReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every file that was asked for could be compared."""
+        """Whether every requested file could be compared."""
         return not (self.counts["no access"] or self.counts["unknown"])
 
     def __repr__(self) -> str:
-        """Say the outcome in one line; `str()` names files too."""
+        """Summarise the outcome in one line; `str()` names files too."""
         return f"<ValidationReport {self._summary}>"
 
     def __str__(self) -> str:
@@ -138,20 +139,20 @@ class ValidationReport:
 
 
 def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> ValidationReport:
-    """Compare the files that an index names with what they were when it was built: ETag, size, time of change.
+    """Compare the files of an index with their ETag, size and time of change when it was built.
 
-    One byte is fetched of each file. Reads notice a changed file too, and raise; this says it beforehand.
+    One byte of each file is fetched. Reads notice a changed file too, and raise; this function tells beforehand.
 
     Args:
         index: a local index: a file, a folder of them, or a glob.
-        sample: how many files are asked for, chosen by a hash of their hrefs; or None for all.
+        sample: number of files to request, chosen by a hash of their hrefs; or None for all.
 
     Returns:
-        How many files are unchanged, changed or gone, and which ones.
+        How many files are unchanged, changed or gone, and which files changed.
 
     Raises:
         AssetNotFoundError: there is no such index.
-        InvalidIndexError: it is not one, or says nothing of its files.
+        InvalidIndexError: it is no index, or has no facts about its files.
         InvalidArgumentError: `sample` is not a number above 0.
 
     Example:
@@ -195,7 +196,7 @@ def _batches(con: duckdb.DuckDBPyConnection, path: Path, sample: int | None) -> 
 
 
 def compare_files(files: Sequence[IndexedFile]) -> list[FileState]:
-    """Ask for one byte of each file, concurrently, and say what became of it, in order."""
+    """Fetch one byte of each file, concurrently, and give their states, in order."""
     return loop.run(_compare_all(files))
 
 
@@ -225,11 +226,11 @@ async def _compare(file: IndexedFile) -> tuple[Kind, str]:
 
 
 def drift(file: IndexedFile, answer: Any) -> tuple[Kind, str]:
-    """Compare what an index and a store say of a file; pure.
+    """Compare the index and a store on a file; pure.
 
     Args:
-        file: what the index says.
-        answer: what the store says: `etag`, `file_size`, `last_modified`, each of which may be None.
+        file: the file as the index has it.
+        answer: `etag`, `file_size` and `last_modified` of the store; each may be None.
     """
     name = redact(file.href)
     if file.file_size is not None and answer.file_size is not None and file.file_size != answer.file_size:

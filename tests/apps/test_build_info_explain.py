@@ -150,4 +150,4 @@ def test_a_partitioned_index_goes_through_all_commands(run, collection, tmp_path
         assert json.loads(run("refresh", index, "--json").out)["kept"] == 10
     refused = run("build", collection.document, "-o", tmp_path, "--partition-by", "year")
     assert refused.code == 1
-    assert "which is no part of a partitioned index" in refused.err
+    assert "which is not part of a partitioned index" in refused.err

@@ -147,7 +147,7 @@ def test_a_folder_of_something_else_is_never_replaced(items, tmp_path):
     source = items()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(InvalidArgumentError, match=r"notes\.txt, which is no part of a partitioned index"):
+    with pytest.raises(InvalidArgumentError, match=r"notes\.txt, which is not part of a partitioned index"):
         rs.build_index(source, tmp_path / "mine", partition_by="year")
     rs.build_index(source, tmp_path / "mine.parquet")
     with pytest.raises(InvalidArgumentError, match=r"got the file .*mine\.parquet, expected a folder"):
@@ -165,8 +165,8 @@ def test_a_folder_of_something_else_is_never_replaced(items, tmp_path):
         ([], "expected names of columns"),
         ([1], "expected names of columns"),
         (["year", "year"], "expected each name once"),
-        (["levels"], "got levels, which is no text"),
-        (["datetime"], "got datetime, which is no text"),
+        (["levels"], "got levels, which is not a column of texts"),
+        (["datetime"], "got datetime, which is not a column of texts"),
         (["cloud"], "got cloud, which no item has; expected year, month, day, or one of asset, byte_order,"),
         (["gsd"], "got gsd, which is DOUBLE; expected a column of texts or whole numbers"),
     ],
@@ -181,7 +181,7 @@ def test_what_cannot_name_folders_is_refused_before_a_file_is_read(items, tmp_pa
 
 def test_a_value_too_long_for_a_folder_is_refused(items, tmp_path, monkeypatch):
     monkeypatch.setattr(partitions, "_MAX_NAME_BYTES", 10)
-    with pytest.raises(BuildError, match="collection=2023… would be the name of a folder, of 15 bytes; expected 10"):
+    with pytest.raises(BuildError, match="collection=2023… as the name of a folder has 15 bytes; expected 10"):
         rs.build_index(items(), tmp_path / "i", partition_by="collection")
 
 

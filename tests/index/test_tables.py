@@ -141,5 +141,5 @@ def test_a_table_without_href_is_refused(tmp_path):
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):
     (tmp_path / "t.parquet").write_text("no")
-    with pytest.raises((BuildError, InvalidArgumentError), match="not a Parquet file that can be read"):
+    with pytest.raises((BuildError, InvalidArgumentError), match="this file cannot be read as Parquet"):
         build_index(tmp_path / "t.parquet", tmp_path / "i.parquet")

@@ -127,7 +127,7 @@ def test_wrong_arguments_are_errors_of_ours(con):
         con.sql("FROM stac_search('https://stac.invalid', bbox := [1, 2])")
     with pytest.raises(duckdb.Error, match="datetime: got 'soon'"):
         con.sql("FROM stac_search('https://stac.invalid', datetime := 'soon')")
-    with pytest.raises(duckdb.Error, match="expected one of the catalog, such as earthsearch/sentinel-2-l2a"):
+    with pytest.raises(duckdb.Error, match="expected an id of the catalog, such as earthsearch/sentinel-2-l2a"):
         con.sql("FROM stac_search('earthsearch/sentinel-2')")
 
 

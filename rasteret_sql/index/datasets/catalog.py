@@ -17,7 +17,7 @@ from rasteret_sql.wording import count
 
 Authentication = Literal["none", "requester-pays", "planetary-computer"]
 
-#: What users do where an entry says so; in messages and in the catalog.
+#: Instructions for users, by the authentication of an entry; in messages and in the catalog.
 REMEDIES: Mapping[Authentication, str] = {
     "none": "nothing is needed",
     "requester-pays": (
@@ -32,7 +32,7 @@ REMEDIES: Mapping[Authentication, str] = {
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)+")
 _URL = re.compile(r"(?:https?|s3|gs|az)://\S+")
-#: How the keys of a file are described in messages.
+#: Types of the values in a file, and their names in messages.
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "text": (str, "a text"),
     "texts": (list, "a list of texts"),
@@ -44,14 +44,14 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class DatasetAsset:
-    """What the catalog knows of the bands of one asset.
+    """The bands of one asset, as the catalog knows them.
 
     Attributes:
         key: the STAC asset key.
         bands: names of its bands, in the order of the file.
-        common_names: their common names, as many; empty for none.
-        platforms: platforms of the items that this holds for; empty for all.
-        unit, scale, offset, nodata: of all its bands, where neither STAC nor the file has them.
+        common_names: their common names, one per band; empty for none.
+        platforms: platforms of the items with these bands; empty for all.
+        unit, scale, offset, nodata: of all its bands, if neither STAC nor the file has them.
     """
 
     key: str
@@ -64,7 +64,7 @@ class DatasetAsset:
     nodata: float | None = None
 
     def band_list(self) -> tuple[Mapping[str, Any], ...]:
-        """The bands, as a source describes them."""
+        """Give the bands as a source describes them."""
         both = {"unit": self.unit, "scale": self.scale, "offset": self.offset, "nodata": self.nodata}
         common = {name: value for name, value in both.items() if value is not None}
         described = []
@@ -85,16 +85,16 @@ class Dataset:
         title: its name.
         licence: SPDX id, or "proprietary".
         licence_url: the terms.
-        attribution: what users of the data must write.
+        attribution: the text that users of the data must cite.
         authentication: "none", "requester-pays" or "planetary-computer".
-        endpoint: landing page of its STAC API, or "" where `table` says where its files are.
+        endpoint: landing page of its STAC API, or "" if `table` has its files.
         collection: id of its collection.
-        notes: what to know before use.
+        notes: remarks for users.
         assets: bands of its assets.
-        mirrors: prefix of an href -> prefix of what is read instead.
+        mirrors: prefix of an href -> prefix of its mirror.
         table: URL or path of a Parquet file that names its files, or "".
-        query: SELECT over `source`, that file, which gives `href` and what else an index is made of.
-        file: where the entry stands.
+        query: SELECT over `source`, the table, that gives `href` and other columns of a source.
+        file: path of the entry.
     """
 
     id: str
@@ -148,7 +148,7 @@ class Dataset:
 
     @property
     def needs(self) -> str:
-        """What users set before they read."""
+        """Give the instructions for users, by authentication."""
         return REMEDIES[self.authentication]
 
     def as_row(self) -> dict[str, Any]:
@@ -169,10 +169,10 @@ class Dataset:
         }
 
     def band_map(self) -> dict[str, str]:
-        """Band names and common names -> "asset" or "asset:band number", where they are the same on all platforms."""
+        """Give names and common names of bands -> "asset" or "asset:band number", if they agree on all platforms."""
         names: dict[str, str] = {}
         doubtful: set[str] = set()
-        # Keys of assets go before names of bands.
+        # Keys of assets have precedence over names of bands.
         keys = {asset.key for asset in self.assets}
         for asset in self.assets:
             for number, (name, common) in enumerate(
@@ -189,7 +189,7 @@ def read_dataset(path: Path) -> Dataset:
     """Read the file of an entry.
 
     Raises:
-        InvalidArgumentError: it is not one; the message names file, key, and what is expected.
+        InvalidArgumentError: a key or value is wrong; the message names file, key and expected value.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -237,7 +237,7 @@ def _asset(path: str, number: int, document: Any) -> DatasetAsset:
 
 
 class _Reader:
-    """Takes keys out of a table of a file, and complains of those that are left."""
+    """Takes keys out of a table of a file, and refuses unknown keys at the end."""
 
     def __init__(self, path: str, document: Any, where: str) -> None:
         self._path = path
@@ -298,7 +298,7 @@ class _Reader:
         return value
 
 
-#: Names a folder with entries of the user's own, one TOML file each.
+#: Environment variable with the folder of a user's own entries, one TOML file each.
 FOLDER_VARIABLE = "RASTERET_SQL_DATASETS"
 _ENTRIES = Path(__file__).parent / "entries"
 
@@ -327,17 +327,17 @@ class Catalog(tuple[Dataset, ...]):
 
 
 def datasets(folder: str | os.PathLike[str] | None = None) -> Catalog:
-    """Give the catalog of datasets: those of the package, and those that you keep in a folder.
+    """Give the catalog of datasets: the datasets of the package, and your own in a folder.
 
     Args:
-        folder: folder with TOML files of your own, one dataset each; by default the one that the environment
-            variable RASTERET_SQL_DATASETS names, if any.
+        folder: folder with TOML files of your own, one dataset each; by default the folder in the environment
+            variable RASTERET_SQL_DATASETS, if it is set.
 
     Returns:
         The entries, by id, as a tuple.
 
     Raises:
-        InvalidArgumentError: there is no such folder, a file in it is no entry, or two entries share an id.
+        InvalidArgumentError: the folder does not exist, a file in it is no entry, or two entries share an id.
 
     Example:
         >>> import rasteret_sql as rs
@@ -361,20 +361,21 @@ def dataset(dataset_id: str, folder: str | os.PathLike[str] | None = None) -> Da
     """Give one entry of the catalog.
 
     Raises:
-        InvalidArgumentError: there is none of this id; the message has those that are called alike.
+        InvalidArgumentError: no entry has this id; the message has similar ids.
     """
     entries = {entry.id: entry for entry in datasets(folder)}
     if dataset_id in entries:
         return entries[dataset_id]
     alike = difflib.get_close_matches(dataset_id, entries, n=4, cutoff=0.4)
     raise InvalidArgumentError(
-        f"dataset: got {dataset_id!r}, expected one of the catalog, such as {', '.join(alike or sorted(entries)[:4])}; "
+        f"dataset: got {dataset_id!r}, expected an id of the catalog, such as "
+        f"{', '.join(alike or sorted(entries)[:4])}; "
         f"`rasteret-sql datasets` lists them"
     )
 
 
 def is_dataset(text: str) -> bool:
-    """Whether the catalog has an entry of this id, and no file or folder is called so."""
+    """Whether the catalog has an entry of this id, and no file or folder has this name."""
     return not Path(text).exists() and any(entry.id == text for entry in datasets())
 
 
@@ -386,7 +387,7 @@ def _built_in() -> tuple[Dataset, ...]:
 def _read_folder(folder: Path, named_by: str) -> list[Dataset]:
     if not folder.is_dir():
         raise InvalidArgumentError(
-            f"{named_by}: got {folder}, which is no folder; expected one with a TOML file per dataset"
+            f"{named_by}: got {folder}, which is no folder; expected a folder with a TOML file per dataset"
         )
     entries: dict[str, Dataset] = {}
     for path in sorted(folder.glob("*.toml")):

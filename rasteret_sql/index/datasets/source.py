@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class DatasetSource:
-    """A source whose items are those of a dataset of the catalog."""
+    """A source of a dataset: band names and mirrors of the catalog are added to its items."""
 
     def __init__(self, source: Source, dataset: Dataset) -> None:
         self._source = source
@@ -50,24 +50,24 @@ class DatasetSource:
         return FoundItem(entry.item, tuple(self._with_bands(asset, platform) for asset in entry.assets))
 
     def _with_bands(self, asset: AssetRef, platform: str) -> AssetRef:
-        # The mirror that the user named goes before that of the entry.
+        # A mirror of the user has precedence over the mirror of the entry.
         mirror = asset.mirror or mirror_of(asset.href, self._dataset.mirrors)
         known = next(
             (one for one in self._assets.get(asset.asset, ()) if not one.platforms or platform in one.platforms), None
         )
-        # The first list says the names; the others add what it leaves open.
+        # The first list has precedence; the others fill in the rest.
         lists = (known.band_list(), *asset.band_lists) if known is not None and known.bands else asset.band_lists
         return replace(asset, band_lists=lists, mirror=mirror)
 
 
-#: Of a table of files that is fetched.
+#: Bytes of a table that are fetched at a time.
 PIECE_BYTES = 1 << 24
 
 
 class DatasetTableSource:
-    """The files of a table that lie in the bbox and period of a search.
+    """The files of a table within the bbox and period of a search.
 
-    The table is fetched whole: DuckDB cannot be assumed to read over HTTP.
+    The table is fetched as a whole, because DuckDB may lack the extension that reads over HTTP.
     """
 
     def __init__(self, dataset: Dataset, search: StacSearch, options: SourceOptions) -> None:
@@ -79,7 +79,7 @@ class DatasetTableSource:
         """Fetch the table and go through it.
 
         Raises:
-            RasteretError: it cannot be fetched, or is not what the entry says.
+            RasteretError: the table cannot be fetched, or does not fit the query of the entry.
         """
         with _local_copy(self._dataset.table) as path:
             source = TableSource(lambda: self._batches(path), self._dataset.id, self._options, self._dataset.table)

@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     from rasteret_sql.index.datasets.catalog import Dataset
     from rasteret_sql.index.found import Source
 
-#: Items that a page has where nothing else is asked for: servers' own defaults are as low as 10, and answers of
-#: many megabytes are refused by some gateways.
+#: Items of a page by default: defaults of servers are as low as 10, and some gateways refuse answers of many megabytes.
 PAGE_ITEMS = 100
 
-#: What a dataset that is a table of files can be searched by.
+#: Arguments that a search of a table of files takes.
 _OF_TABLES = frozenset({"bbox", "datetime", "max_items"})
 
 
@@ -44,11 +43,11 @@ _OF_TABLES = frozenset({"bbox", "datetime", "max_items"})
 class StacSearch:
     """A search that has not run yet: a source for `build_index`, or a table of its assets.
 
-    `stac_search` makes it. Every use runs it anew. DuckDB and Arrow take it as a table with one row per item and
-    TIFF asset: `con.sql("FROM search")`, `pyarrow.table(search)`.
+    `stac_search` makes it. Every use runs it anew. To DuckDB and Arrow it is a table with one row per item and TIFF
+    asset: `con.sql("FROM search")`, `pyarrow.table(search)`.
 
     Attributes:
-        url: landing page of the API, or "" where the dataset is a table of files.
+        url: landing page of the API, or "" for a dataset that is a table of files.
         dataset: the entry of the catalog, or None.
         collections: ids of collections, or None for all.
         bbox: (xmin, ymin, xmax, ymax), xmin above xmax over the antimeridian.
@@ -56,11 +55,11 @@ class StacSearch:
         datetime: RFC 3339, both ends inclusive.
         ids: ids of items.
         filter: CQL2 JSON or text.
-        sortby: fields, "-" before those that descend.
-        max_items: how many items at most.
+        sortby: fields, with "-" for descending order.
+        max_items: largest number of items.
         page_items: items per page.
         alternate: names of the locations that its assets are read from, best first.
-        progress: what is told how far it is, as for `stac_search`.
+        progress: as for `stac_search`.
     """
 
     url: str
@@ -105,7 +104,7 @@ class StacSearch:
         )
 
     def definition(self) -> dict[str, Any]:
-        """Give the search as an index keeps it: what makes it again, as JSON can hold it, without secrets."""
+        """Give the arguments that make this search again, for the metadata of an index: JSON without secrets."""
         values: dict[str, Any] = {"url": redact(self.url)} if self.url else {}
         if self.dataset is not None:
             values["dataset"] = self.dataset.id
@@ -166,22 +165,21 @@ def stac_search(  # noqa: PLR0913 - the arguments of the STAC API, by keyword
 ) -> StacSearch:
     """Describe a search of a STAC API, or of a dataset of the catalog; `build_index` runs it.
 
-    Nothing is asked of the API yet. Conditions hold together. Answers of 429 and 5xx and lost connections are tried
-    again, as long as the server asks for within a minute.
+    Nothing is requested yet. An item must fulfil all conditions. Answers of 429 and 5xx and lost connections are
+    retried; a server can ask for a wait of up to a minute.
 
     Args:
-        api: URL of a STAC API, or the id of a dataset of `datasets()`, whose collection, names of bands and mirrors
-            apply then.
-        collections: ids of collections; one that the API does not have is an error.
+        api: URL of a STAC API, or the id of a dataset of `datasets()`, with its collection, band names and mirrors.
+        collections: ids of collections; an id that the API does not have is an error.
         bbox: [xmin, ymin, xmax, ymax] in longitude and latitude; xmin above xmax crosses the antimeridian.
         intersects: GeoJSON, WKT or WKB, or anything with `__geo_interface__`; not together with `bbox`.
         datetime: '2024-01', '2024-01-01/2024-02-15', '../2024': STAC's forms, both ends inclusive; in Python also a
             `datetime`, or a pair of them.
         ids: ids of items.
         filter: CQL2, as text or as a JSON object.
-        sortby: fields such as '-properties.datetime', with '-' before those that descend.
-        max_items: how many items at most.
-        page_items: items per page of the answer; fewer where the API finds its answers too large.
+        sortby: fields such as '-properties.datetime', with '-' for descending order.
+        max_items: largest number of items.
+        page_items: items per page of the answer; choose fewer if the API finds its answers too large.
         alternate: name of the alternate location that assets are read from, such as 's3', or several, best first;
             as for `build_index`.
         progress: True for a bar, or a callable that takes (pages so far, items so far).
@@ -238,9 +236,9 @@ datetime='2024-01-31T00:00:00Z/2024-01-31T23:59:59.999999Z')
 
 
 class ApiSource:
-    """What a search finds, page by page.
+    """The items of a search, page by page.
 
-    An API that fails ends the build: half of a search is not the search.
+    An API that fails ends the build: half a search would be taken for a whole one.
     """
 
     def __init__(self, search: StacSearch, options: SourceOptions) -> None:
@@ -251,7 +249,7 @@ class ApiSource:
         """Run the search.
 
         Raises:
-            RasteretError: the API cannot be reached, refuses, or has not got one of the collections.
+            RasteretError: the API cannot be reached, refuses the search, or lacks a collection.
         """
         search = self._search
         seen: set[tuple[object, object]] = set()
@@ -264,7 +262,7 @@ class ApiSource:
                 found = Found()
                 for item in page.get("features") or ():
                     key = (item.get("collection"), item.get("id")) if isinstance(item, dict) else (None, None)
-                    # A page may repeat items of the one before, where new ones came in meanwhile.
+                    # A page repeats items of the page before if new items came in meanwhile.
                     if key in seen or (search.max_items is not None and len(seen) >= search.max_items):
                         continue
                     seen.add(key)
@@ -300,7 +298,7 @@ class ApiSource:
                 for box in boxes:
                     yield from client.pages({**parameters, "bbox": list(box) if box is not None else None})
             except (AssetNotFoundError, InvalidArgumentError):
-                # Some servers refuse a collection that they have not got, without saying so.
+                # Some servers refuse an unknown collection without naming it.
                 client.require_collections(search.collections or ())
                 raise
 
@@ -316,7 +314,7 @@ KIND = SourceKind(rank=10, of_object=_of_object)
 
 
 def _dataset(api: object) -> Dataset | None:
-    """The entry of the catalog that is meant, or None for a URL."""
+    """Give the entry of the catalog, or None for a URL."""
     if not isinstance(api, str) or not api.strip():
         raise InvalidArgumentError(f"api: got {api!r}, expected the URL of a STAC API, or the id of a dataset")
     if api.startswith(("http://", "https://")):

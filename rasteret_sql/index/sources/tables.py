@@ -42,20 +42,20 @@ _STAC_COLUMNS = frozenset(
 )
 
 
-#: Properties of items that are read for their assets.
+#: Prefixes of item properties that describe assets.
 _READ_PROPERTIES = ("proj:", "storage:")
 
 
 class TableSource:
     """Rows with an `href`, one asset each, or stac-geoparquet rows with `assets`, one item each.
 
-    `item_id` (or `id`), `asset`, `collection`, the three STAC times, `geometry` (WKB, lon/lat), `mirror` and
-    `bands` are taken where they are there; columns that the header tells again are ignored; all others
-    become property columns of their own type.
+    Columns `item_id` (or `id`), `asset`, `collection`, the three STAC times, `geometry` (WKB, lon/lat), `mirror` and
+    `bands` have their meaning in an index. Columns that come from headers are ignored. All other columns become
+    property columns of their own type.
 
     Args:
         batches: opens the table anew.
-        what: what to call it in a message.
+        what: name of the table in messages.
         options: which assets are wanted; its pattern tells `item_id` and `asset` from `href` where there are no such
             columns.
         base: path or URL that relative hrefs are resolved against.
@@ -77,7 +77,7 @@ class TableSource:
         """Read the table, some hundred rows at a time.
 
         Raises:
-            InvalidArgumentError: it has neither `href` nor `assets`.
+            InvalidArgumentError: the table has neither `href` nor `assets`, or Arrow cannot read it.
         """
         row = 0
         for batch in self._batches():
@@ -215,10 +215,10 @@ KIND = SourceKind(
 
 
 def parquet_batches(path: str) -> Iterator[pa.RecordBatch]:
-    """Read a local Parquet file some rows at a time, without the columns that only headers can tell.
+    """Read a local Parquet file some rows at a time, without the columns that come from headers.
 
     Raises:
-        InvalidArgumentError: it is not a Parquet file that can be read.
+        InvalidArgumentError: it cannot be read as Parquet.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -230,7 +230,7 @@ def parquet_batches(path: str) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(ROWS_PER_STEP, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise InvalidArgumentError(
-            f"{path_of(path)}: not a Parquet file that can be read ({error}); "
+            f"{path_of(path)}: this file cannot be read as Parquet ({error}); "
             f"expected a table with href, or stac-geoparquet"
         ) from error
 
@@ -256,7 +256,7 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: object) -> Any:
-    """A value of Arrow's maps, which come as pairs, as a dictionary; what else it is, as it is."""
+    """Make a dictionary of a value of an Arrow map, which is a list of pairs; any other value stays."""
     is_map = isinstance(value, list) and all(isinstance(pair, tuple) for pair in value)
     return dict(value) if is_map else value  # type: ignore[call-overload]
 
@@ -273,7 +273,7 @@ def _properties(batch: pa.RecordBatch, rows: list[int], taken: Iterable[str]) ->
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """The storage of an extension array, such as WKB."""
+    """Give the storage of an extension array, such as WKB."""
     import pyarrow as pa
 
     return array.storage if isinstance(array, pa.ExtensionArray) else array

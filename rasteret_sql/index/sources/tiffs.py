@@ -1,4 +1,4 @@
-"""TIFF files by path or URL: their paths are all that is known of them."""
+"""TIFF files by path or URL. A pattern reads item, asset and time from the path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.index.found import Source, SourceOptions
 
-#: Asset key of files whose pattern names none.
+#: Asset key of files without one in their pattern.
 DEFAULT_ASSET = "data"
 FILES_PER_STEP = 512
 
@@ -29,8 +29,8 @@ _ITEM_FIELDS = frozenset({"item_id", "asset", "collection", "datetime", "date", 
 class TiffSource:
     """Paths and URLs of TIFF files.
 
-    Without a pattern an item is a file: `item_id` is its name without extension, led by as many folders as it
-    takes to tell the files of the source apart, and `asset` is "data".
+    Without a pattern each file is an item: `item_id` is the file name without extension, led by as many folders as make
+    it unique in the source, and `asset` is "data".
     """
 
     def __init__(self, hrefs: Sequence[str], options: SourceOptions) -> None:
@@ -74,7 +74,7 @@ KIND = SourceKind(rank=90, takes_path=lambda _path: True, of_paths=_of_paths)
 
 
 def file_item(href: str, fields: Mapping[str, str | datetime], name: str | None, options: SourceOptions) -> FoundItem:
-    """Make an item of one file from what its path says."""
+    """Make an item of one file and the fields of its path."""
 
     def text(field: str) -> str | None:
         value = fields.get(field)
@@ -97,7 +97,7 @@ def file_item(href: str, fields: Mapping[str, str | datetime], name: str | None,
 
 
 def distinct_names(hrefs: Sequence[str]) -> dict[str, str]:
-    """Name files by the shortest end of their paths, without extension, that no other one has.
+    """Name files by the shortest unique end of their paths, without extension.
 
     >>> distinct_names(["/a/2020/red.tif", "/a/2021/red.tif", "/a/nir.tif"])
     {'/a/2020/red.tif': '2020/red', '/a/2021/red.tif': '2021/red', '/a/nir.tif': 'nir'}
@@ -115,12 +115,12 @@ def distinct_names(hrefs: Sequence[str]) -> dict[str, str]:
             if len(group) == 1:
                 names[group[0]] = name
             elif all(depth >= len(parts[href]) for href in group):
-                # Only the extension or the query string tells them apart.
+                # They differ only in extension or query string.
                 names |= {href: unsigned(href) for href in group}
             else:
                 open_hrefs += group
         depth += 1
-    # A short name may have been given while a longer path, unfinished then, ends up the same.
+    # A longer path may end up with the name that a shorter path got before.
     counts = Counter(names.values())
     return {href: names[href] if counts[names[href]] == 1 else unsigned(href) for href in hrefs}
 
@@ -155,12 +155,12 @@ _ISO_DATE = r"\d{4}-?\d{2}-?\d{2}"
 class PathPattern:
     """A compiled pattern; it is matched against the end of a path.
 
-    Each field takes as much as it can of one path component, so in `{item_id}_{asset}.tif` the asset is what
-    follows the last underscore. Where a pattern begins with a field, the field begins after a slash.
+    A field takes as much of a path component as it can, so in `{item_id}_{asset}.tif` the asset follows the last
+    underscore. A field at the beginning of a pattern begins after a slash.
 
     Attributes:
-        text: the pattern as it was given.
-        regex: what it became.
+        text: the pattern.
+        regex: its regular expression.
         formats: strptime formats of its time fields.
     """
 
@@ -173,7 +173,7 @@ class PathPattern:
         """Compile a pattern.
 
         Raises:
-            InvalidArgumentError: it has no fields, a field twice, or a format that is not understood.
+            InvalidArgumentError: it has no field, a field twice, or an unknown format.
         """
         parts = _FIELD.split(text)
         literals, fields = parts[::2], parts[1::2]
@@ -211,10 +211,10 @@ class PathPattern:
         return cls(text, compiled, {name: formats.get(name) for name in names})
 
     def match(self, href: str) -> dict[str, str | datetime]:
-        """What the path says, field by field; time fields as UTC.
+        """Give the fields of a path; times are UTC.
 
         Raises:
-            InvalidArgumentError: the path does not end as the pattern says, or a time is none.
+            InvalidArgumentError: the path does not match the pattern, or a time is not valid.
         """
         path = path_of(href)
         match = self.regex.match(path)

@@ -19,7 +19,7 @@ from rasteret_sql.index.sqlfiles import sql_file
 #: Bounds of a search: (xmin, ymin, xmax, ymax) in OGC:CRS84.
 Box = tuple[float, float, float, float]
 
-#: What STAC API servers take as the size of a page at most.
+#: Largest page of STAC API servers.
 MAX_PAGE_ITEMS = 10_000
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -30,7 +30,7 @@ _DUCKDB_PREFIX = re.compile(r"^(?:Invalid Input Error: )+")
 
 
 def checked_box(bbox: object) -> Box | None:
-    """Read a bbox; with xmin above xmax it crosses the antimeridian.
+    """Check a bbox; with xmin above xmax it crosses the antimeridian.
 
     Raises:
         InvalidArgumentError: it is not (xmin, ymin, xmax, ymax) in degrees.
@@ -64,7 +64,7 @@ def checked_box(bbox: object) -> Box | None:
 
 
 def box_parts(box: Box) -> tuple[Box, ...]:
-    """Split a box at the antimeridian: servers differ in what they make of one that crosses it.
+    """Split a box at the antimeridian: servers disagree on boxes that cross it.
 
     >>> box_parts((170.0, 0.0, -170.0, 1.0))
     ((170.0, 0.0, 180.0, 1.0), (-180.0, 0.0, -170.0, 1.0))
@@ -79,7 +79,7 @@ def checked_geometry(geometry: object) -> dict[str, Any] | None:
     """Read a geometry in any form, see `geo.geometry`; gives GeoJSON.
 
     Raises:
-        InvalidArgumentError: it is none of these, or empty, or not in longitude and latitude.
+        InvalidArgumentError: it is no geometry, is empty, or is not in longitude and latitude.
     """
     if geometry is None:
         return None
@@ -99,12 +99,12 @@ def checked_geometry(geometry: object) -> dict[str, Any] | None:
 def checked_period(value: object) -> str | None:
     """Read STAC's datetime forms, as `read_tiles` does; gives RFC 3339 with both ends inclusive.
 
-    A year, month or day is all of it, to its last microsecond: '2024-01' is
+    A year, month or day lasts to its last microsecond: '2024-01' is
     '2024-01-01T00:00:00Z/2024-01-31T23:59:59.999999Z'. A `datetime`, a `date`, and a pair of these or of texts
-    (None for an open end) are taken too; a time without an offset is UTC.
+    (None for an open end) are valid too; a time without an offset is UTC.
 
     Raises:
-        InvalidArgumentError: it is none of these, or ends before it starts.
+        InvalidArgumentError: the value is no period, or ends before it starts.
     """
     if value is None:
         return None
@@ -152,7 +152,7 @@ def checked_names(name: str, values: object, *, example: str) -> tuple[str, ...]
     """Read one text or several.
 
     Raises:
-        InvalidArgumentError: they are no texts, or there is none.
+        InvalidArgumentError: a value is no text, or there is no value.
     """
     if values is None:
         return None
@@ -165,10 +165,10 @@ def checked_names(name: str, values: object, *, example: str) -> tuple[str, ...]
 
 
 def checked_filter(value: object) -> Mapping[str, Any] | str | None:
-    """Read a CQL2 filter: an object is CQL2 JSON, a text CQL2 text; the text of an object is that object.
+    """Read a CQL2 filter: CQL2 JSON as an object or its text, or CQL2 text.
 
     Raises:
-        InvalidArgumentError: it is neither.
+        InvalidArgumentError: the value is no filter.
     """
     if value is None:
         return None
@@ -190,14 +190,14 @@ def checked_filter(value: object) -> Mapping[str, Any] | str | None:
 
 
 def checked_sort(value: object) -> tuple[str, ...] | None:
-    """Read fields to sort by, "-" before one that descends; objects with `field` and `direction` are taken too.
+    """Read the fields of an order, with "-" for descending order, or objects with `field` and `direction`.
 
     Raises:
-        InvalidArgumentError: they are something else.
+        InvalidArgumentError: the value is no order.
     """
     if value is None:
         return None
-    expected = "expected fields such as ['-properties.datetime', 'id'], '-' before those that descend"
+    expected = "expected fields such as ['-properties.datetime', 'id'], with '-' for descending order"
     listed = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(listed, Sequence) or not listed:
         raise InvalidArgumentError(f"sortby: got {value!r}, {expected}")
@@ -218,7 +218,7 @@ def checked_count(name: str, value: object, *, most: int | None = None) -> int |
     """Read a whole number of at least 1.
 
     Raises:
-        InvalidArgumentError: it is something else, or more than `most`.
+        InvalidArgumentError: the value is no such number, or above `most`.
     """
     if value is None:
         return None

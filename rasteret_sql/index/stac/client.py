@@ -1,6 +1,6 @@
-"""All that is asked of a STAC API, with pystac-client: pages, retries, and errors that are ours.
+"""Requests to a STAC API, with pystac-client: pages, retries, and errors of our own.
 
-Imported where a search runs: pystac-client takes some tenths of a second.
+This module is imported when a search runs: pystac-client takes some tenths of a second.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from rasteret_sql.io.retry import RETRIED_STATUSES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-#: Seconds until a connection must stand, and that a server may be silent; large searches take a while.
+#: Longest time for a connection, and longest silence of a server: large searches take a while.
 TIMEOUT_S = (15.0, 120.0)
-#: Further attempts of one request, and the longest wait before one, whatever Retry-After says.
+#: Retries of a request, and the longest wait before one, whatever Retry-After says.
 RETRIES = 6
 MAX_WAIT_S = 60.0
-#: Of the text with which an API refuses a search, in a message.
+#: Characters of an API's refusal in a message.
 SHOWN_CHARACTERS = 300
-#: Of the ids of collections, in a message.
+#: Ids of collections in a message.
 SHOWN_IDS = 8
 
 _QUERY = re.compile(r"\?\S*")
-#: What a search may need of an API: our argument, and the conformance class.
+#: Conformance classes that arguments need.
 _NEEDS = {"filter": ConformanceClasses.FILTER, "sortby": ConformanceClasses.SORT, "query": ConformanceClasses.QUERY}
 
 
 class _Retry(urllib3.Retry):
-    """Retries that honour Retry-After within bounds; a search is a question, so POST may be repeated too."""
+    """Retries that honour Retry-After within bounds. A search changes nothing, so POST is repeated too."""
 
     def get_retry_after(self, response: Any) -> float | None:
         """Seconds that the server asks to wait, at most `MAX_WAIT_S`."""
@@ -61,7 +61,7 @@ class _Retry(urllib3.Retry):
 
 
 class _PagedIO(StacApiIO):
-    """As pystac-client's, but an empty page with a link to the next one is not the last."""
+    """The class of pystac-client, except that an empty page with a link to the next one is not the last."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -69,7 +69,7 @@ class _PagedIO(StacApiIO):
             self.session.hooks["response"].append(_check_redirect)
 
     def request(self, href: str, *arguments: Any, **named: Any) -> str:
-        """Ask a server, unless this process may not."""
+        """Send a request, if the access policy of this process allows it."""
         access.check_url(href, resolve=True)
         answer: str = super().request(href, *arguments, **named)
         return answer
@@ -110,14 +110,14 @@ class ApiClient:
         url: its landing page.
 
     Raises:
-        RasteretError: it cannot be reached, or is no STAC API.
+        RasteretError: the URL cannot be reached, or is no STAC API.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         retries = _Retry(
             total=RETRIES,
-            # A refused connection or an unknown host stays what it is.
+            # A refused connection or an unknown host does not change.
             connect=1,
             backoff_factor=0.5,
             status_forcelist=RETRIED_STATUSES,
@@ -145,7 +145,7 @@ class ApiClient:
             ItemCollections as dictionaries, none of them empty.
 
         Raises:
-            RasteretError: the API refuses, fails or cannot do what is asked.
+            RasteretError: the API refuses or fails, or lacks a feature that the search needs.
         """
         self._require(parameters)
         with self._errors("the search"), _quiet():
@@ -159,10 +159,10 @@ class ApiClient:
             yield page
 
     def require_collections(self, names: Sequence[str]) -> None:
-        """See to it that collections exist: an API finds nothing in one that it does not have, and says no word.
+        """Check that collections exist: an API silently finds nothing in a collection that it lacks.
 
         Raises:
-            InvalidArgumentError: one does not; the message has those that are called alike.
+            InvalidArgumentError: a collection does not exist; the message has similar ids.
         """
         known: list[str] | None = None
         for name in names:
@@ -189,7 +189,7 @@ class ApiClient:
         except AssetNotFoundError:
             return False
         except InvalidArgumentError:
-            # Some servers answer 400; whether the id is in the list decides.
+            # Some servers answer 400; then the list of ids decides.
             return name in self._collection_ids()
         return True
 
@@ -202,7 +202,7 @@ class ApiClient:
                 pages = self._io.get_pages(link.absolute_href)
                 return [str(one.get("id")) for page in pages for one in page.get("collections") or ()]
         except RasteretError:
-            # The list is for a message only.
+            # The ids are for a message only.
             return []
 
     @property
@@ -212,7 +212,7 @@ class ApiClient:
         return io
 
     def _require(self, parameters: Mapping[str, Any]) -> None:
-        """Refuse what the API says that it cannot do: it would leave the condition out without a word."""
+        """Refuse an argument that the API does not support: it would silently leave the condition out."""
         if not self._client.has_conforms_to():
             return
         for name, needed in _NEEDS.items():
@@ -223,7 +223,7 @@ class ApiClient:
                 )
 
     def _method(self, parameters: Mapping[str, Any]) -> str:
-        # Every API has GET, not every one POST; a filter in CQL2 text is for GET.
+        # All APIs have GET, and some lack POST; a filter in CQL2 text needs GET.
         if isinstance(parameters.get("filter"), str):
             return "GET"
         links = [link for link in self._client.links if link.rel == "search"]
@@ -232,7 +232,7 @@ class ApiClient:
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Let errors of pystac-client, pystac, requests and of our own checks of pages leave as ours."""
+        """Turn errors of pystac-client, pystac, requests and our own checks of pages into ours."""
         name = redact(self._url)
         try:
             yield
@@ -252,7 +252,7 @@ class ApiClient:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # What they warn of, conformance above all, is checked here and raised where it matters.
+    # Warnings, mostly on conformance, are about things that are checked here, and raised where they matter.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -266,14 +266,14 @@ def _with_filter_language(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mapped(error: APIError, what: str) -> RasteretError:
-    """Give an error of ours for one of pystac-client, whose text is the server's answer, or a URL with its query."""
+    """Give our error for one of pystac-client, whose text is the answer of the server, or a URL with its query."""
     status = getattr(error, "status_code", None)
     if status is None:
         cause = error.__context__
         reason = getattr(getattr(cause, "args", (None,))[0], "reason", cause)
         kind = type(reason).__name__
         if "Timeout" in kind:
-            got = f"no answer within {TIMEOUT_S[1]:.0f} s, also after further attempts"
+            got = f"no answer within {TIMEOUT_S[1]:.0f} s, after several attempts"
         elif "NameResolution" in kind:
             return TransportError(f"{what}: there is no host of this name; check the URL and the network")
         elif "SSL" in kind or "Certificate" in kind:
@@ -295,7 +295,7 @@ def _mapped(error: APIError, what: str) -> RasteretError:
 
 
 def _said(text: str) -> str:
-    """What the server wrote about its refusal, in a line."""
+    """Give the reason that a server wrote, in a line."""
     try:
         document = json.loads(text)
     except ValueError:

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 _TIFF_TYPES = frozenset({"image/tiff", "image/vnd.stac.geotiff", "image/geotiff", "image/x.geotiff", "image/tif"})
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-#: Versions whose items have their collection among the properties; later a property of that name is anything.
+#: Versions whose items have their collection among the properties; later such a property has no meaning.
 _COLLECTION_IS_PROPERTY = ("0.4", "0.5", "0.6", "0.7")
-#: Fields that describe the bands of an asset one by one, in the order in which they are believed.
+#: Fields that describe the bands of an asset one by one; the first field has precedence.
 _BAND_FIELDS = ("bands", "eo:bands", "raster:bands")
 
 
 def take_item(found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions) -> None:
-    """Add one STAC item to `found`: its TIFF assets, or why there are none.
+    """Add one STAC item to `found`: its TIFF assets, or a failure.
 
     Args:
-        found: what is added to.
+        found: receives the item.
         document: the item.
         base: path or URL that its relative hrefs are resolved against, or None for the working directory.
-        options: what is taken.
+        options: which assets are wanted.
     """
     item_id = document.get("id")
     try:
@@ -47,7 +47,7 @@ def take_item(found: Found, document: Mapping[str, Any], base: str | None, optio
 
 
 def link_of(document: Mapping[str, Any], rel: str) -> str | None:
-    """The href of the first link with this relation, or None."""
+    """Give the href of the first link of a relation, or None."""
     for link in document.get("links") or ():
         if isinstance(link, dict) and link.get("rel") == rel and isinstance(link.get("href"), str):
             href: str = link["href"]
@@ -56,7 +56,7 @@ def link_of(document: Mapping[str, Any], rel: str) -> str | None:
 
 
 def own_base(document: Mapping[str, Any], base: str | None) -> str | None:
-    """What relative hrefs of an item inside another document refer to: its self link, or that document."""
+    """Give the base of relative hrefs of an item inside another document: its self link, or that document."""
     own = link_of(document, "self")
     is_told = own is not None and (is_url(own) or (base is None and os.path.isabs(own)))  # noqa: PTH117 - hrefs are text
     return own if is_told else base
@@ -67,7 +67,9 @@ def _parse_item(
 ) -> tuple[ItemRef, list[AssetRef]]:
     item_id = document.get("id")
     if not isinstance(item_id, str) or not item_id:
-        raise InvalidArgumentError(f"item {item_id!r}: got no text as its id, expected one; correct the STAC document.")
+        raise InvalidArgumentError(
+            f"item {item_id!r}: got no text as its id, expected a text; correct the STAC document."
+        )
     properties = document.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     raw_assets = document.get("assets")
@@ -109,7 +111,7 @@ def _parse_item(
         found.alternates.update(named)
         href, read_href = absolute(raw["href"], base), absolute(location["href"], base)
         mirror = mirror_of(read_href, options.href_map)
-        # Of mirrors that the caller names, STAC says nothing.
+        # STAC does not describe the mirrors that a caller names.
         storage = storage_of(read_href, location, raw, properties=properties) if mirror is None else {}
         assets.append(
             AssetRef(
@@ -142,13 +144,13 @@ def _collection(document: Mapping[str, Any], properties: Mapping[str, Any]) -> s
 
 
 def _other_kind_of(raw: Mapping[str, Any], location: Mapping[str, Any]) -> str | None:
-    """What an asset is at the location that is read; where no media type says it, either href may."""
+    """Give the kind of an asset that is no TIFF, or None for a TIFF; without a media type either href decides."""
     media_type = location.get("type") or raw.get("type")
     return _other_kind(media_type, location["href"]) and _other_kind(media_type, raw["href"])
 
 
 def _other_kind(media_type: object, href: str) -> str | None:
-    """What an asset is that is not a TIFF, for the count; None for a TIFF."""
+    """Give the media type or extension of an asset that is no TIFF; None for a TIFF."""
     name = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
     if name in _UNTYPED:
         suffix = suffix_of(href)
@@ -160,16 +162,16 @@ def _band_lists(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[
     lists = [_band_list(raw, properties, key) for key in _BAND_FIELDS]
     common = _band_fields(raw, asset_level=True)
     if common:
-        # Fields of the asset hold for each of its bands; how many these are, the header says.
+        # Fields of the asset hold for each of its bands; the header has their number.
         lists.append((common | {"every": True},))
     if not raw.get("raster:bands"):
-        # Those of the item hold for each asset; its eo:bands are the names of all bands of all of them.
+        # raster:bands of the item hold for each asset; eo:bands of the item are the bands of all assets.
         lists.append(_band_list(properties, properties, "raster:bands"))
     return tuple(described for described in lists if described)
 
 
 def _band_list(raw: Mapping[str, Any], properties: Mapping[str, Any], key: str) -> BandList:
-    """The bands that a field describes; empty where there are none, or where one of them is unknown."""
+    """Give the bands of a field; empty if there are none, or if one is unknown."""
     bands = raw.get(key)
     if not isinstance(bands, list):
         return ()
@@ -186,7 +188,7 @@ def _band(band: object, all_bands: object) -> dict[str, Any] | None:
 
 
 def _band_fields(raw: Mapping[str, Any], *, asset_level: bool) -> dict[str, Any]:
-    # "description" of an asset is about the file, not about a band.
+    # The "description" of an asset is about the file, not about a band.
     sources = {
         "common_name": ("eo:common_name",),
         "nodata": ("nodata", "raster:nodata"),
@@ -206,7 +208,7 @@ def _band_fields(raw: Mapping[str, Any], *, asset_level: bool) -> dict[str, Any]
 
 
 def _proj(raw: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What STAC says of the file: CRS of the asset or item; shape, transform and size only of the asset."""
+    """Give CRS, shape, transform and size of a file; the CRS may be that of the item."""
     proj: dict[str, Any] = {}
     for source in (properties, raw):
         epsg = source.get("proj:epsg", source.get("eo:epsg"))

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class AlternateSource:
-    """Sources whose assets are read from alternate locations, which some of them must have.
+    """Sources whose assets are read from alternate locations; at least one asset must have such a location.
 
     Args:
         sources: gone through in order.
-        names: the locations that are wanted, best first.
+        names: names of the wanted locations, best first.
     """
 
     def __init__(self, sources: Sequence[Source], names: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class AlternateSource:
         """Go through the sources.
 
         Raises:
-            BuildError: there are assets, and none has a location of these names.
+            BuildError: there are assets, but no asset has a location of these names.
         """
         seen: set[str] = set()
         has_items = False
@@ -51,10 +51,10 @@ class AlternateSource:
 
 
 def checked_alternate(value: object) -> tuple[str, ...]:
-    """Read the name of a location, or several, best first; none of None.
+    """Read the names of locations, best first; None gives no names.
 
     Raises:
-        InvalidArgumentError: it is something else.
+        InvalidArgumentError: the value is neither a name nor a list of names.
     """
     if value is None:
         return ()
@@ -67,10 +67,10 @@ def checked_alternate(value: object) -> tuple[str, ...]:
 
 
 def locations(asset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Give the locations of an asset that have names.
+    """Give the named locations of an asset.
 
-    An alternate location is named by its key and by its `alternate:name`; keys go before names. An asset may name its
-    own location, too, which is the asset itself then.
+    The key and the `alternate:name` of an alternate location are its names; keys have precedence. An asset can also
+    name its own location.
 
     >>> sorted(locations({"href": "https://a/b.tif", "alternate": {"s3": {"href": "s3://a/b.tif"}}}))
     ['s3']
@@ -89,27 +89,27 @@ def locations(asset: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 _S3 = re.compile(r"s3a?://", re.IGNORECASE)
-#: The errors after which a reader may be helped by it.
+#: Errors that the storage extension can help with.
 _ADVISED = frozenset({"AccessDeniedError", "AssetNotFoundError", "TransportError"})
 
 
 def storage_of(href: str, *sources: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What STAC says of the bucket that a file is read from; nothing of files that are not in one of S3.
+    """Give the facts of the storage extension on the bucket of a file; empty for files outside S3.
 
     Args:
-        href: where its bytes are.
-        sources: what says it of the file, nearest first: the alternate location, the asset.
+        href: path or URL of its bytes.
+        sources: objects with storage fields, nearest first: the alternate location, the asset.
         properties: of its item.
 
     Returns:
-        `requester_pays`: True; `region`; `endpoint`: each where it is said.
+        `requester_pays`, which is True, `region` and `endpoint`, where they are known.
     """
     if not _S3.match(href):
         return {}
     said: dict[str, Any] = {}
     levels = (*sources, properties)
     scheme = _scheme(sources, properties)
-    # Where the item describes a store of another provider, it is not this one.
+    # An item that describes a store of another provider does not describe this one.
     of_amazon = str(_nearest(levels, "storage:platform") or "AWS").upper() == "AWS"
     requester_pays, region = (
         scheme.get(name, _nearest(levels, f"storage:{name}") if of_amazon else None)
@@ -120,7 +120,7 @@ def storage_of(href: str, *sources: Mapping[str, Any], properties: Mapping[str, 
     if isinstance(region, str) and region:
         said["region"] = region
     platform = scheme.get("platform")
-    # For other stores than Amazon's it is the address, unless it is a template.
+    # For stores of others than Amazon the platform is the address, unless it is a template.
     if scheme.get("type") == "custom-s3" and isinstance(platform, str) and "{" not in platform:
         said["endpoint"] = redact(platform)
     return said
@@ -131,7 +131,7 @@ def _nearest(levels: Iterable[Mapping[str, Any]], name: str) -> Any:
 
 
 def _scheme(sources: tuple[Mapping[str, Any], ...], properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scheme of version 2 by which a file in S3 is read; empty where there is none."""
+    """Give the scheme of version 2 of a file in S3; empty for none."""
     schemes = properties.get("storage:schemes")
     if not isinstance(schemes, Mapping):
         return {}
@@ -144,20 +144,20 @@ def _scheme(sources: tuple[Mapping[str, Any], ...], properties: Mapping[str, Any
 
 
 def with_advice(error: str, message: str, href: str | None, proj: str | None) -> str:
-    """Add to a message of a file that could not be read what STAC says of its bucket.
+    """Add the facts of the storage extension to the message on a file that cannot be read.
 
     Args:
         error: name of the exception's class.
-        message: what is wrong.
-        href: where its bytes were to be read.
-        proj: what STAC says of the file, as JSON.
+        message: the fault.
+        href: path or URL of its bytes.
+        proj: `AssetRef.proj` as JSON.
     """
     if error not in _ADVISED or not proj or not href or not _S3.match(href):
         return message
     try:
         said = json.loads(proj)
     except ValueError:
-        # A table of the user's may have any column of that name.
+        # A table of a user may have any values in a column of that name.
         return message
     advice = " ".join(_advice(error, said)) if isinstance(said, dict) else ""
     return f"{message} {advice}" if advice else message
