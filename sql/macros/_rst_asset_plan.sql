@@ -54,7 +54,7 @@ candidates AS MATERIALIZED (
         index_of_schema_2.crs::VARCHAR AS crs,
         index_of_schema_2.transform::DOUBLE[] AS transform,
         index_of_schema_2.dtype::VARCHAR AS dtype,
-        index_of_schema_2.bands::STRUCT(name VARCHAR, band INTEGER, common_name VARCHAR, description VARCHAR, nodata DOUBLE, scale DOUBLE, "offset" DOUBLE, unit VARCHAR, is_alpha BOOLEAN)[] AS bands,
+        index_of_schema_2.bands::STRUCT(name VARCHAR, band INTEGER, common_name VARCHAR, description VARCHAR, nodata DOUBLE, scale DOUBLE, "offset" DOUBLE, unit VARCHAR, is_alpha BOOLEAN, nodata_integer DECIMAL(20, 0))[] AS bands,
         index_of_schema_2.formats::STRUCT(byte_order VARCHAR, dtype VARCHAR, bits_per_sample INTEGER, samples_per_pixel INTEGER, planar BOOLEAN, compression INTEGER, predictor INTEGER, photometric INTEGER, fill_order INTEGER, tile_width INTEGER, tile_height INTEGER, tiled BOOLEAN, jpeg_tables BLOB, ycbcr_subsampling INTEGER[], codec_parameters INTEGER[])[] AS formats,
         index_of_schema_2.levels::STRUCT(width INTEGER, height INTEGER, format INTEGER, tile_byte_counts BIGINT[], run_offsets BIGINT[], tile_gaps BIGINT[], mask STRUCT(width INTEGER, height INTEGER, format INTEGER, tile_byte_counts BIGINT[], run_offsets BIGINT[], tile_gaps BIGINT[]))[] AS levels,
         index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach

@@ -30,7 +30,7 @@ rst_found AS (
             index_of_schema_2.item_id::VARCHAR AS item_id,
             index_of_schema_2.asset::VARCHAR AS asset,
             CASE WHEN typeof(index_of_schema_2.datetime) IN ('TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ_NS') THEN TRY_CAST(index_of_schema_2.datetime AS TIMESTAMP WITH TIME ZONE) ELSE _rst_utc(index_of_schema_2.datetime, 'datetime') END AS datetime,
-            index_of_schema_2.bands::STRUCT(name VARCHAR, band INTEGER, common_name VARCHAR, description VARCHAR, nodata DOUBLE, scale DOUBLE, "offset" DOUBLE, unit VARCHAR, is_alpha BOOLEAN)[] AS bands,
+            index_of_schema_2.bands::STRUCT(name VARCHAR, band INTEGER, common_name VARCHAR, description VARCHAR, nodata DOUBLE, scale DOUBLE, "offset" DOUBLE, unit VARCHAR, is_alpha BOOLEAN, nodata_integer DECIMAL(20, 0))[] AS bands,
             index_of_schema_2.crs::VARCHAR AS crs,
             index_of_schema_2.file_size::BIGINT AS file_size,
             index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach
