@@ -141,7 +141,7 @@ def measure(arguments: argparse.Namespace) -> Bench:
     plan_s = []
     for _ in range(2):
         began = time.perf_counter()
-        plan = plan_some(index, wanted).plan
+        plan = plan_some(index, wanted)
         plan_s.append(time.perf_counter() - began)
     if not (plan.tile_byte_count > 0).any():
         raise EmptyReadError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.tile_plan import PlannedAsset
+    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.sql.planning import PlannedTiles
 
 #: Ways of grouping items that are no columns.
 GROUPINGS = ("id", "time", "day", "solar_day")
+_HALF_TURN = 180.0
 _DAY_US = 86_400_000_000
 _US_PER_DEGREE = _DAY_US // 360
 #: Missing times sort behind all others.
@@ -122,25 +124,60 @@ def plan_cube(
     resampling = _checked_resampling(wanted.resampling, arguments.bands)
     _check_mosaic(wanted)
     check_area(arguments)
-    with_properties = with_properties or wanted.groupby is not None
     box = _given_box(arguments, wanted.grid)
     if holds_tiles(index):
         check_no_area(arguments, has_grid=box is not None)
-    if wanted.grid.is_given and box is None:
-        planned = plan_some(index, arguments, with_properties=with_properties)
-        box = _derived_box(planned.plan.assets, arguments, wanted.grid)
+    has_area = arguments.bbox is None or _is_plannable(arguments.bbox)
+    fetched = arguments if box is None or has_area else replace(arguments, bbox=None)
+    with _plans(index, fetched, with_properties=with_properties or wanted.groupby is not None) as plans:
         if box is None:
-            return _assembled(planned, native_box(planned.plan.assets), wanted, resampling)
-    if box is None:
-        planned = plan_some(index, arguments, with_properties=with_properties)
-        box = native_box(planned.plan.assets)
-        if _is_one_grid(planned.plan.assets):
-            return _assembled(planned, box, wanted, resampling)
-    planned = plan_some(index, onto_grid(arguments, box, resampling), with_properties=with_properties)
+            assets = plans.assets(arguments)
+            derived = _derived_box(assets, arguments, wanted.grid) if wanted.grid.is_given else None
+            if derived is None and (wanted.grid.is_given or _is_one_grid(assets)):
+                planned = plans.plan(arguments)
+                return _assembled(planned, native_box(planned.plan.assets), wanted, resampling)
+            box = derived or native_box(assets)
+        planned = plans.plan(onto_grid(arguments, box, resampling))
     return _assembled(planned, _on_lattice(box, planned.plan.assets, arguments, wanted.grid), wanted, resampling)
 
 
-def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = False) -> PlannedTiles:
+class _Plans(Protocol):
+    """What plans a read, as `IndexPlans` does."""
+
+    def assets(self, arguments: ReadArguments, /) -> Sequence[PlannedAsset]:
+        """Give the files that a read takes."""
+
+    def plan(self, arguments: ReadArguments, /) -> PlannedTiles:
+        """Plan their tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenPlans:
+    """Plans of rows of tiles, which are read as they are."""
+
+    planned: PlannedTiles
+
+    def assets(self, arguments: ReadArguments, /) -> Sequence[PlannedAsset]:
+        del arguments
+        return self.planned.plan.assets
+
+    def plan(self, arguments: ReadArguments, /) -> PlannedTiles:
+        del arguments
+        return self.planned
+
+
+@contextmanager
+def _plans(index: Any, arguments: ReadArguments, *, with_properties: bool = False) -> Iterator[_Plans]:
+    from rasteret_sql.sql.readers import index_plans
+
+    if holds_tiles(index):
+        yield _GivenPlans(plan_given_tiles(index, arguments.bands))
+        return
+    with index_plans(index, arguments, with_properties=with_properties) as plans:
+        yield plans
+
+
+def plan_some(index: Any, arguments: ReadArguments) -> TilePlan:
     """Plan a read that must give something.
 
     Raises:
@@ -148,11 +185,13 @@ def plan_some(index: Any, arguments: ReadArguments, *, with_properties: bool = F
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to read.
     """
-    from rasteret_sql.sql.readers import plan_index
+    with _plans(index, arguments) as plans:
+        return plans.plan(arguments).plan
 
-    if holds_tiles(index):
-        return plan_given_tiles(index, arguments.bands)
-    return plan_index(index, arguments, with_properties=with_properties, must_find=True)
+
+def _is_plannable(bbox: Sequence[float]) -> bool:
+    """Whether rows can be fetched by a bbox; grids may be asked for beyond the antimeridian."""
+    return -_HALF_TURN <= bbox[0] <= bbox[2] <= _HALF_TURN
 
 
 def check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:

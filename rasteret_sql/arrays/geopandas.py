@@ -86,7 +86,7 @@ def to_geopandas(
     area = planning_area(given.geometry.to_numpy(), crs)
     if area is None:
         raise EmptyReadError("geometries: got none that is not empty, expected one or more")
-    plan = plan_some(index, read_arguments(bands, area, None, crs, datetime, level, resolution)).plan
+    plan = plan_some(index, read_arguments(bands, area, None, crs, datetime, level, resolution))
     layout = ZoneLayout(plan, given.geometry.to_numpy(), crs, all_touched=all_touched)
     if not layout.cells:
         raise EmptyReadError(

@@ -234,7 +234,7 @@ def read_chips(
         ) from error
     if not wanted:
         raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
-    plan = plan_some(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None)).plan
+    plan = plan_some(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None))
     layout = ChipLayout(plan, [str(chip[0]) for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
     data = np.empty(layout.shape, layout.dtype)
     mask = np.empty(layout.shape, bool)

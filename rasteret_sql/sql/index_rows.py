@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.index.row_casts import cast_columns
 from rasteret_sql.plan.bands import IndexBand
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.tile_plan import TilePlan
 
     Numbers = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
 
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://|/|[A-Za-z]:[\\/]|~")
+#: Rows so far beside an area are fetched too: a grid over it may reach beyond it, and is planned with the same rows.
+_BESIDE_DEGREES: Final = 0.1
+_HALF_TURN: Final = 180.0
 _BOUNDS: Final = ("xmin", "ymin", "xmax", "ymax")
 _LISTS: Final = ("tile_byte_counts", "run_offsets", "tile_gaps")
 _COLUMNS: Final = (
@@ -89,15 +94,31 @@ class IndexRows:
         with_properties: bool = False,
     ) -> None:
         self._cursor = cursor
-        area = Area.of(arguments)
+        self._scope = _scope(arguments)
         columns = property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
-        condition = _condition(area, arguments)
+        condition = _condition(self._scope, arguments)
         cursor.execute(_FETCH.format(casts=_casts(), properties=properties, condition=condition), [name])
         self._base = base
         self._is_resolved: set[int] = set()
         self.index = self._fetched()
         self._properties = self._fetched_properties(columns, is_ordered=arguments.is_ordered) if columns else None
+
+    def hold(self, arguments: ReadArguments) -> bool:
+        """Whether all rows in an area are among these.
+
+        Raises:
+            InvalidArgumentError: the area cannot be read.
+        """
+        if self._scope is None:
+            return True
+        area = Area.of(arguments)
+        if area is None:
+            return False
+        parts = area.parts if is_lonlat(area.crs) else area.parts_in(LONLAT)
+        # Half of what was fetched beside the scope is left for what projected bounds may miss.
+        low, high = self._scope[:2] - _BESIDE_DEGREES / 2, self._scope[2:] + _BESIDE_DEGREES / 2
+        return bool((parts[:, :2] >= low).all() and (parts[:, 2:] <= high).all())
 
     def plan(self, arguments: ReadArguments) -> tuple[TilePlan, AssetProperties | None]:
         """Plan a read of rows that its area and period leave; gives the properties of its assets too.
@@ -241,21 +262,32 @@ def _casts() -> str:
     return cast_columns(_COLUMNS, "index_of_schema_2", helpers=f"{CATALOG}.main.")
 
 
-def _condition(area: Area | None, arguments: ReadArguments) -> str:
+def _scope(arguments: ReadArguments) -> Floats | None:
+    """Give the bounds (xmin, ymin, xmax, ymax) in degrees of the area of a read; endless over the antimeridian.
+
+    None where they are not known: an area in another CRS, or none.
+
+    Raises:
+        InvalidArgumentError: the area cannot be read.
+    """
+    area = Area.of(arguments)
+    if area is None or not is_lonlat(area.crs):
+        return None
+    low, high = area.parts[:, :2].min(axis=0), area.parts[:, 2:].max(axis=0)
+    # Of an area beyond the antimeridian nothing is known of longitudes that are counted otherwise.
+    if area.is_over_antimeridian or low[0] < -_HALF_TURN or high[0] > _HALF_TURN:
+        low[0], high[0] = -np.inf, np.inf
+    return np.concatenate([low, high])
+
+
+def _condition(scope: Floats | None, arguments: ReadArguments) -> str:
     """Give comparisons of columns that are never NULL with constants: by them row groups are left out."""
     conditions = ["true"]
-    if area is not None and is_lonlat(area.crs):
-        xmin, ymin, xmax, ymax = area.parts[:, 0], area.parts[:, 1], area.parts[:, 2], area.parts[:, 3]
-        conditions += [
-            f"index_of_schema_2.reach.ymin <= {_literal(ymax.max())}",
-            f"index_of_schema_2.reach.ymax >= {_literal(ymin.min())}",
-        ]
-        # Of an area beyond the antimeridian nothing is known of longitudes that are counted otherwise.
-        if xmin.min() >= -180 and xmax.max() <= 180 and not area.is_over_antimeridian:
-            conditions += [
-                f"index_of_schema_2.reach.xmin <= {_literal(xmax.max())}",
-                f"index_of_schema_2.reach.xmax >= {_literal(xmin.min())}",
-            ]
+    if scope is not None:
+        xmin, ymin, xmax, ymax = (scope + np.array([-1, -1, 1, 1]) * _BESIDE_DEGREES).tolist()
+        reach = "index_of_schema_2.reach"
+        conditions += [f"{reach}.ymin <= {_literal(ymax)}", f"{reach}.ymax >= {_literal(ymin)}"]
+        conditions += [f"{reach}.xmin <= {_literal(xmax)}", f"{reach}.xmax >= {_literal(xmin)}"]
     period = arguments.period
     if period is not None:
         conditions += [
@@ -268,7 +300,7 @@ def _condition(area: Area | None, arguments: ReadArguments) -> str:
 
 
 def _literal(number: float) -> str:
-    return f"{float(number)!r}::DOUBLE"
+    return f"'{number!r}'::DOUBLE"
 
 
 def _lists(column: np.ma.MaskedArray[Any, Any]) -> Ragged:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.properties import AssetProperties
 
@@ -68,34 +68,88 @@ class PlannedTiles:
     properties: AssetProperties | None = None
 
 
-def plan_tiles(
-    cursor: duckdb.DuckDBPyConnection,
-    arguments: ReadArguments,
-    *,
-    with_properties: bool = False,
-    must_find: bool = False,
-) -> PlannedTiles:
-    """Plan a read.
+def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> TilePlan:
+    """Plan a read, which may give nothing.
 
     Args:
         cursor: a connection of its own, which gets temporary tables.
         arguments: what was asked.
-        with_properties: whether the properties of the items are.
-        must_find: whether a plan without tiles is an error, whatever made it so.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: the index is not one.
-        EmptyReadError: the area touches none of the assets that the other arguments leave, or nothing is left at all
-            and `must_find` is given.
+        EmptyReadError: the area touches none of the assets that the other arguments leave.
     """
-    with index_rows(cursor, arguments, with_properties=with_properties) as rows:
-        plan, properties = rows.plan(arguments)
+    with index_rows(cursor, arguments) as rows:
+        plan, _ = rows.plan(arguments)
     if not plan.assets and _is_outside(cursor, arguments):
         raise _outside(arguments)
-    if must_find and not len(plan):
-        raise EmptyReadError(_why_empty(cursor, arguments))
-    return PlannedTiles(plan, properties)
+    return plan
+
+
+class IndexPlans:
+    """Plans of one read, which may be planned several times: rows of its index are fetched once.
+
+    Args:
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: the index, and the area and period whose rows are fetched.
+        with_properties: whether the properties of the items are wanted.
+    """
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, with_properties: bool = False
+    ) -> None:
+        self._cursor, self._arguments, self._with_properties = cursor, arguments, with_properties
+        self._rows: IndexRows | None = None
+
+    def assets(self, arguments: ReadArguments) -> tuple[PlannedAsset, ...]:
+        """Give the files that a read takes, without their tiles; at least one.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong.
+            InvalidIndexError: the index is not one.
+            EmptyReadError: nothing is left to read.
+        """
+        arguments = self._of_index(arguments)
+        with _explained(self._cursor, arguments.index) as name:
+            rows = self._rows_for(arguments, name)
+            selection = rows.select(arguments)
+            found = rows.index.files.assets(selection.files, selection.levels, selection.bands, selection.windows)
+        if not found:
+            raise nothing_found(self._cursor, arguments)
+        return found
+
+    def plan(self, arguments: ReadArguments) -> PlannedTiles:
+        """Plan a read that must give something.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong.
+            InvalidIndexError: the index is not one.
+            EmptyReadError: nothing is left to read.
+        """
+        arguments = self._of_index(arguments)
+        with _explained(self._cursor, arguments.index) as name:
+            plan, properties = self._rows_for(arguments, name).plan(arguments)
+        if not plan.assets:
+            raise nothing_found(self._cursor, arguments)
+        if not len(plan):
+            raise EmptyReadError(_why_empty(self._cursor, arguments))
+        return PlannedTiles(plan, properties)
+
+    def _of_index(self, arguments: ReadArguments) -> ReadArguments:
+        return replace(arguments, index=self._arguments.index, is_ordered=self._arguments.is_ordered)
+
+    def _rows_for(self, arguments: ReadArguments, name: str) -> IndexRows:
+        """Give rows that hold all that an area takes: those that are there, or else those of the area."""
+        if self._rows is None:
+            self._rows = self._fetched(self._arguments, name)
+        if not self._rows.hold(arguments):
+            self._rows = self._fetched(arguments, name)
+        return self._rows
+
+    def _fetched(self, arguments: ReadArguments, name: str) -> IndexRows:
+        base = base_of(arguments.index)
+        return IndexRows(self._cursor, name, arguments, base=base, with_properties=self._with_properties)
 
 
 @contextmanager
@@ -113,14 +167,25 @@ def index_rows(
         InvalidArgumentError: the area cannot be read.
         InvalidIndexError: the index is not one.
     """
+    with _explained(cursor, arguments.index) as name:
+        yield IndexRows(cursor, name, arguments, base=base_of(arguments.index), with_properties=with_properties)
+
+
+@contextmanager
+def _explained(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[str]:
+    """Give a name for an index that `query_table` takes, and explain what DuckDB says of it.
+
+    Raises:
+        InvalidIndexError: the index is not one.
+        InvalidArgumentError: DuckDB says something else.
+    """
     import duckdb
 
-    name = named_index(cursor, arguments.index)
-    base = base_of(arguments.index)
+    name = named_index(cursor, index)
     try:
-        yield IndexRows(cursor, name, arguments, base=base, with_properties=with_properties)
+        yield name
     except duckdb.Error as error:
-        raise explained(cursor, arguments.index, name, error) from error
+        raise explained(cursor, index, name, error) from error
 
 
 def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> Any:
@@ -130,18 +195,13 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: the index is not one.
     """
-    import duckdb
-
-    name = named_index(cursor, arguments.index)
-    make_public(cursor, f"{CATALOG}.main.", "macros")
-    try:
+    with _explained(cursor, arguments.index) as name:
+        make_public(cursor, f"{CATALOG}.main.", "macros")
         cursor.execute(
             f"CREATE OR REPLACE TEMP TABLE explained AS FROM {CATALOG}.main.explain_read{_PASSED}",
             _parameters(arguments, name),
         )
         return cursor.sql("FROM explained").to_arrow_table()
-    except duckdb.Error as error:
-        raise explained(cursor, arguments.index, name, error) from error
 
 
 def is_query(text: str) -> bool:

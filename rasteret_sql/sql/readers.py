@@ -20,6 +20,7 @@ from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.planning import (
     INDEX_COLUMNS,
+    IndexPlans,
     PlannedTiles,
     explain_read,
     is_query,
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 #: Name under which rows that are no file are shown to the planner.
 _ROWS = "given_index"
 
-_planner: list[duckdb.DuckDBPyConnection] = []
+#: By whether the planner's SQL is in them.
+_planners: dict[bool, duckdb.DuckDBPyConnection] = {}
 _lock = threading.Lock()
 
 
@@ -87,8 +89,8 @@ def read_tiles(
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
-    plan = plan_index(index, arguments).plan
-    with planning_cursor() as cursor:
+    with planning_cursor(index) as cursor:
+        plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
         schema = pa.schema([field for field in tile_schema(cursor) if field.name != "_call"])
     return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, tile_rows(plan), schema, on_error=on_error))
 
@@ -117,33 +119,37 @@ def explain(
         InvalidIndexError: `index` holds no rows of an index.
     """
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
-    with planning_cursor() as cursor:
+    with planning_cursor(with_macros=True) as cursor:
         return ReadCost(explain_read(cursor, shown_index(cursor, index, arguments)))
 
 
-def plan_index(
-    index: Any,
-    arguments: ReadArguments,
-    *,
-    with_properties: bool = False,
-    must_find: bool = False,
-) -> PlannedTiles:
-    """Plan a read of any rows of an index.
+@contextmanager
+def index_plans(index: Any, arguments: ReadArguments, *, with_properties: bool = False) -> Iterator[IndexPlans]:
+    """Plan a read of any rows of an index, once or several times.
 
     Args:
         index: as for `read_tiles`.
-        arguments: what is asked; its `index` is not looked at.
-        with_properties: whether the properties of the items are.
-        must_find: whether a plan without tiles is an error, whatever made it so.
+        arguments: what is asked; its `index` is not looked at. Rows in its area and period are fetched.
+        with_properties: whether the properties of the items are wanted.
+
+    Raises:
+        InvalidIndexError: `index` holds no rows of an index.
+    """
+    with planning_cursor(index) as cursor:
+        shown = shown_index(cursor, index, arguments, with_properties=with_properties)
+        yield IndexPlans(cursor, shown, with_properties=with_properties)
+
+
+def plan_index(index: Any, arguments: ReadArguments) -> PlannedTiles:
+    """Plan a read of any rows of an index that must give something.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: `index` holds no rows of an index.
-        EmptyReadError: the area touches no asset, or nothing is left at all and `must_find` is given.
+        EmptyReadError: nothing is left to read.
     """
-    with planning_cursor(index) as cursor:
-        arguments = shown_index(cursor, index, arguments, with_properties=with_properties)
-        return plan_tiles(cursor, arguments, with_properties=with_properties, must_find=must_find)
+    with index_plans(index, arguments) as plans:
+        return plans.plan(arguments)
 
 
 def files_of(index: Any, arguments: ReadArguments) -> tuple[Files, AssetProperties]:
@@ -209,25 +215,27 @@ def read_arguments(
 
 
 @contextmanager
-def planning_cursor(index: Any = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a cursor of this process's own connection for planning.
+def planning_cursor(index: Any = None, *, with_macros: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a cursor of a connection of this process's own for planning.
 
     Args:
         index: what will be read, so that what its first fetch needs is imported while DuckDB prepares and plans.
+        with_macros: whether the planner's SQL is there, which takes 0.2 seconds to make. Reads need none of it.
     """
     from rasteret_sql.sql.connection import bare_cursor, make_planner
 
     with _lock:
-        if _planner:
-            _warm_up(_planner[0], index)
-        else:
+        if with_macros not in _planners:
             con = own_connection()
             _warm_up(con, index)
-            make_planner(con)
+            if with_macros:
+                make_planner(con)
             # Closing it in a forked child would wait for DuckDB's threads, which are not there.
             fork.pin_in_child(con)
-            _planner.append(con)
-    cursor = bare_cursor(_planner[0])
+            _planners[with_macros] = con
+        else:
+            _warm_up(_planners[with_macros], index)
+    cursor = bare_cursor(_planners[with_macros])
     try:
         yield cursor
     finally:
@@ -333,4 +341,4 @@ def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     )
 
 
-fork.on_fork(_planner.clear)
+fork.on_fork(_planners.clear)

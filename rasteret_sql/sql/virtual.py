@@ -234,7 +234,7 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             # them itself.
             require_no_collation(settings)
             apply_settings(cursor, settings)
-            return plan_tiles(cursor, arguments).plan
+            return plan_tiles(cursor, arguments)
 
 
 def _noted(plan: TilePlan, read: pa.Schema, wanted: pa.Schema) -> _Stream:

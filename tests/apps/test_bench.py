@@ -101,7 +101,7 @@ def test_ranges_of_one_length_are_cut_from_requests():
 
 
 def test_windows_are_the_same_each_time_and_lie_in_one_file(index):
-    plan = plan_some(index, read_arguments(["red"], None, None, "OGC:CRS84", None, None, None)).plan
+    plan = plan_some(index, read_arguments(["red"], None, None, "OGC:CRS84", None, None, None))
     first = [rows.tolist() for rows in itertools.islice(sample_windows(plan, 1), 6)]
     assert first == [rows.tolist() for rows in itertools.islice(sample_windows(plan, 1), 6)]
     for rows in first:
