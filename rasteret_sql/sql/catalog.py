@@ -198,6 +198,11 @@ def sql_objects(*folders: str) -> tuple[SqlObject, ...]:
     return tuple(ordered.values())
 
 
+def sql_object(folder: str, name: str) -> SqlObject:
+    """Read one object of a folder of `sql/`."""
+    return _read(sql_folder() / folder / f"{name}.sql")
+
+
 def _files(folder: str) -> list[Path]:
     return sorted((sql_folder() / folder).glob("*.sql"))
 

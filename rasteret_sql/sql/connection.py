@@ -21,7 +21,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.io import loop
 from rasteret_sql.sql import functions, read_headers, stac
-from rasteret_sql.sql.catalog import CATALOG, make_public, sql_objects
+from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objects
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _FOLDERS = ("macros", "functions")
 #: Tells databases apart: a macro in the catalog gives the key of its connections here.
 _IDENTITY = "_rst_identity"
+
+#: What casts the rows of an index, each after what it calls.
+_CASTS = ("_rst_instant", "_rst_utc")
 
 _lock = threading.RLock()
 _databases: weakref.WeakValueDictionary[str, Connections] = weakref.WeakValueDictionary()
@@ -108,13 +111,20 @@ def interrupt(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def make_planner(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Let a new in-memory connection plan, without the SQL functions that stream, and so without pyarrow."""
+    """Let a new in-memory connection plan in SQL, without the functions that stream, and so without pyarrow."""
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
     functions.register(con, "")
     for found in sql_objects("macros"):
         if not found.is_public:
             con.execute(found.statements()[0])
     return con
+
+
+def make_casts(con: duckdb.DuckDBPyConnection) -> None:
+    """Let a new in-memory connection cast the rows of an index: all that a read needs, in a hundredth of the time."""
+    con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
+    for name in _CASTS:
+        con.execute(sql_object("macros", name).statements()[0])
 
 
 def bare_cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -220,9 +220,9 @@ def planning_cursor(index: Any = None, *, with_macros: bool = False) -> Iterator
 
     Args:
         index: what will be read, so that what its first fetch needs is imported while DuckDB prepares and plans.
-        with_macros: whether the planner's SQL is there, which takes 0.2 seconds to make. Reads need none of it.
+        with_macros: whether the planner's SQL is there, which takes 0.2 seconds to make. Reads need the casts alone.
     """
-    from rasteret_sql.sql.connection import bare_cursor, make_planner
+    from rasteret_sql.sql.connection import bare_cursor, make_casts, make_planner
 
     with _lock:
         if with_macros not in _planners:
@@ -230,6 +230,8 @@ def planning_cursor(index: Any = None, *, with_macros: bool = False) -> Iterator
             _warm_up(con, index)
             if with_macros:
                 make_planner(con)
+            else:
+                make_casts(con)
             # Closing it in a forked child would wait for DuckDB's threads, which are not there.
             fork.pin_in_child(con)
             _planners[with_macros] = con
