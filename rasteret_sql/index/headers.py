@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from rasteret_sql.errors import CorruptTiffError, RasteretError, TiffError
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact, store_for
 from rasteret_sql.tiff.buffer import NeedBytes, SparseBytes, merge_ranges
 from rasteret_sql.tiff.header import parse_header
+from rasteret_sql.tiff.model import Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from rasteret_sql.tiff.model import Header
+
+T = TypeVar("T")
 
 #: Bytes of the first read; they hold the IFDs of nearly every COG.
 FIRST_READ_BYTES = 32_768
@@ -34,22 +36,26 @@ BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
-class FileHeader:
+class ParsedFile(Generic[T]):
     """The header of a file, and the facts that the store gave with it.
 
     Attributes:
-        header: the parsed header.
+        header: the parsed header, or the part of it that was asked for.
         file_size: bytes, or None.
         etag: or None.
         last_modified: seconds since 1970-01-01 UTC, or None.
-        requests: number of range requests.
+        requests, nbytes: number of range requests, and of the bytes that they gave.
     """
 
-    header: Header
+    header: T
     file_size: int | None
     etag: str | None
     last_modified: float | None
     requests: int
+    nbytes: int
+
+
+FileHeader: TypeAlias = ParsedFile[Header]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +74,27 @@ class UnreadFile:
 async def read_header(href: str) -> FileHeader:
     """Read the header of one TIFF.
 
+    Raises:
+        FetchError: its bytes cannot be fetched.
+        TiffError: its bytes are no TIFF that can be read.
+    """
+    return await read_parsed(href, lambda buffer: parse_header(buffer, href=redact(href)))
+
+
+async def read_parsed(href: str, parse: Callable[[SparseBytes], T], *, if_match: str | None = None) -> ParsedFile[T]:
+    """Fetch the first bytes of a TIFF, and then those that a parser asks for.
+
     Args:
         href: path or URL.
+        parse: raises `NeedBytes` where bytes are missing.
+        if_match: ETag that the file must have, or None.
 
     Raises:
         FetchError: its bytes cannot be fetched.
         TiffError: it is no TIFF, or one that cannot be read.
     """
     store = store_for(href)
-    first = await store.fetch(href, 0, FIRST_READ_BYTES)
+    first = await store.fetch(href, 0, FIRST_READ_BYTES, if_match=if_match)
     file_size = first.file_size
     if file_size is None and len(first.data) < FIRST_READ_BYTES:
         file_size = len(first.data)
@@ -85,18 +103,18 @@ async def read_header(href: str) -> FileHeader:
     fetched_bytes = len(first.data)
     for _ in range(MAX_ROUNDS):
         try:
-            header = parse_header(buffer, href=redact(href))
+            header = parse(buffer)
         except NeedBytes as need:
             ranges = merge_ranges(need.ranges, max_gap_bytes=MAX_GAP_BYTES)
         else:
-            return FileHeader(header, buffer.file_size, first.etag, first.last_modified, requests)
-        fetched_bytes += sum(end - start for start, end in ranges)
-        if fetched_bytes > MAX_HEADER_BYTES:
+            return ParsedFile(header, buffer.file_size, first.etag, first.last_modified, requests, fetched_bytes)
+        if fetched_bytes + sum(end - start for start, end in ranges) > MAX_HEADER_BYTES:
             break
         parts = await asyncio.gather(*(store.fetch(href, start, end, if_match=first.etag) for start, end in ranges))
         requests += len(ranges)
         for (_, end), part in zip(ranges, parts, strict=True):
             buffer.add(part.start, part.data)
+            fetched_bytes += len(part.data)
             if part.start + len(part.data) < end and buffer.file_size is None:
                 buffer.file_size = part.start + len(part.data)
     raise CorruptTiffError(

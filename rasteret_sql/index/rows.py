@@ -160,7 +160,7 @@ def make_rows(
     unread: dict[int, UnreadFile] = {}
     read: list[tuple[UnreadAsset, FileHeader]] = []
     for asset, outcome in zip(assets, outcomes, strict=True):
-        if isinstance(outcome, FileHeader):
+        if not isinstance(outcome, UnreadFile):
             read.append((asset, outcome))
         else:
             message = with_advice(outcome.error, outcome.message, asset.read_href, asset.proj)

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from rasteret_sql.index.headers import read_parsed
 from rasteret_sql.io import loop
 from rasteret_sql.io.asked import redact
-from rasteret_sql.io.stores import store_for
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.plan.tile_plan import MaskKind
-from rasteret_sql.tiff.buffer import NeedBytes, SparseBytes
-from rasteret_sql.tiff.ifd import FIRST_READ_BYTES, parse_container, parse_directory
+from rasteret_sql.tiff.ifd import parse_container, parse_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from rasteret_sql.io.store import RangeStore
     from rasteret_sql.plan.cube import Cube
     from rasteret_sql.plan.tile_plan import PlannedAsset
+    from rasteret_sql.tiff.buffer import SparseBytes
 
 #: TIFF PhotometricInterpretation: RGB, palette, YCbCr.
 _RGB: Final = frozenset({2, 6})
@@ -34,8 +32,6 @@ KEEPING_MOSAICS: Final = frozenset({None, "first", "last", "min", "max"})
 _KEEPING_METHODS: Final = frozenset({"nearest", "mode", "min", "max"})
 _LOGGER: Final = logging.getLogger("rasteret_sql")
 _COLOR_MAP: Final = 320  # TIFF 6.0, section 5: all reds, then all greens, then all blues, of 16 bits each
-#: The table of the IFD, what its values need, and the start of the file.
-_MAX_ROUNDS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +67,8 @@ def colors_of(cube: Cube, group: int, places: Sequence[int]) -> FileColors:
     if photometrics == {PALETTE} and len(bands) == 1:
         is_kept = bands[0].mosaic in KEEPING_MOSAICS and bands[0].method in _KEEPING_METHODS
         return FileColors("palette", table=_shared_table(files)) if is_kept else FileColors()
-    numbers = sources.band + 100 * np.searchsorted(places, sources.place)
-    is_color = photometrics <= _RGB and len(bands) >= 3 and set(numbers[sources.place <= places[2]]) == {1, 102, 203}
+    first = {(place, band) for place, band in zip(sources.place, sources.band, strict=True) if place in places[:3]}
+    is_color = photometrics <= _RGB and first == set(zip(places[:3], (1, 2, 3), strict=False))
     is_alpha = [file.alpha_band == band for file, band in zip(files, sources.band.tolist(), strict=True)]
     # One file on its own pixels: only there is alpha certain to be 0 where the colours have no data, and nowhere else.
     has_alpha = (
@@ -111,24 +107,8 @@ def color_table(address: str, etag: str | None) -> tuple[npt.NDArray[np.uint8] |
     Raises:
         RasteretError: the bytes could not be fetched, or are those of no TIFF.
     """
-    return loop.run(_read(store_for(address), address, etag))
-
-
-async def _read(store: RangeStore, address: str, etag: str | None) -> tuple[npt.NDArray[np.uint8] | None, int, int]:
-    first = await store.fetch(address, 0, FIRST_READ_BYTES, if_match=etag)
-    size = len(first.data) if first.file_size is None and len(first.data) < FIRST_READ_BYTES else first.file_size
-    buffer = SparseBytes((0, first.data), file_size=size)
-    requests, nbytes = 1, len(first.data)
-    for _ in range(_MAX_ROUNDS):
-        try:
-            return _parsed(buffer, redact(address)), requests, nbytes
-        except NeedBytes as need:
-            ranges = need.ranges
-        parts = await asyncio.gather(*(store.fetch(address, *each, if_match=etag) for each in ranges))
-        for part in parts:
-            buffer.add(part.start, part.data)
-            requests, nbytes = requests + 1, nbytes + len(part.data)
-    return None, requests, nbytes
+    found = loop.run(read_parsed(address, lambda buffer: _parsed(buffer, redact(address)), if_match=etag))
+    return found.header, found.requests, found.nbytes
 
 
 def _parsed(buffer: SparseBytes, name: str) -> npt.NDArray[np.uint8] | None:

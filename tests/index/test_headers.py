@@ -6,7 +6,7 @@ import pytest
 
 from rasteret_sql.errors import AssetChangedError, CorruptTiffError
 from rasteret_sql.index import headers
-from rasteret_sql.index.headers import FileHeader, UnreadFile, read_header, read_headers
+from rasteret_sql.index.headers import UnreadFile, read_header, read_headers
 from rasteret_sql.io import loop
 from rasteret_sql.testing.server import Fault, RangeServer
 
@@ -53,7 +53,7 @@ def test_outcomes_come_in_the_order_of_the_files(cog, tmp_path):
     assert [len(batch) for batch in batches] == [2, 2, 1, 1]
     outcomes = [outcome for batch in batches for outcome in batch]
     assert isinstance(outcomes[3], UnreadFile)
-    bands = [len(one.header.bands) if isinstance(one, FileHeader) else None for one in outcomes]
+    bands = [len(one.header.bands) if not isinstance(one, UnreadFile) else None for one in outcomes]
     assert bands == [1, 2, 3, None, 2, 3]
 
 
