@@ -11,6 +11,7 @@ import numpy as np
 from rasteret_sql.arrays.display import PERCENTILES, checked_percentiles, stretch_limits, stretched
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.colormaps import MAX_CLASSES, class_colors, colormap_colors
+from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,27 +35,27 @@ _MAX_SIZE: Final = 16_383  # WebP knows no more
 _KEEPING: Final = frozenset({"first", "last", "min", "max"})
 _PALETTE: Final = 3  # TIFF PhotometricInterpretation
 _JPEG_QUALITY: Final = 90
-#: What shows through where there are no data, in files that know no transparency.
+#: Colour of pixels without data in files that know no transparency.
 _BACKGROUND: Final = 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A picture, and what it shows.
+    """A picture with its grid, bands and items.
 
     Attributes:
         pixels: uint8 (height, width, 4): red, green, blue, alpha; north is up. Alpha is 0 where there are no data.
-        crs: of its grid; None for files that have none.
+        crs: CRS of the grid; None where the files have none.
         transform: affine (a, b, c, d, e, f), pixel corner (col, row) to CRS; or None.
-        bands: what is shown, as a read calls them.
-        limits: of each band the stored values that became black and white, or the first and last colour; none for
+        bands: names of the bands, as in a read.
+        limits: the stored values of each band that became black and white, or the first and last colour; none for
             classes. Physical values where files of one band differ in scale or offset.
         classes: colours "#rrggbb" by value, for bands that are shown as classes.
         colormap: the map of a single band, or None.
         item_ids: items that were read, from the top.
         levels: levels that were read, 0 is full resolution.
-        requests, nbytes: what was fetched for it.
-        notes: what a user should know.
+        requests, nbytes: requests and bytes that were fetched.
+        notes: remarks for users.
     """
 
     pixels: Image
@@ -80,7 +81,7 @@ class Picture:
         return min(c, c + a * width), min(f, f + e * height), max(c, c + a * width), max(f, f + e * height)
 
     def facts(self) -> dict[str, Any]:
-        """Give what it shows as plain values that JSON has."""
+        """Give its attributes, but for the pixels, as JSON has them."""
         return {
             "width": self.pixels.shape[1],
             "height": self.pixels.shape[0],
@@ -104,7 +105,7 @@ class Picture:
             suffix: one of `SUFFIXES`. JPEG knows no transparency: there, pixels without data are white.
 
         Raises:
-            InvalidArgumentError: it is none of them.
+            InvalidArgumentError: the suffix is another one.
         """
         import imagecodecs
 
@@ -146,12 +147,13 @@ class Picture:
         return self.encoded()
 
     def __repr__(self) -> str:
-        """Say what it shows in one line."""
+        """Describe it in one line."""
         height, width = self.pixels.shape[:2]
         items = f"{len(self.item_ids)} item" + ("" if len(self.item_ids) == 1 else "s")
         return f"<Picture {width} x {height} of {', '.join(self.bands)}, {items}, {self.crs or 'no CRS'}>"
 
 
+@shares_arguments
 def picture(  # noqa: PLR0913 - keywords only
     index: Any,
     *,
@@ -168,34 +170,30 @@ def picture(  # noqa: PLR0913 - keywords only
     colormap: str | None = None,
     mosaic: str = "first",
 ) -> Picture:
-    """Draw what an index holds.
+    """Draw an area of an index as a picture.
 
-    Pixels come from the coarsest overview that is as fine as the picture, averaged down to it, so that large files cost
-    little; none is finer than those of the files. Files of several CRSs are brought into one. Where items overlap, the
-    one with the least clouds lies on top where the index has "eo:cloud_cover", and then the earliest; items of a query
-    lie in the order of its rows. No more items are read than it takes until all is covered.
+    Pixels come from the coarsest overview that is as fine as the picture, averaged down to its size, so that large
+    files cost little. No pixel is finer than those of the files. Files in several CRSs are brought into one. Where
+    items overlap, the item with the least "eo:cloud_cover" lies on top, then the earliest; items of a query lie in the
+    order of its rows. Reading stops when everything is covered.
 
-    A band of classes, which is one of 8-bit integers with few values, is never averaged, and each class has a colour.
-    Pixels that are nodata, masked or outside of all files are transparent.
+    A band of 8-bit integers with few values shows classes: it is never averaged, and each class has a colour. Pixels
+    that are nodata, masked or outside of all files are transparent.
 
     Args:
-        index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query;
-            or rows of `read_tiles`, which are put together as they are.
-        connection: where the tables and functions are that a query in `index` names.
+        index: rows of an index, as for `to_xarray`; or rows of `read_tiles`, which are put together as they are.
+        connection: has the tables and functions that a query in `index` names.
         bands: three, or one: assets ("red"), or bands inside them ("visual:red"). By default red, green and blue where
-            the index knows them, else a picture in colour, else the first band.
-        geometry: GeoJSON, WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`; its bounds are shown.
-        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`.
-        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
-        datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included.
+            the index has them, else a picture in colour, else the first band.
+        geometry: GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; its bounds are shown.
         where: a condition in SQL on the rows of the index, such as `"eo:cloud_cover" < 10`.
         item: id of the item that is shown, or several.
         size: pixels along the longer side, or (height, width), at most.
-        percentiles: which valid pixels of each band become black and white, 0 to 100; (2, 98) by default. Pictures in
-            colour, of 8 bits, are by default shown as they are.
+        percentiles: the valid pixels of each band that become black and white, 0 to 100; (2, 98) by default. Pictures
+            in colour, of 8 bits, are shown as they are by default.
         colormap: for one band: gray (the default), viridis, magma, RdYlGn, RdBu or another map of `cmap`, which has
             those of matplotlib and of many others; with "_r" at the end it is reversed.
-        mosaic: which pixel is shown where items overlap: first, last, min, max, mean, median or count.
+        mosaic: the pixel that is shown where items overlap: first, last, min, max, mean, median or count.
 
     Returns:
         The picture; notebooks show it, and `save` writes it.

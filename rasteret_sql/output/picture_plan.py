@@ -21,6 +21,7 @@ from rasteret_sql.geo.project import joint_bounds
 from rasteret_sql.index.folders import is_many
 from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.output.picture_pixels import band_names, used_assets, with_bands
+from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.native_grid import bounds_of
 
 if TYPE_CHECKING:
@@ -302,20 +303,6 @@ def _on_pixels(plan: TilePlan, rank: npt.NDArray[np.int64], size: tuple[int, int
 
 
 @dataclass(frozen=True, slots=True)
-class KnownBand:
-    """One band of a file.
-
-    Attributes:
-        band: 1-based number.
-        name, common_name: its names in the index, or None.
-    """
-
-    band: int
-    name: str | None
-    common_name: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class KnownAsset:
     """The files of a collection with one asset key and the same bands.
 
@@ -323,8 +310,7 @@ class KnownAsset:
         collection, asset: the key.
         dtype: of the files.
         photometric: TIFF PhotometricInterpretation, or None.
-        bands: in their order, without alpha.
-        is_single: whether the files have one band, alpha counted.
+        bands: in their order.
         count: how many files there are.
     """
 
@@ -332,9 +318,13 @@ class KnownAsset:
     asset: str
     dtype: str
     photometric: int | None
-    bands: tuple[KnownBand, ...]
-    is_single: bool
+    bands: tuple[IndexBand, ...]
     count: int
+
+    @property
+    def colors(self) -> list[IndexBand]:
+        """The bands without alpha."""
+        return [band for band in self.bands if not band.is_alpha]
 
 
 def _known_assets(index: IndexFiles, selection: Selection) -> list[KnownAsset]:
@@ -345,26 +335,22 @@ def _known_assets(index: IndexFiles, selection: Selection) -> list[KnownAsset]:
         counts[files.texts("collection")[number], str(files.texts("asset")[number]), kind] += 1
     found = []
     for (collection, asset, kind), count in sorted(counts.items(), key=lambda each: str(each[0])):
-        layout, bands = files.kinds[kind].formats[0], index.bands[kind]
-        shown = tuple(KnownBand(band.band, band.name, band.common_name) for band in bands if not band.is_alpha)
-        found.append(
-            KnownAsset(collection, asset, str(layout.dtype), layout.photometric, shown, len(bands) == 1, count)
-        )
+        layout = files.kinds[kind].formats[0]
+        found.append(KnownAsset(collection, asset, str(layout.dtype), layout.photometric, index.bands[kind], count))
     return found
 
 
 def _known_of_tiles(plan: TilePlan) -> list[KnownAsset]:
     """Give the assets of rows of tiles, which have no common names and no photometric interpretation."""
-    known: dict[tuple[str | None, str], tuple[str, dict[int, KnownBand]]] = {}
+    known: dict[tuple[str | None, str], tuple[str, dict[int, IndexBand]]] = {}
     for asset in plan.assets:
         _, bands = known.setdefault((asset.collection, asset.asset), (asset.dtype, {}))
         bands |= {
-            band.band: KnownBand(band.band, band.name.rpartition(":")[2], None)
+            band.band: IndexBand(band.band, band.name.rpartition(":")[2], None, None, None, None, None, is_alpha=None)
             for band in asset.bands
-            if band.band != asset.alpha_band
         }
     return [
-        KnownAsset(collection, asset, dtype, None, tuple(bands.values()), len(bands) == 1, 1)
+        KnownAsset(collection, asset, dtype, None, tuple(bands.values()), 1)
         for (collection, asset), (dtype, bands) in known.items()
     ]
 
@@ -391,29 +377,29 @@ def choose_bands(known: Sequence[KnownAsset]) -> list[tuple[str, int]]:
     mine = [each for each in known if counts[each.collection] == largest]
     mine = [each for each in mine if each.collection == mine[0].collection]
     mine.sort(key=lambda each: (any(word in each.asset for word in _MINOR), each.asset, -each.count))
-    alone = [each for each in mine if each.is_single]
-    together = [[each] for each in mine if not each.is_single]
+    alone = [each for each in mine if len(each.bands) == 1]
+    together = [[each] for each in mine if len(each.bands) > 1]
     for assets in (alone, *together):
         for names in RGB_NAMES:
             found = [_named(assets, name) for name in names]
             if all(key is not None for key in found):
                 return [key for key in found if key is not None]
     for (asset,) in together:
-        is_picture = asset.photometric in _COLOR_PHOTOMETRICS or (asset.dtype == "uint8" and len(asset.bands) == 3)
-        if is_picture and len(asset.bands) >= 3:
-            return [(asset.asset, band.band) for band in asset.bands[:3]]
-    first = next((each for each in mine if each.bands), mine[0])
-    return [(first.asset, first.bands[0].band if first.bands else 1)]
+        is_picture = asset.photometric in _COLOR_PHOTOMETRICS or (asset.dtype == "uint8" and len(asset.colors) == 3)
+        if is_picture and len(asset.colors) >= 3:
+            return [(asset.asset, band.band) for band in asset.colors[:3]]
+    first = next((each for each in mine if each.colors), mine[0])
+    return [(first.asset, first.colors[0].band if first.colors else 1)]
 
 
 def _named(assets: Sequence[KnownAsset], name: str) -> tuple[str, int] | None:
     """Give the band of a name: an asset key goes before a common name, and that before a name in the file."""
     for asset in assets:
-        if asset.asset == name and asset.is_single:
-            return (asset.asset, asset.bands[0].band) if asset.bands else None
+        if asset.asset == name and len(asset.bands) == 1:
+            return (asset.asset, asset.colors[0].band) if asset.colors else None
     for field in ("common_name", "name"):
         for asset in assets:
-            for band in asset.bands:
+            for band in asset.colors:
                 if (getattr(band, field) or "").casefold() == name.casefold():
                     return asset.asset, band.band
     return None

@@ -19,7 +19,8 @@ from rasteret_sql.output import picture_pixels, picture_plan
 from rasteret_sql.output.colormaps import MAX_CLASSES, SUGGESTED, class_colors, colormap_colors
 from rasteret_sql.output.file_colors import color_table
 from rasteret_sql.output.picture import Picture, picture
-from rasteret_sql.output.picture_plan import KnownAsset, KnownBand, choose_bands
+from rasteret_sql.output.picture_plan import KnownAsset, choose_bands
+from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.testing.server import RangeServer
 from tests.arrays.cube_files import NORTH, WEST, File, at, make_index, noise, smooth
@@ -412,8 +413,8 @@ def test_it_says_in_a_line_what_it_is(tmp_path):
 
 
 def known(asset, bands=((1, None, None),), *, dtype="uint16", photometric=1, collection="c", count=1):
-    bands = tuple(KnownBand(*band) for band in bands)
-    return KnownAsset(collection, asset, dtype, photometric, bands, len(bands) == 1, count)
+    bands = tuple(IndexBand(*band, None, None, None, None, is_alpha=None) for band in bands)
+    return KnownAsset(collection, asset, dtype, photometric, bands, count)
 
 
 THREE = ((1, "B04", "red"), (2, "B03", "green"), (3, "B02", "blue"))
@@ -439,7 +440,7 @@ THREE = ((1, "B04", "red"), (2, "B03", "green"), (3, "B02", "blue"))
     ],
 )  # fmt: skip
 def test_bands_that_nobody_named_are_those_of_a_picture(assets, expected):
-    single = {each.asset for each in assets if each.is_single}
+    single = {each.asset for each in assets if len(each.bands) == 1}
     assert [asset if asset in single else f"{asset}:{band}" for asset, band in choose_bands(assets)] == expected
 
 
