@@ -17,10 +17,10 @@ from rasteret_sql.geo.geobox import GeoBox, checked_resolution, checked_shape
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.like import geobox_of
 from rasteret_sql.geo.project import area_bounds, joint_bounds
+from rasteret_sql.geo.resampling import METHODS, reach
 from rasteret_sql.plan.cube import Cube, make_cube
 from rasteret_sql.plan.native_grid import bounds_of, check_grid, named, native_box
 from rasteret_sql.read.mosaic import MOSAICS
-from rasteret_sql.read.resample import METHODS, reach
 from rasteret_sql.sql.properties import AssetProperties
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def _derived_box(assets: Sequence[PlannedAsset], arguments: ReadArguments, grid:
 
 
 def _finest_size(asset: PlannedAsset, crs: str) -> float:
-    from rasteret_sql.geo.pixelmap import pixel_size_in
+    from rasteret_sql.geo.pixelsize import pixel_size_in
 
     assert asset.transform is not None
     x_size, _, x_off, _, y_size, y_off = asset.transform

@@ -166,9 +166,11 @@ def _spacing(like: Any, dim: str, known: tuple[float, float] | None) -> tuple[fl
             "give bounds and resolution of the grid instead"
         )
     if known is not None and known[1]:
-        edges = known[0] + known[1] * np.array([0.5, size - 0.5])
+        # A window of the grid has its step to the last bit, whatever rounding errors its coordinates have.
+        first = round((start - known[0]) / known[1] - 0.5)
+        edges = known[0] + known[1] * (first + np.array([0.5, size - 0.5]))
         if np.abs(edges - centres[[0, -1]]).max() <= tolerance:
-            return known
+            return known[0] + known[1] * first, known[1]
     return start - step / 2, step
 
 

@@ -16,7 +16,7 @@ from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox
-from rasteret_sql.geo.pixelmap import pixel_size_in
+from rasteret_sql.geo.pixelsize import pixel_size_in
 from rasteret_sql.geo.project import joint_bounds
 from rasteret_sql.index.folders import is_many
 from rasteret_sql.index.sqlfiles import quote_literal

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from rasteret_sql.geo.crs import revolution_at, same_crs
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelmap import PixelMap
+from rasteret_sql.geo.resampling import EPSILON, reach
 from rasteret_sql.io import fork
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
-from rasteret_sql.read.resample import EPSILON, reach
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ def source_window(asset: PlannedAsset, box: GeoBox, method: str, whole: GeoBox) 
     if places.period is not None and col_max - col_min > places.period / 2:
         # Places jump at the edge of a raster around the Earth: all columns may be needed.
         col_min, col_max = 0.0, float(asset.width)
-    beside = [reach(method, scale if math.isfinite(scale) else 1.0) for scale in places.scale]
+    beside = [reach(method, scale) for scale in places.largest_scale]
     return (
         Window(
             math.floor(row_min + EPSILON) - beside[0],

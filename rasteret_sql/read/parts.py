@@ -9,7 +9,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import same_crs
-from rasteret_sql.geo.pixelmap import resolution_in
+from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.cube import Cube, CubeBand, Sources
 from rasteret_sql.plan.places import Places

@@ -61,7 +61,7 @@ def pixel_size(size: float, from_crs: str, to_crs: str, area: Sequence[Bounds], 
     Raises:
         InvalidArgumentError: a CRS is not known, or the middle of the area is not in the domain of one.
     """
-    from rasteret_sql.geo.pixelmap import pixel_size_in
+    from rasteret_sql.geo.pixelsize import pixel_size_in
     from rasteret_sql.geo.project import project_points
 
     part = area[0]

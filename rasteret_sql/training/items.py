@@ -9,7 +9,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import same_crs
-from rasteret_sql.geo.pixelmap import resolution_in
+from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.read.parts import BandFiles
 

@@ -14,7 +14,7 @@ import rioxarray
 import rasteret_sql as rs
 from rasteret_sql.geo.like import geobox_of
 from rasteret_sql.geo.pixelmap import PixelMap
-from rasteret_sql.read.resample import AREA_METHODS
+from rasteret_sql.geo.resampling import AREA_METHODS
 from tests.arrays.cube_files import File, at, make_index, noise, smooth, stac_items, ties
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def test_every_method_is_that_of_gdalwarp(
     dataset = rs.to_xarray(f"FROM '{index}' WHERE item_id = 'a'", crs=grid[0], resolution=grid[1], resampling=method)
     mine = dataset.red[0].values.astype(int)
     source = at(825_000)
-    rows, cols = PixelMap("EPSG:32643", source, geobox_of(dataset)).scale
-    # gdalwarp takes the width of kernels from the sizes of what it reads and writes, and pixels of UTM lie askew.
+    rows, cols = PixelMap("EPSG:32643", source, geobox_of(dataset)).largest_scale
+    # gdalwarp takes the width of kernels from the sizes of the windows that it reads and writes; ours is that of a pixel.
     widths = ["-wo", f"XSCALE={1 / cols}", "-wo", f"YSCALE={1 / rows}"]
     name = "near" if method == "nearest" else method
     theirs = _gdalwarp(index.parent / files[0].name, dataset, name, *widths).astype(int)

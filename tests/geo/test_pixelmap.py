@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import GeoBox
-from rasteret_sql.geo.pixelmap import PixelMap, pixel_size_in, resolution_in
+from rasteret_sql.geo.pixelmap import PixelMap
+from rasteret_sql.geo.pixelsize import pixel_size_in, resolution_in
 
 RADIUS = 6371007.181
 SINUSOIDAL = pyproj.CRS(f"+proj=sinu +lon_0=0 +R={RADIUS} +units=m").to_wkt()

@@ -17,15 +17,8 @@ from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.read.resample import (
-    AREA_METHODS,
-    EPSILON,
-    METHODS,
-    POINT_METHODS,
-    reach,
-    resample_areas,
-    resample_points,
-)
+from rasteret_sql.geo.resampling import AREA_METHODS, EPSILON, METHODS, POINT_METHODS, reach
+from rasteret_sql.read.resample import resample_areas, resample_points
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FLOATS = ("float32", "float64")
