@@ -63,7 +63,7 @@ class Places:
         return (window, shift) if min(window.shape) > 0 else None
 
     def _find(self, asset: PlannedAsset, box: GeoBox, method: str) -> tuple[Window, tuple[int, int] | None] | None:
-        shift = shift_between(asset, box)
+        shift = shift_between(asset, box, self._whole)
         if shift is not None:
             rows, cols = shift
             return Window(rows, cols, rows + box.height, cols + box.width), shift
@@ -133,16 +133,21 @@ def cover_of(lattice: Lattice, window: Window, box: GeoBox, whole: GeoBox) -> Wi
     return cover if min(cover.shape) > 0 else None
 
 
-def shift_between(asset: PlannedAsset, box: GeoBox) -> tuple[int, int] | None:
-    """Give the row and column of a file's level at which a grid begins, or None where they are not one grid."""
+def shift_between(asset: PlannedAsset, box: GeoBox, whole: GeoBox) -> tuple[int, int] | None:
+    """Give the row and column of a file's level at which a part of a grid begins, or None where they are not one grid.
+
+    The whole grid decides: a part of it lies on the pixels of a file no better than the whole does.
+    """
     if asset.transform is None:
         return round(box.transform[5]), round(box.transform[2])
     x_size, _, x_off, _, y_size, y_off = asset.transform
-    near_x = abs(x_size - box.transform[0]) * max(box.width, asset.width) <= GRID_TOLERANCE * abs(x_size)
-    near_y = abs(y_size - box.transform[4]) * max(box.height, asset.height) <= GRID_TOLERANCE * abs(y_size)
+    a, _, c, _, e, f = whole.transform
+    near_x = abs(x_size - a) * max(whole.width, asset.width) <= GRID_TOLERANCE * abs(x_size)
+    near_y = abs(y_size - e) * max(whole.height, asset.height) <= GRID_TOLERANCE * abs(y_size)
     if not near_x or not near_y or not same_crs(asset.crs, box.crs):
         return None
-    rows, cols = (box.transform[5] - y_off) / y_size, (box.transform[2] - x_off) / x_size
+    rows = (f - y_off) / y_size + round((box.transform[5] - f) / e)
+    cols = (c - x_off) / x_size + round((box.transform[2] - c) / a)
     revolution = revolution_at(box.crs, box.transform[2])
     if revolution is not None:
         period = revolution / x_size

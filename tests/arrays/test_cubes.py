@@ -466,3 +466,14 @@ def test_small_files_on_a_large_grid_cost_what_they_cover(tmp_path: Path, monkey
     assert cube.sizes["y"] * cube.sizes["x"] > 2_000_000
     assert int((cube.red > 0).sum()) > 8 * 64 * 60
     assert sum(asked) < 8 * 100 * 100
+
+
+def test_a_chunk_lies_on_the_pixels_of_a_file_only_where_the_whole_grid_does(tmp_path: Path) -> None:
+    """Steps differ by 2 ppm: too little to show over a chunk, and a thousandth of a pixel over the whole grid."""
+    data = noise(4, (40, 40), "float32")
+    index = make_index(tmp_path, [File("a", "red", data, options={"transform": at(605_000, 1_395_000)})])
+    grid = {"crs": "EPSG:32643", "transform": at(599_999.99, 1_400_000.01, 10.00002), "shape": (540, 540)}
+    eager = rs.to_xarray(index, resampling="bilinear", **grid)
+    lazy = rs.to_xarray(index, resampling="bilinear", chunks={"x": 45, "y": 45}, **grid)
+    assert int((eager.red != 0).sum()) > 1000
+    np.testing.assert_array_equal(lazy.red, eager.red)
