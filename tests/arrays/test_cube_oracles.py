@@ -53,6 +53,14 @@ def _gdalwarp(source: Path, dataset: xr.Dataset, method: str, *options: str) -> 
     return pixels
 
 
+def _gdal_version() -> tuple[int, ...]:
+    """The version of gdalwarp; () where it is not installed."""
+    if shutil.which("gdalwarp") is None:
+        return ()
+    said = subprocess.run(["gdalwarp", "--version"], check=True, capture_output=True, text=True).stdout
+    return tuple(int(part) for part in said.split(",")[0].removeprefix("GDAL ").split(".")[:2])
+
+
 @pytest.fixture
 def two_zones(tmp_path: Path) -> tuple[Path, list[File]]:
     """The same ground from two UTM zones, at 78 degrees east where they meet."""
@@ -136,6 +144,8 @@ def test_overlaps_become_what_odc_stac_makes_of_them(two_zones: tuple[Path, list
 def test_every_method_is_that_of_gdalwarp(
     two_zones: tuple[Path, list[File]], method: str, grid: tuple[str, float]
 ) -> None:
+    if method == "mode" and _gdal_version() >= (3, 11):
+        pytest.skip("this GDAL weighs modes by area; tests/read/test_resample.py holds both rules against each other")
     index, files = two_zones
     dataset = rs.to_xarray(f"FROM '{index}' WHERE item_id = 'a'", crs=grid[0], resolution=grid[1], resampling=method)
     mine = dataset.red[0].values.astype(int)

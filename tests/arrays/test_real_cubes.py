@@ -107,18 +107,26 @@ def _read(scene: tuple[Path, Path, dict[str, Any]], method: str) -> Reading:
     with rasterio.open(path, **({"OVERVIEW_LEVEL": level - 1} if level else {})) as source:
         places = PixelMap(source.crs.to_wkt(), source.transform[:6], box, max_error=0, source_width=source.width)
         rows, cols = places.centres()
-        # GDAL guesses the width of kernels from the sizes of what it reads and writes.
-        widths = {"XSCALE": repr(1 / places.scale[1]), "YSCALE": repr(1 / places.scale[0])}
-        with WarpedVRT(
-            source, crs=box.crs, transform=rasterio.Affine(*box.transform), width=box.width, height=box.height,
-            resampling=Resampling[method],
-            # 0 fails, and rasterio.warp.reproject has no such argument that it heeds.
-            tolerance=1e-6,
-            add_alpha=nodata is None and not has_alpha,
-            UNIFIED_SRC_NODATA="NO",
-            **(widths if method == "bilinear" else {}),
-        ) as warped:  # fmt: skip
-            theirs, theirs_valid = warped.read(1), warped.read_masks(1) > 0
+        # GDAL takes the width of kernels from the sizes of the windows that it reads and writes; ours is that of the
+        # pixel's neighbourhood. So GDAL warps the grid once for each width, and gives the pixels that have it.
+        scales = np.ones((2, box.height, box.width))
+        if method == "bilinear":
+            scales[:] = [np.broadcast_to(scale, mine.shape) for scale in places.kernel_scale(0, box.height)]
+        theirs, theirs_valid = np.empty_like(mine), np.zeros(mine.shape, bool)
+        for rows_scale, cols_scale in np.unique(scales.reshape(2, -1), axis=1).T.tolist():
+            with WarpedVRT(
+                source, crs=box.crs, transform=rasterio.Affine(*box.transform), width=box.width, height=box.height,
+                resampling=Resampling[method],
+                # 0 fails, and rasterio.warp.reproject has no such argument that it heeds.
+                tolerance=1e-6,
+                add_alpha=nodata is None and not has_alpha,
+                UNIFIED_SRC_NODATA="NO",
+                XSCALE=repr(1 / cols_scale),
+                YSCALE=repr(1 / rows_scale),
+            ) as warped:  # fmt: skip
+                has_width = (scales[0] == rows_scale) & (scales[1] == cols_scale)
+                theirs[has_width] = warped.read(1)[has_width]
+                theirs_valid[has_width] = warped.read_masks(1)[has_width] > 0
     if f"{band}_valid" in dataset:
         valid = dataset[f"{band}_valid"][0].values
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -131,6 +133,61 @@ def warped(pixels, transform, shape, method: str, scale, *, nodata=None, crs: st
     return out, ~np.isnan(out) if math.isnan(nodata) else out != nodata
 
 
+@cache
+def weighs_modes() -> bool:
+    """Whether this GDAL weighs the pixels of a mode by the part that a box covers, as from 3.11 on.
+
+    A box covers a tenth of two pixels of value 1, and all of the pixel of value 2 between them.
+    """
+    box = SOURCE @ Affine.translation(0.9, 0) @ Affine.scale(1.2, 1)
+    (mode,) = np.unique(warped(np.array([[1, 2, 1]], np.uint8), box, (1, 1), "mode", (1.0, 1.2))[0])
+    return bool(mode == 2)
+
+
+def modes(pixels, mask, rows, cols):
+    """Modes by the number of source pixels and by their area, and where a clear majority of area decides the latter."""
+    shape = rows.shape[0] - 1, rows.shape[1] - 1
+    counted, weighted, clear = np.zeros(shape, pixels.dtype), np.zeros(shape, pixels.dtype), np.zeros(shape, np.bool_)
+    for target in np.ndindex(*shape):
+        opposite = target[0] + 1, target[1] + 1
+        spans = []
+        for places, size in ((rows, pixels.shape[0]), (cols, pixels.shape[1])):
+            start, end = sorted((places[target], places[opposite]))
+            first, last = max(math.floor(start + EPSILON), 0), min(math.ceil(end - EPSILON), size)
+            covered = np.ones(max(last - first, 0))
+            # The outermost pixels stand for what lies outside.
+            covered[:1] -= start - first
+            covered[-1:] -= last - end
+            spans.append(list(zip(range(first, last), covered.tolist(), strict=True)))
+        counts: Counter[Any] = Counter()
+        areas: Counter[Any] = Counter()
+        for row, height in spans[0]:
+            for col, width in spans[1]:
+                if mask is None or mask[row, col]:
+                    value = pixels[row, col]
+                    counts[value] += 1
+                    areas[value] += height * width
+                    if counts[value] > counts[counted[target]] or len(counts) == 1:
+                        counted[target] = value
+        if areas:
+            weighted[target] = max(areas, key=areas.__getitem__)
+            most = sorted(areas.values())[-2:]
+            clear[target] = len(most) == 1 or most[1] - most[0] > 1e-5
+    return counted, weighted, clear
+
+
+def assert_modes_agree(got, expected, references) -> None:
+    """Hold our modes against a count of pixels, and those of a GDAL that has another rule against their areas."""
+    counted, weighted, clear = references
+    valid = expected[1]
+    np.testing.assert_array_equal(got[1], valid)
+    np.testing.assert_array_equal(got[0][valid], counted[valid])
+    # For wider types GDAL 3.12 follows neither rule everywhere.
+    decided = valid & clear & ((counted == weighted) | (got[0].dtype.itemsize <= 2))
+    np.testing.assert_array_equal(expected[0][decided], weighted[decided])
+    assert decided.any()
+
+
 def assert_agrees(got, expected, method: str, exact_of_ties) -> None:
     """Validity is the same; integers differ by one, and only where the value before rounding is a tie."""
     (out, valid), (oracle, oracle_valid) = got, expected
@@ -158,10 +215,14 @@ def compare(case: Case, method: str, dtype: str, *, masked: bool, separable: boo
         pixels[~mask] = nodata
     rows, cols = affine_coordinates(case, corners=method in AREA_METHODS)
     expected = warped(pixels, SOURCE @ case.to_source, case.shape, method, case.scale, nodata=nodata)
+    references = modes(pixels, mask, rows, cols) if method == "mode" and weighs_modes() else None
 
     def check(rows, cols) -> None:
         got = ours(pixels, mask, rows, cols, method, case.scale)
         assert got[0].dtype == pixels.dtype
+        if method == "mode" and weighs_modes():
+            assert_modes_agree(got, expected, references)
+            return
         assert_agrees(
             got, expected, method, lambda: ours(pixels.astype(np.float64), mask, rows, cols, method, case.scale)
         )
@@ -248,6 +309,9 @@ def test_other_crs_agree_with_gdal(target, method) -> None:
             pixels[~mask] = nodata
         expected = warped_exactly(pixels, transform, shape, method, scale, nodata=nodata, crs=target.crs)
         got = ours(pixels, mask, rows, cols, method, scale)
+        if method == "mode" and weighs_modes():
+            assert_modes_agree(got, expected, modes(pixels, mask, rows, cols))
+            continue
         assert_agrees(
             got,
             expected,
@@ -462,6 +526,15 @@ def test_min_and_max_pass_over_values_that_are_nan() -> None:
     corners = np.array([0.0, 1.0]), np.array([0.0, 4.0])
     assert resample_areas(pixels, mask, *corners, "min")[0] == 3
     assert resample_areas(pixels, mask, *corners, "max")[0] == 7
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("case", ["shifted", "turned, downsampled", "downsampled 5"])
+def test_the_mode_counts_source_pixels(case, masked) -> None:
+    pixels, mask = random_pixels("int16", classes=True), holes() if masked else None
+    rows, cols = affine_coordinates(CASES[case], corners=True)
+    out, valid = resample_areas(pixels, mask, rows, cols, "mode")
+    np.testing.assert_array_equal(out[valid], modes(pixels, mask, rows, cols)[0][valid])
 
 
 @pytest.mark.parametrize("size", [4, 18])
