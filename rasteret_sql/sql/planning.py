@@ -237,7 +237,7 @@ def nothing_found(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -
 
 def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:
     """Whether it is the area that leaves nothing."""
-    return arguments.has_area and _finds_some(cursor, replace(arguments, bbox=None, geometry=None))
+    return arguments.has_area and _finds_some(cursor, replace(arguments, bbox=None, geometry=None, resolution=None))
 
 
 def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:

@@ -477,3 +477,10 @@ def test_a_chunk_lies_on_the_pixels_of_a_file_only_where_the_whole_grid_does(tmp
     lazy = rs.to_xarray(index, resampling="bilinear", chunks={"x": 45, "y": 45}, **grid)
     assert int((eager.red != 0).sum()) > 1000
     np.testing.assert_array_equal(lazy.red, eager.red)
+
+
+def test_a_grid_beside_files_in_another_crs_is_empty_for_its_area(tmp_path: Path) -> None:
+    east = {"crs": "EPSG:32644", "transform": at(174_300)}
+    index = make_index(tmp_path, [File("a", "red", noise(1)), File("b", "red", noise(2), options=east)])
+    with pytest.raises(EmptyReadError, match="touches none of the assets"):
+        rs.to_xarray(index, crs="EPSG:32643", transform=at(100_000, 5_000_000), shape=(5, 5))
