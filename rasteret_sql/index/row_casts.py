@@ -7,35 +7,21 @@ compared with them, so a read gives the same for each spelling of the same row.
 
 from __future__ import annotations
 
-import re
-from functools import cache
 from typing import TYPE_CHECKING
 
 from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.index.schema import schema_types
 from rasteret_sql.index.select_text import shortened
-from rasteret_sql.index.sqlfiles import quote_identifier, sql_file
+from rasteret_sql.index.sqlfiles import quote_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import duckdb
 
 _TIME = "TIMESTAMP WITH TIME ZONE"
 #: DuckDB's names of the types that already say an instant.
 _INSTANTS = f"('{_TIME}', 'TIMESTAMPTZ_NS')"
-
-
-@cache
-def schema_types() -> Mapping[str, str]:
-    """Give the DuckDB types of the columns of an index, in order, as the schema writes them."""
-    text = re.sub(r"--[^\n]*", "", sql_file("schema/asset_index.sql"))
-    body = text[text.index("(") + 1 : text.rindex(")")]
-    types = {}
-    for part in _split(body):
-        name, _, kind = part.strip().partition(" ")
-        written = re.sub(r"\s+", " ", kind.removesuffix(" NOT NULL"))
-        types[name] = written.replace("( ", "(").replace(" )", ")")
-    return types
 
 
 def cast_column(name: str, table: str, *, helpers: str = "") -> str:
@@ -112,14 +98,3 @@ def _fails(tried: str, name: str, *, is_list: bool) -> str:
 def _shown(kind: str) -> str:
     """Give a type for a message."""
     return "a time such as 2024-01-31T10:20:30Z" if kind == _TIME else shortened(kind)[1:-1]
-
-
-def _split(text: str) -> list[str]:
-    """Split the columns of a table at the commas that stand in no parentheses."""
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    return [*parts, text[start:]]

@@ -11,13 +11,11 @@ from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.sqlfiles import sql_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
 
-#: A column of the table and its type; the fields of structs are indented further.
-_COLUMN = re.compile(r"^ {4}(\w+) (\w+\S*)", re.MULTILINE)
 #: Increases when an older reader would misread the index.
 SCHEMA_VERSION = 2
 #: Prefix of our keys in the Parquet metadata; the only other key is `geo`.
@@ -62,16 +60,28 @@ def column_types(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 @cache
+def schema_types() -> Mapping[str, str]:
+    """Give the DuckDB types of the columns of an index, in order, as the schema writes them."""
+    text = re.sub(r"--[^\n]*", "", sql_file("schema/asset_index.sql"))
+    body = text[text.index("(") + 1 : text.rindex(")")]
+    types = {}
+    for part in _split(body):
+        name, _, kind = part.strip().partition(" ")
+        written = re.sub(r"\s+", " ", kind.removesuffix(" NOT NULL"))
+        types[name] = written.replace("( ", "(").replace(" )", ")")
+    return types
+
+
+@cache
 def index_columns() -> frozenset[str]:
     """Give the names of the columns of every index."""
-    return frozenset(name for name, _ in _COLUMN.findall(sql_file("schema/asset_index.sql")))
+    return frozenset(schema_types())
 
 
 @cache
 def text_columns() -> frozenset[str]:
     """Give the names of the text columns; without them DuckDB would read a folder `collection=2024` as a number."""
-    columns = _COLUMN.findall(sql_file("schema/asset_index.sql"))
-    return frozenset(name for name, kind in columns if kind.rstrip(",") == "VARCHAR")
+    return frozenset(name for name, kind in schema_types().items() if kind == "VARCHAR")
 
 
 def geo_metadata(bounds: Sequence[float] | None) -> str:
@@ -88,3 +98,14 @@ def geo_metadata(bounds: Sequence[float] | None) -> str:
     if bounds is not None:
         column["bbox"] = list(bounds)
     return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
+
+
+def _split(text: str) -> list[str]:
+    """Split the columns of a table at the commas that stand in no parentheses."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rasteret_sql.index.levels import MAX_OFFSET, RUN_TILES, runs_of
-from rasteret_sql.plan import file_table
+from rasteret_sql.plan import tile_bytes
 from rasteret_sql.sql.connection import make_planner
 from rasteret_sql.tiff.model import Level, TileFormat
 
@@ -49,7 +49,7 @@ def expected(one):
 
 def test_writers_and_readers_have_runs_of_one_size(planner):
     ((in_sql,),) = planner.execute("SELECT rasteret_sql.main._rst_run_tiles()").fetchall()
-    assert file_table.RUN_TILES == in_sql == RUN_TILES
+    assert tile_bytes.RUN_TILES == in_sql == RUN_TILES
 
 
 NUMBERS = st.one_of(st.just(0), st.integers(0, 200), st.integers(0, MAX_OFFSET - 1))

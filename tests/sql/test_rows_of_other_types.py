@@ -12,8 +12,8 @@ import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.row_casts import cast_column, cast_columns, schema_types
-from rasteret_sql.index.schema import column_types
+from rasteret_sql.index.row_casts import cast_column, cast_columns
+from rasteret_sql.index.schema import column_types, schema_types
 from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.testing import write_cog
 

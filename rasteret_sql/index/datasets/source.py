@@ -15,9 +15,10 @@ from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.select_text import nested, require_select
 from rasteret_sql.index.sources.tables import ROWS_PER_STEP, TableSource
 from rasteret_sql.index.sqlfiles import quote_literal
-from rasteret_sql.index.stac.arguments import box_parts, period_us
+from rasteret_sql.index.stac.arguments import box_parts
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact, store_for
+from rasteret_sql.plan.period import parse_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,7 @@ class DatasetTableSource:
             for xmin, ymin, xmax, ymax in parts:
                 values += [xmax, xmin, ymax, ymin]
         if self._search.datetime is not None:
-            start_us, end_us = period_us(self._search.datetime)
+            start_us, end_us = parse_period(self._search.datetime)
             conditions += ["epoch_us(start_datetime) < ?", "epoch_us(end_datetime) >= ?"]
             values += [end_us, start_us]
         return conditions, values

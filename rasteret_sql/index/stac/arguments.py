@@ -5,16 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, cast
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.sqlfiles import sql_file
+from rasteret_sql.plan.period import FIRST_US, LAST_US, parse_period
 
 #: Bounds of a search: (xmin, ymin, xmax, ymax) in OGC:CRS84.
 Box = tuple[float, float, float, float]
@@ -23,10 +20,6 @@ Box = tuple[float, float, float, float]
 MAX_PAGE_ITEMS = 10_000
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_OPEN_START_US = -9223372036854775807
-_OPEN_END_US = 9223372036854775807
-_PERIOD_MACROS = ("_rst_instant", "_rst_instant_after", "_rst_datetime_range")
-_DUCKDB_PREFIX = re.compile(r"^(?:Invalid Input Error: )+")
 
 
 def checked_box(bbox: object) -> Box | None:
@@ -114,38 +107,10 @@ def checked_period(value: object) -> str | None:
         text = "/".join(".." if one is None else _time_text(one) for one in value)
     else:
         text = _time_text(value)
-    start_us, end_us = period_us(text)
-    last_us = end_us - 1
-    start = ".." if start_us == _OPEN_START_US else _timestamp(start_us)
-    last = ".." if end_us == _OPEN_END_US else _timestamp(last_us)
+    start_us, end_us = parse_period(text)
+    start = ".." if start_us == FIRST_US else _timestamp(start_us)
+    last = ".." if end_us == LAST_US else _timestamp(end_us - 1)
     return start if start == last else f"{start}/{last}"
-
-
-@lru_cache(maxsize=256)
-def period_us(text: str) -> tuple[int, int]:
-    """Start (inclusive) and end (exclusive) of a period, in microseconds since 1970, by the macros of the planner.
-
-    Raises:
-        InvalidArgumentError: the text is no period.
-    """
-    import duckdb
-
-    with own_connection() as con:
-        for name in _PERIOD_MACROS:
-            con.execute(sql_file(f"macros/{name}.sql"))
-        try:
-            row = con.execute(
-                "SELECT r.start_us, r.end_us FROM (SELECT _rst_datetime_range(?) AS r)", [text]
-            ).fetchone()
-        except duckdb.Error as error:
-            message = _DUCKDB_PREFIX.sub("", str(error)).strip()
-            if message.startswith("datetime: "):
-                raise InvalidArgumentError(message) from None
-            raise InvalidArgumentError(
-                f"datetime: got {text!r}, expected a year, month, day or RFC 3339 time, or two with a slash between"
-            ) from error
-    assert row is not None
-    return int(row[0]), int(row[1])
 
 
 def checked_names(name: str, values: object, *, example: str) -> tuple[str, ...] | None:
