@@ -1,15 +1,16 @@
-"""Colour spaces that GDAL converts when it reads: YCbCr that is not JPEG, and 8-bit CMYK."""
+"""Colour spaces that GDAL converts when it reads: YCbCr that is not JPEG, and 8-bit CMYK. libtiff converts them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from rasteret_sql.errors import UnsupportedTiffError
-from rasteret_sql.tiff import names
+from rasteret_sql.tiff import names, tags
+from rasteret_sql.tiff.codecs import imagecodecs_function
+from rasteret_sql.tiff.writing.layout import FieldType, Ifd, Tag, assemble_tiff
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from rasteret_sql.tiff.model import TileFormat
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     U8 = npt.NDArray[np.uint8]
 
 
-CCIR_601: Final = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in luma where the file does not say them."""
+BILLION: Final = 1_000_000_000
 
-PIXELS_AT_ONCE: Final = 1 << 20
-"""Pixels whose colours are converted together."""
+CCIR_601: Final = (299_000_000, 587_000_000, 114_000_000)
+"""Weights of red, green and blue in luma, in billionths, where the file does not say them."""
+
+_IN_TILES: Final = frozenset(((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2)))
+_SUBSAMPLINGS: Final = {True: _IN_TILES, False: _IN_TILES | {(4, 4)}}
+"""Columns and rows of luma for one colour that libtiff reads, by whether the image has tiles.
+
+It has no 1 x 4 and 2 x 4, and of 4 x 4 it mixes up tiles that reach over the edge of the image.
+"""
 
 
 def is_raw_ycbcr(tile_format: TileFormat) -> bool:
@@ -52,6 +59,9 @@ def check_color(tile_format: TileFormat) -> None:
     got = None
     if is_raw_ycbcr(tile_format) and (samples != 3 or tile_format.planar):
         got = f"{samples} samples of planar or incomplete YCbCr"
+    elif is_raw_ycbcr(tile_format) and tile_format.ycbcr_subsampling not in _SUBSAMPLINGS[tile_format.tiled]:
+        columns, rows = tile_format.ycbcr_subsampling
+        got = f"YCbCr in {'tiles' if tile_format.tiled else 'strips'} with one colour for {columns} x {rows} pixels"
     elif is_cmyk(tile_format) and (samples != 4 or tile_format.planar):
         got = f"{samples} samples of planar or incomplete CMYK, or of CMYK and others"
     elif tile_format.photometric in {names.CIELAB, 32844, 32845} and tile_format.bits_per_sample <= 8:
@@ -64,12 +74,9 @@ def check_color(tile_format: TileFormat) -> None:
 
 
 def cmyk_to_rgba(pixels: U8, out: U8) -> None:
-    """Convert CMYK to RGBA as libtiff does, in integers; alpha is 255."""
-    step = max(PIXELS_AT_ONCE // pixels.shape[1], 1)
-    for top in range(0, len(pixels), step):
-        rows = pixels[top : top + step].astype(np.uint16)
-        out[top : top + step, :, :3] = (255 - rows[..., 3:4]) * (255 - rows[..., :3]) // 255
-    out[..., 3] = 255
+    """Convert CMYK pixels (height, width, 4) to RGBA; alpha is 255."""
+    height, width = pixels.shape[:2]
+    out[...] = _rgba(pixels.tobytes(), height, width, _shorts(tags.PHOTOMETRIC, names.SEPARATED), samples=4)
 
 
 class YCbCrReader:
@@ -80,65 +87,53 @@ class YCbCrReader:
     def __init__(self, tile_format: TileFormat) -> None:
         self._horizontal, self._vertical = tile_format.ycbcr_subsampling
         self._tile_width = tile_format.tile_width
-        self._luma = tuple(value / 1e9 for value in tile_format.codec_parameters) or CCIR_601
+        self._luma = tile_format.codec_parameters or CCIR_601
         self.is_direct = False
 
     def coded_bytes(self, coded_height: int) -> int:
-        """Bytes of a tile of `coded_height` rows."""
-        return self._blocks(coded_height)[0] * self._blocks(coded_height)[1] * self._block_bytes
-
-    @property
-    def _block_bytes(self) -> int:
-        return self._horizontal * self._vertical + 2
-
-    def _blocks(self, height: int) -> tuple[int, int]:
-        return -(-height // self._vertical), -(-self._tile_width // self._horizontal)
+        """Bytes of a tile of `coded_height` rows: blocks of luma, each followed by two bytes of chroma."""
+        down, across = -(-coded_height // self._vertical), -(-self._tile_width // self._horizontal)
+        return down * across * (self._horizontal * self._vertical + 2)
 
     def place(self, raw: U8, out: U8) -> None:
         """Place the top left part of a decompressed tile as RGB."""
-        height = len(out)
-        # Colours are computed in wide integers, many times the size of the pixels: some rows at a time.
-        step = max(PIXELS_AT_ONCE // (self._tile_width * self._vertical), 1) * self._vertical
-        row_bytes = self._blocks(self._vertical)[1] * self._block_bytes
-        for top in range(0, height, step):
-            self._place_rows(raw[top // self._vertical * row_bytes :], out[top : top + step])
-
-    def _place_rows(self, raw: U8, out: U8) -> None:
         height, width = out.shape[:2]
-        down, across = self._blocks(height)
-        blocks = raw[: down * across * self._block_bytes].reshape(down, across, self._block_bytes)
-        luma = blocks[..., :-2].reshape(down, across, self._vertical, self._horizontal)
-        rows = luma.transpose(0, 2, 1, 3).reshape(down * self._vertical, across * self._horizontal)
-        blue, red = (
-            np.repeat(np.repeat(blocks[..., index], self._vertical, axis=0), self._horizontal, axis=1)
-            for index in (-2, -1)
+        rows = -(-height // self._vertical) * self._vertical
+        fractions = (part for value in self._luma for part in (value, BILLION))
+        rgba = _rgba(
+            raw.tobytes(),
+            rows,
+            self._tile_width,
+            _shorts(tags.PHOTOMETRIC, names.YCBCR),
+            _shorts(tags.YCBCR_SUBSAMPLING, self._horizontal, self._vertical),
+            _shorts(tags.YCBCR_POSITIONING, 1),
+            Tag(tags.YCBCR_COEFFICIENTS, FieldType.RATIONAL, tuple(fractions)),
+            samples=3,
         )
-        rgb = _ycbcr_to_rgb(rows, blue, red, self._luma)
-        for band, values in enumerate(rgb):
-            out[..., band] = values[:height, :width]
+        out[...] = rgba[:height, :width, :3]
 
 
-def _ycbcr_to_rgb(luma: U8, blue: U8, red: U8, weights: tuple[float, ...]) -> tuple[Any, Any, Any]:
-    """RGB as libtiff's TIFFYCbCrtoRGB computes it, in 16-bit fixed point from single-precision `weights`."""
-    shift = 16
-    half = 1 << (shift - 1)
-    code = np.arange(256, dtype=np.int64) - 128
+def _rgba(data: bytes, height: int, width: int, *colour: Tag, samples: int) -> Any:
+    """Pixels (height, width, 4) as libtiff's reader of RGB gives them, which GDAL takes.
 
-    def fixed(value: float) -> int:
-        return int(value * (1 << shift) + 0.5)
-
-    lumas = [np.float32(weight) for weight in weights]
-    f1 = np.float32(2) - np.float32(2) * lumas[0]
-    f2 = lumas[0] * f1 / lumas[1]
-    f3 = np.float32(2) - np.float32(2) * lumas[2]
-    f4 = lumas[2] * f3 / lumas[1]
-    red_of = (fixed(float(f1)) * code + half) >> shift
-    green_of_red = -fixed(float(f2)) * code
-    blue_of = (fixed(float(f3)) * code + half) >> shift
-    green_of_blue = -fixed(float(f4)) * code + half
-    base = luma.astype(np.int64)
-    return (
-        np.clip(base + red_of[red], 0, 255),
-        np.clip(base + ((green_of_blue[blue] + green_of_red[red]) >> shift), 0, 255),
-        np.clip(base + blue_of[blue], 0, 255),
+    Args:
+        data: uncompressed samples of 8 bits.
+        height: rows.
+        width: columns.
+        colour: the tags that say what the samples mean.
+        samples: of a pixel.
+    """
+    shape = (
+        Tag(tags.IMAGE_WIDTH, FieldType.LONG, (width,)),
+        Tag(tags.IMAGE_LENGTH, FieldType.LONG, (height,)),
+        Tag(tags.ROWS_PER_STRIP, FieldType.LONG, (height,)),
+        _shorts(tags.BITS_PER_SAMPLE, *[8] * samples),
+        _shorts(tags.SAMPLES_PER_PIXEL, samples),
+        _shorts(tags.COMPRESSION, names.NONE),
     )
+    file = b"".join(assemble_tiff([Ifd((*shape, *colour), [data], tiled=False)]))
+    return imagecodecs_function("tiff_decode")(file, asrgb=True)
+
+
+def _shorts(code: int, *values: int) -> Tag:
+    return Tag(code, FieldType.SHORT, values)
