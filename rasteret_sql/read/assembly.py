@@ -48,13 +48,13 @@ def read_cube(
     """Read a cube into arrays.
 
     Args:
-        cube: what is read.
-        pixels: one array (group, y, x) per band, of the band's dtype; what they hold before does not matter. Where
-            there is no data they get the band's fill.
-        masks: one array of booleans per band, of the same shape, or None where it is not wanted; True means valid.
-            With one, pixels of files on the very grid that are not valid stay as they are, unless there is a mosaic.
-        options: bounds of the read.
-        on_failure: told of each file that failed; its pixels are then as if they were nodata.
+        cube: What is read.
+        pixels: One array (group, y, x) per band, of the band's dtype. Every pixel is written; pixels without data get
+            the band's fill.
+        masks: One array of booleans per band, of the same shape, or None where none is wanted; True means valid. With a
+            mask and without a mosaic, invalid pixels of a file on the cube's own grid keep the value of the file.
+        options: Bounds of the read.
+        on_failure: Called for each file that failed; its pixels then count as nodata.
 
     Raises:
         RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
@@ -71,9 +71,9 @@ def read_cubes(
     """Read several cubes at once, each into its arrays, as `read_cube` does: what they share is fetched once.
 
     Args:
-        cubes: with their pixels, masks, and where their grids lie in files; all have one plan.
-        options: bounds of the read.
-        on_failure: told of each file that failed; its pixels are then as if they were nodata.
+        cubes: Each with its pixels and masks, as in `read_cube`, and its grid's windows in files. All have one plan.
+        options: Bounds of the read.
+        on_failure: Called for each file that failed; its pixels then count as nodata.
 
     Raises:
         RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
@@ -132,7 +132,7 @@ class _Jobs:
         mask: npt.NDArray[np.bool_] | None,
         numbers: Sequence[int],
     ) -> Iterator[Job]:
-        """Make one job, or several for parts of a median, which wants all of its sources at once."""
+        """Make one job, or several for parts of a median, which takes all of its sources at once."""
         job = Job(box, self._cube.whole, band, pixels, mask, list(self._sources(box, band, numbers)))
         if band.mosaic != "median" or _scratch_bytes(job, job.sources) <= SCRATCH_BYTES or box.height == 1:
             yield job
@@ -172,7 +172,7 @@ def _held_bytes(job: Job) -> int:
 
 
 def _is_masked(job: Job) -> bool:
-    """Whether a direct read takes a mask that nobody else wants, to fill what is not valid."""
+    """Whether a direct read needs a mask of its own, to fill invalid pixels."""
     return job.mask is None and job.band.is_filled
 
 
@@ -226,14 +226,14 @@ def _fetch(
 
 
 def _place(batch: Sequence[Share]) -> None:
-    """Put what was read of a batch into the arrays of its jobs."""
+    """Resample what was read of a batch, and put it into the arrays of its jobs."""
     by_box: dict[tuple[GeoBox, GeoBox], list[Share]] = {}
     for share in batch:
         job, sources, _ = share
         if job.is_direct:
             (source,) = sources
             if job.band.mosaic is not None:
-                # Whether items overlap in a part of a grid must not tell.
+                # As where items overlap: a pixel must not tell whether they do in the part that is read.
                 _leave_out_nan(source)
             if job.band.is_filled and (job.mask is None or job.band.mosaic is not None):
                 assert source.mask is not None
@@ -261,7 +261,7 @@ def _place(batch: Sequence[Share]) -> None:
 
 
 def _leave_out_nan(source: Source) -> None:
-    """Take NaN for not valid: whatever a file says of nodata, it is no reading, and would hide those of others."""
+    """Make NaN invalid: it is no reading, whatever the nodata value of the file, and would hide those of others."""
     assert source.pixels is not None
     if source.mask is not None and source.pixels.dtype.kind in "fc":
         source.mask &= ~np.isnan(source.pixels)

@@ -1,4 +1,4 @@
-"""Several readings of the same pixels made one: what overlaps in a group of items, with nodata falling through."""
+"""Mosaics: overlapping items of a group become one array. Pixels without data fall through to the next item."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-#: How pixels of several items become one. The order is that of the query.
+#: How pixels of several items become one. "first" and "last" are in the order of the query.
 MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
-#: Those that give floats whatever the files hold.
+#: Mosaics that give floats, whatever the files hold.
 FLOATING = frozenset({"mean", "median"})
-#: Bytes per pixel that they take while readings come in: a count, for means with a sum.
+#: Bytes per pixel that "count" and "mean" take beside the result: a counter and, for means, a sum.
 COUNT_BYTES = 4
 MEAN_BYTES = COUNT_BYTES + 8
 
@@ -30,13 +30,13 @@ def mosaic_dtype(mosaic: str | None, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Mosaic:
-    """One array that readings are put into, in order.
+    """One array, made of readings that are added in order.
 
     Args:
-        kind: one of `MOSAICS`.
-        pixels: where the result goes, shape (height, width); of `mosaic_dtype`.
-        mask: where its validity goes, of the same shape.
-        fill: what pixels hold that no reading has.
+        kind: One of `MOSAICS`.
+        pixels: The result, shape (height, width), of the dtype that `mosaic_dtype` gives.
+        mask: Its validity, of the same shape; True means valid.
+        fill: The value of pixels that are valid in no reading.
     """
 
     def __init__(self, kind: str, pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], fill: Any) -> None:
@@ -53,11 +53,12 @@ class Mosaic:
         place: tuple[slice, slice],
         readings: Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]],
     ) -> None:
-        """Put readings of one part of the array in; threads may do so for parts that do not overlap.
+        """Add readings of one part of the array. Threads may do so for parts that do not overlap.
 
         Args:
-            place: the part.
-            readings: pixels and validity, in order. "median" wants all that there are of a part at once.
+            place: Rows and columns of the part.
+            readings: Pixels and validity, each of the shape of the part, in order. "median" takes all readings of a
+                part at once.
         """
         if self._kind == "median":
             self._add_median(place, readings)
@@ -66,7 +67,7 @@ class Mosaic:
             self._add(place, pixels, valid)
 
     def finish(self, rows: slice) -> None:
-        """Make the result of some rows, once everything is in."""
+        """Make the result of some rows, once all readings are added."""
         if self._count is None:
             return
         count = self._count[rows]

@@ -17,6 +17,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelmap import PixelMap
 from rasteret_sql.geo.pixelsize import pixel_size_in, resolution_in
+from rasteret_sql.geo.resampling import WIDENED_FROM
 
 RADIUS = 6371007.181
 SINUSOIDAL = pyproj.CRS(f"+proj=sinu +lon_0=0 +R={RADIUS} +units=m").to_wkt()
@@ -191,7 +192,7 @@ def test_places_of_some_rows_are_those_rows_of_all_places(case, data) -> None:
 @settings(max_examples=60, deadline=None)
 @given(case=maps(sizes=st.floats(10, 1000), side=st.integers(2, 300)), data=st.data())
 def test_a_pixel_has_the_same_place_in_every_window_of_a_grid(case, data) -> None:
-    # So that an array read in chunks is the one read at once: the error of 0.01 must not show.
+    # So that an array read in chunks is the one read at once, to the last bit.
     source_crs, source_transform, target = case
     a, _, c, _, e, f = target.transform
     c, f = a * round(c / a), e * round(f / e)
@@ -201,10 +202,18 @@ def test_a_pixel_has_the_same_place_in_every_window_of_a_grid(case, data) -> Non
     height = data.draw(st.integers(1, target.height - row_off))
     width = data.draw(st.integers(1, target.width - col_off))
     window = target.window(row_off, col_off, height, width)
-    whole = PixelMap(source_crs, source_transform, target).centres(row_off, row_off + height)
-    part = PixelMap(source_crs, source_transform, window).centres()
-    for one, other in zip(part, whole, strict=True):
-        np.testing.assert_allclose(one, other[:, col_off : col_off + width], rtol=0, atol=1e-6)
+    whole, part = PixelMap(source_crs, source_transform, target), PixelMap(source_crs, source_transform, window)
+    cols = slice(col_off, col_off + width)
+    for one, other in zip(part.centres(), whole.centres(row_off, row_off + height), strict=True):
+        np.testing.assert_array_equal(one, other[:, cols])
+    for one, other in zip(part.kernel_scale(0, height), whole.kernel_scale(row_off, row_off + height), strict=True):
+        expected = np.broadcast_to(other, (height, target.width))[:, cols]
+        if np.ndim(one):
+            np.testing.assert_array_equal(one, expected)
+        else:
+            # One number for all: no kernel widens in this part of the grid.
+            assert one == 1.0
+            assert expected.max() <= WIDENED_FROM
 
 
 @pytest.mark.parametrize(
@@ -400,6 +409,28 @@ def test_scale_counts_pixels_of_the_source_per_pixel_of_the_target() -> None:
     rows, cols = PixelMap("EPSG:32643", (10.0, 0.0, 8e5, 0.0, -10.0, 2e6), target).scale
     assert rows == pytest.approx(4, rel=0.02)
     assert cols == pytest.approx(2, rel=0.02)
+
+
+def test_kernels_do_not_widen_along_the_shear_of_a_sinusoidal_grid() -> None:
+    # A tile of MODIS at 92 degrees west and 45 north: two rows down, a target pixel lies one and a half columns aside.
+    source = (231.656358, 0.0, -7250844.0, 0.0, -231.656358, 5026943.0)
+    target = GeoBox(LONLAT, (0.0047, 0.0, -92.4, 0.0, -0.0047, 45.2), 40, 60)
+    pixel_map = PixelMap(SINUSOIDAL, source, target, source_width=100)
+    rows, cols = pixel_map.kernel_scale(0, 40)
+    np.testing.assert_allclose(rows, 0.0047 / 231.656358 * math.radians(1) * RADIUS, rtol=1e-3)
+    sideways = math.sin(math.radians(45)) * math.radians(92.2)
+    np.testing.assert_allclose(cols, rows * math.cos(math.radians(45.1)) / (1 + sideways), rtol=0.02)
+    assert pixel_map.scale[1] > 3 * cols.max(), "the sides of its pixels are longer"
+
+
+def test_a_grid_rotated_by_a_right_angle_has_its_columns_along_the_rows_of_the_source() -> None:
+    source = (1000.0, 0.0, -3e6, 0.0, -1000.0, 3e6)
+    straight = GeoBox("EPSG:3413", (2000.0, 0.0, 0.0, 0.0, -5000.0, -1e6), 40, 40)
+    assert PixelMap("EPSG:3413", source, straight).kernel_scale(0, 40) == (5.0, 2.0)
+    # Both are polar stereographic, EPSG:3413 along 45 degrees west and EPSG:5936 along 150 degrees west.
+    turned = GeoBox("EPSG:5936", (2000.0, 0.0, 2.2e6, 0.0, -5000.0, 3e6), 40, 40)
+    rows, cols = PixelMap("EPSG:3413", source, turned).kernel_scale(0, 40)
+    assert (rows < cols).all()
 
 
 @pytest.mark.parametrize("lat", [0, 45, 60])
