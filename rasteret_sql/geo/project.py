@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.antimeridian import continued, narrowest
+from rasteret_sql.geo.antimeridian import aligned, continued, narrowest
 from rasteret_sql.geo.crs import period_of, revolution_of, same_crs, shortened, transformer
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 #: Edges are cut into so many steps along the longest side of a geometry, and of bounds along each side.
 STEPS: Final = 100
-#: Longitudes and latitudes that span more, in degrees, are not projected to search with: they may hold a pole or the
-#: edge of the projection, so that their own edges bound nothing.
+#: What spans more, in degrees or metres, may hold a pole or the edge of the projection: its own edges bound nothing.
 _WIDEST: Final = 30.0
+_WIDEST_METRES: Final = 3_300_000.0
+#: Part of the sides of bounds beside which geometries are clipped: what clipping adds as an edge lies outside.
+_BESIDE: Final = 0.1
 #: Bounds that hold every pixel.
 EVERYWHERE: Final[Bounds] = (-1e30, -1e30, 1e30, 1e30)
 
@@ -61,14 +63,7 @@ def project_geometries(
         InvalidArgumentError: a CRS is not known, nothing leads from one to the other, or a part of a geometry has a
             position in `to_crs` and another part has none.
     """
-    if same_crs(from_crs, to_crs) or not len(geometries):
-        return geometries
-    import shapely
-
-    densified = _densified(geometries, steps)
-    points, owner = shapely.get_coordinates(densified, return_index=True)
-    found = np.stack(project_points(points[:, 0], points[:, 1], from_crs, to_crs), axis=-1)
-    projected, is_cut = _rebuilt(geometries, densified, found, owner, to_crs)
+    projected, is_cut = project_each(geometries, from_crs, to_crs, steps=steps)
     if is_cut.any():
         raise InvalidArgumentError(
             f"{name}: number {is_cut.argmax()} in {shortened(from_crs)} reaches beyond what {shortened(to_crs)}, "
@@ -76,6 +71,45 @@ def project_geometries(
             "leave these rasters out"
         )
     return projected
+
+
+def project_each(
+    geometries: Geometries, from_crs: str, to_crs: str, *, steps: int = STEPS
+) -> tuple[Geometries, npt.NDArray[np.bool_]]:
+    """As `project_geometries`, but say for each geometry whether only a part of it has a position; it is None then."""
+    if same_crs(from_crs, to_crs) or not len(geometries):
+        return geometries, np.zeros(len(geometries), np.bool_)
+    import shapely
+
+    densified = _densified(geometries, steps)
+    points, owner = shapely.get_coordinates(densified, return_index=True)
+    found = np.stack(project_points(points[:, 0], points[:, 1], from_crs, to_crs), axis=-1)
+    return _rebuilt(geometries, densified, found, owner, to_crs)
+
+
+def is_wide(geometries: Geometries, crs: str) -> npt.NDArray[np.bool_]:
+    """Whether geometries span so much that they may hold a pole or the edge of a projection."""
+    import shapely
+
+    bounds = shapely.bounds(geometries)
+    widest = _WIDEST if revolution_of(crs) is not None else _WIDEST_METRES
+    wide: npt.NDArray[np.bool_] = (bounds[:, 2:] - bounds[:, :2]).max(axis=1, initial=0.0) > widest
+    return wide
+
+
+def clipped(geometries: Geometries, crs: str, bounds: Sequence[float], bounds_crs: str) -> Geometries:
+    """Give the parts of geometries around bounds in another CRS.
+
+    Raises:
+        InvalidArgumentError: a CRS is not known, or the bounds cannot be projected.
+    """
+    import shapely
+
+    xmin, ymin, xmax, ymax = bounds
+    beside_x, beside_y = (xmax - xmin) * _BESIDE, (ymax - ymin) * _BESIDE
+    around = area_bounds((xmin - beside_x, ymin - beside_y, xmax + beside_x, ymax + beside_y), bounds_crs, crs)
+    moved = aligned(geometries, period_of(crs), around[0], around[2])
+    return np.asarray(shapely.clip_by_rect(moved, *around))
 
 
 def project_bounds(bounds: npt.ArrayLike, from_crs: str, to_crs: str) -> Floats:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.geo.antimeridian import aligned
-from rasteret_sql.geo.crs import period_of
+from rasteret_sql.geo.crs import period_of, same_crs
+from rasteret_sql.geo.project import clipped, is_wide, project_each, project_geometries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,33 +28,67 @@ if TYPE_CHECKING:
 NOISE: Final = 1e-6
 
 
-def place(
-    geometries: npt.NDArray[Any], crs: str, transform: Sequence[float], shape: tuple[int, int]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Find the geometries that touch a raster, and the window of each.
+class ProjectedGeometries:
+    """Geometries that are found in the rasters of many CRSs; each CRS is projected to once.
+
+    Geometries that a CRS cannot express as a whole are cut to what lies around a raster, for each raster.
 
     Args:
-        geometries: array of Shapely geometries in the CRS of the raster, shape (n,); None and empty ones touch nothing.
-        crs: of the raster. Where x repeats itself, geometries are moved to where the raster counts its x.
-        transform: affine (a, 0, c, 0, e, f) of the level.
-        shape: (height, width) of the level.
-
-    Returns:
-        The numbers of the geometries that touch it, shape (m,); these in pixels, x is columns, y is rows, corners at
-        integers; and their windows (row_off, col_off, row_end, col_end), ends exclusive, cut to the raster, shape
-        (m, 4).
+        geometries: array of Shapely geometries, shape (n,); None and empty ones touch nothing.
+        crs: of the geometries.
     """
-    import shapely
 
-    a, _, c, _, e, f = transform
-    low, high = sorted((c, c + a * shape[1]))
-    geometries = aligned(geometries, period_of(crs), low, high)
-    bounds = (shapely.bounds(geometries) - (c, f, c, f)) / (a, e, a, e)
-    corners = np.sort(bounds.reshape(-1, 2, 2), axis=1)
-    windows = windows_touched(corners.reshape(-1, 4), shape)
-    numbers = np.flatnonzero((windows[:, :2] < windows[:, 2:]).all(axis=1))
-    in_pixels = shapely.transform(geometries[numbers], lambda points: (points - (c, f)) / (a, e))
-    return numbers, in_pixels, windows[numbers]
+    def __init__(self, geometries: npt.NDArray[Any], crs: str) -> None:
+        self._geometries, self._crs = geometries, crs
+        self._known: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]] = {}
+
+    def place(
+        self, raster_crs: str, transform: Sequence[float], shape: tuple[int, int]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """Find the geometries that touch a raster, and the window of each.
+
+        Args:
+            raster_crs: of the raster. Where x repeats itself, geometries are moved to where the raster counts its x.
+            transform: affine (a, 0, c, 0, e, f) of the level.
+            shape: (height, width) of the level.
+
+        Returns:
+            The numbers of the geometries that touch it, shape (m,); these in pixels, x is columns, y is rows, corners
+            at integers; and their windows (row_off, col_off, row_end, col_end), ends exclusive, cut to the raster,
+            shape (m, 4).
+
+        Raises:
+            InvalidArgumentError: a CRS is not known, nothing leads from one to the other, or the raster lies where the
+                CRS of the geometries cannot express it.
+        """
+        import shapely
+
+        if raster_crs not in self._known:
+            self._known[raster_crs] = self._projected(raster_crs)
+        geometries, is_partial = self._known[raster_crs]
+        a, _, c, _, e, f = transform
+        (low, high), (bottom, top) = sorted((c, c + a * shape[1])), sorted((f, f + e * shape[0]))
+        if is_partial.any():
+            near = clipped(self._geometries[is_partial], self._crs, (low, bottom, high, top), raster_crs)
+            geometries = geometries.copy()
+            geometries[is_partial] = project_geometries(near, self._crs, raster_crs)
+        geometries = aligned(geometries, period_of(raster_crs), low, high)
+        bounds = (shapely.bounds(geometries) - (c, f, c, f)) / (a, e, a, e)
+        corners = np.sort(bounds.reshape(-1, 2, 2), axis=1)
+        windows = windows_touched(corners.reshape(-1, 4), shape)
+        numbers = np.flatnonzero((windows[:, :2] < windows[:, 2:]).all(axis=1))
+        in_pixels = shapely.transform(geometries[numbers], lambda points: (points - (c, f)) / (a, e))
+        return numbers, in_pixels, windows[numbers]
+
+    def _projected(self, raster_crs: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Give the geometries in another CRS, None where they must be cut first, and which these are."""
+        if same_crs(self._crs, raster_crs):
+            return self._geometries, np.zeros(len(self._geometries), np.bool_)
+        wide = is_wide(self._geometries, self._crs)
+        others = self._geometries.copy()
+        others[wide] = None
+        projected, is_cut = project_each(others, self._crs, raster_crs)
+        return projected, wide | is_cut
 
 
 def windows_touched(bounds: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -100,7 +135,7 @@ def tiles_touched(geometry: Any, window: Sequence[int], tile_shape: tuple[int, i
     """Give the tiles of a window that a geometry touches.
 
     Args:
-        geometry: a Shapely geometry in pixels; see `place`.
+        geometry: a Shapely geometry in pixels; see `ProjectedGeometries`.
         window: (row_off, col_off, row_end, col_end), ends exclusive.
         tile_shape: (height, width) of a tile.
         shape: (height, width) of the level; tiles at its edges are cut off there.

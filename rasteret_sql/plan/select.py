@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.touched import NOISE
 from rasteret_sql.geo.utm import is_lonlat, turned
 from rasteret_sql.plan.bands import FileBands, choose_bands
 from rasteret_sql.plan.period import FIRST_US, LAST_US
@@ -19,18 +20,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.plan.area import Area
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.bands import IndexBand
     from rasteret_sql.plan.files import Files
     from rasteret_sql.plan.tile_bytes import LevelBytes
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
-    from rasteret_sql.sql.area import Area  # moves
 
     Numbers = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
-#: Part of a pixel by which an area may reach into the next one and not touch it: projections are as exact as that.
-NOISE_PIXELS: Final = 1e-6
 #: Boxes, four numbers each, of files and parts of an area that are computed at a time.
 _BOXES_AT_ONCE: Final = 1 << 20
 
@@ -254,8 +253,8 @@ def _windows(parts: Ragged, size: Numbers) -> Numbers:
         return np.empty((0, 4), np.int64)
     low = np.minimum.reduceat(parts.values[:, :2], parts.bounds[:-1])
     high = np.maximum.reduceat(parts.values[:, 2:], parts.bounds[:-1])
-    start = np.floor(low + NOISE_PIXELS)
-    end = np.minimum(np.maximum(np.ceil(high - NOISE_PIXELS), start + 1), size)
+    start = np.floor(low + NOISE)
+    end = np.minimum(np.maximum(np.ceil(high - NOISE), start + 1), size)
     return np.concatenate([np.maximum(start, 0)[:, ::-1], end[:, ::-1]], axis=1).astype(np.int64)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import revolution_of
 from rasteret_sql.geo.inside import pixels_inside
-from rasteret_sql.geo.project import project_geometries
-from rasteret_sql.geo.touched import place, tiles_touched
+from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
 from rasteret_sql.io.stores import redact
 from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
@@ -212,18 +211,16 @@ def _lattice(asset: PlannedAsset) -> _Lattice:
 
 def _find_places(lattices: set[_Lattice], geometries: npt.NDArray[Any], crs: str) -> dict[_Lattice, dict[int, _Place]]:
     """Give, for each lattice, the geometries that touch it, by number."""
-    projected: dict[str, npt.NDArray[Any]] = {}
+    projected = ProjectedGeometries(geometries, crs)
     places: dict[_Lattice, dict[int, _Place]] = {}
     for lattice in lattices:
         raster_crs, transform, height, width, tile_height, tile_width = lattice
         # The planner refuses files without either where an area is given.
         assert raster_crs is not None
         assert transform is not None
-        if raster_crs not in projected:
-            projected[raster_crs] = project_geometries(geometries, crs, raster_crs)
         shape = height, width
         found = places[lattice] = {}
-        for zone, geometry, window in zip(*place(projected[raster_crs], raster_crs, transform, shape), strict=True):
+        for zone, geometry, window in zip(*projected.place(raster_crs, transform, shape), strict=True):
             tiles = tiles_touched(geometry, window, (tile_height, tile_width), shape)
             if len(tiles):
                 row_off, col_off, row_end, col_end = window.tolist()

@@ -1,22 +1,23 @@
-"""The functions of a connection that are written in Python: bounds, sizes and tile numbers by `geo`.
+"""The functions of a connection that are written in Python: the geometry room, for SQL.
 
 DuckDB calls them from its own threads, so each runs in the thread that works with PROJ for these.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence  # noqa: TC003 - duckdb evaluates the annotations of functions it is given
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.crs import in_proj_thread, parsed_crs, shortened
+import numpy as np
+
+from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.plan.area import Area, area_of_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import duckdb
+    import numpy.typing as npt
 
 Bounds = dict[str, float]
 
@@ -45,58 +46,23 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
     """Give bounds in one CRS as bounds in another that hold them; see `search_bounds`."""
     from rasteret_sql.geo.project import search_bounds
 
-    given = [[part[side] for side in _SIDES] for part in parts]
-    return [dict(zip(_SIDES, bounds, strict=True)) for bounds in search_bounds(given, from_crs, to_crs)]
+    return _structs(search_bounds(_array(parts), from_crs, to_crs))
 
 
 def pixel_size(size: float, from_crs: str, to_crs: str, area: Sequence[Bounds], area_crs: str) -> float:
-    """Give the size of a pixel in the units of another CRS, at the middle of an area.
-
-    Args:
-        size: width and height of the pixel, in units of `from_crs`.
-        from_crs, to_crs: authority codes or WKT2.
-        area: bounds in `area_crs`; the first counts.
-        area_crs: its CRS.
-
-    Raises:
-        InvalidArgumentError: a CRS is not known, or the middle of the area is not in the domain of one.
-    """
-    from rasteret_sql.geo.pixelsize import pixel_size_in
-    from rasteret_sql.geo.project import project_points
-
-    part = area[0]
-    x, y = project_points((part["xmin"] + part["xmax"]) / 2, (part["ymin"] + part["ymax"]) / 2, area_crs, from_crs)
-    found = min(pixel_size_in(to_crs, from_crs, (size, 0.0, 0.0, 0.0, -size, 0.0), float(x), float(y)))
-    if not math.isfinite(found) or not found:
-        raise InvalidArgumentError(
-            f"resolution: the middle of the area ({area_crs}) cannot be projected to {shortened(to_crs)!r}, the CRS of "
-            "some rasters, so that no level of them can be chosen; leave them out, or give level instead"
-        )
-    return found
+    """Give the size of a pixel in the units of another CRS, at the middle of an area; see `Area.pixel_size`."""
+    return Area(area_crs, _array(area)).pixel_size(size, from_crs, to_crs)
 
 
 def geometry_parts(text: str, crs: str) -> list[Bounds]:
-    """Give the bounds of the parts of a geometry, in the geometry's own CRS.
-
-    Args:
-        text: the geometry; see `parse_geometry`.
-        crs: its CRS.
-
-    Raises:
-        InvalidArgumentError: the text is no geometry, or the CRS is not known.
-    """
-    from rasteret_sql.geo.geometry import parse_geometry
-
-    parsed_crs(crs)
-    geometry = parse_geometry(text, crs)
-    parts = getattr(geometry, "geoms", [geometry])
-    return [dict(zip(_SIDES, part.bounds, strict=True)) for part in parts]
+    """Give the bounds of the parts of a geometry, in its own CRS."""
+    return _structs(area_of_geometry(text, crs).parts.tolist())
 
 
 def tiles_touched(
     text: str, crs: str, raster_crs: str, transform: Sequence[float], grid: Mapping[str, int]
 ) -> list[int]:
-    """Give the numbers of the tiles that a geometry touches.
+    """Give the numbers of the tiles that a geometry touches; see `Area.tiles_in`.
 
     Args:
         text: the geometry.
@@ -108,40 +74,16 @@ def tiles_touched(
     Returns:
         `tile_row * tiles_across + tile_col` of each, ascending.
     """
-    from rasteret_sql.geo import touched
-
-    tile_shape = grid["tile_height"], grid["tile_width"]
-    shape = grid["height"], grid["width"]
-    window = (
-        grid["first_row"] * tile_shape[0],
-        grid["first_col"] * tile_shape[1],
-        min((grid["last_row"] + 1) * tile_shape[0], shape[0]),
-        min((grid["last_col"] + 1) * tile_shape[1], shape[1]),
-    )
-    geometry = _projected(text, crs, raster_crs)
-    if geometry is None:
-        # Its bounds are known to touch the raster, and more cannot be told.
-        tiles = touched.tiles_of_window(window, tile_shape)
-    else:
-        _, placed, _ = touched.place(geometry, raster_crs, transform, shape)
-        if not len(placed):
-            return []
-        tiles = touched.tiles_touched(placed[0], window, tile_shape, shape)
-    numbers: list[int] = (tiles[:, 0] * -(-shape[1] // tile_shape[1]) + tiles[:, 1]).tolist()
+    shape, tile_shape = (grid["height"], grid["width"]), (grid["tile_height"], grid["tile_width"])
+    tiles = grid["first_row"], grid["first_col"], grid["last_row"] + 1, grid["last_col"] + 1
+    touched = area_of_geometry(text, crs).tiles_in(raster_crs, transform, shape, tile_shape, tiles)
+    numbers: list[int] = (touched[:, 0] * -(-shape[1] // tile_shape[1]) + touched[:, 1]).tolist()
     return numbers
 
 
-@lru_cache(maxsize=64)
-def _projected(text: str, crs: str, raster_crs: str) -> Any:
-    """Give an array of one geometry in the CRS of a raster; None where only a part of it has a position there."""
-    import numpy as np
+def _array(parts: Sequence[Bounds]) -> npt.NDArray[np.float64]:
+    return np.array([[part[side] for side in _SIDES] for part in parts], np.float64).reshape(-1, 4)
 
-    from rasteret_sql.geo.geometry import parse_geometry
-    from rasteret_sql.geo.project import project_geometries
 
-    geometry = np.array([parse_geometry(text, crs)], object)
-    parsed_crs(raster_crs)
-    try:
-        return project_geometries(geometry, crs, raster_crs)
-    except InvalidArgumentError:
-        return None
+def _structs(bounds: Sequence[Sequence[float]]) -> list[Bounds]:
+    return [dict(zip(_SIDES, each, strict=True)) for each in bounds]

@@ -12,6 +12,7 @@ from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.index.row_casts import cast_columns
+from rasteret_sql.plan.area import Area
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.files import LEVEL_NUMBERS, NO_TIME, TEXTS, Files, Kind
 from rasteret_sql.plan.period import FIRST_US, LAST_US
@@ -19,7 +20,6 @@ from rasteret_sql.plan.ragged import Ragged
 from rasteret_sql.plan.select import IndexFiles, plan_selection, select
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import tile_format
-from rasteret_sql.sql.area import Area
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.properties import AssetProperties, property_columns
 from rasteret_sql.tiff.ghost import frames_of
