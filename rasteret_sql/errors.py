@@ -2,6 +2,7 @@
 
     RasteretError
     ├── InvalidArgumentError (ValueError)      an argument is wrong; raised before any I/O
+    │   └── EmptySliceError (IndexError)       a slice of a dataset ends where it starts, or before
     ├── InvalidIndexError (ValueError)         an index is not one, or lacks what a read needs
     ├── EmptyReadError (LookupError)           what was asked for selects no pixels
     ├── BuildError (RuntimeError)              an index could not be built at all
@@ -28,6 +29,10 @@ class RasteretError(Exception):
 
 class InvalidArgumentError(RasteretError, ValueError):
     """An argument is wrong; raised before any I/O."""
+
+
+class EmptySliceError(InvalidArgumentError, IndexError):
+    """A slice of a dataset ends where it starts, or before; TorchGeo takes an IndexError for "nothing lies there"."""
 
 
 class InvalidIndexError(RasteretError, ValueError):

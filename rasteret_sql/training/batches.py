@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torchgeo.datasets import GeoDataset, IntersectionDataset, UnionDataset, concat_samples
 
@@ -48,8 +48,9 @@ class Batched:
         Raises:
             IndexError: there is no such row.
         """
-        if not isinstance(query, (int, np.integer)):
+        if not hasattr(query, "__index__"):
             return query
+        query = operator.index(query)
         if not -len(self.index) <= query < len(self.index):
             raise IndexError(f"query: {query} is no row of an index with {len(self.index)} rows")
         xmin, ymin, xmax, ymax = self.index.geometry.iloc[query].bounds

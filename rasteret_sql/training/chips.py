@@ -274,6 +274,11 @@ def _labels(table: pa.Table, name: str) -> npt.NDArray[Any]:
         raise InvalidArgumentError(
             f"label_column: {name!r} holds {column.type}, expected numbers; make numbers of classes in the query"
         )
+    if np.isnan(values).any():
+        raise InvalidArgumentError(
+            f"label_column: {name!r} is NaN in {int(np.isnan(values).sum())} rows of chips, expected numbers; leave "
+            "these rows out"
+        )
     return np.asarray(values)
 
 

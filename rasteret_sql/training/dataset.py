@@ -15,12 +15,13 @@ from geopandas import GeoDataFrame, GeoSeries
 from torchgeo.datasets import GeoDataset
 
 from rasteret_sql.arrays.display import rgb_places
-from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.errors import EmptySliceError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import normalized_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution
 from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.read.parts import Part, PartReader
 from rasteret_sql.training.batches import Batched, not_found, one_sample
+from rasteret_sql.training.dtypes import check_values
 from rasteret_sql.training.items import OUTLINE_STEPS, item_footprints
 from rasteret_sql.training.rows import Rows, moment
 
@@ -175,6 +176,11 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         self._res = checked_resolution(resolution)
 
     @property
+    def resampling(self) -> str:
+        """Method of resampling: "nearest", "bilinear", "cubic", "average" or "mode"."""
+        return self._options.method
+
+    @property
     def files(self) -> list[str]:
         """Addresses of all files, as published."""
         return sorted({str(href) for href in self._items.table.texts("href")})
@@ -293,7 +299,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         for name, axis in (("x", x), ("y", y)):
             size = (axis.stop - axis.start) / axis.step if axis.step else math.nan
             if not 0.5 <= size <= _MAX_SIDE:
-                raise InvalidArgumentError(
+                raise (EmptySliceError if axis.stop <= axis.start else InvalidArgumentError)(
                     f"{name}: got {axis.start}:{axis.stop}:{axis.step}, which is {size:g} pixels, expected 1 to "
                     f"{_MAX_SIDE}; give start < stop, and a step in units of the CRS of the dataset"
                 )
@@ -374,12 +380,16 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         options = self._options
         if options.scale:
             pixels = self._scaled(part, pixels)
+        fill = 0.0 if options.scale and options.fill is None else options.fill
+        check_values(pixels, None if fill is None else valid, options.dtype)
         # In NumPy: threads of torch cost more than what is done here, in each worker.
         is_wide = options.dtype == torch.float64
-        values = pixels.astype((np.float64 if is_wide else np.float32) if options.dtype.is_floating_point else np.int64)
-        fill = 0.0 if options.scale and options.fill is None else options.fill
-        if fill is not None:
-            values[~valid] = fill
+        kind = (np.float64 if is_wide else np.float32) if options.dtype.is_floating_point else np.int64
+        if fill is None:
+            values = pixels.astype(kind)
+        else:
+            values = np.full(pixels.shape, fill, kind)
+            np.copyto(values, pixels, casting="unsafe", where=valid)
         return torch.from_numpy(values).to(options.dtype)
 
     def _scaled(self, part: Part, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

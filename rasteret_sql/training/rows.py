@@ -47,9 +47,15 @@ class Rows:
     def touched(self, x: slice, y: slice, t: slice) -> npt.NDArray[np.int64]:
         """Give the rows that a slice overlaps, in place and time, by more than an edge.
 
-        Where there is none, one that begins when the slice ends counts too: samplers of TorchGeo say that it overlaps.
+        Without such a row, the slice takes the rows whose edge or instant it touches: samplers of TorchGeo go that far,
+        and their sample has no valid pixel.
         """
-        beside_x, beside_y = abs(x.step) * _OVERLAP_PIXELS, abs(y.step) * _OVERLAP_PIXELS
+        rows = self._overlapped(x, y, t, _OVERLAP_PIXELS)
+        return rows if rows.size else self._overlapped(x, y, t, -_OVERLAP_PIXELS)
+
+    def _overlapped(self, x: slice, y: slice, t: slice, by_pixels: float) -> npt.NDArray[np.int64]:
+        """Give the rows that a slice overlaps by part of a pixel, or lies no farther away from than that."""
+        beside_x, beside_y = abs(x.step) * by_pixels, abs(y.step) * by_pixels
         xmin, ymin, xmax, ymax = self._bounds.T
         start, stop = moment(t.start), moment(t.stop)
         found = (xmin < x.stop - beside_x) & (xmax > x.start + beside_x)

@@ -94,6 +94,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     from rasteret_sql.read.mosaic import MOSAICS
     from rasteret_sql.sql.readers import files_of, read_arguments
     from rasteret_sql.training.dataset import RasteretDataset, SampleOptions
+    from rasteret_sql.training.dtypes import check_band, check_fill
     from rasteret_sql.training.items import items_of
     from rasteret_sql.training.rows import item_frame
 
@@ -109,7 +110,11 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise InvalidArgumentError(f"dtype: got {dtype!r}, expected a torch.dtype such as torch.float32")
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None)
+    tensor_dtype = dtype or (torch.float32 if is_image else torch.int64)
+    check_fill(fill, tensor_dtype)
     items = items_of(*files_of(index, arguments))
+    for name, source in zip(items.files.bands, items.files.dtypes, strict=True):
+        check_band(name, source, tensor_dtype)
     _check_solar_days(items, groupby)
     _check_scales(items, scale=scale)
     code = items.usual_crs() if crs is None else normalized_crs(crs)
@@ -124,7 +129,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
         frame = chip_frame(items, chips, code, sizes, geometry_crs, size=chip_size, label_column=label_column)
     options = SampleOptions(
         is_image=is_image,
-        dtype=dtype or (torch.float32 if is_image else torch.int64),
+        dtype=tensor_dtype,
         method=method,
         mosaic=mosaic,
         time_series=time_series,
@@ -191,13 +196,13 @@ def _check_label(items: Items, name: str) -> None:
             f"{', '.join(sorted(items.columns)) or 'there is none'}"
         )
     column = items.columns[name]
-    missing = np.flatnonzero(np.ma.getmaskarray(column))
-    if missing.size:
-        raise InvalidArgumentError(
-            f"label_column: {name!r} of item {items.ids[int(missing[0])]}, and of {missing.size - 1} others, is NULL, "
-            "expected a number; leave these items out in the query"
-        )
     if column.dtype.kind not in "biuf":
         raise InvalidArgumentError(
             f"label_column: {name!r} holds {column.dtype}, expected numbers; make numbers of classes in the query"
+        )
+    missing = np.flatnonzero(np.ma.getmaskarray(column) | np.isnan(np.ma.getdata(column)))
+    if missing.size:
+        raise InvalidArgumentError(
+            f"label_column: {name!r} of item {items.ids[int(missing[0])]}, and of {missing.size - 1} others, is NULL "
+            "or NaN, expected a number; leave these items out in the query"
         )

@@ -141,17 +141,26 @@ def test_the_step_in_time_takes_every_nth_item(scenes):
     "query",
     [
         (slice(WEST + 1e6, WEST + 1e6 + 320), Y),
-        (X, slice(NORTH, NORTH + 320)),
-        (slice(WEST - 320, WEST), Y),
+        (X, slice(NORTH + 1, NORTH + 321)),
+        (slice(WEST - 321, WEST - 1), Y),
         (X, Y, slice(pd.Timestamp(2020, 1, 1), pd.Timestamp(2020, 1, 2))),
         (X, Y, slice(pd.Timestamp(2024, 1, 1, 10, 1), pd.Timestamp(2024, 1, 2, 9))),
-        (*window(0, SIDE, 8, 8), day(1)),
+        (*window(0, SIDE + 1, 8, 8), day(1)),
     ],
-    ids=["far", "edge above", "edge left", "before", "between", "other item"],
+    ids=["far", "above", "left", "before", "between", "other item"],
 )
-def test_a_slice_that_overlaps_nothing_by_more_than_an_edge_is_an_index_error(dataset, query):
+def test_a_slice_that_touches_nothing_is_an_index_error(dataset, query):
     with pytest.raises(IndexError, match="not found in index with bounds"):
         dataset[query]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [(X, slice(NORTH, NORTH + 320)), (slice(WEST - 320, WEST), Y), (*window(0, SIDE, 8, 8), day(1))],
+    ids=["edge above", "edge left", "other item"],
+)
+def test_a_slice_that_touches_an_edge_only_has_no_valid_pixel_as_with_a_raster_dataset(dataset, query):
+    assert not dataset[query]["mask_valid"].any()
 
 
 def test_a_slice_that_overlaps_by_part_of_a_pixel_is_found(dataset):
