@@ -19,8 +19,8 @@ from rasteret_sql.geo.like import geobox_of
 from rasteret_sql.geo.project import area_bounds, joint_bounds
 from rasteret_sql.geo.resampling import METHODS, reach
 from rasteret_sql.plan.cube import Cube, make_cube
+from rasteret_sql.plan.mosaics import MOSAICS
 from rasteret_sql.plan.native_grid import bounds_of, check_grid, named, native_box
-from rasteret_sql.read.mosaic import MOSAICS
 from rasteret_sql.sql.properties import AssetProperties
 
 if TYPE_CHECKING:

@@ -209,7 +209,7 @@ def picture(  # noqa: PLR0913 - keywords only
     """
     from rasteret_sql.output.picture_pixels import read_picture
     from rasteret_sql.output.picture_plan import plan_picture
-    from rasteret_sql.read.mosaic import MOSAICS
+    from rasteret_sql.plan.mosaics import MOSAICS
     from rasteret_sql.sql.readers import read_arguments
 
     within = _checked_size(size)

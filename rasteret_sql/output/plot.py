@@ -8,7 +8,7 @@ import numpy as np
 
 from rasteret_sql.arrays.display import checked_percentiles, stretch_limits, stretched
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.read.tiles import valid_pixels
+from rasteret_sql.tiff.nodata import valid_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

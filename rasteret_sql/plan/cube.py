@@ -9,11 +9,11 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.mosaics import FLOATING, mosaic_dtype
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.plan.places import touches
 from rasteret_sql.plan.tile_plan import MaskKind
-from rasteret_sql.read.mosaic import FLOATING, mosaic_dtype
-from rasteret_sql.read.tiles import fill_value
+from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

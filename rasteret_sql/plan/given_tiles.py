@@ -13,9 +13,9 @@ from rasteret_sql.io.memory import PART_BYTES, MemoryFile
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, PlannedAsset, PlannedBand, TilePlan
-from rasteret_sql.read.tiles import valid_pixels
 from rasteret_sql.tiff.ghost import Frames
 from rasteret_sql.tiff.model import TileFormat
+from rasteret_sql.tiff.nodata import valid_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,8 @@ from rasteret_sql.io import fork
 from rasteret_sql.plan.places import Places, lattice_of, touches
 from rasteret_sql.read.mosaic import COUNT_BYTES, MEAN_BYTES, Mosaic
 from rasteret_sql.read.regrid import Job, Regridder, Share, Source
-from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
+from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

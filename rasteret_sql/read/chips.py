@@ -8,8 +8,8 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.stores import redact
-from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
+from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

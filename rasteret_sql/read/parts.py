@@ -12,12 +12,12 @@ from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.cube import Cube, CubeBand, Sources
+from rasteret_sql.plan.mosaics import mosaic_dtype
 from rasteret_sql.plan.places import Places
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.plan.tiles import Layouts, plan_windows
 from rasteret_sql.read.assembly import read_cubes
-from rasteret_sql.read.mosaic import mosaic_dtype
-from rasteret_sql.read.tiles import fill_value
+from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

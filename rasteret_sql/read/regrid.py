@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rasteret_sql.geo.resampling import AREA_METHODS, EPSILON, reach
+from rasteret_sql.plan.mosaics import FLOATING
 from rasteret_sql.plan.places import cover_of, pixel_map
-from rasteret_sql.read.mosaic import FLOATING
 from rasteret_sql.read.resample import resample_areas, resample_points
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from rasteret_sql.plan.requests import pieces_per_row, plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read import progress
 from rasteret_sql.read.engine import ByteBudget, Engine, ReadOptions, import_decoders
-from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
+from rasteret_sql.read.tiles import TileReader
 from rasteret_sql.tiff.model import MAX_TILE_BYTES
+from rasteret_sql.tiff.nodata import fill_value, valid_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,8 @@ from rasteret_sql.io import loop
 from rasteret_sql.plan.requests import plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.engine import ReadOptions, run_all
-from rasteret_sql.read.tiles import TileReader, fill_value, valid_pixels
+from rasteret_sql.read.tiles import TileReader
+from rasteret_sql.tiff.nodata import fill_value, valid_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,8 +12,8 @@ from rasteret_sql.geo.crs import revolution_of
 from rasteret_sql.geo.inside import pixels_inside
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
 from rasteret_sql.io.stores import redact
-from rasteret_sql.read.tiles import fill_value
 from rasteret_sql.read.windows import Target, WindowReader
+from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -91,7 +91,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     from rasteret_sql.geo.crs import normalized_crs
     from rasteret_sql.geo.geobox import checked_resolution
     from rasteret_sql.geo.resampling import METHODS
-    from rasteret_sql.read.mosaic import MOSAICS
+    from rasteret_sql.plan.mosaics import MOSAICS
     from rasteret_sql.sql.readers import files_of, read_arguments
     from rasteret_sql.training.dataset import RasteretDataset, SampleOptions
     from rasteret_sql.training.dtypes import check_band, check_fill

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rasteret_sql as rs
-from rasteret_sql.read.tiles import valid_pixels
 from rasteret_sql.testing import write_cog
+from rasteret_sql.tiff.nodata import valid_pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
