@@ -255,8 +255,9 @@ class ApiSource:
         seen: set[tuple[object, object]] = set()
         found_in: set[object] = set()
         pages = 0
-        with _progress(search.progress) as advance:
+        with _progress(search.progress) as advance, contextlib.ExitStack() as connections:
             client, documents = self._documents()
+            connections.callback(client.close)
             for page in documents:
                 pages += 1
                 found = Found()
@@ -273,8 +274,8 @@ class ApiSource:
                 yield found
                 if search.max_items is not None and len(seen) >= search.max_items:
                     break
-        if search.collections is not None:
-            client.require_collections([name for name in search.collections if name not in found_in])
+            if search.collections is not None:
+                client.require_collections([name for name in search.collections if name not in found_in])
 
     def _documents(self) -> tuple[Any, Iterator[Mapping[str, Any]]]:
         from rasteret_sql.index.stac.client import ApiClient

@@ -100,7 +100,11 @@ class _PagedIO(StacApiIO):
 
 def _check_redirect(response: Any, **_options: Any) -> None:
     if response.is_redirect:
-        access.check_url(urljoin(response.url, response.headers["Location"]), resolve=True)
+        with contextlib.ExitStack() as on_failure:
+            # Its body is not read yet, so its connection is in no pool that could be closed later.
+            on_failure.callback(response.close)
+            access.check_url(urljoin(response.url, response.headers["Location"]), resolve=True)
+            on_failure.pop_all()
 
 
 class ApiClient:
@@ -126,14 +130,21 @@ class ApiClient:
         )
         # urllib3 before 2.0 took the limit from the class.
         retries.backoff_max = MAX_WAIT_S
-        with self._errors("the landing page"), _quiet():
-            io = _PagedIO(timeout=TIMEOUT_S, max_retries=retries)
-            self._client: Client = Client.open(url, stac_io=io, timeout=TIMEOUT_S)
-        if self._client.get_single_link("search") is None:
-            raise InvalidArgumentError(
-                f"{redact(url)}: got the STAC catalog {self._client.id!r} without a link to a search, expected a STAC "
-                f"API; read a static catalog with stac_items(), or give its URL to build_index()"
-            )
+        with contextlib.ExitStack() as on_failure:
+            with self._errors("the landing page"), _quiet():
+                io = _PagedIO(timeout=TIMEOUT_S, max_retries=retries)
+                on_failure.callback(io.session.close)
+                self._client: Client = Client.open(url, stac_io=io, timeout=TIMEOUT_S)
+            if self._client.get_single_link("search") is None:
+                raise InvalidArgumentError(
+                    f"{redact(url)}: got the STAC catalog {self._client.id!r} without a link to a search, expected a "
+                    f"STAC API; read a static catalog with stac_items(), or give its URL to build_index()"
+                )
+            on_failure.pop_all()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._io.session.close()
 
     def pages(self, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Search, and go through the pages of the answer.
