@@ -359,8 +359,10 @@ def _assert_alone_is_a_part(index: Any, eager: xr.Dataset, window: dict[str, sli
         return
     if "groupby" not in options:
         expected = expected.sel(time=eager.item_id.isin(alone.item_id))
-    expected = expected.sel(time=expected.time.isin(alone.time))
-    np.testing.assert_array_equal(alone.time, expected.time)
+    if options.get("groupby") != "collection":
+        # The one slice of a collection has the time of its first item, which may lie beside the window.
+        expected = expected.sel(time=expected.time.isin(alone.time))
+        np.testing.assert_array_equal(alone.time, expected.time)
     np.testing.assert_array_equal(alone.red, expected.red)
     if "red_valid" in alone and "red_valid" in expected:
         np.testing.assert_array_equal(alone.red_valid, expected.red_valid)
