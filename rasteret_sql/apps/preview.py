@@ -1,4 +1,4 @@
-"""`rasteret-sql preview`: a picture of what an index holds, in a file or in the terminal."""
+"""`rasteret-sql preview`: a picture of an index, in a file or in the terminal."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PROTOCOLS = ("kitty", "iterm", "sixel", "blocks", "ascii")
 _MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
 
 _EPILOG = """\
-Without --bands it is red, green and blue where the index knows them, else a picture in colour, else the first band.
-Where items overlap, the one with the least eo:cloud_cover lies on top, then the earliest; those that --sql selects lie
-in the order of its rows. Only overviews that suffice are read, and no more items than it takes to cover everything.
-Where there are no data, the picture is transparent.
+Without --bands, the picture shows red, green and blue where the index has them, else a picture in colour, else the
+first band. Where items overlap, the item with the least eo:cloud_cover lies on top, then the earliest; items of --sql
+lie in the order of its rows. The coarsest sufficient overviews are read, and reading stops when everything is covered.
+Pixels without data are transparent.
 
 --sql is a query for rows of an index, or of read_tiles. It may call INDEX `index`, or name files and do without INDEX.
-In a terminal, the picture is shown by the graphics protocol that the terminal is known to have, else in half-blocks;
---protocol, or the variable RASTERET_SQL_IMAGES, says another one.
+In a terminal, the picture is shown by the terminal's graphics protocol where it is known, else in half-blocks.
+--protocol, or the variable RASTERET_SQL_IMAGES, chooses another protocol.
 
 examples:
   rasteret-sql preview s2.parquet
@@ -43,7 +43,7 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "preview", "draw what an index holds, in a file or in the terminal", _EPILOG)
+    command = new_command(commands, "preview", "draw an index as a picture, in a file or in the terminal", _EPILOG)
     command.add_argument("index", nargs="?", metavar="INDEX", help="path, folder, glob or URL of an index")
     command.add_argument("--sql", metavar="QUERY", help="show the rows of a query; INDEX is called index in it")
     command.add_argument("--where", metavar="CONDITION", help="show the rows of INDEX for which this holds")
@@ -56,23 +56,25 @@ def add_parser(commands: Commands) -> None:
         "--size",
         type=int,
         metavar="PIXELS",
-        help=f"the longer side, at most ({_DEFAULT_SIZE}; in a terminal what it has room for)",
+        help=f"the longer side, at most ({_DEFAULT_SIZE}; by default in a terminal: its room)",
     )
     command.add_argument(
         "--percentiles",
         type=_percentiles,
         metavar="LOW,HIGH",
-        help="which pixels become black and white (2,98; pictures in colour are shown as they are)",
+        help="percentiles that become black and white (2,98; pictures in colour are shown as they are)",
     )
     command.add_argument(
         "--colormap", metavar="NAME", help="for one band: gray, viridis, magma, RdYlGn, RdBu, or another name of cmap's"
     )
     command.add_argument(
-        "--mosaic", choices=_MOSAICS, default="first", help="which pixel of items that overlap (first)"
+        "--mosaic", choices=_MOSAICS, default="first", help="the pixel that is shown where items overlap (first)"
     )
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .png, .jpg or .webp")
     command.add_argument("--protocol", choices=_PROTOCOLS, help="how a terminal shows images")
-    command.add_argument("--json", action="store_true", help="print what is shown: bounds, CRS, bands, levels, bytes")
+    command.add_argument(
+        "--json", action="store_true", help="print facts of the picture: bounds, CRS, bands, levels, bytes"
+    )
     command.set_defaults(run=run, usage_error=command.error)
 
 
@@ -104,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def described(drawn: Picture, style: Style) -> list[str]:
-    """Say in a line or more what a picture shows and what it took."""
+    """Describe a picture and its cost, in one line or more."""
     height, width = drawn.pixels.shape[:2]
     parts = [
         f"{', '.join(drawn.bands)} of {count(len(drawn.item_ids), 'item')}",
@@ -136,7 +138,7 @@ def _swatch(color: str, style: Style) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what cannot be before anything runs."""
+    """Refuse wrong arguments before anything runs."""
     if arguments.index is None and arguments.sql is None:
         arguments.usage_error("expected INDEX, or a query with --sql")
     if arguments.sql is not None and arguments.where is not None:

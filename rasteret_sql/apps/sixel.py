@@ -1,4 +1,4 @@
-"""Images as sixels, the graphics of DEC's VT340 that many terminals show: at most 256 colours, six rows at a time."""
+"""Images as sixels, the graphics of DEC's VT340, which many terminals show: up to 256 colours, in bands of six rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     Image = npt.NDArray[np.uint8]
 
 MAX_COLORS: Final = 256
-#: Rows of one band; each is a bit of a letter that begins at "?".
+#: Rows of one band; each row is a bit of a letter, counted from "?".
 _BAND: Final = 6
 _FIRST_LETTER: Final = 63
 #: Shorter runs are written letter by letter.
 _MIN_RUN: Final = 4
-#: Bits by channel that colours are told apart by when there are too many.
+#: Bits per channel by which colours differ, where there are too many colours.
 _BITS: Final = 6
 _OPAQUE_FROM: Final = 128
 
@@ -37,13 +37,13 @@ def sixel(image: Image, *, max_colors: int = MAX_COLORS) -> str:
     opaque = image[..., 3] >= _OPAQUE_FROM
     palette, numbers = quantized(image[opaque][:, :3], max(max_colors - (not opaque.all()), 1))
     if not opaque.all():
-        # Decoders that know no transparency give the first colour to what is not drawn.
+        # Decoders without transparency give the first colour to pixels that are not drawn.
         palette, numbers = np.concatenate([np.zeros((1, 3)), palette]), numbers + 1
-    # The last number is that of no colour.
+    # The last number stands for no colour.
     of_pixel = np.full((-(-height // _BAND) * _BAND, width), len(palette), np.int64)
     of_pixel[:height][opaque] = numbers
     percent = np.rint(palette * (100 / 255)).astype(np.int64).tolist()
-    # 1: what is not drawn stays as it was. Pixels are square.
+    # 1: pixels that are not drawn stay as they were. Pixels are square.
     head = f'\x1bP0;1;0q"1;1;{width};{height}'
     colors = "".join(f"#{number};2;{red};{green};{blue}" for number, (red, green, blue) in enumerate(percent))
     bands = [_band(of_pixel[row : row + _BAND], len(palette)) for row in range(0, len(of_pixel), _BAND)]
@@ -51,7 +51,7 @@ def sixel(image: Image, *, max_colors: int = MAX_COLORS) -> str:
 
 
 def quantized(colors: Image, count: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Find a palette, and the place of each colour in it.
+    """Find a palette, and the position of each colour in it.
 
     The set of colours is cut in two where it is widest, again and again: the group whose sum of squared distances from
     its mean is the largest, across its widest channel, at the mean. Each group becomes its mean.
@@ -111,7 +111,7 @@ def _groups(
         values = means[members, channel]
         is_above = values > np.average(values, weights=frequency[members])
         if not is_above.any() or is_above.all():
-            # Rounding alone made a spread of one value.
+            # One value has a spread by rounding alone.
             heapq.heappush(queue, (0.0, serial, members, channel))
             serial += 1
             continue
@@ -130,7 +130,7 @@ def _band(numbers: npt.NDArray[np.int64], nothing: int) -> str:
     place_of[used] = np.arange(len(used))
     place = place_of[numbers]
     width = numbers.shape[1]
-    # The last row is that of what is not drawn.
+    # The last row is for pixels that are not drawn.
     bits = np.zeros((len(used) + 1, width), np.uint8)
     for row in range(_BAND):
         bits[place[row], np.arange(width)] |= 1 << row

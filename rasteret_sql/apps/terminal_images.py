@@ -1,7 +1,7 @@
 """Images in terminals: by a graphics protocol where there is one, in half-blocks or letters elsewhere.
 
-Which protocol a terminal has is told by the environment alone. Terminals can be asked, but those that do not answer
-would make the command wait, and what others answer late would be typed into the shell.
+The environment alone decides the protocol. A terminal could be asked, but one that does not answer would make the
+command wait, and the late answer of another would be typed into the shell.
 
 Why no library does this: textual-image 0.12 asks the terminal when it is imported, has neither iTerm2's protocol nor
 letters, wraps nothing for tmux, does not dither where a terminal has 256 colours, and needs Pillow and rich.
@@ -14,12 +14,13 @@ import os
 import struct
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, get_args
 
 import numpy as np
 
 from rasteret_sql.apps.text_images import blocks, letters
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.read.resample import resample_areas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 Protocol = Literal["kitty", "iterm", "sixel", "blocks", "ascii"]
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
-#: Environment variable that says the protocol where no option does.
+#: Environment variable with the protocol, for lack of an option.
 VARIABLE: Final = "RASTERET_SQL_IMAGES"
 
-#: Pixels of a cell where the terminal does not say, (width, height).
+#: Pixels of a cell, (width, height), where the terminal does not give them.
 _USUAL_CELL: Final = (10, 20)
 _DEFAULT_COLUMNS, _DEFAULT_ROWS = 80, 24
-#: Rows that are left to the prompt.
+#: Rows for the prompt.
 _SPARE_ROWS: Final = 2
 #: Base64 characters of one kitty sequence.
 _CHUNK: Final = 4096
@@ -50,13 +51,13 @@ _KONSOLE_WITH_SIXEL: Final = 220400
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a terminal has for an image.
+    """The space that a terminal has for an image.
 
     Attributes:
         protocol: how the image is sent.
-        columns, rows: cells.
-        cell: pixels of a cell, (width, height), as the image counts them.
-        is_measured: whether the terminal said how many pixels a cell has.
+        columns, rows: number of cells.
+        cell: pixels of a cell, (width, height).
+        is_measured: whether the terminal gave the pixels of a cell.
     """
 
     protocol: Protocol
@@ -86,17 +87,17 @@ def show(
 ) -> None:
     """Show an image in a terminal.
 
-    Larger images are averaged down to what the terminal has room for; small ones are enlarged by a whole number, so
-    that their pixels are seen. Transparent pixels show the terminal's background.
+    A large image is averaged down to the room of the terminal. A small one is enlarged by a whole number, so that its
+    pixels are seen. Transparent pixels show the terminal's background.
 
     Args:
         image: uint8 (height, width, 3), or (height, width, 4) with alpha.
         stream: where it is written; stdout by default.
         columns, rows: cells that it may take; by default those of the terminal, less two rows.
-        protocol: one of `PROTOCOLS`; by default what `detect` finds.
+        protocol: one of `PROTOCOLS`; by default the result of `detect`.
 
     Raises:
-        InvalidArgumentError: the image is none, or there is no such protocol.
+        InvalidArgumentError: the array is no image, or there is no such protocol.
     """
     stream = sys.stdout if stream is None else stream
     space = room(stream, columns=columns, rows=rows, protocol=protocol)
@@ -105,11 +106,11 @@ def show(
 
 
 def detect(stream: TextIO | None = None, environment: Mapping[str, str] | None = None) -> Protocol:
-    """Say how images are shown on a stream, by the environment.
+    """Choose the protocol for a stream, by the environment.
 
-    What the variable RASTERET_SQL_IMAGES names is taken. In tmux and screen, which keep graphics to themselves, it is
-    half-blocks. Half-blocks become letters with NO_COLOR, on a dumb terminal, and where the stream is none or cannot
-    encode them.
+    The variable RASTERET_SQL_IMAGES decides where it is set. tmux and screen, which pass no graphics on, get
+    half-blocks. Half-blocks become letters with NO_COLOR, on a dumb terminal, and where the stream is no terminal or
+    cannot encode them.
 
     Raises:
         InvalidArgumentError: the variable names no protocol.
@@ -132,10 +133,10 @@ def detect(stream: TextIO | None = None, environment: Mapping[str, str] | None =
 def room(
     stream: TextIO | None = None, *, columns: int | None = None, rows: int | None = None, protocol: str | None = None
 ) -> Room:
-    """Say what room a stream has for an image; the arguments are those of `show`.
+    """Measure the room that a stream has for an image; the arguments are those of `show`.
 
     Raises:
-        InvalidArgumentError: there is no such protocol, or not even one cell.
+        InvalidArgumentError: there is no such protocol, or there is less than one cell.
     """
     stream = sys.stdout if stream is None else stream
     chosen = detect(stream) if protocol is None else _checked(protocol, "protocol")
@@ -155,15 +156,15 @@ def room(
 
 
 def encode(image: Image, space: Room, environment: Mapping[str, str] | None = None) -> str:
-    """Give what shows an image when it is written to a terminal, ending with a line break.
+    """Encode an image as text for a terminal, ending with a line break.
 
     Args:
         image: uint8 (height, width, 3), or (height, width, 4) with alpha.
-        space: what it is made for.
-        environment: what says how many colours there are and whether tmux lies between; that of the process by default.
+        space: the room of the terminal.
+        environment: decides the number of colours, and whether tmux lies between; that of the process by default.
 
     Raises:
-        InvalidArgumentError: the image is none.
+        InvalidArgumentError: the array is no image.
     """
     known = os.environ if environment is None else environment
     pixels = fitted(_as_rgba(image), space.height, space.width)
@@ -182,9 +183,9 @@ def encode(image: Image, space: Room, environment: Mapping[str, str] | None = No
 
 
 def fitted(image: Image, height: int, width: int) -> Image:
-    """Give an RGBA image that fits: averaged by area where it is too large, enlarged a whole number of times if small.
+    """Fit an RGBA image: average it by area if it is too large, enlarge it a whole number of times if it is small.
 
-    Colours are weighed by their alpha.
+    Colours are weighted by their alpha.
     """
     tall, wide = image.shape[:2]
     share = min(height / tall, width / wide)
@@ -193,27 +194,15 @@ def fitted(image: Image, height: int, width: int) -> Image:
         return image if times == 1 else image.repeat(times, axis=0).repeat(times, axis=1)
     shape = max(round(tall * share), 1), max(round(wide * share), 1)
     weight = image[..., 3:].astype(np.float64) / 255
-    sums = np.concatenate([image[..., :3] * weight, weight], axis=2)
-    for axis, size in enumerate(shape):
-        sums = _averaged(sums, size, axis)
+    layers = [image[..., channel] * weight[..., 0] for channel in range(3)]
+    rows, cols = np.linspace(0, tall, shape[0] + 1), np.linspace(0, wide, shape[1] + 1)
+    sums = np.stack(
+        [resample_areas(layer, None, rows, cols, "average")[0] for layer in (*layers, weight[..., 0])], axis=2
+    )
     alpha = sums[..., 3:]
     colors = np.divide(sums[..., :3], alpha, out=np.zeros_like(sums[..., :3]), where=alpha > 0)
     averaged: Image = np.rint(np.concatenate([colors, alpha * 255], axis=2)).astype(np.uint8)
     return averaged
-
-
-def _averaged(values: npt.NDArray[np.float64], size: int, axis: int) -> npt.NDArray[np.float64]:
-    """Average an axis down to a size: each result weighs what lies in it by the part that does."""
-    length = values.shape[axis]
-    if size == length:
-        return values
-    zero = np.zeros_like(values.take([0], axis=axis))
-    total = np.concatenate([zero, values.cumsum(axis=axis)], axis=axis)
-    edges = np.linspace(0, length, size + 1)
-    first = np.minimum(edges.astype(np.int64), length - 1)
-    rest = (edges - first).reshape([-1 if each == axis else 1 for each in range(values.ndim)])
-    at_edges = total.take(first, axis=axis) + values.take(first, axis=axis) * rest
-    return cast("npt.NDArray[np.float64]", np.diff(at_edges, axis=axis) * (size / length))
 
 
 def _as_rgba(image: Any) -> Image:
@@ -235,7 +224,7 @@ def _checked(name: str, source: str) -> Protocol:
 
 
 def _graphics(known: Mapping[str, str], term: str, program: str) -> Protocol | None:
-    """Give the graphics protocol of a terminal that is known to have one."""
+    """Give the graphics protocol of a terminal, where it is known to have one."""
     if known.get("KITTY_WINDOW_ID") or term in {"xterm-kitty", "xterm-ghostty"} or program in _KITTY_PROGRAMS:
         return "kitty"
     # ssh passes LC_TERMINAL on where it does not pass TERM_PROGRAM.
@@ -256,12 +245,12 @@ def _has_blocks(stream: TextIO) -> bool:
 
 
 def _is_true_color(known: Mapping[str, str]) -> bool:
-    # tmux takes 24 bits, and gives its terminal what that can show.
+    # tmux takes 24 bits, and gives its terminal the nearest colours.
     return known.get("COLORTERM", "") in {"truecolor", "24bit"} or bool(known.get("TMUX"))
 
 
 def _window(stream: TextIO) -> tuple[int, int, int, int]:
-    """Give columns, rows, and pixels across and down, 0 where the terminal does not say."""
+    """Give columns, rows, and pixels across and down; 0 pixels where the terminal does not give them."""
     try:
         import fcntl
         import termios

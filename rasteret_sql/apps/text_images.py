@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Image = npt.NDArray[np.uint8]
 
 _OPAQUE_FROM: Final = 128
-#: From dark to bright; a space is what is transparent.
+#: From dark to bright; transparent pixels are spaces.
 _LETTERS: Final = ".:-=+*#%@"
 _LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722])  # of ITU-R BT.709
 #: Levels of the 6 x 6 x 6 cube in the palette of 256 colours.
@@ -25,7 +25,7 @@ _MAX_PLAIN_COLORS: Final = 64
 
 
 def blocks(image: Image, *, is_true_color: bool) -> str:
-    """Draw two pixels a cell: the upper one in the colour of the letter, the lower one in that of the background.
+    """Draw two pixels per cell: the upper one in the colour of the letter, the lower one in the background colour.
 
     Args:
         image: uint8 (height, width, 4).
@@ -59,13 +59,13 @@ def _block_line(cells: Any) -> Iterator[str]:
 
 
 def _color_codes(colors: Image, there: npt.NDArray[np.bool_], *, is_true_color: bool) -> npt.NDArray[Any]:
-    """Give what stands behind 38 or 48 for each pixel, an array of texts (height, width)."""
+    """Give the colour code behind 38 or 48 of each pixel, an array of texts (height, width)."""
     if is_true_color:
         packed = colors.astype(np.int64) @ np.array([65536, 256, 1])
         found, number = np.unique(packed, return_inverse=True)
         texts = np.array([f"2;{each >> 16};{each >> 8 & 255};{each & 255}" for each in found.tolist()], object)
     else:
-        # Few colours tell classes apart, and stay what they are.
+        # Few colours are those of classes, and are not dithered.
         is_mixed = len(np.unique(colors.reshape(-1, 3), axis=0)) > _MAX_PLAIN_COLORS
         numbers = _dithered(colors, there) if is_mixed else _nearest_of_256(colors)
         found, number = np.unique(numbers, return_inverse=True)
@@ -74,7 +74,7 @@ def _color_codes(colors: Image, there: npt.NDArray[np.bool_], *, is_true_color: 
 
 
 def _dithered(colors: Image, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Give colours of the usual palette that are right on average: what one is wrong by is passed on to its neighbours.
+    """Give colours of the usual palette that are right on average: neighbours take the error of each pixel.
 
     After Floyd and Steinberg (1976). Pixels of which none waits for another are done together.
     """
@@ -112,7 +112,7 @@ def _nearest_of_256(colors: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def letters(image: Image) -> str:
-    """Draw two pixels a letter, the denser the brighter they are; what is transparent is a space.
+    """Draw two pixels per letter; brighter pixels get denser letters, transparent ones a space.
 
     Args:
         image: uint8 (height, width, 4).

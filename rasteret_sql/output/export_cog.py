@@ -1,4 +1,4 @@
-"""Slices of a cube as cloud optimised GeoTIFFs: their names, what they say of bands and nodata, and their pixels."""
+"""Slices of a cube as cloud optimised GeoTIFFs: names of files, bands, nodata, masks and colours."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CogOptions:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file that is to be written: which slice and which bands of a cube go into it."""
+    """One file: its path, the slice of the cube, and the bands."""
 
     path: Path
     group: int
@@ -64,8 +64,8 @@ def write_cogs(planned: PlannedCube, target: Path, options: CogOptions, failures
     Args:
         planned: the cube.
         target: the path, whose name may have `PLACES` in braces.
-        options: how.
-        failures: what becomes of files that cannot be read.
+        options: how files are written.
+        failures: decides about files that cannot be read.
 
     Raises:
         InvalidArgumentError: a GeoTIFF cannot hold it.
@@ -78,10 +78,10 @@ def write_cogs(planned: PlannedCube, target: Path, options: CogOptions, failures
 
 
 def _files(planned: PlannedCube, target: Path) -> list[_File]:
-    """Say which files there will be.
+    """List the files of an export.
 
     Raises:
-        InvalidArgumentError: the name does not tell them apart, or says something that they do not have.
+        InvalidArgumentError: two files would have one name, or a placeholder has no value.
     """
     try:
         used = {name for _, name, _, _ in string.Formatter().parse(target.name) if name is not None}
@@ -112,25 +112,25 @@ def _listed() -> str:
 
 
 def _fact(planned: PlannedCube, group: int, name: str) -> str:
-    """Give what a place in a name stands for.
+    """Give the value of a placeholder.
 
     Raises:
-        InvalidArgumentError: the slice has no such thing.
+        InvalidArgumentError: the slice has no such value.
     """
     items, time = planned.item_ids[group], time_text(planned, group)
     if name == "item":
         if planned.item_counts[group] > 1:
             raise InvalidArgumentError(
-                f"path: got {{item}} for the slice of {time}, which is of {planned.item_counts[group]} items, "
-                "expected a name for all of them; use {date} or {time}"
+                f"path: got {{item}} for the slice of {time}, which has {planned.item_counts[group]} items, expected "
+                "one; use {date} or {time}"
             )
         return _safe(items)
     if name == "collection":
         collection = planned.collections[group]
         if collection is None:
             raise InvalidArgumentError(
-                f"path: got {{collection}} for the slice of {time} ({items[:80]}), which has none or several; leave it "
-                "out"
+                f"path: got {{collection}} for the slice of {time} ({items[:80]}), which has no collection or "
+                "several; leave it out"
             )
         return _safe(collection)
     if time is None:
@@ -139,7 +139,7 @@ def _fact(planned: PlannedCube, group: int, name: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Give a text as part of a file's name."""
+    """Make a text part of a file's name."""
     return _UNSAFE.sub("_", text)
 
 
@@ -147,17 +147,17 @@ def _same_name(planned: PlannedCube, target: Path, first: int, second: int) -> s
     facts = [f"{time_text(planned, group)} ({planned.item_ids[group][:60]})" for group in (first, second)]
     count = planned.cube.group_count
     return (
-        f"path: got {target.name!r} for {count} slices of time, of which {facts[0]} and {facts[1]} would be one file, "
-        f"expected a name for each; put {{date}}, {{time}} or {{item}} into it, make one slice of them with groupby "
-        "and mosaic, or write .zarr or .nc, which hold all times"
+        f"path: got {target.name!r} for {count} slices of time, expected a name for each: {facts[0]} and {facts[1]} "
+        "would be one file; put {date}, {time} or {item} into the name, make one slice with groupby and mosaic, or "
+        "write .zarr or .nc, which hold all times"
     )
 
 
 def _form(planned: PlannedCube, reader: BlockReader, file: _File, options: CogOptions) -> CogForm:
-    """Say what a file will be, before anything is read.
+    """Describe a file, before anything is read.
 
     Raises:
-        InvalidArgumentError: a GeoTIFF cannot be that.
+        InvalidArgumentError: a GeoTIFF cannot hold it.
     """
     cube = planned.cube
     bands = [cube.bands[place] for place in file.places]
@@ -165,8 +165,8 @@ def _form(planned: PlannedCube, reader: BlockReader, file: _File, options: CogOp
     if len(dtypes) > 1:
         facts = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())
         raise InvalidArgumentError(
-            f"bands: {facts}, expected one dtype, for a GeoTIFF has one; choose such bands, put {{band}} into the name "
-            "for a file each, or write .zarr or .nc"
+            f"bands: {facts}, expected one dtype, since a GeoTIFF has one; choose bands of one dtype, put {{band}} "
+            "into the name for a file each, or write .zarr or .nc"
         )
     (dtype,) = dtypes
     if dtype.kind == "f" and dtype.itemsize < 4:
@@ -228,7 +228,7 @@ def _nodata(bands: Sequence[CubeBand], dtype: np.dtype[Any], options: CogOptions
     """Choose the nodata value of a file; None leaves it to an internal mask.
 
     Raises:
-        InvalidArgumentError: pixels of the dtype cannot have it, or bands have different ones.
+        InvalidArgumentError: pixels of the dtype cannot have the value, or bands have different values.
     """
     if options.nodata is not None:
         value = dtype.type(0) + 0 if dtype.kind == "c" else _held(dtype, options.nodata)
@@ -242,14 +242,14 @@ def _nodata(bands: Sequence[CubeBand], dtype: np.dtype[Any], options: CogOptions
     if len(known) > 1:
         facts = " and ".join(f"{name} has {own}" for own, name in known)
         raise InvalidArgumentError(
-            f"nodata: {facts}, expected one value, for a GeoTIFF has one; give nodata, put {{band}} into the name for "
-            "a file each, or write .zarr or .nc"
+            f"nodata: {facts}, expected one value, since a GeoTIFF has one; give nodata, put {{band}} into the name "
+            "for a file each, or write .zarr or .nc"
         )
     return None
 
 
 def _own_nodata(band: CubeBand) -> float | None:
-    """The nodata value that pixels of a band have; None where no value is free."""
+    """Give the nodata value that pixels of a band hold; None where no value is free."""
     if band.nodata is None:
         return None
     is_held = band.fill == band.nodata or bool(np.isnan(band.nodata))
@@ -257,7 +257,7 @@ def _own_nodata(band: CubeBand) -> float | None:
 
 
 def _held(dtype: np.dtype[Any], value: float) -> float | None:
-    """Give a value as pixels of a dtype have it; None where they cannot."""
+    """Convert a value to a dtype; None where the dtype cannot hold it."""
     if dtype.kind == "f":
         return float(dtype.type(value))
     info = np.iinfo(dtype)
@@ -296,24 +296,24 @@ def _write(planned: PlannedCube, reader: BlockReader, file: _File, form: CogForm
 
 
 def _is_masked(bands: Sequence[CubeBand], form: CogForm, options: CogOptions) -> bool:
-    """Whether an internal mask says which pixels have data, for no value does."""
+    """Whether an internal mask, and no value, marks pixels without data."""
     if options.mask_and_scale or options.nodata is not None:
         return False
     return any(band.has_mask or (form.nodata is None and _own_nodata(band) is not None) for band in bands)
 
 
 def _is_alpha(cube: Cube, place: int) -> bool:
-    """Whether a band is the alpha of a file: it says where the others have data, and has data itself everywhere."""
+    """Whether a band is an alpha channel, which masks the other bands and has data everywhere."""
     sources = cube.sources
     found = np.flatnonzero(sources.place == place).tolist()
     return any(cube.plan.assets[sources.asset_no[number]].alpha_band == sources.band[number] for number in found)
 
 
 def _common_mask(block: Block, form: CogForm, masked: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Give the mask that bands have, all but alpha.
+    """Give the mask of all bands but alpha.
 
     Raises:
-        InvalidArgumentError: they have different ones.
+        InvalidArgumentError: bands have different masks.
     """
     first, *others = masked or [0]
     mask = block.masks[first]
@@ -323,15 +323,15 @@ def _common_mask(block: Block, form: CogForm, masked: Sequence[int]) -> npt.NDAr
             names = [form.bands[each].name for each in (first, number)]
             place = f"row {block.row_off + row}, column {block.col_off + col}"
             raise InvalidArgumentError(
-                f'bands: at {place} one of "{names[0]}" and "{names[1]}" has data and the other has none, which the '
-                "one mask of a GeoTIFF cannot say; give nodata, a value that no pixel has, put {band} into the "
-                "name for a file each, or write .zarr or .nc"
+                f'bands: at {place} one of "{names[0]}" and "{names[1]}" has data and the other has none, '
+                "expected data in both or in neither, since a GeoTIFF has one mask; give nodata, a value that no pixel "
+                "has, put {band} into the name for a file each, or write .zarr or .nc"
             )
     return mask
 
 
 def _put_nodata(block: Block, form: CogForm, *, is_checked: bool) -> None:
-    """Put the nodata value where there is no data. Under an internal mask, pixels stay what the files have there.
+    """Put the nodata value where there is no data. Under an internal mask, pixels keep the values of the files.
 
     Args:
         block: the pixels.
@@ -347,6 +347,6 @@ def _put_nodata(block: Block, form: CogForm, *, is_checked: bool) -> None:
             row, col = np.argwhere(taken)[0].tolist()
             raise InvalidArgumentError(
                 f'nodata: got {form.nodata}, which is a reading of "{band.name}" at row {block.row_off + row}, column '
-                f"{block.col_off + col}, expected a value that no pixel with data has; choose another one"
+                f"{block.col_off + col}, expected a value that no pixel with data has; choose another value"
             )
         pixels[~mask] = form.nodata

@@ -1,4 +1,4 @@
-"""What exports of all formats share: the path, the folder where they are made, and what is said of each file."""
+"""The parts that exports of all formats share: path, staging folder, and the description of each file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rasteret_sql.arrays.cubes import PlannedCube
     from rasteret_sql.plan.tile_plan import PlannedAsset
 
-#: What the suffix of a path says of its format.
+#: Format by suffix.
 SUFFIXES = {".tif": "tif", ".tiff": "tif", ".zarr": "zarr", ".nc": "nc", ".parquet": "parquet"}
-#: What a folder that is a Zarr store has.
+#: Files by which a folder is known as a Zarr store.
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 
 
@@ -33,16 +33,16 @@ class ExportedFile:
     """One file that was written.
 
     Attributes:
-        path: where it is; a folder for Zarr.
+        path: its path; a folder for Zarr.
         nbytes: its size.
-        bands: their names, in its order.
+        bands: names of the bands, in their order.
         dtypes: of the bands.
-        shape: (time, height, width) of its grid; of a GeoTIFF, which has no time, (height, width).
+        shape: (time, height, width) of the grid; (height, width) for a GeoTIFF, which has no time.
         crs: authority code or WKT2, or None.
         transform: affine (a, b, c, d, e, f), pixel corner to CRS, or None.
         times: of its slices, ISO 8601 in UTC; None where unknown.
         item_ids: of its slices; of several items joined by commas.
-        rows: of a table of pixels; None of others.
+        rows: number of rows of a table of pixels; None for other formats.
     """
 
     path: Path
@@ -58,13 +58,13 @@ class ExportedFile:
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:
-    """Give the path that is to be written; only its name may have places for what tells files apart.
+    """Check the path of an export; only its name may have placeholders.
 
     Raises:
-        InvalidArgumentError: nothing of a known format can be written there.
+        InvalidArgumentError: the format is unknown, or nothing can be written there.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the file that is to be written")
+        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the file to write")
     target = Path(path).expanduser()
     if target.suffix.lower() not in SUFFIXES:
         raise InvalidArgumentError(
@@ -76,7 +76,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
     if not os.access(target.parent, os.W_OK):
-        raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
+        raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another folder")
     check_replaceable(target)
     return target
 
@@ -85,7 +85,7 @@ def check_replaceable(target: Path, sources: Sequence[PlannedAsset] = ()) -> Non
     """Refuse to take the place of a folder that no export has made, of an index, or of a file that is read.
 
     Args:
-        target: what is to be written.
+        target: the path of the export.
         sources: files that are read for it.
 
     Raises:
@@ -98,8 +98,8 @@ def check_replaceable(target: Path, sources: Sequence[PlannedAsset] = ()) -> Non
     if target.suffix.lower() == ".zarr" and any((target / name).is_file() for name in _ZARR_FILES):
         return
     raise InvalidArgumentError(
-        f"path: {target} is a folder and no Zarr store, expected a new path or what an export wrote; remove it, or "
-        "choose another one"
+        f"path: {target} is a folder and no Zarr store, expected a new path or an earlier export; remove it, or choose "
+        "another path"
     )
 
 
@@ -130,24 +130,24 @@ def _is_source(path: Path) -> bool:
 
 @contextlib.contextmanager
 def made_aside(target: Path) -> Iterator[Path]:
-    """Give the path where a file is made, in a folder of its own; it takes its place when the block has ended well.
+    """Give a path in a staging folder; the file is renamed to its target when the block has ended well.
 
     Raises:
-        RasteretError: the disk does not take it.
+        RasteretError: the file cannot be written.
     """
     try:
         with staging_folder(target) as folder:
             aside = folder / target.name
             yield aside
             if aside.is_dir() and target.exists():
-                # No folder takes the place of another in one step; for this long there is none.
+                # A folder cannot replace another in one step; until the next line there is none.
                 target.replace(folder / "replaced")
             aside.replace(target)
     except OSError as error:
         if isinstance(error, RasteretError):
             raise
         raise RasteretError(
-            f"{target}: could not be written: {error.strerror or error}. Nothing of it is there; make room or choose "
+            f"{target}: could not be written: {error.strerror or error}. Nothing was written; make room or choose "
             "another folder."
         ) from error
 
@@ -168,7 +168,7 @@ def described(
     groups: range,
     rows: int | None = None,
 ) -> ExportedFile:
-    """Say what was written of some slices of a cube."""
+    """Describe a file with some slices of a cube."""
     box = planned.cube.box
     is_image = SUFFIXES[target.suffix.lower()] == "tif"
     return ExportedFile(
@@ -191,7 +191,7 @@ def time_text(planned: PlannedCube, group: int) -> str | None:
 
 
 def iso_text(time: np.datetime64) -> str | None:
-    """Give a time as ISO 8601 in UTC, to the microsecond where it must be; None for NaT."""
+    """Give a time as ISO 8601 in UTC, with microseconds if there are any; None for NaT."""
     if np.isnat(time):
         return None
     text = str(time.astype("M8[us]"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Columns that come before those of the bands.
 _KEYS = ("time", "item_id", "x", "y")
-#: Pixels of a row group; a block is cut into such parts, so that what is found by x, y and time is near each other.
+#: Pixels of a row group. A block is cut into row groups, so that neighbours in x, y and time are stored together.
 _GROUP_PIXELS = 1 << 20
 _SIDE = 1024
 _METADATA = b"rasteret_sql.grid"
@@ -32,10 +32,10 @@ _METADATA = b"rasteret_sql.grid"
 def write_pixels(planned: PlannedCube, target: Path, failures: Failures, *, mask_and_scale: bool) -> ExportedFile:
     """Write a cube as a table: time, item_id, x and y of the pixel's centre, and a column for each band.
 
-    Pixels that have no data in any band are left out, others are NULL where a band has none.
+    Pixels without data in any band are left out; a band without data in a pixel is NULL there.
 
     Raises:
-        InvalidArgumentError: a band is named like another column, or has a dtype that tables lack.
+        InvalidArgumentError: a band is named like another column, or Parquet has no such dtype.
         RasteretError: it could not be read or written.
     """
     import pyarrow as pa
@@ -73,7 +73,7 @@ def _schema(planned: PlannedCube, dtypes: list[np.dtype[Any]]) -> pa.Schema:
     """Give the columns, with the grid in the metadata.
 
     Raises:
-        InvalidArgumentError: they are none of a table.
+        InvalidArgumentError: a band cannot be a column.
     """
     import pyarrow as pa
 
@@ -87,13 +87,13 @@ def _schema(planned: PlannedCube, dtypes: list[np.dtype[Any]]) -> pa.Schema:
     for band, dtype in zip(planned.cube.bands, dtypes, strict=True):
         if band.name in _KEYS:
             raise InvalidArgumentError(
-                f'bands: got "{band.name}", expected no name that another column has ({", ".join(_KEYS)}); rename the '
-                "asset in the query"
+                f'bands: got "{band.name}", expected another name than those of the columns {", ".join(_KEYS)}; '
+                "rename the asset in the query"
             )
         if dtype.kind == "c":
             raise InvalidArgumentError(
-                f'band "{band.name}": got {dtype}, expected real numbers, which is all that Parquet has; write .tif '
-                "or .zarr"
+                f'band "{band.name}": got {dtype}, expected real numbers, since Parquet has no complex ones; write '
+                ".tif or .zarr"
             )
         fields.append(pa.field(band.name, pa.from_numpy_dtype(dtype)))
     grid = {

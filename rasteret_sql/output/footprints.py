@@ -1,4 +1,4 @@
-"""Where the items of an index lie, drawn in longitude and latitude with matplotlib."""
+"""A map of the footprints of an index, with matplotlib."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PLAIN, _UNKNOWN = "#2a6f97", "#b8bec4"
-#: More kinds than this share one colour: nobody tells them apart.
+#: Values of a legend; all further values share one colour.
 _MAX_KINDS = 10
 _MARGIN = 0.06  # of the longer side
 
@@ -29,14 +29,14 @@ _MARGIN = 0.06  # of the longer side
 def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the footprints of the items of an index on a map in longitude and latitude.
 
-    Only the index is read. Where footprints overlap, colours are darker. One over the antimeridian is drawn in one
-    piece where all items lie around it, and cut there otherwise.
+    Only the index is read. Where footprints overlap, colours are darker. A footprint over the antimeridian is drawn in
+    one piece where all items lie around the antimeridian, and is cut there otherwise.
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
-        color_by: column of the index, such as "eo:cloud_cover" or "datetime". Numbers and times get a colour bar, all
-            else a legend; items without a value are grey. Of assets that differ, one stands for its item.
-        ax: where to draw; by default a new figure is made.
+        color_by: column of the index, such as "eo:cloud_cover" or "datetime". Numbers and times get a colour bar, other
+            values a legend; items without a value are grey. Where assets of an item differ, the value of one counts.
+        ax: axes to draw on; by default a new figure is made.
 
     Returns:
         The axes.
@@ -83,7 +83,7 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
 
     Raises:
         InvalidArgumentError: there is no such column.
-        InvalidIndexError: these are no rows of an index.
+        InvalidIndexError: the rows are not those of an index.
         EmptyReadError: no item has a footprint.
     """
     import duckdb
@@ -101,7 +101,9 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
     footprints = shapely.from_wkb(np.array(table["wkb"].to_pylist(), object))
     is_there = np.array([each is not None and not each.is_empty for each in footprints], bool)
     if not is_there.any():
-        raise EmptyReadError(f"footprints: none of {len(footprints)} items has one, expected some; look at the index")
+        raise EmptyReadError(
+            f"footprints: got {len(footprints)} items without one, expected some with; look at the index"
+        )
     values = np.array(table["value"].to_pylist(), object)
     if color_by is not None and not pa.types.is_string(table["value"].type):
         values = table["value"].to_numpy()

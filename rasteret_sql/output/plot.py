@@ -1,4 +1,4 @@
-"""Pictures with matplotlib: datasets in natural colours, and where the items of an index lie."""
+"""Datasets in natural colours, with matplotlib."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-#: Pixels along the longer side of a picture; of larger arrays every nth pixel is shown.
+#: Pixels along the longer side of a picture; larger arrays are thinned to every nth pixel.
 _MAX_PIXELS = 2000
 _COLUMNS, _PANEL_INCHES = 4, 3.2
 _MAX_PANELS = 100
-#: What shows through where there are no data: neither white, as clouds are, nor black.
+#: Colour of pixels without data: neither white, as clouds are, nor black.
 _NO_DATA = "#d9dee3"
 
 
@@ -35,21 +35,21 @@ def plot_rgb(
 ) -> Axes | npt.NDArray[Any]:
     """Show three bands of a dataset as red, green and blue.
 
-    Each band is stretched from its lower to its upper percentile over valid pixels; of several times these are the
-    medians of theirs, so that colours can be compared and one cloudy day does not darken all. Clouds are bright: with
-    more than a few per cent of them, give a lower upper percentile. Pixels that are not valid in all three bands are
-    transparent: NaN, `_FillValue`, and what "<band>_valid" says. North is up, whichever way the rows run.
+    Each band is stretched from its lower to its upper percentile over valid pixels. For several times, the medians of
+    their percentiles count, so that colours can be compared and one cloudy day does not darken all. Clouds are bright:
+    with more than a few per cent of clouds, give a lower upper percentile. Pixels that are invalid in any of the three
+    bands, by NaN, `_FillValue` or "<band>_valid", are transparent. North is up, whichever way the rows run.
 
     Args:
-        ds: as `to_xarray` gives it; lazy arrays are computed. Of large ones every nth pixel is shown.
+        ds: a dataset of `to_xarray`; lazy arrays are computed. Every nth pixel of a large one is shown.
         bands: names of three variables (y, x) or (time, y, x).
-        time: None for all times, one small picture each; a number or a list of numbers, counted from 0; or what
-            `ds.sel` takes, such as "2024-01-05" or slice("2024-01", "2024-03").
-        percentiles: what becomes black and white, 0 to 100.
-        ax: where one picture is drawn; by default a new figure is made.
+        time: None for all times, one small picture each; a number or a list of numbers, counted from 0; or a value
+            for `ds.sel`, such as "2024-01-05" or slice("2024-01", "2024-03").
+        percentiles: percentiles that become black and white, 0 to 100.
+        ax: axes of one picture; by default a new figure is made.
 
     Returns:
-        The axes: one for one picture, else an array of them.
+        The axes of one picture, or an array of the axes of several.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or matplotlib is not installed.
@@ -64,7 +64,7 @@ def plot_rgb(
     count = arrays[0].sizes["time"]
     if count > 1 and ax is not None:
         raise InvalidArgumentError(
-            f"ax: got one for {count} times, expected one time; choose it with time=, or leave ax out"
+            f"ax: got one for {count} times, expected one time; choose a time with time=, or leave ax out"
         )
     if count > _MAX_PANELS:
         raise InvalidArgumentError(f"time: got {count} times, expected {_MAX_PANELS} at most; choose some of them")
@@ -87,7 +87,7 @@ def plot_rgb(
     for number, title in enumerate(_titles(arrays[0])):
         _draw(axes[number], image[number], arrays[0], title)
     for number in range(count):
-        # Labels stand beside the outer pictures alone.
+        # Only the outer pictures have labels.
         if number + _COLUMNS < count:
             axes[number].set_xlabel("")
         elif count > 1:
@@ -98,7 +98,7 @@ def plot_rgb(
 
 
 def _pyplot(caller: str) -> Any:
-    """Import what draws.
+    """Import matplotlib.
 
     Raises:
         InvalidArgumentError: matplotlib is not installed.
@@ -113,10 +113,10 @@ def _pyplot(caller: str) -> Any:
 
 
 def _chosen(ds: Any, bands: Sequence[str], time: Any) -> Any:
-    """Give the bands at the times that are asked for.
+    """Select bands and times.
 
     Raises:
-        InvalidArgumentError: there are none such.
+        InvalidArgumentError: the dataset lacks one of them.
     """
     names = list(bands)
     if len(names) != 3 or isinstance(bands, str) or any(name not in ds.data_vars for name in names):
@@ -132,7 +132,7 @@ def _chosen(ds: Any, bands: Sequence[str], time: Any) -> Any:
         known = ", ".join(str(each)[:16] for each in np.atleast_1d(ds["time"].values)[:10]) if "time" in ds else "none"
         raise InvalidArgumentError(f"time: got {time!r}, expected some of the dataset's times: {known}") from error
     if chosen.sizes.get("time") == 0:
-        raise InvalidArgumentError(f"time: got {time!r}, in which the dataset has no time; widen it")
+        raise InvalidArgumentError(f"time: got {time!r}, expected an interval with a time of the dataset; widen it")
     return chosen
 
 
@@ -154,7 +154,7 @@ def _as_pictures(array: Any) -> Any:
 
 
 def _values(ds: Any, array: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Give pixels, and which of them are valid."""
+    """Give pixels and their mask, True where valid."""
     values = array.values
     valid = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)
     for name in ("_FillValue", "nodata"):
@@ -192,7 +192,7 @@ def _draw(ax: Any, image: npt.NDArray[np.uint8], array: Any, title: str) -> None
 
 
 def _aspect(array: Any) -> float:
-    """Give how much longer a unit of y is drawn than one of x."""
+    """Give the drawn length of a unit of y, in units of x."""
     y_name, x_name = array.dims[1:]
     if "degree" not in str(array[x_name].attrs.get("units", "")):
         return 1.0
@@ -200,7 +200,7 @@ def _aspect(array: Any) -> float:
 
 
 def _steepness(array: Any) -> float:
-    """Give the height of a picture in terms of its width."""
+    """Give the ratio of a picture's height to its width."""
     y_edges, x_edges = (_edges(array, dim) for dim in array.dims[1:])
     ratio = _aspect(array) * abs(y_edges[1] - y_edges[0]) / abs(x_edges[1] - x_edges[0])
     return min(max(ratio, 0.2), 5.0)
@@ -214,7 +214,7 @@ def _is_on_the_ground(array: Any) -> bool:
 
 
 def _edges(array: Any, dim: str) -> tuple[float, float]:
-    """Give where the first pixel begins and the last one ends."""
+    """Give the outer edges of the first and the last pixel."""
     centres = array[dim].values.astype(np.float64)
     half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2 if len(centres) > 1 else 0.5
     return float(centres[0] - half), float(centres[-1] + half)
@@ -228,5 +228,5 @@ def _label(coordinate: Any) -> str:
 
 
 def lonlat_aspect(latitude: float) -> float:
-    """Give how much longer a degree of latitude is drawn than one of longitude."""
+    """Give the drawn length of a degree of latitude, in degrees of longitude."""
     return float(1 / max(np.cos(np.radians(latitude)), 0.05))

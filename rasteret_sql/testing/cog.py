@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CogOptions:
-    """How `write_cog` writes a file; every field may also be given to it as a keyword.
+    """Options of `write_cog`, which takes every field as a keyword, too.
 
     Attributes:
         crs: authority code such as `"EPSG:32643"`, or None for a file without a CRS.
@@ -53,16 +53,16 @@ class CogOptions:
         area_or_point: `"point"` ties the grid to pixel centres (RasterPixelIsPoint); the pixels stay where
             `transform` puts them.
         tile: tile size in pixels, or (height, width), each a multiple of 16.
-        overview_tile: tile size of the overviews; None is as `tile`.
+        overview_tile: tile size of the overviews; None takes `tile`.
         rows_per_strip: write strips of that many rows instead of tiles.
         compression: codec; `"lerc_deflate"` and `"lerc_zstd"` compress LERC's bytes once more.
         level: effort of the codec, quality (1-100) for JPEG and WebP, maximum error for LERC. None is the
             codec's default; WebP and LERC are lossless then.
-        predictor: True is 2 for integers and 3 for floats where the codec takes one, False is 1.
+        predictor: True chooses 2 for integers and 3 for floats, where the codec has predictors; False is 1.
         overviews: factors by which the overviews are smaller, in rising order.
         overview_resampling: `"nearest"` takes the top left pixel, `"average"` the mean of the valid ones.
         nodata: the GDAL_NODATA value, or None.
-        sparse: leave out tiles that hold nothing but nodata (0 where there is none).
+        sparse: leave out tiles of nodata alone (of 0 where there is no nodata value).
         planar: one plane of tiles per band (PlanarConfiguration 2).
         photometric: colour space; `"ycbcr"` is for three-band JPEG.
         alpha: the last band is an alpha channel.
@@ -74,8 +74,8 @@ class CogOptions:
         byte_order: of the file.
         bigtiff: 64-bit offsets.
         ifds: `"first"` as COGs do, or `"last"`, behind the pixels.
-        block_leaders: write GDAL's COG ghost area and tile frames; None does where it is allowed (tiles,
-            chunky, IFDs first).
+        block_leaders: write GDAL's COG ghost area and tile frames; None does so where the format allows it
+            (tiles, chunky, IFDs first).
         band_names: descriptions, one per band.
         scales: factors to physical values, one per band.
         offsets: offsets to physical values, one per band.
@@ -154,10 +154,10 @@ def write_cog(
     The file is written aside and renamed, so no reader sees half of it.
 
     Args:
-        path: where the file goes; folders are made.
+        path: the file; missing folders are made.
         data: (height, width) or (bands, height, width), of any dtype that GDAL reads; booleans become 1-bit.
         mask: (height, width), True means valid: written as internal mask IFDs, one per level.
-        options: how to write it; None is `CogOptions()`.
+        options: how to write it; None takes `CogOptions()`.
         **overrides: single fields of `CogOptions`.
 
     Returns:
@@ -253,7 +253,7 @@ def _check_bands(pixels: npt.NDArray[Any], options: CogOptions) -> None:
 def overview(
     pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, factor: int, options: CogOptions
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-    """Make an image and its mask `factor` times smaller, rounding sizes up.
+    """Make an image and its mask `factor` times smaller; sizes are rounded up. Exports halve by `output/halving.py`.
 
     Args:
         pixels: (bands, height, width).

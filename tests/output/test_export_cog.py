@@ -205,7 +205,7 @@ def test_a_crs_is_read_back_by_gdal_and_by_us(tmp_path, crs):
 
 def test_a_crs_that_geotiff_cannot_say_is_refused():
     rotated = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39 +lon_0=18 +R=6371229"
-    with pytest.raises(InvalidArgumentError, match=r"^crs: got .*, expected one that GeoTIFF can say"):
+    with pytest.raises(InvalidArgumentError, match=r"^crs: got .*, expected one that GeoTIFF can express"):
         geo_keys(rotated)
 
 
@@ -329,7 +329,7 @@ def test_several_times_are_a_file_each_by_what_stands_in_the_name(index, tmp_pat
         ),
         ("{day}.tif", {"bands": ["red"]}, r"^path: got \{day\} .*, expected one of \{item\}"),
         ("{.tif", {"bands": ["red"]}, r"^path: got '\{\.tif', expected braces"),
-        ("{item}.tif", {"bands": ["red"], "groupby": "collection"}, r"which is of 3 items"),
+        ("{item}.tif", {"bands": ["red"], "groupby": "collection"}, r"which has 3 items, expected one"),
         ("{time}.tif", {"bands": ["red"], "groupby": "collection", "mosaic": "no"}, r"^mosaic: got 'no'"),
         ("{item}.tif", {}, r"^bands: red is uint16 and scl is uint8, expected one dtype"),
         ("a.png", {}, r"^path: got 'a\.png', expected a name that ends in \.tif"),

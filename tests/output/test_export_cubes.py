@@ -180,5 +180,7 @@ def test_a_table_has_a_row_for_each_pixel_with_data(tmp_path, monkeypatch, block
 
 def test_a_table_has_no_band_named_like_a_column_of_its_own(tmp_path):
     index = make_index(tmp_path, [File("i", "x", noise(1))])
-    with pytest.raises(InvalidArgumentError, match=r'^bands: got "x", expected no name that another column has'):
+    with pytest.raises(
+        InvalidArgumentError, match=r'^bands: got "x", expected another name than those of the columns time'
+    ):
         export(index, tmp_path / "a.parquet")

@@ -1,4 +1,4 @@
-"""A CRS as GeoKeys: by its EPSG code, in parts, or as text that GDAL and Esri read; what is read back is the same."""
+"""A CRS as GeoKeys: by its EPSG code, in parts, or as text that GDAL and Esri read. Our reader gets the same CRS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PIXEL_IS_AREA: Final = 1
 _MAX_CODE: Final = 32766
-#: CRSs of OGC that differ from those of EPSG in the order of their axes, of which GeoTIFF knows one.
+#: CRSs of OGC and their twins of EPSG, which have another order of axes. GeoTIFF has one order only.
 _LONLAT: Final = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
 
@@ -30,7 +30,7 @@ def geo_keys(crs: str) -> GeoKeys:
         crs: authority code or WKT.
 
     Raises:
-        InvalidArgumentError: GeoTIFF cannot say it, so that a reader would see another CRS.
+        InvalidArgumentError: GeoTIFF cannot express it; a reader would get another CRS.
     """
     from pyproj import CRS
 
@@ -40,8 +40,8 @@ def geo_keys(crs: str) -> GeoKeys:
         if found is not None and CRS.from_user_input(found).equals(wanted, ignore_axis_order=True):
             return keys
     raise InvalidArgumentError(
-        f"crs: got {_described(wanted)}, expected one that GeoTIFF can say: by a code of EPSG, or by one of its "
-        "projections; choose another one, or write .zarr or .nc"
+        f"crs: got {_described(wanted)}, expected one that GeoTIFF can express: by an EPSG code, or by one of its "
+        "projections; choose another CRS, or write .zarr or .nc"
     )
 
 
@@ -52,7 +52,7 @@ def _described(crs: Any) -> str:
 
 
 def _candidates(crs: Any) -> Iterator[GeoKeys]:
-    """Give GeoKeys that may say a CRS, the plainest first."""
+    """Give GeoKeys that may express a CRS, the simplest first."""
     yield from filter(None, (_by_code(crs), _in_parts(crs), _as_text(crs)))
 
 
@@ -78,7 +78,7 @@ def _by_code(crs: Any) -> GeoKeys | None:
 
 
 def _code(crs: Any) -> int | None:
-    """The EPSG code of a CRS, but for the order of its axes."""
+    """Give the EPSG code of a CRS, whatever the order of its axes."""
     own = (crs.to_json_dict().get("id") or {}).get("code")
     if own in _LONLAT:
         return _LONLAT[own]
@@ -89,7 +89,7 @@ def _code(crs: Any) -> int | None:
 
 
 def _in_parts(crs: Any) -> GeoKeys | None:
-    """GeoKeys with the parameters of a projection, of whose method GeoTIFF has a number."""
+    """Give GeoKeys with the parameters of a projection; None where GeoTIFF has no number for its method."""
     from pyproj.exceptions import CRSError
 
     if crs.is_bound:
@@ -127,7 +127,7 @@ def _linear_units(crs: Any) -> GeoKeys:
 
 
 def _geographic(crs: Any) -> GeoKeys:
-    """GeoKeys of a geographic CRS: its code, or its ellipsoid and prime meridian."""
+    """Give the GeoKeys of a geographic CRS: its code, or its ellipsoid and prime meridian."""
     code = _code(crs)
     if code is not None:
         return {geokeys.GEOGRAPHIC_TYPE: code}
@@ -158,7 +158,7 @@ def _geographic(crs: Any) -> GeoKeys:
 
 
 def _as_text(crs: Any) -> GeoKeys | None:
-    """Esri's WKT in a citation, which GDAL writes too for what has no GeoKeys."""
+    """Put Esri's WKT into a citation, as GDAL does for a CRS without GeoKeys."""
     from pyproj.exceptions import CRSError
 
     if not crs.is_projected:
@@ -167,7 +167,7 @@ def _as_text(crs: Any) -> GeoKeys | None:
         wkt = crs.to_wkt("WKT1_ESRI")
     except CRSError:
         return None
-    # GDAL looks at it only where the model is none that GeoTIFF knows.
+    # GDAL reads the text only where the model type is user-defined.
     return {
         **_base(USER_DEFINED),
         geokeys.CITATION: crs.name,
@@ -178,7 +178,7 @@ def _as_text(crs: Any) -> GeoKeys | None:
 
 
 def _projection(wkt: str) -> tuple[str, dict[str, float]]:
-    """The method of WKT1, and its parameters by name."""
+    """Give the projection of WKT1, and its parameters by name."""
     method = re.search(r'PROJECTION\["([^"]+)"', wkt)
     parameters = re.findall(r'PARAMETER\["([^"]+)",\s*([-+0-9.eE]+)\]', wkt)
     return "" if method is None else method[1], {name: float(value) for name, value in parameters}
