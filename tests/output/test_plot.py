@@ -301,7 +301,7 @@ def test_what_is_no_index_or_has_no_footprints_is_refused(index: Path) -> None:
         rs.plot_footprints("SELECT 1 AS a")
     with pytest.raises(InvalidIndexError, match="does not run"):
         rs.plot_footprints("nowhere.parquet")
-    with pytest.raises(EmptyReadError, match="none of 2 items"):
+    with pytest.raises(EmptyReadError, match="got 2 items without one, expected some with"):
         rs.plot_footprints(_rows(None, shapely.Polygon()))
 
 
