@@ -12,6 +12,7 @@ import numpy as np
 
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.antimeridian import joined_longitudes
 from rasteret_sql.geo.crs import normalized_crs, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution, checked_shape
 from rasteret_sql.geo.geometry import parse_geometry
@@ -469,7 +470,7 @@ def _keys(assets: Sequence[PlannedAsset], properties: AssetProperties, groupby: 
                     f'groupby: {named(assets[number])} has no bbox in the index, expected one for "solar_day"; '
                     'group by "day"'
                 )
-            times = times + (longitude * _US_PER_DEGREE).astype(np.int64)
+            times = times + (joined_longitudes(longitude) * _US_PER_DEGREE).astype(np.int64)
         values = (times if groupby == "time" else times // _DAY_US).tolist()
     elif groupby == "collection":
         values = [asset.collection for asset in assets]

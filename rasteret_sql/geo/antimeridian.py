@@ -62,7 +62,7 @@ def split_at_antimeridian(geometry: Any, period: float = 360.0) -> Any:
     for polygon in _polygons(geometry):
         whole = continued(polygon, period) if _jumps(polygon, period) else polygon
         parts += _in_map(whole, period)
-    return parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
 def narrowest(spans: npt.ArrayLike, period: float) -> npt.NDArray[np.int64]:
@@ -90,6 +90,30 @@ def narrowest(spans: npt.ArrayLike, period: float) -> npt.NDArray[np.int64]:
         return np.zeros(len(spans), np.int64)
     is_west: npt.NDArray[np.bool_] = spans[:, 0] < lows[1:][gaps.argmax()]
     return is_west.astype(np.int64)
+
+
+def middle_longitude(footprint: Any) -> float:
+    """Give the longitude of the middle of a footprint, in degrees of -180 to 180; NaN where it has no extent."""
+    import shapely
+
+    spans = shapely.bounds(shapely.get_parts(split_at_antimeridian(footprint)))[:, [0, 2]]
+    if not len(spans):
+        return float("nan")
+    spans = spans + 360.0 * narrowest(spans, 360.0)[:, None]
+    return float(((spans.min() + spans.max()) / 2 + 180.0) % 360.0 - 180.0)
+
+
+def joined_longitudes(longitudes: Floats) -> Floats:
+    """Give longitudes that go on beyond 180 degrees where they lie around the antimeridian, within half the Earth.
+
+    So places side by side there have the same solar day.
+
+    Example:
+        >>> joined_longitudes(np.array([179.5, -179.5])).tolist()
+        [179.5, 180.5]
+    """
+    moved = longitudes + 360.0 * narrowest(np.stack([longitudes, longitudes], axis=1), 360.0)
+    return moved if len(moved) and np.ptp(moved) <= 180.0 else longitudes
 
 
 def aligned(geometries: npt.NDArray[Any], period: float | None, low: float, high: float) -> npt.NDArray[Any]:

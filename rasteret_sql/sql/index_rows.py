@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.geo.antimeridian import middle_longitude
 from rasteret_sql.geo.crs import LONLAT
+from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.index.row_casts import cast_columns
 from rasteret_sql.plan.area import Area
@@ -251,6 +253,9 @@ class IndexRows:
         rows = self._numpy(f"SELECT {listed} FROM planned_rows ORDER BY rst_row ASC")  # noqa: S608 - quoted
         position = np.ma.getdata(rows.pop("rst_position")).astype(np.int64)
         longitude = np.ma.filled(rows.pop("rst_longitude").astype(np.float64), np.nan)
+        for number, wkb in enumerate(rows.pop("rst_footprint").tolist()):
+            if wkb is not None:
+                longitude[number] = middle_longitude(parse_geometry(wkb))
         return AssetProperties(position if is_ordered else np.zeros_like(position), longitude, rows)
 
     def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:

@@ -57,9 +57,14 @@ def property_columns(cursor: duckdb.DuckDBPyConnection, index: str) -> dict[str,
         "SELECT column_name, column_type FROM (DESCRIBE FROM query_table($1))", [index]
     ).fetchall()
     known = index_columns()
-    has_bbox = any(name == "bbox" for name, _ in described)
+    kinds = dict(described)
+    has_bbox = "bbox" in kinds
     middle = "(bbox.xmin + bbox.xmax) / 2 + CASE WHEN bbox.xmin > bbox.xmax THEN 180 ELSE 0 END"
-    columns = {"rst_longitude": middle if has_bbox else "NULL::DOUBLE"}
+    columns = {"rst_longitude": middle if has_bbox else "NULL::DOUBLE", "rst_footprint": "NULL::BLOB"}
+    if has_bbox and "geometry" in kinds:
+        # The bbox of what crosses the antimeridian is as wide as the Earth, and its middle is elsewhere.
+        wkb = "ST_AsWKB(geometry)" if kinds["geometry"].startswith("GEOMETRY") else "geometry"
+        columns["rst_footprint"] = f"CASE WHEN bbox.xmin <= -180 AND bbox.xmax >= 180 THEN {wkb} END"
     return columns | {
         quote_identifier(name): _cast(name, kind)
         for name, kind in described

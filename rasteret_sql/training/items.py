@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.antimeridian import joined_longitudes
 from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.geo.project import project_geometries
@@ -199,7 +200,7 @@ def _bounds(table: Files, files: BandFiles, crs_of: npt.NDArray[np.int64]) -> np
 def _solar_days(start_us: npt.NDArray[np.int64], longitude: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | None:
     if np.isnan(longitude).any():
         return None
-    return (start_us + (longitude * (_DAY_US / 360)).astype(np.int64)) // _DAY_US
+    return (start_us + (joined_longitudes(longitude) * (_DAY_US / 360)).astype(np.int64)) // _DAY_US
 
 
 def _agreed(

@@ -173,6 +173,20 @@ def test_groups_are_ids_times_days_columns_or_collections(tmp_path: Path) -> Non
         rs.to_xarray(index, groupby=["day"])  # type: ignore[arg-type]
 
 
+def test_a_pass_over_the_antimeridian_is_one_solar_day(tmp_path: Path) -> None:
+    files = [
+        File(
+            name, "red", np.ones((16, 16), np.uint8), dt.datetime(2024, 1, 5, 22, 30, second, tzinfo=dt.UTC),
+            options={"crs": "EPSG:32760", "transform": (1000.0, 0.0, west, 0.0, -1000.0, 8_000_000.0), "tile": 16},
+        )
+        for second, (name, west) in enumerate({"beside": 780_000.0, "over": 812_000.0, "beyond": 830_000.0}.items())
+    ]  # fmt: skip
+    index = make_index(tmp_path, files)
+    ((widest,),) = rs.connect().sql(f"SELECT max(bbox.xmax - bbox.xmin) FROM '{index}'").fetchall()
+    assert widest == 360
+    assert rs.to_xarray(index, groupby="solar_day").item_id.values.tolist() == ["beside,over,beyond"]
+
+
 def test_solar_days_are_those_of_odc_stac_but_for_the_part_of_an_hour(tmp_path: Path) -> None:
     places = {"p": (-179.5, 0.25), "q": (-75.4, 10), "r": (0.5, 20), "s": (75.4, 23), "t": (179.2, 0.5)}
     files = [

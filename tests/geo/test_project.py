@@ -13,7 +13,14 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.antimeridian import aligned, continued, narrowest, split_at_antimeridian
+from rasteret_sql.geo.antimeridian import (
+    aligned,
+    continued,
+    joined_longitudes,
+    middle_longitude,
+    narrowest,
+    split_at_antimeridian,
+)
 from rasteret_sql.geo.crs import LONLAT, in_proj_thread, period_of, revolution_of, transformer
 from rasteret_sql.geo.project import (
     EVERYWHERE,
@@ -225,3 +232,17 @@ def test_each_thread_has_its_own_transformers_and_the_proj_thread_may_call_itsel
 
     assert outer() is inner()
     assert outer() is not own
+
+
+@given(lon=st.floats(-179.9, 179.9), width=st.floats(0.1, 100))
+def test_the_middle_of_a_footprint_is_known_over_the_antimeridian_too(lon, width):
+    whole = shapely.box(lon - width / 2, 0, lon + width / 2, 1)
+    for footprint in (whole, split_at_antimeridian(whole)):
+        assert abs((middle_longitude(footprint) - lon + 180) % 360 - 180) < 1e-6
+    assert math.isnan(middle_longitude(shapely.Polygon()))
+
+
+def test_longitudes_go_on_over_the_antimeridian_within_half_the_earth_only():
+    assert joined_longitudes(np.array([-179.0, 178.0, -170.0])).tolist() == [181.0, 178.0, 190.0]
+    assert joined_longitudes(np.array([-100.0, 20.0, 150.0])).tolist() == [-100.0, 20.0, 150.0]
+    assert joined_longitudes(np.array([-10.0, 20.0])).tolist() == [-10.0, 20.0]
