@@ -45,9 +45,7 @@ def in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
     def call(*arguments: P.args, **options: P.kwargs) -> T:
         if _local.is_proj_thread:
             return function(*arguments, **options)
-        if not _proj_thread:
-            _proj_thread.append(ThreadPoolExecutor(1, "rasteret-proj", _local.mark))
-        return _proj_thread[0].submit(function, *arguments, **options).result()
+        return _proj_thread.get().submit(function, *arguments, **options).result()
 
     return call
 
@@ -265,13 +263,12 @@ class _Local(threading.local):
 
 
 _local = _Local()
-_proj_thread: list[ThreadPoolExecutor] = []
+_proj_thread = fork.PerProcess(lambda: ThreadPoolExecutor(1, "rasteret-proj", _local.mark))
 
 
 @fork.on_fork
 def _forget() -> None:
     """Drop what belongs to the parent."""
-    _proj_thread.clear()
     _local.is_proj_thread = False
     _local.crs.cache_clear()
     _local.transformer.cache_clear()

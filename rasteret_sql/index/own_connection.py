@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.io import fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,8 @@ def own_connection(**config: str | bool | float) -> duckdb.DuckDBPyConnection:
     """
     import duckdb
 
-    con = duckdb.connect(":memory:", config={**_CLOSED, **config})
+    with fork.no_fork:
+        con = duckdb.connect(":memory:", config={**_CLOSED, **config})
     # A setting of the database, so that its cursors have it too.
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     return con

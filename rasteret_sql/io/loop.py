@@ -67,11 +67,11 @@ class _LoopThread:
         await self.loop.shutdown_asyncgens()
 
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _current: _LoopThread | None = None
 _at_shutdown: list[Callable[[], Awaitable[None]]] = []
 _running: set[Future[Any]] = set()
-_running_lock = threading.Lock()
+_running_lock = fork.Lock()
 
 
 def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -160,8 +160,7 @@ def _loop_thread() -> _LoopThread:
 
 
 def _reset_in_child() -> None:
-    global _current, _lock, _running_lock  # noqa: PLW0603 - the one loop of the process
-    _lock, _running_lock = threading.Lock(), threading.Lock()
+    global _current  # noqa: PLW0603 - the one loop of the process
     _current = None
     _running.clear()
 

@@ -7,7 +7,6 @@ While these are resampled, the next ones are fetched.
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +251,7 @@ def _place(batch: Sequence[Share]) -> None:
         depth = max(len(sources) if job.band.mosaic == "median" else 1 for job, sources, _ in shares)
         step = max(1, BLOCK_PIXELS // (box.width * max(depth, 1)))
         # Exceptions of threads come out here.
-        list(_pool().map(regridder.place, range(0, box.height, step), [step] * -(-box.height // step)))
+        list(_pool.get().map(regridder.place, range(0, box.height, step), [step] * -(-box.height // step)))
         for job, sources, is_last in shares:
             for source in sources:
                 source.pixels = source.mask = None
@@ -267,14 +266,4 @@ def _leave_out_nan(source: Source) -> None:
         source.mask &= ~np.isnan(source.pixels)
 
 
-_pools: list[ThreadPoolExecutor] = []
-
-
-def _pool() -> ThreadPoolExecutor:
-    if not _pools:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        _pools.append(ThreadPoolExecutor(threads, thread_name_prefix="rasteret-resample"))
-    return _pools[0]
-
-
-fork.on_fork(_pools.clear)
+_pool = fork.PerProcess(_new_pool)

@@ -139,7 +139,7 @@ class Engine:
             for piece in pieces:
                 handle(piece, Encoded(data, piece.offset - request.start, piece.nbytes))
 
-        await _pool().run(work)
+        await _pool.get().run(work)
 
 
 async def run_all(
@@ -221,13 +221,4 @@ def _jobs(request: Request) -> list[list[Piece]]:
     return jobs
 
 
-_pools: list[ThreadPool] = []
-
-
-def _pool() -> ThreadPool:
-    if not _pools:
-        _pools.append(ThreadPool(decode_threads(), "rasteret-decode"))
-    return _pools[0]
-
-
-fork.on_fork(_pools.clear)
+_pool = fork.PerProcess(lambda: ThreadPool(decode_threads(), "rasteret-decode"))

@@ -2,13 +2,12 @@
 
 Everything lives in an in-memory catalog, `rasteret_sql`, that is attached to the database, where every connection of
 the process finds it. What users call must also be found under its bare name: a connection gets the public
-macros as temporary ones, and an in-memory database gets them for all its connections. Cursors of a connection to a
-file have a temporary catalog of their own, so `cursor()` of connections that we know installs there as well.
+macros as temporary ones, and so does each cursor of a connection that we know. No database of the user holds them, so
+EXPORT DATABASE and COPY FROM DATABASE do not carry them along.
 """
 
 from __future__ import annotations
 
-import threading
 import uuid
 import weakref
 from types import ModuleType
@@ -18,28 +17,25 @@ import duckdb
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.io import loop
+from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.io import fork, loop
 from rasteret_sql.sql import functions, read_headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objects
+from rasteret_sql.sql.workarounds import bare_cursor, identity_of, replace_cursor, set_identity
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
     from rasteret_sql.sql.virtual import Connections
 
 _FOLDERS = ("macros", "functions")
-#: Tells databases apart: a macro in the catalog gives the key of its connections here.
-_IDENTITY = "_rst_identity"
 
 #: What casts the rows of an index, each after what it calls.
 _CASTS = ("_rst_instant", "_rst_utc")
 
-_lock = threading.RLock()
+_lock = fork.Lock()
 _databases: weakref.WeakValueDictionary[str, Connections] = weakref.WeakValueDictionary()
 _followed: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Connections] = weakref.WeakKeyDictionary()
-_original_cursor: list[Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection]] = []
 
 
 def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> duckdb.DuckDBPyConnection:
@@ -58,7 +54,9 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
         >>> con.execute("SELECT count(*) > 0 FROM duckdb_functions() WHERE function_name = 'read_tiles'").fetchall()
         [(True,)]
     """
-    return install(duckdb.connect(str(database), **options))
+    with fork.no_fork:
+        con = duckdb.connect(str(database), **options)
+    return install(con)
 
 
 def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConnection:
@@ -83,7 +81,7 @@ def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConne
             f"con: got {type(con).__name__}, expected a DuckDB connection such as duckdb.connect() gives"
         )
     try:
-        with _lock:
+        with fork.no_fork, _lock:
             _install(con)
     except duckdb.TransactionException as error:
         raise InvalidArgumentError(
@@ -127,21 +125,14 @@ def make_casts(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(sql_object("macros", name).statements()[0])
 
 
-def bare_cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Open a cursor without installing in it."""
-    return _original_cursor[0](con) if _original_cursor else con.cursor()
+def publish(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the public macros in the database in use, for connections that no `cursor()` of this process opens."""
+    make_public(con, "", *_FOLDERS)
 
 
 def _install(con: duckdb.DuckDBPyConnection) -> None:
     rows = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
     connections = _connections(con) if (CATALOG,) in rows else _attach(con)
-    # Results are always fetched to their end: duckdb 2 refuses other work on a connection before that.
-    ((database, is_in_memory),) = con.execute(
-        "SELECT database_name, path IS NULL AND NOT readonly FROM duckdb_databases() "
-        "WHERE database_name = current_database()"
-    ).fetchall()
-    if is_in_memory and database != CATALOG:
-        make_public(con, f"{quote_identifier(database)}.main.", *_FOLDERS)
     _follow(con, connections)
 
 
@@ -150,6 +141,9 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     from rasteret_sql.sql.virtual import Connections
 
     connections = Connections(uuid.uuid4().hex, _make_helpers)
+    # What is made in a transaction would go with its ROLLBACK; DuckDB says so where there is one.
+    con.begin()
+    con.rollback()
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
     try:
         _fill(con, connections)
@@ -170,7 +164,7 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
     con.execute(f"USE {CATALOG}")
     try:
-        con.execute(f"CREATE MACRO {_IDENTITY}() AS '{connections.identity}'")
+        set_identity(con, connections.identity)
         source = TileSource(tile_schema(con), connections)
         con.from_arrow(source).create_view("_rst_tile_source")
     finally:
@@ -178,15 +172,6 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     _make_helpers(con)
     connections.own(con)
     make_public(con, f"{CATALOG}.main.", *_FOLDERS)
-
-
-def identity_of(con: duckdb.DuckDBPyConnection) -> str:
-    """Give what tells the database of a connection apart, or "" where `install` was never called in it."""
-    try:
-        ((identity,),) = bare_cursor(con).execute(f"SELECT {CATALOG}.main.{_IDENTITY}()").fetchall()
-    except duckdb.Error:
-        return ""
-    return str(identity)
 
 
 def _connections(con: duckdb.DuckDBPyConnection) -> Connections:
@@ -239,16 +224,14 @@ def _follow(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
                 con.execute(statement)
     connections.add(con)
     _followed[con] = connections
-    if not _original_cursor:
-        _original_cursor.append(duckdb.DuckDBPyConnection.cursor)
-        duckdb.DuckDBPyConnection.cursor = _cursor  # type: ignore[method-assign, assignment]
+    replace_cursor(_cursor)
 
 
 def _cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Create a duplicate of the current connection."""
-    child = _original_cursor[0](con)
-    connections = _followed.get(con)
-    if connections is not None:
-        with _lock:
+    with fork.no_fork, _lock:
+        child = bare_cursor(con)
+        connections = _followed.get(con)
+        if connections is not None:
             _follow(child, connections)
     return child

@@ -22,10 +22,10 @@ import duckdb
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.select_text import is_admitted, table_macros
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.io import access
+from rasteret_sql.io import access, fork
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.client import Endpoint
-from rasteret_sql.sql.connection import install
+from rasteret_sql.sql.connection import install, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,9 +149,11 @@ def serve(options: ServeOptions) -> Server:
     """
     _require_checked_connections()
     loaded = find_extensions(options.extensions)
-    con = duckdb.connect(config={"python_enable_replacements": False})
+    with fork.no_fork:
+        con = duckdb.connect(config={"python_enable_replacements": False})
     try:
         install(con)
+        publish(con)
         _load(con, loaded)
         if options.database is not None:
             _attach(con, options.database, writes=options.writes)

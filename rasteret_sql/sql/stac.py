@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class _Result:
     path: Future[str]
 
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _results: dict[str, _Result] = {}
 _folder: list[Path] = []
 
@@ -204,8 +203,6 @@ def _remove() -> None:
 
 @fork.on_fork
 def _leave_to_parent() -> None:
-    """The files are the parent's, which removes them; a thread of it may have held the lock."""
-    global _lock  # noqa: PLW0603 - a lock cannot be freed by another thread
-    _lock = threading.Lock()
+    """The files are the parent's, which removes them."""
     _folder.clear()
     _results.clear()

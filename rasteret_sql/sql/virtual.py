@@ -19,7 +19,7 @@ from rasteret_sql.index.own_connection import apply_settings, require_no_collati
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
 from rasteret_sql.sql.tile_rows import tile_rows
-from rasteret_sql.sql.workarounds import call_of, mentions, without_traceback
+from rasteret_sql.sql.workarounds import bare_cursor, call_of, identity_of, mentions, without_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,8 +90,6 @@ class Connections:
 
     def check(self, con: duckdb.DuckDBPyConnection) -> None:
         """See to it that the functions in Python can be called, with the help of an open connection."""
-        from rasteret_sql.sql.connection import bare_cursor
-
         owner = self._owner() if self._owner is not None else None
         if owner is not None and not _is_open(owner):
             # A cursor, since the connection may be in the middle of the query that reads. It is closed along with it.
@@ -106,8 +104,6 @@ class Connections:
             InvalidIndexError: all of them are closed.
         """
         import duckdb
-
-        from rasteret_sql.sql.connection import bare_cursor, identity_of
 
         for con in list(self._connections):
             if _is_open(con):
@@ -145,8 +141,6 @@ class Connections:
 
 def _is_open(con: duckdb.DuckDBPyConnection) -> bool:
     import duckdb
-
-    from rasteret_sql.sql.connection import bare_cursor
 
     try:
         bare_cursor(con).close()

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+
 from rasteret_sql.errors import RasteretError
+from rasteret_sql.sql.catalog import CATALOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -92,3 +96,48 @@ def _settled(batches: Iterator[pa.RecordBatch]) -> Iterator[asyncio.Future[pa.Re
         except RasteretError as error:
             future.set_exception(type(error)(str(error)))
         yield future
+
+
+# Cursors with our functions. DuckDB (1.5.5, 2.0.1) has no hook for new connections of a database, and a cursor has a
+# temporary catalog of its own. Macros in the database itself would be exported and copied along with it. So the method
+# `cursor` of the client's class is replaced, once per process.
+#
+# A function in Python belongs to the connection object that registered it, and a call after that object is gone ends
+# the process. DuckDB closes the cursors of a connection that is closed, but not those of one that is only forgotten.
+# So a cursor keeps its connection object.
+
+_original_cursor = duckdb.DuckDBPyConnection.cursor
+_parents: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection] = weakref.WeakKeyDictionary()
+
+
+def bare_cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Open a cursor as DuckDB does, without our functions."""
+    child = _original_cursor(con)
+    _parents[child] = con
+    return child
+
+
+def replace_cursor(cursor: Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyConnection]) -> None:
+    """Have `con.cursor()` and `con.duplicate()` of all connections call a function."""
+    for name in ("cursor", "duplicate"):
+        setattr(duckdb.DuckDBPyConnection, name, cursor)
+
+
+# One database, many connection objects. The client (1.5.5, 2.0.1) does not say which database a connection belongs to,
+# and two in-memory databases have one name. So a macro in our catalog gives a key.
+
+_IDENTITY = f"{CATALOG}.main._rst_identity"
+
+
+def set_identity(con: duckdb.DuckDBPyConnection, identity: str) -> None:
+    """Give the database of a connection a key."""
+    con.execute(f"CREATE MACRO {_IDENTITY}() AS '{identity}'")
+
+
+def identity_of(con: duckdb.DuckDBPyConnection) -> str:
+    """Give the key of the database of a connection, or "" where it has none."""
+    try:
+        ((identity,),) = bare_cursor(con).execute(f"SELECT {_IDENTITY}()").fetchall()
+    except duckdb.Error:
+        return ""
+    return str(identity)

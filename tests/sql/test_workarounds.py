@@ -1,11 +1,14 @@
 """Each workaround is still needed: a test that fails here says that one of them can go."""
 
+import gc
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pytest
 
+import rasteret_sql as rs
 from rasteret_sql.errors import RangeError
 from rasteret_sql.sql.workarounds import call_of, mentions, without_traceback
 
@@ -77,3 +80,54 @@ def test_pyarrow_still_puts_tracebacks_into_the_messages_of_batches():
         with pytest.raises(duckdb.Error, match="it ends early") as caught:
             con.from_arrow(quiet).fetchall()
     assert __file__ not in str(caught.value)
+
+
+def test_duckdb_still_has_no_hook_for_new_connections_of_a_database():
+    with duckdb.connect() as con:
+        names = [name for name in dir(con) if not name.startswith("__")]
+        assert not [name for name in names if "hook" in name or "callback" in name or name.startswith("on_")]
+        assert con.execute("SELECT count(*) FROM duckdb_settings() WHERE name LIKE '%init%sql%'").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["cursor", "duplicate"])
+def test_a_cursor_keeps_the_connection_that_its_functions_belong_to(name):
+    def opened():
+        return getattr(rs.connect(), name)()
+
+    cursor = opened()
+    gc.collect()
+    text = "SELECT rasteret_sql.main._rst_project([{'xmin': 1.0, 'ymin': 1.0, 'xmax': 2.0, 'ymax': 2.0}], 'OGC:CRS84', 'EPSG:3035')"
+    assert cursor.execute(text).fetchall()
+    other = cursor.cursor()
+    del cursor
+    gc.collect()
+    assert other.execute(text).fetchall()
+
+
+def test_a_connection_still_does_not_say_which_database_it_belongs_to():
+    with duckdb.connect() as one, duckdb.connect() as other:
+        same = "SELECT database_name, database_oid, path FROM duckdb_databases() WHERE NOT internal"
+        assert one.execute(same).fetchall() == other.execute(same).fetchall()
+
+
+@pytest.mark.parametrize("how", ["export", "copy"])
+def test_a_database_of_the_user_carries_nothing_of_ours_along(tmp_path, how):
+    names = "SELECT function_name FROM duckdb_functions() WHERE NOT internal AND database_name NOT IN ('temp', 'rasteret_sql')"
+    with rs.connect() as con, duckdb.connect() as plain:
+        con.execute("CREATE TABLE mine AS SELECT 1 AS a")
+        con.execute("CREATE MACRO my_macro(x) AS x + 1")
+        if how == "export":
+            con.execute(f"EXPORT DATABASE '{tmp_path / 'e'}'")
+            plain.execute(f"IMPORT DATABASE '{tmp_path / 'e'}'")
+        else:
+            con.execute(f"ATTACH '{tmp_path / 'f.db'}' AS o")
+            con.execute("COPY FROM DATABASE memory TO o")
+            con.execute("DETACH o")
+            plain.execute(f"ATTACH '{tmp_path / 'f.db'}' AS o")
+            plain.execute("USE o")
+        assert plain.execute("FROM mine").fetchall() == [(1,)]
+        assert plain.execute(names).fetchall() == [("my_macro",)]
+        with rs.connect() as again:
+            if how == "export":
+                again.execute(f"IMPORT DATABASE '{tmp_path / 'e'}'")
+                assert again.execute("SELECT a FROM mine").fetchall() == [(1,)]
