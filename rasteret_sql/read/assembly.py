@@ -7,6 +7,7 @@ While these are resampled, the next ones are fetched.
 from __future__ import annotations
 
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -264,6 +265,11 @@ def _leave_out_nan(source: Source) -> None:
     assert source.pixels is not None
     if source.mask is not None and source.pixels.dtype.kind in "fc":
         source.mask &= ~np.isnan(source.pixels)
+
+
+def _new_pool() -> ThreadPoolExecutor:
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ThreadPoolExecutor(threads, thread_name_prefix="rasteret-resample")
 
 
 _pool = fork.PerProcess(_new_pool)

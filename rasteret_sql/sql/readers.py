@@ -40,11 +40,6 @@ if TYPE_CHECKING:
 #: Name under which rows that are no file are shown to the planner.
 _ROWS = "given_index"
 
-<<<<<<< HEAD
-#: By whether the planner's SQL is in them.
-_planners: dict[bool, duckdb.DuckDBPyConnection] = {}
-_lock = threading.Lock()
-=======
 
 def _new_connection() -> duckdb.DuckDBPyConnection:
     con = own_connection()
@@ -53,11 +48,11 @@ def _new_connection() -> duckdb.DuckDBPyConnection:
     return con
 
 
-_connection = fork.PerProcess(_new_connection)
-#: The connection, once it can plan.
-_planners: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+#: By whether the planner's SQL is in them.
+_connections = {with_macros: fork.PerProcess(_new_connection) for with_macros in (False, True)}
+#: Those that have their SQL.
+_ready: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
 _lock = fork.Lock()
->>>>>>> ebcc5dd (fix: a forked child finds every lock free; cursors keep their connection; exports carry nothing of ours)
 
 
 def read_tiles(
@@ -237,35 +232,17 @@ def planning_cursor(index: Any = None, *, with_macros: bool = False) -> Iterator
         index: what will be read, so that what its first fetch needs is imported while DuckDB prepares and plans.
         with_macros: whether the planner's SQL is there, which takes 0.2 seconds to make. Reads need the casts alone.
     """
-<<<<<<< HEAD
-    from rasteret_sql.sql.connection import bare_cursor, make_casts, make_planner
-
-    with _lock:
-        if with_macros not in _planners:
-            con = own_connection()
-            _warm_up(con, index)
-            if with_macros:
-                make_planner(con)
-            else:
-                make_casts(con)
-            # Closing it in a forked child would wait for DuckDB's threads, which are not there.
-            fork.pin_in_child(con)
-            _planners[with_macros] = con
-        else:
-            _warm_up(_planners[with_macros], index)
-    cursor = bare_cursor(_planners[with_macros])
-=======
-    from rasteret_sql.sql.connection import make_planner
+    from rasteret_sql.sql.connection import make_casts, make_planner
     from rasteret_sql.sql.workarounds import bare_cursor
 
     with _lock:
-        con = _connection.get()
+        con = _connections[with_macros].get()
         _warm_up(con, index)
-        if con not in _planners:
-            make_planner(con)
-            _planners.add(con)
+        if con not in _ready:
+            make = make_planner if with_macros else make_casts
+            make(con)
+            _ready.add(con)
         cursor = bare_cursor(con)
->>>>>>> ebcc5dd (fix: a forked child finds every lock free; cursors keep their connection; exports carry nothing of ours)
     try:
         yield cursor
     finally:
@@ -369,9 +346,3 @@ def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     raise InvalidIndexError(
         f"index: got {type(index).__name__}, expected a DuckDB relation, an Arrow table, a path or the text of a query"
     )
-<<<<<<< HEAD
-
-
-fork.on_fork(_planners.clear)
-=======
->>>>>>> ebcc5dd (fix: a forked child finds every lock free; cursors keep their connection; exports carry nothing of ours)
