@@ -1,0 +1,108 @@
+"""Plans to requests and pieces, held against a plain loop; plans that are cut and sent elsewhere keep their masks."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rasteret_sql.plan.ragged import bounds_of
+from rasteret_sql.plan.requests import pieces_per_row, plan_requests
+from rasteret_sql.plan.tile_plan import MaskKind, MaskTile, MaskTiles, TilePlan
+
+
+class _File:
+    """What requests need to know of a file."""
+
+    def __init__(self, address: str, etag: str | None) -> None:
+        self.address, self.etag = address, etag
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _File) and self.address == other.address
+
+    __hash__ = None
+
+
+FILES = (_File("a", None), _File("b", "1"), _File("b", "2"), _File("a", None))
+MASKS = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 5000).map(lambda n: n * 997), st.integers(0, 300)),
+    max_size=3,
+)
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 40).map(lambda n: n * 70_000),
+        st.integers(0, 90_000), st.sampled_from([MaskKind.NONE, MaskKind.NODATA, MaskKind.MASK]), MASKS,
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+def _plan(rows: list[Any]) -> TilePlan:
+    masks = [tile if kind == MaskKind.MASK else [] for *_, kind, tile in rows]
+    count = np.array([len(each) for each in masks], np.int32)
+    flat = np.array([tile for each in masks for tile in each], np.int64).reshape(-1, 4)
+
+    def column(number: int, dtype: Any) -> np.ndarray:
+        return np.array([row[number] for row in rows], dtype)
+
+    return TilePlan(
+        assets=FILES, asset_no=column(0, np.int64), band=np.ones(len(rows), np.int32), tile_row=column(1, np.int32),
+        tile_col=column(2, np.int32), width=np.full(len(rows), 64, np.int32), height=np.full(len(rows), 64, np.int32),
+        tile_offset=column(3, np.int64), tile_byte_count=column(4, np.int64), nodata=np.zeros(len(rows)),
+        has_nodata=np.zeros(len(rows), bool), mask_kind=column(5, np.uint8), mask_first=bounds_of(count)[:-1],
+        mask_count=count, mask_tiles=MaskTiles(*(flat[:, n] for n in range(4))),
+    )  # fmt: skip
+
+
+def _expected(plan: TilePlan, *, pixels: bool, mask: bool) -> dict[Any, list[int]]:
+    """Give the rows of each piece, by file, place and bytes, in the order in which rows need them."""
+    found: dict[Any, list[int]] = {}
+    for row in range(len(plan)):
+        asset, place = int(plan.asset_no[row]), (int(plan.tile_row[row]), int(plan.tile_col[row]))
+        kind, own = plan.mask_kind[row], plan.masks_of(row)
+        if plan.tile_byte_count[row] and (pixels or (mask and kind != MaskKind.NONE and not own)):
+            found.setdefault(("image", asset, int(plan.tile_offset[row]), place), []).append(row)
+        for tile in own if mask else ():
+            if tile.nbytes:
+                found.setdefault(("mask", asset, tile.offset, (tile.tile_row, tile.tile_col)), []).append(row)
+    return found
+
+
+@given(ROWS, st.booleans(), st.booleans())
+def test_pieces_are_those_of_a_plain_loop(rows: list[Any], pixels: bool, mask: bool) -> None:
+    plan = _plan(rows)
+    expected = _expected(plan, pixels=pixels, mask=mask)
+    requests = plan_requests(plan, pixels=pixels, mask=mask)
+    found = {}
+    for request in requests:
+        for piece in request.pieces:
+            tile = piece.mask_tile
+            row = piece.rows[0]
+            place = (int(plan.tile_row[row]), int(plan.tile_col[row])) if tile is None else tile[:2]
+            found[piece.kind, piece.asset_no, piece.offset, place] = list(piece.rows)
+            file = FILES[piece.asset_no]
+            assert (request.address, request.etag) == (file.address, file.etag)
+            assert request.start <= piece.offset
+            assert piece.offset + piece.nbytes <= request.end
+        assert request.first_row == min(piece.rows[0] for piece in request.pieces)
+        assert request.start == min(piece.offset for piece in request.pieces)
+    assert found == expected
+    assert [request.first_row for request in requests] == sorted(request.first_row for request in requests)
+    counts = np.bincount([row for each in expected.values() for row in each], minlength=len(plan))
+    # Mask tiles that a row names twice are one piece of it.
+    assert (pieces_per_row(plan, pixels=pixels, mask=mask) >= counts[: len(plan)]).all()
+
+
+@given(ROWS, st.data())
+def test_a_part_of_a_plan_keeps_its_masks_when_it_is_sent(rows: list[Any], data: st.DataObject) -> None:
+    plan = _plan(rows)
+    taken = data.draw(st.lists(st.integers(0, max(len(plan) - 1, 0)), max_size=8 if len(plan) else 0))
+    part = plan.take(np.array(taken, np.int64))
+    sent = pickle.loads(pickle.dumps(part))
+    assert [sent.masks_of(row) for row in range(len(sent))] == [plan.masks_of(row) for row in taken]
+    assert sent.tile_offset.tolist() == plan.tile_offset[taken].tolist() if taken else not len(sent)
+    assert len(sent.mask_tiles) == sum(len(plan.masks_of(row)) for row in taken)
+    assert all(isinstance(tile, MaskTile) for row in range(len(sent)) for tile in sent.masks_of(row))
