@@ -119,7 +119,7 @@ def _testing() -> str:
     return f"""\
 ## Testing
 
-`rasteret_sql.testing` holds what the tests, the demo and the benchmarks write files and serve them with.
+`rasteret_sql.testing` writes files and collections, and serves them with faults, for tests of pipelines.
 
 {table(("Name", "What it is"), rows)}
 """

@@ -14,22 +14,12 @@ if TYPE_CHECKING:
     from rasteret_sql.testing.cog import CogOptions, encode_cog, write_cog
     from rasteret_sql.testing.server import Fault, RangeServer, Request
 
-#: Public name to the module that holds it; modules are imported when a name is first used.
+#: Modules and their public names; a module is imported when one of its names is first used.
 _MODULES = {
-    "CogOptions": "rasteret_sql.testing.cog",
-    "CollectionInfo": "rasteret_sql.apps.demo.collection",
-    "Fault": "rasteret_sql.testing.server",
-    "ItemInfo": "rasteret_sql.apps.demo.collection",
-    "Landscape": "rasteret_sql.apps.demo.landscape",
-    "RangeServer": "rasteret_sql.testing.server",
-    "Request": "rasteret_sql.testing.server",
-    "Scene": "rasteret_sql.apps.demo.landscape",
-    "SceneOptions": "rasteret_sql.apps.demo.landscape",
-    "bench_collection": "rasteret_sql.apps.demo.collection",
-    "encode_cog": "rasteret_sql.testing.cog",
-    "make_landscape": "rasteret_sql.apps.demo.landscape",
-    "write_cog": "rasteret_sql.testing.cog",
-    "write_collection": "rasteret_sql.apps.demo.collection",
+    "rasteret_sql.apps.demo.collection": ("CollectionInfo", "ItemInfo", "bench_collection", "write_collection"),
+    "rasteret_sql.apps.demo.landscape": ("Landscape", "Scene", "SceneOptions", "make_landscape"),
+    "rasteret_sql.testing.cog": ("CogOptions", "encode_cog", "write_cog"),
+    "rasteret_sql.testing.server": ("Fault", "RangeServer", "Request"),
 }
 
 __all__ = [
@@ -51,12 +41,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+    for module, names in _MODULES.items():
+        if name in names:
+            globals()[name] = getattr(import_module(module), name)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *__all__})
