@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- Level 0 is the image itself, and overviews get smaller.
+-- Level 0 has the size of the image, and no overview is larger.
 SELECT
     collection,
     item_id,

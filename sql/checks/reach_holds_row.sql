@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- What the area and period of a read are compared with holds the bbox and the times.
+-- reach, which is compared with the area and period of a read, contains the bbox and the times.
 SELECT
     collection,
     item_id,

@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- Every level and mask has a format, a byte count for each of its tiles, an offset for each run of them, and gaps for one or all.
+-- Every level and mask has a format, a byte count per tile, an offset per run of tiles, and one gap or a gap per tile.
 SELECT
     collection,
     item_id,

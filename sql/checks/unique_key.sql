@@ -1,10 +1,10 @@
 -- name: unique_key
 -- kind: check
--- grain: one row per key that more than one file has
+-- grain: one row per key of more than one file
 -- reads: asset_index
 -- Every (collection, item_id, asset) names one file.
 WITH
--- Of all rows only hashes are held; of the few that share one, the texts.
+-- Only hashes of all rows are in memory, and texts of the few rows that share a hash.
 shared AS (
     SELECT hash(collection, item_id, asset) AS key_hash
     FROM asset_index

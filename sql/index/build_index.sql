@@ -2,10 +2,10 @@
 -- kind: index
 -- grain: one row per asset: one TIFF file of one STAC item
 -- reads: headers (one row per file that was read), positions, assets, items, properties
--- The rows of an index: what the source said of each asset, and what its TIFF header says; written in the order of asset_no.
--- Some rows at a time, which variables name: joins hold all rows of what they join.
+-- The rows of an index: each asset as its source describes it, with its TIFF header; written in the order of asset_no.
+-- Variables limit the rows that are joined at a time, because DuckDB holds all rows of a join in memory.
 SELECT
-    o.position AS asset_no,                              -- where the row comes; not written
+    o.position AS asset_no,                              -- position of the row; not written
     i.collection::VARCHAR AS collection,
     i.item_id::VARCHAR AS item_id,
     a.asset::VARCHAR AS asset,

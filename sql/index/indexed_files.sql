@@ -2,7 +2,7 @@
 -- kind: query
 -- grain: one row per file and version of it that an index names
 -- reads: asset_index
--- Where each file of an index is read, and what tells whether it was rewritten since.
+-- The files of an index: the path or URL that is read, and the facts that show whether the file was rewritten.
 SELECT
     coalesce(mirror, href)::VARCHAR AS href,
     any_value(item_id)::VARCHAR AS item_id,

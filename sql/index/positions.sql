@@ -2,7 +2,7 @@
 -- kind: query
 -- grain: one row per row of the index
 -- reads: headers, assets, items
--- The order of an index: by collection and place, then time, so that what is read together lies together.
+-- The order of an index: collection, location, time. Rows that are read together lie together.
 WITH
 grid AS (
     SELECT
@@ -23,7 +23,7 @@ centres AS (
 places AS (
     SELECT
         asset_no,
-        -- Along Hilbert's curve: the row groups of other curves overlap each other, and more of them are read.
+        -- Position on a Hilbert curve: with other curves row groups overlap, and more of them are read.
         list_reduce(
             list_concat(
                 [{'col': cell_col, 'row': cell_row, 'side': 0::BIGINT, 'place': 0::BIGINT}],

@@ -2,13 +2,13 @@
 -- kind: query
 -- grain: one row
 -- reads: old_files, new_files (as indexed_files gives them)
--- What became of the files of an index that was built again: how many are new, changed, kept and gone.
+-- Numbers of new, changed, kept and missing files of an index that was built again.
 WITH
 compared AS (
     SELECT
         o.href IS NOT NULL AS was_there,
         n.href IS NOT NULL AS is_there,
-        -- Where one of them does not know it, it is no difference.
+        -- A value that is missing on one side is no difference.
         coalesce(o.etag <> n.etag, false)
             OR coalesce(o.file_size <> n.file_size, false)
             OR (o.etag IS NULL AND coalesce(o.last_modified <> n.last_modified, false)) AS differs

@@ -2,7 +2,7 @@
 -- kind: query
 -- grain: one row per file of an item that a later version replaces
 -- reads: assets, items, versions (item_no, and when the item changed)
--- Files of older versions of items: versions share collection, item_id and an asset; the one that changed last stays, and of these the one found last.
+-- Files of older versions of items. Versions share collection, item_id and an asset. The version that changed last stays; of equal ones, the one found last.
 WITH
 keys AS (
     SELECT
@@ -12,7 +12,7 @@ keys AS (
     FROM assets AS a
     JOIN items AS i USING (item_no)
 ),
--- Of all files only hashes are held; of the few that share one, the texts.
+-- Only hashes of all files are in memory, and texts of the few files that share a hash.
 shared AS (
     SELECT key_hash
     FROM keys
@@ -35,7 +35,7 @@ older AS (
         ORDER BY v.changed_at DESC NULLS LAST, a.asset_no DESC
     ) > 1
 )
--- All files of a version go with it, so that no item is made of two.
+-- All files of a version are dropped, so that no item is a mixture of versions.
 SELECT asset_no
 FROM assets
 WHERE item_no IN (SELECT item_no FROM older)

@@ -1,8 +1,8 @@
 -- name: unfinished_index
 -- kind: query
 -- grain: one row per asset that a killed build read
--- reads: $headers, $assets, $items: the files that it staged
--- What a killed build read within a day, as rows of an index.
+-- reads: $headers, $assets, $items: the staged files of the build
+-- Headers that a killed build read within a day, as rows of an index.
 SELECT
     h.* REPLACE (ST_GeomFromWKB(h.geometry) AS geometry),
     h.asset_no AS file_row_number,

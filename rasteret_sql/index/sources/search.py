@@ -105,22 +105,27 @@ class StacSearch:
 
     def definition(self) -> dict[str, Any]:
         """Give the arguments that make this search again, for the metadata of an index: JSON without secrets."""
-        values: dict[str, Any] = {"url": redact(self.url)} if self.url else {}
+        conditions = self.conditions()
+        values: dict[str, Any] = {"url": redact(self.url) or None}
         if self.dataset is not None:
             values["dataset"] = self.dataset.id
-        else:
-            values["collections"] = list(self.collections) if self.collections is not None else None
-        values |= {
-            "bbox": list(self.bbox) if self.bbox is not None else None,
+            # The collection is part of the entry.
+            del conditions["collections"]
+        values |= {**conditions, "alternate": list(self.alternate) or None}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def conditions(self) -> dict[str, Any]:
+        """Give the arguments of the STAC API's item search, None where there is no condition."""
+        return {
+            "collections": _listed(self.collections),
+            "bbox": _listed(self.bbox),
             "intersects": self.intersects,
             "datetime": self.datetime,
-            "ids": list(self.ids) if self.ids is not None else None,
+            "ids": _listed(self.ids),
             "filter": self.filter,
-            "sortby": list(self.sortby) if self.sortby is not None else None,
+            "sortby": _listed(self.sortby),
             "max_items": self.max_items,
-            "alternate": list(self.alternate) or None,
         }
-        return {name: value for name, value in values.items() if value is not None}
 
     def source(self, options: SourceOptions) -> Source:
         """Give the source of its items; alternate locations of the options go before those of the search."""
@@ -282,16 +287,7 @@ class ApiSource:
 
         search = self._search
         client = ApiClient(search.url)
-        parameters: dict[str, Any] = {
-            "collections": list(search.collections) if search.collections is not None else None,
-            "intersects": search.intersects,
-            "datetime": search.datetime,
-            "ids": list(search.ids) if search.ids is not None else None,
-            "filter": search.filter,
-            "sortby": list(search.sortby) if search.sortby is not None else None,
-            "max_items": search.max_items,
-            "limit": search.page_items,
-        }
+        parameters = {**search.conditions(), "limit": search.page_items}
         boxes: tuple[Box | None, ...] = box_parts(search.bbox) if search.bbox is not None else (None,)
 
         def pages() -> Iterator[Mapping[str, Any]]:
@@ -304,6 +300,10 @@ class ApiSource:
                 raise
 
         return client, pages()
+
+
+def _listed(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)
 
 
 def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
