@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from rasteret_sql.plan.tile_plan import PlannedBand
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NUMBER: Final = re.compile("[0-9]+")
 #: How well a label fits a band that is the asset itself: best.
 _WHOLE_ASSET: Final = 1
 
@@ -39,9 +41,15 @@ class FileBands:
     bands: tuple[IndexBand, ...]
 
     def unique_name(self, band: IndexBand) -> str | None:
-        """Give the name of a band, or None where it has none or a file has it twice."""
+        """Give the name of a band; None where it has none, a file has it twice, or it may be another band's number."""
         names = [each.name for each in self.bands]
-        return band.name or None if names.count(band.name) == 1 else None
+        return band.name or None if names.count(band.name) == 1 and not self._is_number(band) else None
+
+    def _is_number(self, band: IndexBand) -> bool:
+        """Whether a name is a number, in a file where bands without a name of their own go by their numbers."""
+        names = [each.name for each in self.bands]
+        has_names = all(names) and len(set(names)) == len(names)
+        return not has_names and _NUMBER.fullmatch(band.name or "") is not None
 
     def full_name(self, band: IndexBand) -> str:
         """Name a band as a result does: by its asset, and by itself where the asset has several."""
@@ -54,7 +62,9 @@ class FileBands:
         found: dict[str, list[tuple[int, IndexBand]]] = defaultdict(list)
         for band in self.bands:
             labels = (
-                self.asset, None if band.name is None else f"{self.asset}:{band.name}", f"{self.asset}:{band.band}",
+                self.asset,
+                None if band.name is None or self._is_number(band) else f"{self.asset}:{band.name}",
+                f"{self.asset}:{band.band}",
                 band.name, band.common_name, str(band.band),
             )  # fmt: skip
             for label in dict.fromkeys(labels):

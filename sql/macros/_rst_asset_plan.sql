@@ -118,13 +118,18 @@ known_bands AS (
         b.b.common_name AS common_name,
         b.b.band AS band,
         len(c.bands) AS band_count,
+        -- Where some bands go by their numbers, for lack of a name of their own, a number names no other band.
+        NOT c.has_unique_names AND coalesce(regexp_full_match(b.b.name, '[0-9]+'), false) AS is_number,
         -- A name that a file has twice names no band of it.
         CASE
             WHEN c.has_unique_names THEN b.b.name
+            WHEN regexp_full_match(b.b.name, '[0-9]+') THEN NULL
             WHEN len(list_filter(c.bands, lambda known: known.name = b.b.name)) = 1 THEN b.b.name
         END AS unique_name
     FROM (
-        SELECT k.*, len(list_distinct(list_transform(k.bands, lambda known: known.name))) = len(k.bands) AS has_unique_names
+        SELECT
+            k.*,
+            len(list_distinct(list_transform(k.bands, lambda known: nullif(known.name, '')))) = len(k.bands) AS has_unique_names
         FROM candidates AS k
     ) AS c, unnest(c.bands) AS b(b)
 ),
@@ -140,7 +145,7 @@ matches AS (
         q.position,
         CASE
             WHEN k.asset = q.label THEN 1
-            WHEN k.asset || ':' || k.name = q.label THEN 2
+            WHEN NOT k.is_number AND k.asset || ':' || k.name = q.label THEN 2
             WHEN k.asset || ':' || k.band = q.label THEN 3
             WHEN k.name = q.label THEN 4
             WHEN k.common_name = q.label THEN 5

@@ -54,6 +54,35 @@ def test_three_bands_of_three_hundred_are_read_alone(server: RangeServer, tmp_pa
     assert sum(request.nbytes_sent for request in server.requests) < 3 * 64 * 64 * 2 * 1.1
 
 
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("a", "a", "1"), ["f:1", "f:2", "f:3"]),
+        (("2", "", "1"), ["f:1", "f:2", "f:3"]),
+        (("4", "3", "2"), ["f:4", "f:3", "f:2"]),
+        (("x", "x", "y"), ["f:1", "f:2", "f:y"]),
+    ],
+)
+def test_a_band_called_by_a_number_is_not_taken_for_the_band_of_that_number(
+    tmp_path: Path, names: tuple[str, ...], labels: list[str]
+) -> None:
+    data = np.stack([np.full((32, 32), value, np.uint8) for value in (200, 100, 20)])
+    write_cog(tmp_path / "f.tif", data, tile=32, overviews=(), band_names=names)
+    rs.build_index(str(tmp_path / "f.tif"), tmp_path / "i.parquet", pattern="{asset}.tif")
+    index = tmp_path / "i.parquet"
+    array = rs.to_numpy(index)
+    assert dict(zip(array.bands, array.data[0, :, 0, 0].tolist(), strict=True)) == dict(
+        zip(labels, (200, 100, 20), strict=True)
+    )
+    for label, value in zip(labels, (200, 100, 20), strict=True):
+        assert rs.to_numpy(index, bands=[label]).data[0, 0, 0, 0] == value
+    with rs.connect() as con:
+        rows = con.sql(f"SELECT band_name, band FROM tile_plan('{index}')").fetchall()
+        assert {(name, band) for name, band in rows} == set(zip(labels, (1, 2, 3), strict=True))
+        for number, label in enumerate(labels, 1):
+            assert con.sql(f"SELECT band FROM tile_plan('{index}', bands := ['{label}'])").fetchall() == [(number,)]
+
+
 @pytest.mark.parametrize("asked", [[2], [4, 1], [1, 2, 3, 4]])
 def test_a_chunky_file_is_fetched_once_for_any_number_of_bands(
     server: RangeServer, tmp_path: Path, asked: list[int]
