@@ -19,7 +19,14 @@ from rasteret_sql.index.own_connection import apply_settings, require_no_collati
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
 from rasteret_sql.sql.tile_rows import tile_rows
-from rasteret_sql.sql.workarounds import bare_cursor, call_of, identity_of, mentions, without_traceback
+from rasteret_sql.sql.workarounds import (
+    bare_cursor,
+    call_of,
+    identity_of,
+    mentions,
+    refuse_variables,
+    without_traceback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -228,6 +235,7 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             # them itself.
             require_no_collation(settings)
             apply_settings(cursor, settings)
+            refuse_variables(cursor)
             return plan_tiles(cursor, arguments)
 
 

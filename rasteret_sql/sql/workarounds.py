@@ -141,3 +141,20 @@ def identity_of(con: duckdb.DuckDBPyConnection) -> str:
     except duckdb.Error:
         return ""
     return str(identity)
+
+
+# Variables of a session. A cursor (duckdb 1.5.5, 2.0.1) does not have the variables of its connection: `getvariable`
+# gives NULL there, so other rows without an error. A temporary macro takes the place of the function on the cursor.
+
+_VARIABLE = """
+CREATE OR REPLACE TEMP MACRO getvariable(name) AS error(
+    'getvariable(' || name::VARCHAR || '): got a variable of the session, expected none in the index of a read, which '
+    || 'runs beside the query that it is part of; write its value into the view or query, or pass the rows from '
+    || 'Python: rasteret_sql.read_tiles(con.sql(...))'
+)
+"""
+
+
+def refuse_variables(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Make `getvariable` an error on a cursor, also in views of the database."""
+    cursor.execute(_VARIABLE)

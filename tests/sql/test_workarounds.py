@@ -3,6 +3,7 @@
 import gc
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -11,6 +12,7 @@ import pytest
 import rasteret_sql as rs
 from rasteret_sql.errors import RangeError
 from rasteret_sql.sql.workarounds import call_of, mentions, without_traceback
+from rasteret_sql.testing import write_cog
 
 TOKEN = b'rst_{"index": "a"}'
 
@@ -131,3 +133,19 @@ def test_a_database_of_the_user_carries_nothing_of_ours_along(tmp_path, how):
             if how == "export":
                 again.execute(f"IMPORT DATABASE '{tmp_path / 'e'}'")
                 assert again.execute("SELECT a FROM mine").fetchall() == [(1,)]
+
+
+def test_a_cursor_still_has_no_variables_and_a_read_refuses_them(tmp_path):
+    """A view that looks at a variable gave rows of another value; once cursors have variables, they can be passed on."""
+    write_cog(tmp_path / "a.tif", np.zeros((16, 16), np.uint8), tile=16, overviews=())
+    rs.build_index(str(tmp_path / "a.tif"), tmp_path / "i.parquet")
+    index = tmp_path / "i.parquet"
+    with rs.connect() as con:
+        con.execute("SET VARIABLE most = 5")
+        assert con.cursor().execute("SELECT getvariable('most')").fetchall() == [(None,)]
+        con.execute(f"CREATE VIEW chosen AS FROM '{index}' WHERE width < coalesce(getvariable('most'), 100)")
+        assert con.execute("SELECT count(*) FROM chosen").fetchall() == [(0,)]
+        for name in ("chosen", f"FROM '{index}' WHERE width > getvariable('most')"):
+            with pytest.raises(duckdb.Error, match=r"getvariable\(most\): got a variable of the session"):
+                con.execute("SELECT item_id FROM read_tiles($1)", [name]).fetchall()
+        assert con.execute("SELECT getvariable('most')").fetchall() == [(5,)]
