@@ -78,4 +78,4 @@ def _after(text: str, instant: int) -> int:
     unit = _UNITS.get(len(text))
     if unit is None:
         return instant + 1
-    return int((np.datetime64(text, unit) + 1).astype("M8[us]").astype(np.int64))
+    return int((np.datetime64(text, unit) + np.timedelta64(1, unit)).astype("M8[us]").astype(np.int64))
