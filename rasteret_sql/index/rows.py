@@ -373,7 +373,7 @@ def _merged(band: Band, described: Sequence[Mapping[str, Any]], asset: str, band
         for name in _NUMBERS:
             number = _number(entry.get(name))
             if number is not None:
-                given.setdefault(name, number)
+                given.setdefault(name, number if name == "nodata" else float(number))
     nodata = _first(band.nodata, given.get("nodata"))
     own_name = band.description or (asset if band_count == 1 else str(band.band))
     return {
