@@ -213,11 +213,11 @@ def _check_placed(files: Files, numbers: Numbers) -> None:
 
 
 def _touched_parts(files: Files, numbers: Numbers, size: Numbers, arguments: ReadArguments, area: Area) -> Ragged:
-    """Give the parts of an area that touch each file, in pixels of its level, with the margin; shape (parts, 4)."""
+    """Give the parts of an area that touch each file, in whole pixels of its level, with the margin; (parts, 4)."""
     codes = files.column("crs")[numbers]
-    first = files.column("first_level")[numbers]
-    x_size = files.column("x_size")[numbers] * files.column("level_width")[first] / size[:, 0]
-    y_size = files.column("y_size")[numbers] * files.column("level_height")[first] / size[:, 1]
+    largest = files.column("first_level")[numbers]
+    x_size = files.column("x_size")[numbers] * files.column("level_width")[largest] / size[:, 0]
+    y_size = files.column("y_size")[numbers] * files.column("level_height")[largest] / size[:, 1]
     corner = np.stack([files.column("x_off")[numbers], files.column("y_off")[numbers]], axis=1)
     pixel = np.stack([x_size, y_size], axis=1)
     beside = np.zeros(len(numbers))
@@ -239,8 +239,11 @@ def _touched_parts(files: Files, numbers: Numbers, size: Numbers, arguments: Rea
             low, high = ends.min(axis=2), ends.max(axis=2)
             owner, part = np.nonzero(((high > 0) & (low < size[some][:, np.newaxis])).all(axis=2))
             by = beside[some][owner][:, np.newaxis]
+            first = np.floor(low[owner, part] - by + NOISE)
+            # A point on the border of two pixels lies in the one that begins there.
+            end = np.maximum(np.ceil(high[owner, part] + by - NOISE), first + 1)
             owners.append(some[owner])
-            boxes.append(np.concatenate([low[owner, part] - by, high[owner, part] + by], axis=1))
+            boxes.append(np.concatenate([first, end], axis=1))
     owner = np.concatenate(owners) if owners else np.empty(0, np.int64)
     box = np.concatenate(boxes) if boxes else np.empty((0, 4))
     order = np.argsort(owner, kind="stable")
@@ -251,11 +254,9 @@ def _windows(parts: Ragged, size: Numbers) -> Numbers:
     """Give the windows that hold all parts of each file, which has one at least."""
     if not len(parts):
         return np.empty((0, 4), np.int64)
-    low = np.minimum.reduceat(parts.values[:, :2], parts.bounds[:-1])
-    high = np.maximum.reduceat(parts.values[:, 2:], parts.bounds[:-1])
-    start = np.floor(low + NOISE)
-    end = np.minimum(np.maximum(np.ceil(high - NOISE), start + 1), size)
-    return np.concatenate([np.maximum(start, 0)[:, ::-1], end[:, ::-1]], axis=1).astype(np.int64)
+    start = np.maximum(np.minimum.reduceat(parts.values[:, :2], parts.bounds[:-1]), 0)
+    end = np.minimum(np.maximum.reduceat(parts.values[:, 2:], parts.bounds[:-1]), size)
+    return np.concatenate([start[:, ::-1], end[:, ::-1]], axis=1).astype(np.int64)
 
 
 def _cells(layouts: Layouts, selection: Selection, area: Area | None) -> Cells:

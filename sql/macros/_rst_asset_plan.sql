@@ -340,11 +340,12 @@ windowed AS (
     FROM (
         SELECT
             *,
+            -- In whole pixels; a point on the border of two lies in the one that begins there.
             list_transform(touched_parts, lambda part: {
-                'xmin': part.xmin - beside,
-                'ymin': part.ymin - beside,
-                'xmax': part.xmax + beside,
-                'ymax': part.ymax + beside
+                'xmin': floor(part.xmin - beside + 1e-6),
+                'ymin': floor(part.ymin - beside + 1e-6),
+                'xmax': greatest(ceil(part.xmax + beside - 1e-6), floor(part.xmin - beside + 1e-6) + 1),
+                'ymax': greatest(ceil(part.ymax + beside - 1e-6), floor(part.ymin - beside + 1e-6) + 1)
             }) AS pixel_parts
         FROM parted
     ) AS p
@@ -352,10 +353,10 @@ windowed AS (
 SELECT
     row_number() OVER (ORDER BY w.collection ASC NULLS LAST, w.datetime ASC NULLS LAST, w.item_id ASC NULLS LAST, w.asset ASC NULLS LAST, w.href ASC NULLS LAST) - 1 AS asset_no,
     w.* EXCLUDE (pixels, area),
-    greatest(floor(w.pixels.ymin + 1e-6), 0)::INTEGER AS row_off,
-    greatest(floor(w.pixels.xmin + 1e-6), 0)::INTEGER AS col_off,
-    least(greatest(ceil(w.pixels.ymax - 1e-6), floor(w.pixels.ymin + 1e-6) + 1), w.image.height)::INTEGER AS row_end,
-    least(greatest(ceil(w.pixels.xmax - 1e-6), floor(w.pixels.xmin + 1e-6) + 1), w.image.width)::INTEGER AS col_end
+    greatest(w.pixels.ymin, 0)::INTEGER AS row_off,
+    greatest(w.pixels.xmin, 0)::INTEGER AS col_off,
+    least(w.pixels.ymax, w.image.height)::INTEGER AS row_end,
+    least(w.pixels.xmax, w.image.width)::INTEGER AS col_end
 FROM windowed AS w
 WHERE w.pixels.xmin IS NOT NULL AND len(w.bands) > 0
 ORDER BY asset_no ASC NULLS LAST;

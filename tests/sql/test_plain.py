@@ -194,6 +194,18 @@ def test_a_geometry_over_the_antimeridian_reaches_rasters_on_both_sides(plain, i
         assert {row[0] for row in needed} == {"0", "1", "2"}
 
 
+def test_points_on_the_border_of_tiles_lie_in_the_tiles_that_begin_there(plain, installed, tmp_path):
+    path = tmp_path / "a.tif"
+    write_cog(path, np.ones((64, 64), np.uint8), tile=16, crs="EPSG:4326", transform=(1 / 64, 0, 10, 0, -1 / 64, 1))
+    rs.build_index([str(path)], tmp_path / "i.parquet")
+    points = "MULTIPOINT ((10.1 0.5), (10.75 0.5), (10.25 0.9))"
+    query = f"SELECT tile_row, tile_col FROM tile_plan('{tmp_path}/i.parquet', geometry := '{points}') ORDER BY ALL"
+    expected = [(0, 1), (2, 0), (2, 3)]
+    assert plain.sql(query).fetchall() == installed.sql(query).fetchall() == expected
+    rows = [row for batch in rs.read_tiles(tmp_path / "i.parquet", geometry=points) for row in batch.to_pylist()]
+    assert sorted((row["tile_row"], row["tile_col"]) for row in rows) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

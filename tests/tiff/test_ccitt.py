@@ -71,3 +71,22 @@ def test_broken_rows_are_corrupt_or_of_the_right_size(codec, compression, parse)
         except CorruptTiffError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize(("codec", "compression"), [("CCITTRLE", 2), ("CCITTFAX3", 3), ("CCITTFAX4", 4)])
+@pytest.mark.parametrize("width", [7, 300, 2600])
+def test_a_strip_that_is_cut_off_is_an_error(codec, compression, width, parse):
+    """libtiff fills the rest of a Group 3 strip with white and says nothing that a caller sees."""
+    array = bilevel(20, width, 0.05, 2, 3)
+    data = written(array, codec)
+    level = parse(data).levels[0]
+    start, count = int(level.tile_offsets[0]), int(level.tile_byte_counts[0])
+    tile = data[start : start + count]
+    for end in {*np.linspace(0, count, 15, dtype=int).tolist(), *range(max(count - 12, 0), count)} - {count}:
+        try:
+            pixels = decode_ccitt(tile[:end], 20, width, compression=compression)
+        except CorruptTiffError:
+            continue
+        # What was cut off was an end marker, or fill bits.
+        np.testing.assert_array_equal(pixels, array)
+        assert end >= count - 4
