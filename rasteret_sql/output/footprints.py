@@ -11,7 +11,7 @@ import numpy as np
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import narrowest, split_at_antimeridian
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.output.plot import _pyplot, lonlat_aspect
+from rasteret_sql.output.plot import import_pyplot, lonlat_aspect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None 
     Example:
         >>> plot_footprints("s2.parquet", color_by="eo:cloud_cover")  # doctest: +SKIP
     """
-    plt = _pyplot("plot_footprints")
+    plt = import_pyplot("plot_footprints")
     footprints, values = _footprints(index, color_by)
     if ax is None:
         _, ax = plt.subplots(layout="compressed")

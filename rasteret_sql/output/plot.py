@@ -57,7 +57,7 @@ def plot_rgb(
     Example:
         >>> plot_rgb(ds, ("red", "green", "blue"), time=0)  # doctest: +SKIP
     """
-    plt = _pyplot("plot_rgb")
+    plt = import_pyplot("plot_rgb")
     chosen = checked_percentiles(percentiles)
     shown = _thinned(_chosen(ds, bands, time))
     arrays = [_as_pictures(shown[name]) for name in bands]
@@ -97,7 +97,7 @@ def plot_rgb(
     return axes[0] if count == 1 else axes[:count]
 
 
-def _pyplot(caller: str) -> Any:
+def import_pyplot(caller: str) -> Any:
     """Import matplotlib.
 
     Raises:
