@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.arrays.failures import Failures
-from rasteret_sql.arrays.scaling import filled, scaled
+from rasteret_sql.arrays.scaling import filled, scaled, scaled_dtype
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.cube import is_covered
 from rasteret_sql.plan.places import Places
@@ -66,7 +66,7 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
     shared = _Shared(cube)
     arrays = []
     for place, band in enumerate(cube.bands):
-        dtype = np.result_type(band.dtype, np.float32) if mask_and_scale else band.dtype
+        dtype = scaled_dtype(band) if mask_and_scale else band.dtype
         sizes = _sizes(chunks, shape, dtype)
         # Files that have all pixels may still fail, and what takes their place must not pass for data.
         may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube, plan_some
+from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plan_some
+from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout

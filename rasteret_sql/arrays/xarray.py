@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube
+from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.scaling import filled, scaled
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: Name of the coordinate that holds the CRS, as rioxarray and odc-geo look for it.
 SPATIAL_REF = "spatial_ref"
 _DIMS = ("time", "y", "x")
+#: Times that 64 bits of nanoseconds hold.
+_FIRST_NS, _LAST_NS = np.datetime64("1677-09-22", "us"), np.datetime64("2262-04-11", "us")
 
 
 @shares_arguments
@@ -173,7 +176,7 @@ def _check_names(bands: Sequence[CubeBand], coordinates: Mapping[str, Any]) -> N
 def _coordinates(planned: PlannedCube) -> dict[str, Any]:
     box = planned.cube.box
     coordinates: dict[str, Any] = {
-        "time": ("time", planned.times.astype("M8[ns]"), {"standard_name": "time", "axis": "T"}),
+        "time": ("time", _moments(planned.times), {"standard_name": "time", "axis": "T"}),
         "item_id": ("time", np.array(planned.item_ids, object)),
         "collection": ("time", np.array([collection or "" for collection in planned.collections], object)),
     }
@@ -195,8 +198,9 @@ def _coordinates(planned: PlannedCube) -> dict[str, Any]:
     if planned.has_transform:
         a, b, c, d, e, f = box.transform
         reference["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
-    coordinates["x"] = ("x", box.xs(), x_attributes)
-    coordinates["y"] = ("y", box.ys(), y_attributes)
+    xs, ys = planned.centres or (box.xs(), box.ys())
+    coordinates["x"] = ("x", xs, x_attributes)
+    coordinates["y"] = ("y", ys, y_attributes)
     coordinates[SPATIAL_REF] = ((), 0, reference)
     for name, column in planned.properties.items():
         if name not in coordinates:
@@ -204,11 +208,18 @@ def _coordinates(planned: PlannedCube) -> dict[str, Any]:
     return coordinates
 
 
+def _moments(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
+    """Give times in nanoseconds, which every xarray takes; in microseconds where one is out of their range."""
+    exact = times.astype("M8[us]")
+    fits = np.isnat(exact) | ((exact >= _FIRST_NS) & (exact <= _LAST_NS))
+    return exact.astype("M8[ns]") if fits.all() else exact
+
+
 def _coordinate(column: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[Any]:
     """Give a property as an array that files can hold: NULL is NaN, NaT or ""."""
     missing, values = np.ma.getmaskarray(column), np.ma.getdata(column)
     if values.dtype.kind == "M":
-        return np.where(missing, np.datetime64("NaT", "ns"), values.astype("M8[ns]"))
+        return _moments(np.where(missing, np.datetime64("NaT", "us"), values.astype("M8[us]")))
     if values.dtype.kind == "O":
         return np.array(["" if absent else str(value) for absent, value in zip(missing, values, strict=True)], object)
     if not missing.any():

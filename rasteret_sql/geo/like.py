@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import normalized_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_shape, numbers_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 #: Part of a pixel by which coordinates of pixel centres, often rounded, may miss a regular spacing.
 SPACING_PIXELS: Final = 0.01
@@ -58,6 +61,32 @@ def geobox_of(like: Any) -> GeoBox:
             f"like: got {type(like).__name__}, expected a GeoBox, an xarray object, or crs, transform and shape"
         )
     return _aligned(crs, _six(transform), *checked_shape(shape))
+
+
+def centres_of(like: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """The coordinates of pixel centres of an object, x before y, so that what is read onto its grid has the very same.
+
+    They differ in the last digits from what is computed of a transform, and arrays join by equal coordinates.
+
+    Args:
+        like: as for `geobox_of`.
+
+    Returns:
+        Arrays float64, shapes (width,) and (height,); None where the object has no coordinates.
+    """
+    if hasattr(like, "sizes") and hasattr(like, "coords"):
+        dims = [_dimension(like, "x"), _dimension(like, "y")]
+        if not all(dim in like.coords for dim in dims):
+            return None
+        x, y = (like.coords[dim].values for dim in dims)
+    else:
+        # A GeoBox of odc-geo has its own, by dimension.
+        coordinates = getattr(like, "coordinates", None)
+        names = getattr(like, "dimensions", None) or ()
+        if not isinstance(coordinates, Mapping) or len(names) != 2:
+            return None
+        y, x = (coordinates[name].values for name in names)
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
 def _of_xarray(like: Any) -> GeoBox:

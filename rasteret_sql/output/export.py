@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.arrays.cubes import CubeArguments, GridArguments, plan_cube
+from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_path
 from rasteret_sql.shared_docs import shares_arguments

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import check_area, check_no_area, onto_grid
+from rasteret_sql.arrays.cubes import check_area, check_no_area
 from rasteret_sql.arrays.display import RGB_NAMES
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
+from rasteret_sql.arrays.grids import onto_grid
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox

@@ -200,12 +200,14 @@ def make_cube(
         group_of: the group of each asset of the plan.
         position: of each asset in the order in which a mosaic takes them.
         mosaic: how assets of one group that overlap become one, or None where a group must have one per band.
-        resampling: method by band; "*" is for all others.
+        resampling: method by band, or by the asset of several bands; "*" is for all others.
 
     Raises:
-        InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None.
+        InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
+            `resampling` names a band that is not read.
     """
     found = _find_bands(plan.assets)
+    methods = _methods(found, resampling)
     places = {band.name: number for number, band in enumerate(found)}
     order = np.lexsort((plan.tile_offset, plan.band, plan.asset_no))
     # Plans of files with one band are in that order.
@@ -222,10 +224,7 @@ def make_cube(
     if mosaic is None:
         _check_alone(plan.assets, sources, found)
     group_count = int(group_of.max()) + 1
-    bands = [
-        _cube_band(plan, sources, number, each, mosaic, resampling.get(each.name, resampling.get("*", "nearest")))
-        for number, each in enumerate(found)
-    ]
+    bands = [_cube_band(plan, sources, number, each, mosaic, methods[each.name]) for number, each in enumerate(found)]
     return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
 
 
@@ -238,6 +237,28 @@ def _find_bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
     for key in sorted(first):
         bands.setdefault(first[key].name, first[key])
     return list(bands.values())
+
+
+def _methods(bands: Sequence[PlannedBand], resampling: Mapping[str, str]) -> dict[str, str]:
+    """Give the method of each band.
+
+    Raises:
+        InvalidArgumentError: a name is that of no band and no asset.
+    """
+    keys = {band.name: next((key for key in _keys(band.name) if key in resampling), "*") for band in bands}
+    known = {key for band in bands for key in _keys(band.name)}
+    unknown = [name for name in resampling if name != "*" and name not in known]
+    if unknown:
+        raise InvalidArgumentError(
+            f"resampling: got band {unknown[0]!r}, expected one of {', '.join(keys)}, or '*' for all others"
+        )
+    return {name: resampling.get(key, "nearest") for name, key in keys.items()}
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    """Give what a mapping may call a band: its name, or the asset before the colon."""
+    asset = name.rpartition(":")[0]
+    return (name, asset) if asset else (name,)
 
 
 def _check_alone(assets: Sequence[PlannedAsset], sources: Sources, bands: Sequence[PlannedBand]) -> None:
@@ -272,7 +293,7 @@ def _cube_band(
     ):
         asset = plan.assets[asset_no]
         each = next(each for each in asset.bands if each.band == band_no)
-        known.setdefault((asset.dtype, repr(each.nodata), each.scale, each.offset), (asset, each))
+        known.setdefault((asset.dtype, repr(each.nodata), *_scaling(each)), (asset, each))
         kinds.add(MaskKind(plan.mask_kind[start]))
     (first, first_band), *others = known.values()
     for asset, each in others:
@@ -281,7 +302,7 @@ def _cube_band(
                 f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, expected '
                 "one dtype; read them apart"
             )
-        if (each.scale, each.offset) != (first_band.scale, first_band.offset):
+        if _scaling(each) != _scaling(first_band):
             raise InvalidArgumentError(
                 f'band "{band.name}": {named(first)} has scale {first_band.scale} and offset {first_band.offset}, '
                 f"{named(asset)} {each.scale} and {each.offset}, expected the same; read them apart"
@@ -292,6 +313,9 @@ def _cube_band(
     nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None
     if mosaic == "count":
         nodata, has_mask = None, False
+    elif dtype.kind == "c":
+        # The real part alone tells that a complex number is nodata: it is no value that others could be told from.
+        nodata, has_mask = None, kinds != {MaskKind.NONE}
     elif (dtype.kind == "f" and nodata is None) or mosaic in FLOATING:
         # A float has a value that no pixel with data has.
         nodata, has_mask = np.nan, bool(kinds & {MaskKind.MASK, MaskKind.ALPHA}) and mosaic not in FLOATING
@@ -304,8 +328,8 @@ def _cube_band(
         nodata=nodata,
         fill=fill_value(dtype, nodata),
         # A float may be nodata without being equal to it.
-        is_filled=bool(kinds & {MaskKind.MASK, MaskKind.ALPHA})
-        or (MaskKind.NODATA in kinds and (len(nodatas) > 1 or (dtype.kind in "fc" and not np.isnan(nodata or 0.0)))),
+        is_filled=bool(kinds & {MaskKind.MASK, MaskKind.ALPHA} and dtype.kind != "c")
+        or (MaskKind.NODATA in kinds and (len(nodatas) > 1 or (dtype.kind == "f" and not np.isnan(nodata or 0.0)))),
         has_mask=has_mask,
         mask_kinds=frozenset(kinds),
         scale=None if mosaic == "count" else first_band.scale,
@@ -314,6 +338,11 @@ def _cube_band(
         method=method,
         mosaic=mosaic,
     )
+
+
+def _scaling(band: PlannedBand) -> tuple[float, float]:
+    """Give scale and offset; a band without them has 1 and 0."""
+    return 1.0 if band.scale is None else band.scale, 0.0 if band.offset is None else band.offset
 
 
 def _holds(dtype: np.dtype[Any], nodata: float) -> bool:

@@ -23,7 +23,7 @@ from rasteret_sql.plan.select import IndexFiles, plan_selection, select
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import tile_format
 from rasteret_sql.sql.catalog import CATALOG
-from rasteret_sql.sql.properties import AssetProperties, property_columns
+from rasteret_sql.sql.properties import OWN, AssetProperties, property_columns
 from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
@@ -256,7 +256,8 @@ class IndexRows:
         for number, wkb in enumerate(rows.pop("rst_footprint").tolist()):
             if wkb is not None:
                 longitude[number] = middle_longitude(parse_geometry(wkb))
-        return AssetProperties(position if is_ordered else np.zeros_like(position), longitude, rows)
+        own = {name.removeprefix(OWN): rows.pop(name) for name in tuple(rows) if name.startswith(OWN)}
+        return AssetProperties(position if is_ordered else np.zeros_like(position), longitude, rows, own)
 
     def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:
         columns = self._cursor.execute(query, parameters or {}).fetchnumpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ _PLAIN_TYPES = (
     "VARCHAR", "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
     "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "DATE", "TIMESTAMP", "UUID", "ENUM",
 )  # fmt: skip
+#: Prefix of the columns that every index has, among those of properties.
+OWN = "rst_own_"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +31,13 @@ class AssetProperties:
         position: place of the asset's row in the query; all 0 for a table or a path, whose rows have no order.
         longitude: of the middle of its bbox in degrees, NaN where it is unknown.
         columns: the properties of its item by name; masked where they are NULL.
+        own: the columns that every index has, likewise.
     """
 
     position: npt.NDArray[np.int64]
     longitude: npt.NDArray[np.float64]
     columns: dict[str, np.ma.MaskedArray[Any, Any]]
+    own: dict[str, np.ma.MaskedArray[Any, Any]] = field(default_factory=dict)
 
     @classmethod
     def none(cls, count: int) -> AssetProperties:
@@ -42,8 +46,8 @@ class AssetProperties:
 
     def take(self, numbers: npt.NDArray[np.int64]) -> AssetProperties:
         """Give those of some of the assets."""
-        columns = {name: column[numbers] for name, column in self.columns.items()}
-        return AssetProperties(self.position[numbers], self.longitude[numbers], columns)
+        columns, own = ({name: column[numbers] for name, column in each.items()} for each in (self.columns, self.own))
+        return AssetProperties(self.position[numbers], self.longitude[numbers], columns, own)
 
 
 def property_columns(cursor: duckdb.DuckDBPyConnection, index: str) -> dict[str, str]:
@@ -66,9 +70,9 @@ def property_columns(cursor: duckdb.DuckDBPyConnection, index: str) -> dict[str,
         wkb = "ST_AsWKB(geometry)" if kinds["geometry"].startswith("GEOMETRY") else "geometry"
         columns["rst_footprint"] = f"CASE WHEN bbox.xmin <= -180 AND bbox.xmax >= 180 THEN {wkb} END"
     return columns | {
-        quote_identifier(name): _cast(name, kind)
+        quote_identifier(f"{OWN}{name}" if name in known else name): _cast(name, kind)
         for name, kind in described
-        if name not in known and kind.startswith(_PLAIN_TYPES) and "[" not in kind
+        if kind.startswith(_PLAIN_TYPES) and "[" not in kind
     }
 
 

@@ -219,3 +219,65 @@ def test_items_that_fail_leave_a_trace(tmp_path: Path) -> None:
         assert len(report.failures) == 1
     with rasterio.open(tmp_path / "a_red.tif") as source:
         np.testing.assert_array_equal(dataset.red[0], source.read(1))
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul instead of:PendingDeprecationWarning")  # odc-geo and affine 3
+@pytest.mark.parametrize("crs", ["EPSG:32643", "EPSG:4326", "EPSG:3857"])
+def test_coordinates_of_a_grid_that_an_object_has_are_the_very_same(tmp_path: Path, crs: str) -> None:
+    """Arrays join by equal coordinates: a last digit that differs drops pixels. Of rioxarray, odc-geo, and our own."""
+    from odc.geo.geobox import GeoBox
+    from odc.geo.xr import xr_zeros
+
+    index = make_index(tmp_path, [File("A", "red", noise(1))])
+    sizes = {"EPSG:32643": 12.3, "EPSG:4326": 0.0001, "EPSG:3857": 12.3}
+    ours = rs.to_xarray(index, crs=crs, resolution=sizes[crs])
+    part = ours.isel(x=slice(3, 41), y=slice(5, 37))
+    grid = GeoBox.from_bbox(tuple(float(each) for each in (part.x[0], part.y[-1], part.x[-1], part.y[0])), crs=crs,
+                            resolution=sizes[crs])  # fmt: skip
+    theirs = xr_zeros(grid)
+    renamed = theirs.rename({dim: name for dim, name in zip(theirs.dims, ("y", "x"), strict=True) if dim != name})
+    reprojected = ours.red.isel(time=0).rio.reproject(crs)
+    for like, expected in ((ours, ours), (part, part), (theirs, renamed), (grid, renamed), (reprojected, reprojected)):
+        found = rs.to_xarray(index, like=like)
+        assert np.array_equal(found.x, expected.x)
+        assert np.array_equal(found.y, expected.y)
+
+
+@pytest.mark.parametrize("year", [1, 1600, 1677, 2024, 2262, 2300, 9999])
+def test_times_that_nanoseconds_cannot_hold_are_themselves(tmp_path: Path, year: int) -> None:
+    when = dt.datetime(year, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    index = make_index(tmp_path, [File("A", "red", noise(1), when)])
+    expected = np.datetime64(when.replace(tzinfo=None), "us")
+    assert rs.to_xarray(index).time.values.astype("M8[us]").tolist() == [expected.tolist()]
+    assert rs.to_numpy(index).times.tolist() == [expected.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "dtype"),
+    [(1e-4, -0.1, "float32"), (2.75e-5, -0.2, "float32"), (1 / 1440, 2_460_000.5, "float64"), (60.0, 1.7e9, "float64")],
+)
+def test_physical_values_tell_two_stored_ones_apart(tmp_path: Path, scale: float, offset: float, dtype: str) -> None:
+    data = np.array([[1, 2], [65534, 65535]], "uint16")
+    index = make_index(tmp_path, [File("A", "red", data, options={"scales": [scale], "offsets": [offset]})])
+    for chunks in (None, {}):
+        values = rs.to_xarray(index, mask_and_scale=True, chunks=chunks).red
+        assert values.dtype == dtype
+        np.testing.assert_allclose(np.diff(values.values[0], axis=1), scale, rtol=1 / 16)
+
+
+def test_scales_that_mean_the_same_are_the_same(tmp_path: Path) -> None:
+    files = [
+        File("A", "red", noise(1), 1, options={"scales": [0.5]}),
+        File("B", "red", noise(1), 2, options={"scales": [0.5], "offsets": [0.0]}),
+    ]
+    assert rs.to_xarray(make_index(tmp_path, files)).sizes["time"] == 2
+
+
+def test_complex_pixels_whose_real_part_is_nodata_keep_their_imaginary_part(tmp_path: Path) -> None:
+    data = np.array([[1j, 1 + 0j], [0j, 2 - 3j]], "complex64")
+    index = make_index(tmp_path, [File("A", "c", data, options={"nodata": 0.0})])
+    dataset = rs.to_xarray(index)
+    assert np.array_equal(dataset.c.values[0], data)
+    assert dataset.c_valid.values[0].tolist() == [[False, True], [False, True]]
+    assert "_FillValue" not in dataset.c.attrs
+    assert np.array_equal(rs.to_numpy(index).data[0, 0], data)
