@@ -1,4 +1,4 @@
-"""Byte codecs: compressed bytes into a buffer of known size. What they mean as samples is said elsewhere."""
+"""Byte codecs: compressed bytes into a buffer of known size. `samples` and `color` make pixels of them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _thread = threading.local()
 
 
 def scratch(nbytes: int) -> U8:
-    """A buffer of this thread, valid until the thread asks again."""
+    """A buffer of this thread; it is valid until the next call of the thread."""
     if nbytes > KEPT_SCRATCH_BYTES:
         return np.empty(nbytes, np.uint8)
     kept: U8 | None = getattr(_thread, "buffer", None)

@@ -1,4 +1,4 @@
-"""GeoKeys to a CRS, and the EPSG codes for which that needs nothing else."""
+"""GeoKeys to a CRS. Common EPSG codes need no look-up in PROJ."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ METRIC_CODES: Final = (
     (5070, 5070), (6931, 6933), (25828, 25837), (26901, 26923), (27700, 27700), (28348, 28358),
     (32601, 32660), (32701, 32760),
 )  # fmt: skip
-"""Ranges (both ends inclusive) of common EPSG codes in metres, for which PROJ need not be asked."""
+"""Ranges (both ends inclusive) of common EPSG codes in metres that need no look-up in PROJ."""
 
 _METRIC: Final = frozenset(code for first, last in METRIC_CODES for code in range(first, last + 1))
 
 GEOGRAPHIC_CODES: Final = frozenset((4258, 4267, 4269, 4283, 4326))
-"""Common EPSG codes of geographic CRSs, for which PROJ need not be asked."""
+"""Common EPSG codes of geographic CRSs that need no look-up in PROJ."""
 
 
 def crs_of(keys: GeoKeys) -> tuple[str | None, str | None]:
@@ -83,7 +83,7 @@ def vertical_unit(keys: GeoKeys) -> str | None:
 
 
 def _plain_code(keys: GeoKeys) -> int | None:
-    """The EPSG code that says all without a look into PROJ's database."""
+    """The EPSG code of keys that need no look-up in PROJ, or None."""
     if may_have_heights(keys):
         return None
     model = keys.get(MODEL_TYPE)

@@ -92,7 +92,7 @@ def geographic_of(keys: GeoKeyValues) -> Geographic | None:
 
 
 def has_own_datum(keys: GeoKeyValues) -> bool:
-    """Whether GeoKeys say on which datum or ellipsoid a projected CRS lies, next to its code."""
+    """Whether GeoKeys give a projected CRS a datum or ellipsoid beside its code."""
     return any(is_code(keys.get(number)) for number in (GEOGRAPHIC_TYPE, DATUM, ELLIPSOID))
 
 
@@ -121,7 +121,7 @@ def _of_code(code: int) -> Geographic:
 
 
 def _overridden(start: Geographic, keys: GeoKeyValues) -> Geographic:
-    """A geographic CRS with what keys say of its parts; the code's own WKT1 is kept only if that is nothing new."""
+    """Apply the keys of single parts to a geographic CRS. Its own WKT1 stays only if they change nothing."""
     found = start
     if is_code(keys.get(DATUM)):
         found = _with_datum(found, keys[DATUM])
@@ -186,7 +186,7 @@ def _with_axes(found: Geographic, keys: GeoKeyValues) -> Geographic:
 
 
 def _with_ellipsoid(found: Geographic, name: str, semi_major: float, inverse_flattening: float) -> Geographic:
-    """With another ellipsoid; itself where that is the same to a hundredth of a millimetre."""
+    """Replace the ellipsoid, unless the axes are equal to a hundredth of a millimetre."""
     same = math.isclose(semi_major, found.semi_major, rel_tol=1e-12) and math.isclose(
         inverse_flattening, found.inverse_flattening, rel_tol=1e-10
     )

@@ -44,12 +44,12 @@ _CITED: Final = {
     "wgs_1984_web_mercator_auxiliary_sphere": "EPSG:3857",
     "google maps global mercator": "EPSG:3857",
 }
-"""CRSs that writers name, in lower case, and whose keys do not say what they mean."""
+"""CRSs by citation, in lower case, of writers whose other keys do not define them."""
 
 _ESRI_PE: Final = "ESRI PE String = "
 
 _ELLIPSOIDAL_HEIGHTS: Final = range(5001, 5034)
-"""GeoTIFF 1.0 gave these numbers to heights above ellipsoids; EPSG has nothing of the kind there."""
+"""Numbers of GeoTIFF 1.0 for heights above ellipsoids; EPSG does not use them."""
 
 _Found = tuple[str | None, str | None]
 """A CRS as text, and a note."""
@@ -109,7 +109,7 @@ def _horizontal(keys: GeoKeyValues) -> _Built:
 
 
 def _registered(code: int) -> _Built:
-    """The projected CRS of an EPSG code; where EPSG took it back for one other, that one and a note, as in GDAL."""
+    """The projected CRS of an EPSG code. A deprecated code gives its replacement and a note, as in GDAL."""
     from pyproj import CRS
 
     crs = CRS.from_epsg(code)
@@ -169,7 +169,7 @@ def _of_operation(code: int, base: str, unit: Unit) -> Any:
 
 
 def _in_unit(crs: Any, unit: Unit) -> Any:
-    """The CRS with its axes in another linear unit; itself where they have it already."""
+    """The CRS with its axes in another linear unit, or itself if they are in that unit."""
     if all(abs(axis.unit_conversion_factor - unit.size) < 1e-9 * unit.size for axis in crs.axis_info):
         return crs
     from pyproj import CRS
@@ -181,7 +181,7 @@ def _in_unit(crs: Any, unit: Unit) -> Any:
 
 
 def _without_id(crs: Any) -> dict[str, Any]:
-    """The definition of a CRS as PROJJSON, without the code that it will no longer have."""
+    """The definition of a CRS as PROJJSON without its code, to be changed."""
     definition: dict[str, Any] = crs.to_json_dict()
     definition.pop("id", None)
     definition.pop("$schema", None)
@@ -226,7 +226,7 @@ def _vertical_wkt1(keys: GeoKeyValues) -> str:
 
 
 def _spelled(crs: Any) -> str:
-    """Authority code of a CRS where one says exactly the same, otherwise its WKT2."""
+    """The authority code of a CRS if one is exactly equal, otherwise its WKT2."""
     from pyproj import CRS
 
     own = crs.to_json_dict().get("id")

@@ -17,7 +17,7 @@ MAX_XML_BYTES: Final = 4 << 20
 
 @dataclass(slots=True)
 class BandFacts:
-    """What GDAL_METADATA says of one band."""
+    """Properties of one band in GDAL_METADATA."""
 
     scale: float | None = None
     offset: float | None = None
@@ -28,7 +28,7 @@ class BandFacts:
 
 @dataclass(slots=True)
 class Metadata:
-    """What GDAL_METADATA says of a file: items of the dataset, and facts by 0-based sample."""
+    """The contents of GDAL_METADATA: items of the dataset, and properties by 0-based sample."""
 
     items: list[tuple[str, str]] = field(default_factory=list)
     bands: dict[int, BandFacts] = field(default_factory=dict)

@@ -73,7 +73,7 @@ def parse_transform(directory: Directory, keys: Mapping[int, object]) -> tuple[T
 
 
 def has_control_points(directory: Directory) -> bool:
-    """Whether points of the image are tied to the ground instead of a grid."""
+    """Whether the image has ground control points instead of a grid."""
     has_grid = tags.MODEL_TRANSFORMATION in directory or any(directory.numbers(tags.MODEL_PIXEL_SCALE)[:2])
     return directory.length(tags.MODEL_TIEPOINT) > 6 and not has_grid
 

@@ -1,4 +1,4 @@
-"""Numbers of the GeoKeys that describe a CRS (OGC 19-008r4, GeoTIFF 1.1), and what their values have in common."""
+"""Numbers of the GeoKeys that describe a CRS (OGC 19-008r4, GeoTIFF 1.1), and helpers for their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GDAL's COG ghost area: what it promises of a file's layout, and the frames of tiles that it announces.
+"""GDAL's COG ghost area: its promises about the layout of a file, and the frames of tiles that it announces.
 
 Format: https://gdal.org/en/stable/drivers/raster/cog.html#header-ghost-area
 """
@@ -57,7 +57,7 @@ def _lines(text: bytes) -> tuple[str, ...]:
 
 
 def frames_of(layout: Sequence[str] | None) -> Frames:
-    """What the lines of a ghost area say of frames; none where the file was edited by what did not keep them."""
+    """The frames that a ghost area announces; none if the file was edited by a program that did not keep them."""
     if not layout or _BROKEN in layout:
         return Frames()
     return Frames(_LEADER in layout, _TRAILER in layout)

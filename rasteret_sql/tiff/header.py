@@ -1,4 +1,4 @@
-"""TIFF bytes to `Header`: which images of a file are its levels and masks, and what all of them share."""
+"""TIFF bytes to `Header`: the levels and masks among the images of a file, and their shared properties."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ALPHA: Final = frozenset((1, 2, 999))
 """ExtraSamples codes of associated and unassociated alpha, and Corel's."""
 
 MAX_LEVELS: Final = 128
-"""Overviews and masks that are looked at; 31 halvings take the largest image to one pixel."""
+"""Most overviews and masks that are read; 31 halvings take the largest image to one pixel."""
 
 
 def parse_header(buffer: SparseBytes, *, href: str = "<bytes>") -> Header:
@@ -100,7 +100,7 @@ def identity(href: str) -> str:
 
 
 def _subfile_type(directory: Directory) -> int:
-    """NewSubfileType, or what the old SubfileType says in its place."""
+    """NewSubfileType, or its value derived from the old SubfileType."""
     if tags.NEW_SUBFILE_TYPE in directory:
         return directory.integer(tags.NEW_SUBFILE_TYPE, 0)
     old = directory.integer(tags.SUBFILE_TYPE, 0)

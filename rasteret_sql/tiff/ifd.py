@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rasteret_sql.tiff.model import ByteOrder
 
 MAX_IFDS: Final = 1024
-"""IFDs that are looked at; what follows is left out with a note. All are walked again after each read."""
+"""Most IFDs that are read; a note says that others were left out. All are walked again after each read."""
 
 MAX_CHAIN_ENTRIES: Final = 1 << 16
-"""Entries of all IFDs together, for tables may overlap: what follows is left out with a note."""
+"""Most entries of all IFDs together, since tables may overlap; a note says that others were left out."""
 
 MAX_ENTRIES: Final = 4096
 """Entries of one IFD; libtiff writes fewer than 100."""

@@ -1,4 +1,4 @@
-"""Units that GeoKeys name: the common ones are known here, the others are asked of PROJ."""
+"""Units that GeoKeys name: common ones are listed here, all others are looked up in PROJ."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def angular_unit(code: int) -> Unit:
 
 
 def projected_unit(keys: GeoKeyValues) -> Unit | None:
-    """The unit that GeoKeys give the axes of a projected CRS; None where they give none."""
+    """The unit of the axes of a projected CRS in GeoKeys, or None."""
     code = keys.get(LINEAR_UNITS)
     if code is None or code == USER_DEFINED:
         size = keys.get(LINEAR_UNIT_SIZE)
@@ -106,7 +106,7 @@ def projected_unit_or_default(keys: GeoKeyValues) -> Unit:
 
 
 def geographic_unit(keys: GeoKeyValues) -> Unit | None:
-    """The unit that GeoKeys give to longitudes and latitudes; None where they give none."""
+    """The unit of longitudes and latitudes in GeoKeys, or None."""
     code = keys.get(ANGULAR_UNITS)
     if code is None:
         return None
