@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.errors import (
     AssetNotFoundError,
@@ -393,17 +393,53 @@ def parse_arguments(text: str) -> tuple[ReadArguments, OnError, dict[str, str]]:
         raise InvalidArgumentError(
             "index: got NULL, expected the name of a table or view, a Parquet path or the text of a query"
         )
-    bbox, resolution = values.pop("bbox"), values.pop("resolution")
+    given = values.pop("given")
+    for name in ("bands", "bbox"):
+        if values[name] is None and given[name] is not None:
+            raise _unfit(name, given[name])
+    numbers = {name: _number_of(name, values.pop(name)) for name in ("level", "resolution")}
+    level, bbox = numbers["level"], values.pop("bbox")
+    if level is not None and not level.is_integer():
+        raise _unfit("level", f"{level}")
     return (
         ReadArguments(
             **values,
             bbox=None if bbox is None else [_number(part) for part in bbox.strip("[]").split(",")],
-            resolution=None if resolution is None else float(resolution),
+            level=None if level is None else int(level),
+            resolution=numbers["resolution"],
             door=SQL,
         ),
         on_error,
         settings,
     )
+
+
+#: What is expected of arguments that DuckDB could not cast; `_rst_asset_plan` says the same.
+_EXPECTED: Final = {
+    "bands": "a list of names: bands := ['{given}']",
+    "bbox": "four finite numbers [xmin, ymin, xmax, ymax]",
+    "level": "a whole number: 0 (full resolution) or more",
+    "resolution": "a number",
+}
+
+
+def _unfit(name: str, given: str) -> InvalidArgumentError:
+    shown = f"'{given}'" if name == "bands" else given
+    return InvalidArgumentError(f"{name}: got {shown}, expected {_EXPECTED[name].format(given=given)}")
+
+
+def _number_of(name: str, text: str | None) -> float | None:
+    """Read a number that DuckDB wrote as text.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise _unfit(name, text) from error
 
 
 def _number(text: str) -> float:

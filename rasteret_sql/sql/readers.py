@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.index.folders import index_files, is_many
 from rasteret_sql.index.own_connection import own_connection
@@ -184,7 +185,7 @@ def read_arguments(
     bands: Any,
     geometry: Any,
     bbox: Any,
-    crs: str,
+    crs: str | None,
     datetime: str | None,
     level: int | None,
     resolution: float | None,
@@ -194,6 +195,8 @@ def read_arguments(
     Raises:
         InvalidArgumentError: one of them is of a type that it cannot be.
     """
+    # As in SQL, where nothing given is NULL.
+    crs = LONLAT if crs is None else str(crs)
     if isinstance(bands, str):
         bands = [bands]
     elif bands is not None:
@@ -215,9 +218,9 @@ def read_arguments(
     return ReadArguments(
         index="",
         bands=None if bands is None else [str(band) for band in bands],
-        geometry=None if geometry is None else parse_geometry(geometry, str(crs)).wkb_hex,
+        geometry=None if geometry is None else parse_geometry(geometry, crs).wkb_hex,
         bbox=bbox,
-        crs=str(crs),
+        crs=crs,
         datetime=None if datetime is None else str(datetime),
         level=None if level is None else int(level),
         resolution=None if resolution is None else float(resolution),

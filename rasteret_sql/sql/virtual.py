@@ -209,11 +209,7 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         schema = pa.schema([self._schema.field(name) for name in names])
         call = call_of(filter)
         if call is None:
-            raise InvalidArgumentError(
-                "read_tiles: got arguments that change from row to row, expected constants or prepared parameters; a "
-                "read is planned before it starts, with the help of DuckDB's optimizer (enable_optimizer = true). "
-                "Put conditions in WHERE, or call rasteret_sql.read_tiles(con.sql(...)) with rows of an index"
-            )
+            raise self._no_call()
         arguments, on_error, settings = parse_arguments(call.arguments)
         plan = self._plan(arguments, settings)
         rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(call.token), len(plan)))
@@ -228,6 +224,31 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         if _dry_runs:
             return _noted(plan, schema, schema)
         return _Stream(schema, tile_batches(plan, rows, schema, on_error=on_error))
+
+    def _no_call(self) -> InvalidArgumentError:
+        """Say why a scan has no arguments: DuckDB's optimizer hands them over, and only constants."""
+        with self._connections.planning() as cursor:
+            settings = dict(
+                cursor.execute("SELECT name, value FROM duckdb_settings() WHERE name LIKE '%optimizer%'").fetchall()
+            )
+        disabled = settings.get("disabled_optimizers") or ""
+        if settings.get("enable_optimizer") == "false":
+            return InvalidArgumentError(
+                "read_tiles: got a session without DuckDB's optimizer (enable_optimizer = false), expected one with "
+                "it: it hands arguments and conditions to the read. Write PRAGMA enable_optimizer"
+            )
+        if "filter_pushdown" in disabled:
+            return InvalidArgumentError(
+                f"read_tiles: got a session with disabled_optimizers = {disabled!r}, expected one with "
+                "filter_pushdown: it hands arguments and conditions to the read. Write RESET disabled_optimizers"
+            )
+        # PRAGMA disable_optimizer holds for one connection, and a scan is not told which one that is.
+        return InvalidArgumentError(
+            "read_tiles: got arguments that change from row to row, or a session without DuckDB's optimizer (PRAGMA "
+            "disable_optimizer), expected constants or prepared parameters, which the optimizer hands over: a read is "
+            "planned before it starts. Put conditions in WHERE, or call rasteret_sql.read_tiles(con.sql(...)) with "
+            "rows of an index; write PRAGMA enable_optimizer if the arguments are constants"
+        )
 
     def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> TilePlan:
         with self._connections.planning() as cursor:

@@ -18,13 +18,15 @@ SELECT * EXCLUDE (_call)
 FROM _rst_tile_source
 WHERE _call = encode('rst_' || to_json({
     'index': index::VARCHAR,
-    'bands': bands::VARCHAR[],
+    -- A cast that fails would leave no constant, and so no arguments: what is wrong with them is said in Python.
+    'bands': TRY_CAST(bands AS VARCHAR[]),
     'geometry': geometry::VARCHAR,
-    'bbox': (bbox::DOUBLE[])::VARCHAR,
-    'crs': crs::VARCHAR,
+    'bbox': TRY_CAST(bbox AS DOUBLE[])::VARCHAR,
+    'crs': coalesce(crs::VARCHAR, 'OGC:CRS84'),
     'datetime': datetime::VARCHAR,
-    'level': level::BIGINT,
-    'resolution': (resolution::DOUBLE)::VARCHAR,
+    'level': level::VARCHAR,
+    'resolution': resolution::VARCHAR,
+    'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR},
     'on_error': on_error::VARCHAR,
     -- What the session sets decides what a view, or the text of a query, gives.
     'settings': {

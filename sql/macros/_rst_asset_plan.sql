@@ -21,18 +21,26 @@ rst_plan_arguments AS MATERIALIZED (
         CASE
             WHEN bbox IS NOT NULL AND geometry IS NOT NULL
                 THEN error('area: got both bbox and geometry, expected one of them; leave one out')
-            WHEN bbox IS NOT NULL THEN _rst_bbox_parts(bbox::DOUBLE[], crs)
+            WHEN bbox IS NOT NULL THEN _rst_bbox_parts(TRY_CAST(bbox AS DOUBLE[]), crs)
             WHEN geometry IS NOT NULL THEN _rstpy_geometry_parts(geometry::VARCHAR, crs)
         END AS area,
         CASE
             WHEN level IS NOT NULL AND resolution IS NOT NULL
                 THEN error('level: got both level and resolution, expected one of them; leave one out')
-            WHEN len(bands::VARCHAR[]) = 0 OR len(list_filter(bands::VARCHAR[], lambda name: name IS NULL)) > 0
+            WHEN bbox IS NOT NULL AND TRY_CAST(bbox AS DOUBLE[]) IS NULL
+                THEN error('bbox: got ' || bbox::VARCHAR || ', expected four finite numbers [xmin, ymin, xmax, ymax]')
+            WHEN bands IS NOT NULL AND TRY_CAST(bands AS VARCHAR[]) IS NULL
+                THEN error('bands: got ''' || bands::VARCHAR || ''', expected a list of names: bands := [''' || bands::VARCHAR || ''']')
+            WHEN level IS NOT NULL AND coalesce(TRY_CAST(level AS BIGINT) != TRY_CAST(level AS DOUBLE), true)
+                THEN error('level: got ' || level::VARCHAR || ', expected a whole number: 0 (full resolution) or more')
+            WHEN resolution IS NOT NULL AND TRY_CAST(resolution AS DOUBLE) IS NULL
+                THEN error('resolution: got ' || resolution::VARCHAR || ', expected a number')
+            WHEN len(TRY_CAST(bands AS VARCHAR[])) = 0 OR len(list_filter(TRY_CAST(bands AS VARCHAR[]), lambda name: name IS NULL)) > 0
                 THEN error('bands: got ' || bands::VARCHAR || ', expected names such as [''red'', ''visual:red''], or NULL for all')
-            WHEN len(list_distinct(bands::VARCHAR[])) < len(bands::VARCHAR[])
+            WHEN len(list_distinct(TRY_CAST(bands AS VARCHAR[]))) < len(TRY_CAST(bands AS VARCHAR[]))
                 THEN error('bands: got ' || bands::VARCHAR || ', expected each name once; leave the repeated ones out')
-            WHEN level < 0 THEN error('level: got ' || level || ', expected 0 (full resolution) or more')
-            WHEN NOT resolution > 0 THEN error('resolution: got ' || resolution || ', expected a pixel size above 0')
+            WHEN TRY_CAST(level AS BIGINT) < 0 THEN error('level: got ' || level::VARCHAR || ', expected 0 (full resolution) or more')
+            WHEN NOT TRY_CAST(resolution AS DOUBLE) > 0 THEN error('resolution: got ' || resolution::VARCHAR || ', expected a pixel size above 0')
             WHEN NOT _rst_is_usual_session() THEN false
             ELSE datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL
         END AS is_valid
@@ -63,7 +71,7 @@ candidates AS MATERIALIZED (
         -- Row groups are skipped by these, since they compare columns that are never NULL with constants; what is exact follows.
         AND index_of_schema_2.reach.ymin <= _rst_reach(
             crs,
-            (bbox::DOUBLE[])[4],
+            TRY_CAST(bbox AS DOUBLE[])[4],
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
             )) END,
@@ -71,7 +79,7 @@ candidates AS MATERIALIZED (
         )
         AND index_of_schema_2.reach.ymax >= _rst_reach(
             crs,
-            (bbox::DOUBLE[])[2],
+            TRY_CAST(bbox AS DOUBLE[])[2],
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
             )) END,
@@ -79,7 +87,7 @@ candidates AS MATERIALIZED (
         )
         AND index_of_schema_2.reach.xmin <= _rst_reach(
             crs,
-            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
+            CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
             )) END,
@@ -87,7 +95,7 @@ candidates AS MATERIALIZED (
         )
         AND index_of_schema_2.reach.xmax >= _rst_reach(
             crs,
-            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
+            CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
             )) END,
@@ -134,7 +142,7 @@ known_bands AS (
     ) AS c, unnest(c.bands) AS b(b)
 ),
 asked AS (
-    SELECT unnest(bands::VARCHAR[]) AS label, generate_subscripts(bands::VARCHAR[], 1) AS position
+    SELECT unnest(TRY_CAST(bands AS VARCHAR[])) AS label, generate_subscripts(TRY_CAST(bands AS VARCHAR[]), 1) AS position
     -- Without names there is nothing to match, which the optimizer sees.
     WHERE bands IS NOT NULL
 ),
@@ -228,8 +236,8 @@ projected AS (
         code,
         CASE WHEN code IS NOT NULL AND a.area IS NOT NULL THEN _rst_project(a.area, crs, code) END AS area,
         CASE
-            WHEN resolution_crs IS NULL OR code IS NULL OR upper(code) = upper(resolution_crs) THEN resolution::DOUBLE
-            ELSE _rstpy_pixel_size(resolution::DOUBLE, resolution_crs, code, a.area, crs)
+            WHEN resolution_crs IS NULL OR code IS NULL OR upper(code) = upper(resolution_crs) THEN TRY_CAST(resolution AS DOUBLE)
+            ELSE _rstpy_pixel_size(TRY_CAST(resolution AS DOUBLE), resolution_crs, code, a.area, crs)
         END AS pixel_size
     FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), rst_plan_arguments AS a
 ),
@@ -261,9 +269,9 @@ levelled AS MATERIALIZED (
         p.pixel_size,
         CASE
             WHEN level IS NULL AND resolution IS NULL THEN 0
-            WHEN level < len(c.levels) THEN level
+            WHEN TRY_CAST(level AS BIGINT) < len(c.levels) THEN TRY_CAST(level AS BIGINT)
             WHEN level IS NOT NULL
-                THEN error('level: got ' || level || ', expected 0 to ' || (len(c.levels) - 1) || ', the levels of asset '''
+                THEN error('level: got ' || level::VARCHAR || ', expected 0 to ' || (len(c.levels) - 1) || ', the levels of asset '''
                     || c.asset || ''' of item ''' || c.item_id || '''; choose one of them, or give resolution :=')
             WHEN c.transform IS NULL
                 THEN error('resolution: asset ''' || c.asset || ''' of item ''' || c.item_id || ''' has no transform, so '

@@ -16,7 +16,9 @@ rst_search AS MATERIALIZED (
         CASE
             WHEN bbox IS NOT NULL AND geometry IS NOT NULL
                 THEN error('area: got both bbox and geometry, expected one of them; leave one out')
-            WHEN bbox IS NOT NULL THEN _rst_project(_rst_bbox_parts(bbox::DOUBLE[], crs), crs, 'OGC:CRS84')
+            WHEN bbox IS NOT NULL AND TRY_CAST(bbox AS DOUBLE[]) IS NULL
+                THEN error('bbox: got ' || bbox::VARCHAR || ', expected four finite numbers [xmin, ymin, xmax, ymax]')
+            WHEN bbox IS NOT NULL THEN _rst_project(_rst_bbox_parts(TRY_CAST(bbox AS DOUBLE[]), crs), crs, 'OGC:CRS84')
             WHEN geometry IS NOT NULL THEN _rst_project(_rstpy_geometry_parts(geometry::VARCHAR, crs), crs, 'OGC:CRS84')
         END AS area,
         _rst_is_usual_session()
@@ -40,7 +42,7 @@ rst_found AS (
         -- Row groups are skipped by these, as in _rst_asset_plan; what is exact follows.
         AND index_of_schema_2.reach.ymin <= _rst_reach(
             crs,
-            (bbox::DOUBLE[])[4],
+            TRY_CAST(bbox AS DOUBLE[])[4],
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
             )) END,
@@ -48,7 +50,7 @@ rst_found AS (
         )
         AND index_of_schema_2.reach.ymax >= _rst_reach(
             crs,
-            (bbox::DOUBLE[])[2],
+            TRY_CAST(bbox AS DOUBLE[])[2],
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
             )) END,
@@ -56,7 +58,7 @@ rst_found AS (
         )
         AND index_of_schema_2.reach.xmin <= _rst_reach(
             crs,
-            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
+            CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
             )) END,
@@ -64,7 +66,7 @@ rst_found AS (
         )
         AND index_of_schema_2.reach.xmax >= _rst_reach(
             crs,
-            CASE WHEN (bbox::DOUBLE[])[1] <= (bbox::DOUBLE[])[3] THEN (bbox::DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
+            CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
                 _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
             )) END,

@@ -10,4 +10,4 @@ CREATE OR REPLACE MACRO items(
     crs := 'OGC:CRS84',
     datetime := NULL
 ) AS TABLE
-FROM _rst_items(index, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime);
+FROM _rst_items(index, geometry := geometry, bbox := bbox, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'), datetime := datetime);

@@ -17,12 +17,12 @@ WITH
 planned_assets AS MATERIALIZED (
     SELECT * EXCLUDE (formats, levels, reach)
     FROM _rst_asset_plan(
-        index, bands := bands, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime,
+        index, bands := bands, geometry := geometry, bbox := bbox, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'), datetime := datetime,
         level := level, resolution := resolution
     )
 ),
 planned_tiles AS MATERIALIZED (
-    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := crs)
+    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'))
 ),
 planned_rows AS MATERIALIZED (
     SELECT *, row_number() OVER () AS position

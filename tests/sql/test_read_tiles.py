@@ -185,6 +185,36 @@ def test_bad_input_is_refused_with_a_message_that_stands_alone(
     assert server.requests == []
 
 
+@pytest.mark.parametrize("function", ["read_tiles", "tile_plan", "explain_read"])
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("bands := 'red'", r"bands: got 'red', expected a list of names: bands := \['red'\]"),
+        (
+            "bbox := {'xmin': 0, 'ymin': 1, 'xmax': 2, 'ymax': 3}",
+            r"bbox: got \{'xmin': 0, .*expected four finite numbers",
+        ),
+        ("bbox := (1, 2, 3, 4)", r"bbox: got \(1, 2, 3, 4\), expected four finite numbers"),
+        ("bbox := 'here'", r"bbox: got here, expected four finite numbers"),
+        ("level := 1.6", r"level: got 1.6, expected a whole number"),
+        ("resolution := [10]", r"resolution: got \[10\], expected a number"),
+    ],
+)
+def test_arguments_of_other_types_are_refused_by_name(
+    con: duckdb.DuckDBPyConnection, collection: Collection, function: str, argument: str, message: str
+) -> None:
+    with pytest.raises(duckdb.Error, match=message):
+        con.execute(f"FROM {function}('{collection.index}', {argument})").fetchall()
+
+
+def test_no_crs_is_the_crs_by_default(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+    bbox = [70.0, 10.0, 80.0, 20.0]
+    for function in ("read_tiles", "tile_plan", "explain_read", "items"):
+        query = f"FROM {function}('{collection.index}', bbox := {bbox}"
+        assert con.execute(f"{query}, crs := NULL)").fetchall() == con.execute(f"{query})").fetchall() != []
+    assert rs.read_tiles(collection.index, bbox=bbox, crs=None).read_all().num_rows == 54  # type: ignore[arg-type]
+
+
 def test_temporary_tables_and_ctes_are_refused_with_the_remedy(
     con: duckdb.DuckDBPyConnection, collection: Collection
 ) -> None:

@@ -176,10 +176,14 @@ def test_a_collation_that_makes_names_equal_is_refused(queries):
 
 
 def test_a_session_without_optimizer_is_told_so(index):
-    with rs.connect() as con:
-        con.execute("PRAGMA disable_optimizer")
-        with pytest.raises(duckdb.Error, match="enable_optimizer = true"):
-            con.execute(f"FROM read_tiles('{index}')").fetchall()
+    for statement, message in {
+        "PRAGMA disable_optimizer": "PRAGMA enable_optimizer",
+        "SET disabled_optimizers = 'filter_pushdown'": "RESET disabled_optimizers",
+    }.items():
+        with rs.connect() as con:
+            con.execute(statement)
+            with pytest.raises(duckdb.Error, match=message):
+                con.execute(f"FROM read_tiles('{index}')").fetchall()
 
 
 def set_other(con, name, value):
