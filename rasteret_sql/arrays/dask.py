@@ -5,24 +5,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql import __version__
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.scaling import filled, scaled, scaled_dtype
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.plan.cube import is_covered
+from rasteret_sql.plan.cube import Cube, CubeBand, Sources, is_covered
 from rasteret_sql.plan.places import Places
+from rasteret_sql.plan.tile_plan import MaskTiles, PlannedAsset, TilePlan
 from rasteret_sql.read.assembly import read_cube
+from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
-
-    from rasteret_sql.plan.cube import Cube
 
 _DIMS = ("time", "y", "x")
 
@@ -62,7 +64,6 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
 
     make: Any = da.Array
     shape = (cube.group_count, cube.box.height, cube.box.width)
-    token = _token(cube)
     shared = _Shared(cube)
     arrays = []
     for place, band in enumerate(cube.bands):
@@ -72,7 +73,7 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
         may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
         with_mask = band.has_mask and not mask_and_scale and may_lack
         settings = _Settings(on_error, mask_and_scale=mask_and_scale, with_mask=with_mask)
-        name = f"read-{band.name}-{token}-{_short_hash(sizes, settings)}"
+        name = f"read-{band.name}-{token_of(shared.token, place, sizes, settings)}"
         graph: dict[Any, Any] = {}
         spans = [_spans(each) for each in sizes]
         for key in itertools.product(*(range(len(each)) for each in sizes)):
@@ -99,6 +100,7 @@ class _Shared:
     def __init__(self, cube: Cube) -> None:
         self.cube = cube
         self.places = Places(cube.whole)
+        self.token = token_of(cube)
         # Sources are ordered by group, then by band.
         self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
 
@@ -129,8 +131,8 @@ class Block:
         return self._shared.part(self._place, self._spans), self._settings
 
     def __dask_tokenize__(self) -> Any:
-        """Say what the block is by its place: the array's name has the rest."""
-        return self._place, self._spans
+        """Say what the block is: its part of a cube, and how it is read."""
+        return self._shared.token, self._place, self._spans, repr(self._settings)
 
 
 class PackedBlock:
@@ -209,20 +211,38 @@ def _spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def _token(cube: Cube) -> str:
-    """Name what a cube has, the same for the same files, tiles and grid."""
-    digest = hashlib.sha256()
-    digest.update(repr((cube.box, cube.bands, cube.group_count)).encode())
-    for asset in cube.plan.assets:
-        digest.update(f"{asset.address}\n{asset.etag}\n{asset.level}\n".encode())
-    sources = cube.sources
-    for column in (
-        cube.plan.asset_no, cube.plan.band, cube.plan.tile_offset,
-        sources.asset_no, sources.band, sources.group, sources.place,
-    ):  # fmt: skip
-        digest.update(np.ascontiguousarray(column).tobytes())
+def token_of(*values: Any) -> str:
+    """Name values by everything in them, the same in each process: dataclasses by all of their fields, arrays whole."""
+    digest = hashlib.sha256(__version__.encode())
+    for value in values:
+        _add_value(digest, value)
     return digest.hexdigest()[:16]
 
 
-def _short_hash(*values: Any) -> str:
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
+def _add_value(digest: hashlib._Hash, value: Any) -> None:
+    """Add a value to a digest, with its type and its length, so that no two values have the same bytes."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"\n{value.dtype.str}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, (Cube, CubeBand, TilePlan, MaskTiles, Sources)):
+        names = [field.name for field in fields(value)]
+        digest.update(f"\n{type(value).__name__}{names}".encode())
+        for name in names:
+            _add_value(digest, getattr(value, name))
+    elif isinstance(value, (tuple, frozenset)):
+        digest.update(f"\n{type(value).__name__} of {len(value)}".encode())
+        # The order of a set may be another one in another process.
+        for each in sorted(value) if isinstance(value, frozenset) else value:
+            _add_value(digest, each)
+    elif isinstance(value, PlannedAsset):
+        columns = value.__reduce__()[1]
+        digest.update(repr([_text_of(each) if isinstance(each, TileFormat) else each for each in columns]).encode())
+    else:
+        # The representation of all others has all of their fields, numbers to the last bit.
+        digest.update(f"\n{value!r}".encode())
+
+
+@lru_cache(maxsize=256)
+def _text_of(layout: TileFormat) -> str:
+    """Represent a format, which thousands of files share."""
+    return repr(layout)

@@ -63,6 +63,8 @@ SQL_OF_ROWS = (
 _SUFFIX = ".building"
 _LOCK = "lock"
 _DIGEST_LENGTH = 16
+#: Characters of a file's name that its staging folder takes over; each may have four bytes.
+_WHOLE_NAME = 48
 
 
 @contextlib.contextmanager
@@ -79,7 +81,7 @@ def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
     import shutil
     import tempfile
 
-    prefix = f".{path.name}.{digest[:_DIGEST_LENGTH]}."
+    prefix = f"{_prefix(path)}{digest[:_DIGEST_LENGTH]}."
     folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
     with (folder / _LOCK).open("wb") as lock:
         _locked(lock)
@@ -105,8 +107,16 @@ def leftovers(path: Path, digest: str = "") -> list[Path]:
     """
     import glob
 
-    found = path.parent.glob(f".{glob.escape(path.name)}.{digest[:_DIGEST_LENGTH]}*{_SUFFIX}")
+    found = path.parent.glob(f"{glob.escape(_prefix(path))}{digest[:_DIGEST_LENGTH]}*{_SUFFIX}")
     return sorted(folder for folder in found if _is_ended(folder))
+
+
+def _prefix(path: Path) -> str:
+    """Begin the name of a staging folder, which is longer than that of the file, by what tells the file from others."""
+    name = path.name
+    if len(name) > _WHOLE_NAME:
+        name = f"{name[:_WHOLE_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f".{name}."
 
 
 def _is_ended(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args, overload
 
 import numpy as np
 
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.halving import halved
 from rasteret_sql.tiff.writing.crs import geo_keys
 from rasteret_sql.tiff.writing.layout import Ifd, LayoutOptions, Tag, assemble_tiff
@@ -38,6 +40,8 @@ TILE: Final = 512
 #: Effort of the codecs, libdeflate and zstd; more takes much longer and saves few bytes.
 _LEVELS: Final = {"deflate": 6, "zstd": 9}
 _IMAGE, _MASK = 0, 1
+#: What XML 1.0 has no characters for.
+_NOT_IN_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MASK_FORM: Final = SegmentFormat(level=_LEVELS["deflate"], bits_per_sample=1, photometric="mask")
 
 
@@ -100,8 +104,17 @@ class CogForm:
         """Refuse what a GeoTIFF cannot say, before anything is read.
 
         Raises:
-            InvalidArgumentError: its CRS has no GeoKeys.
+            InvalidArgumentError: its CRS has no GeoKeys, or a text cannot stand in its metadata.
         """
+        texts: list[tuple[str, str]] = [*self.metadata.items(), *(("band", band.name) for band in self.bands)]
+        texts += [(f'unit of band "{band.name}"', band.unit) for band in self.bands if band.unit]
+        for what, text in texts:
+            # GDAL drops spaces in front of a text.
+            if _NOT_IN_XML.search(text) or text[:1].isspace():
+                raise InvalidArgumentError(
+                    f"{what}: got {text!r}, expected no control characters and no space first, which the metadata of a "
+                    "GeoTIFF cannot hold; replace the text in the query"
+                )
         if self.box.crs is not None:
             geo_keys(self.box.crs)
 

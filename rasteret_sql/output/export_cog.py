@@ -13,7 +13,7 @@ from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.cog_writer import TILE, CogBand, CogForm, CogWriter
 from rasteret_sql.output.export_blocks import BlockReader
-from rasteret_sql.output.export_files import check_replaceable, described, made_aside, time_text
+from rasteret_sql.output.export_files import check_length, check_replaceable, described, made_aside, time_text
 from rasteret_sql.output.file_colors import FileColors, colors_of
 
 if TYPE_CHECKING:
@@ -83,13 +83,7 @@ def _files(planned: PlannedCube, target: Path) -> list[_File]:
     Raises:
         InvalidArgumentError: two files would have one name, or a placeholder has no value.
     """
-    try:
-        used = {name for _, name, _, _ in string.Formatter().parse(target.name) if name is not None}
-    except ValueError as error:
-        raise InvalidArgumentError(f"path: got {target.name!r}, expected braces around one of {_listed()}") from error
-    unknown = sorted(used - set(PLACES))
-    if unknown:
-        raise InvalidArgumentError(f"path: got {{{unknown[0]}}} in {target.name!r}, expected one of {_listed()}")
+    used = _used_places(target)
     groups, bands = range(planned.cube.group_count), planned.cube.bands
     every = tuple(range(len(bands)))
     picks: list[tuple[int, ...]] = [(place,) for place in every] if "band" in used else [every]
@@ -99,12 +93,30 @@ def _files(planned: PlannedCube, target: Path) -> list[_File]:
             facts = {name: _fact(planned, group, name) for name in sorted(used - {"band"})}
             facts["band"] = _safe(bands[places[0]].name)
             path = target.with_name(target.name.format(**facts))
+            check_length(path)
             if path in files:
-                raise InvalidArgumentError(_same_name(planned, target, files[path].group, group))
+                raise InvalidArgumentError(_same_name(planned, target, files[path], group, places))
             files[path] = _File(path, group, places)
     for path in files:
         check_replaceable(path, planned.cube.plan.assets)
     return list(files.values())
+
+
+def _used_places(target: Path) -> set[str]:
+    """Give the placeholders of a name.
+
+    Raises:
+        InvalidArgumentError: braces hold anything else, a format such as {date:>20} too.
+    """
+    try:
+        parts = [part[1:] for part in string.Formatter().parse(target.name) if part[1] is not None]
+    except ValueError as error:
+        raise InvalidArgumentError(f"path: got {target.name!r}, expected braces around one of {_listed()}") from error
+    for name, spec, conversion in parts:
+        if name not in PLACES or spec or conversion:
+            shown = f"{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}"
+            raise InvalidArgumentError(f"path: got {{{shown}}} in {target.name!r}, expected one of {_listed()}")
+    return {str(name) for name, _, _ in parts}
 
 
 def _listed() -> str:
@@ -143,7 +155,14 @@ def _safe(text: str) -> str:
     return _UNSAFE.sub("_", text)
 
 
-def _same_name(planned: PlannedCube, target: Path, first: int, second: int) -> str:
+def _same_name(planned: PlannedCube, target: Path, other: _File, second: int, places: Sequence[int]) -> str:
+    first = other.group
+    if first == second:
+        names = [planned.cube.bands[each[0]].name for each in (other.places, places)]
+        return (
+            f'path: got {target.name!r} for the bands "{names[0]}" and "{names[1]}", which would be one file, '
+            f"{other.path.name}, expected a name for each; rename one of the assets in the query"
+        )
     facts = [f"{time_text(planned, group)} ({planned.item_ids[group][:60]})" for group in (first, second)]
     count = planned.cube.group_count
     return (

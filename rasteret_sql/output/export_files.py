@@ -15,6 +15,7 @@ from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.staging import staging_folder
 from rasteret_sql.io.local import local_path
 from rasteret_sql.plan.native_grid import named
+from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Format by suffix.
 SUFFIXES = {".tif": "tif", ".tiff": "tif", ".zarr": "zarr", ".nc": "nc", ".parquet": "parquet"}
+#: Longest name of a file on common file systems.
+MAX_NAME_BYTES = 255
 #: Files by which a folder is known as a Zarr store.
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 
@@ -71,6 +74,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
             f"path: got {target.name!r}, expected a name that ends in .tif (cloud optimised GeoTIFF), .zarr, .nc or "
             ".parquet (a table of pixels); rows of tiles are written by COPY (FROM read_tiles(...)) TO 'tiles.parquet'"
         )
+    check_length(target)
     if "{" in str(target.parent):
         raise InvalidArgumentError(f"path: got {str(target)!r}, expected {{...}} in the file's name only")
     if not target.parent.is_dir():
@@ -79,6 +83,20 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
         raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another folder")
     check_replaceable(target)
     return target
+
+
+def check_length(path: Path) -> None:
+    """Refuse a name that file systems cannot hold.
+
+    Raises:
+        InvalidArgumentError: it has more bytes.
+    """
+    nbytes = len(os.fsencode(path.name))
+    if nbytes > MAX_NAME_BYTES:
+        raise InvalidArgumentError(
+            f"path: got the name {shortened(path.name, 60)!r} of {nbytes} bytes, expected {MAX_NAME_BYTES} at most; "
+            "choose a shorter name, or use {date} or {time} in place of {item}"
+        )
 
 
 def check_replaceable(target: Path, sources: Sequence[PlannedAsset] = ()) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from rasteret_sql.arrays.xarray import dataset_of
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.output.export_files import described, made_aside
+from rasteret_sql.index.sqlfiles import quote_identifier
+from rasteret_sql.output.export_files import MAX_NAME_BYTES, described, made_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 _READ_SIDE, _STORED_SIDE = 2048, 1024
 _COMPLEVEL = 4
 _CONVENTIONS = "CF-1.10"
+#: Names that the NetCDF User's Guide allows, in "Permitted characters in netCDF names".
+_NETCDF_NAME: Final = re.compile(r"[a-zA-Z0-9_\x80-\U0010ffff]([^\x00-\x1f/\x7f]*[^\x00-\x20/\x7f])?")
+#: Names of nodes in Zarr 3; in Zarr 2 names that begin with ".z" are those of metadata.
+_ZARR_NAME: Final = re.compile(r"(?!__|\.z|\.+$)[^\x00/]+")
+#: Kinds of NumPy dtypes that netCDF has: integers, floats from 32 bits on.
+_NETCDF_DTYPES: Final = frozenset({"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"})
 
 
 def write_cube(
@@ -43,10 +51,13 @@ def write_cube(
         The file, and one line for each file that could not be read.
 
     Raises:
-        InvalidArgumentError: a library is missing.
+        InvalidArgumentError: a library is missing, or the format cannot hold a name or a dtype.
         RasteretError: it could not be read or written.
     """
     is_zarr = target.suffix.lower() == ".zarr"
+    _check_names(planned, is_zarr=is_zarr)
+    if not is_zarr:
+        _check_dtypes(planned)
     engine = None if is_zarr else _netcdf_engine(target)
     if is_zarr and find_spec("zarr") is None:
         raise InvalidArgumentError(
@@ -70,6 +81,45 @@ def write_cube(
         groups=range(planned.cube.group_count),
     )
     return file, [*failures.described(), *sorted(lines)]
+
+
+def _check_names(planned: PlannedCube, *, is_zarr: bool) -> None:
+    """Refuse names that a format cannot hold.
+
+    Raises:
+        InvalidArgumentError: a band or a property of the items has one.
+    """
+    bands = [band.name for band in planned.cube.bands]
+    kind, allowed, rule = (
+        ("Zarr", _ZARR_NAME, 'no "/", no NUL, and no name that is only dots or begins with "__" or ".z"')
+        if is_zarr
+        else ("netCDF", _NETCDF_NAME, 'a letter, digit or "_" first, no "/", no control character, and no space last')
+    )
+    limit = MAX_NAME_BYTES - len("_valid")
+    for name in [*bands, *planned.properties]:
+        if allowed.fullmatch(name) and len(name.encode()) <= limit:
+            continue
+        what, remedy = "bands", "rename the asset in the query, or write .parquet"
+        if name not in bands:
+            column = quote_identifier(name)
+            what, remedy = "properties", f"rename the column in the query: * RENAME ({column} AS other)"
+        raise InvalidArgumentError(
+            f"{what}: got the name {name!r} for {kind}, expected {rule}, in at most {limit} bytes; {remedy}"
+        )
+
+
+def _check_dtypes(planned: PlannedCube) -> None:
+    """Refuse pixels that netCDF cannot hold.
+
+    Raises:
+        InvalidArgumentError: those of a band are complex, or half-precision floats.
+    """
+    for band in planned.cube.bands:
+        if band.dtype.str[1:] not in _NETCDF_DTYPES:
+            raise InvalidArgumentError(
+                f'band "{band.name}": got {band.dtype}, expected integers, float32 or float64, since netCDF has no '
+                "other numbers; write .zarr, or .tif for complex ones"
+            )
 
 
 def _netcdf_engine(target: Path) -> Literal["netcdf4", "h5netcdf"]:

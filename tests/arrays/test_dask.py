@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 import logging
@@ -20,7 +21,9 @@ import pyarrow as pa
 import pytest
 
 import rasteret_sql as rs
+from rasteret_sql.arrays.dask import token_of
 from rasteret_sql.errors import AccessDeniedError, AssetNotFoundError, InvalidArgumentError
+from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.testing import Fault, RangeServer
 from rasteret_sql.testing.cog import write_cog
 from tests.support.waits import answers_wait_for_each_other
@@ -118,7 +121,8 @@ def _blocks(lazy: xr.DataArray) -> list[Any]:
     """The blocks of an array's tasks."""
     from rasteret_sql.arrays.dask import Block
 
-    return [part for task in dict(lazy.data.dask).values() for part in task if isinstance(part, Block)]
+    tasks = [task for task in dict(lazy.data.dask).values() if isinstance(task, tuple)]
+    return [part for task in tasks for part in task if isinstance(part, Block)]
 
 
 def _run(code: str, *arguments: object, **environment: str) -> str:
@@ -360,6 +364,77 @@ def test_names_are_the_same_for_the_same_files_and_grid_only(folder: Path, index
         name(groupby="collection", mosaic="last"),
     ]
     assert len({name(), *others}) == 1 + len(others)
+
+
+def _other(value: Any) -> Any:
+    """Give another value of about the same type."""
+    if isinstance(value, np.ndarray):
+        other = value.copy() if value.size else np.zeros(1, value.dtype)
+        # NaN plus 1 is NaN.
+        other.flat[-1] = ~other.flat[-1] if value.dtype == bool else np.nan_to_num(other.flat[-1]) + 1
+        return other
+    if isinstance(value, np.dtype):
+        return np.dtype("int8") if value != np.int8 else np.dtype("int16")
+    if isinstance(value, frozenset):
+        return value ^ {MaskKind.ALPHA}
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (str, bytes)):
+        return value + value[:1] if value else type(value)(b"x" if isinstance(value, bytes) else "x")
+    if isinstance(value, tuple) and value and isinstance(value[0], (int, float)):
+        return (*value[:-1], value[-1] + 1)
+    if isinstance(value, tuple):
+        return (*value, *value[:1]) if value else (1,)
+    return 7 if value is None else value + type(value)(1)
+
+
+def _varied(value: Any, path: str = "cube") -> Iterator[tuple[str, Any]]:
+    """Give a value of the plan once for each field in it, at any depth, with another value in that field."""
+    is_named = isinstance(value, tuple) and hasattr(value, "_fields")
+    if not dataclasses.is_dataclass(value) and not is_named:
+        if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            yield f"{path} (one more)", (*value, value[-1])
+            for name, first in _varied(value[0], f"{path}[0]"):
+                yield name, (first, *value[1:])
+            return
+        yield path, _other(value)
+        return
+    names = value._fields if is_named else [field.name for field in dataclasses.fields(value)]
+    for name in names:
+        for where, other in _varied(getattr(value, name), f"{path}.{name}"):
+            yield where, value._replace(**{name: other}) if is_named else dataclasses.replace(value, **{name: other})
+
+
+@pytest.mark.parametrize("options", [{}, {"bands": ["nir"], "crs": "EPSG:32643", "resolution": 15}])
+def test_every_field_of_a_cube_is_in_the_names_of_its_tasks(index: Path, options: Mapping[str, Any]) -> None:
+    """Whatever a plan gets in the future too: the fields of all of its dataclasses are found by introspection."""
+    cube = rs.to_xarray(index, chunks={}, **options)
+    part, settings = _blocks(cube[next(iter(cube))])[0].opened()
+    varied = dict(_varied(part)) | dict(_varied(settings, "settings"))
+    for field in ("box.transform", "bands[0].fill", "plan.tile_offset", "plan.assets[0].etag", "sources.start"):
+        assert f"cube.{field}" in varied
+    assert "cube.plan.assets[0].format.predictor" in varied
+    assert len(varied) > 70
+    names: dict[str, str] = {token_of(part): "the part", token_of(settings): "the settings"}
+    for field, each in varied.items():
+        assert names.setdefault(token_of(each), field) == field
+    # Pickling numbers mask tiles anew, once.
+    sent = pickle.loads(pickle.dumps(part))
+    assert token_of(sent) == token_of(pickle.loads(pickle.dumps(sent)))
+
+
+def test_a_block_alone_is_named_by_its_cube_and_by_how_it_is_read(index: Path) -> None:
+    """Schedulers may name single tasks: two blocks of one position must not pass for each other."""
+    from dask.base import tokenize
+
+    reads = [{}, {"level": 1}, {"mask_and_scale": True}, {"on_error": "nodata"}, {"bands": ["nir"]}]
+    names = [
+        tokenize(_blocks(rs.to_xarray(index, **({"bands": ["red"]} | read), chunks={})[band])[0])
+        for read in reads
+        for band in read.get("bands", ["red"])
+    ]
+    assert len(set(names)) == len(reads)
+    assert names[0] == tokenize(_blocks(rs.to_xarray(index, bands=["red"], chunks={}).red)[0])
 
 
 def test_names_are_the_same_in_another_process(index: Path) -> None:
