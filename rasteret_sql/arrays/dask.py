@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql import __version__
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.scaling import filled, scaled, scaled_dtype
 from rasteret_sql.errors import InvalidArgumentError
@@ -98,9 +97,12 @@ class _Shared:
     """What all blocks of a cube need to find their own part of it. It never leaves the process that made it."""
 
     def __init__(self, cube: Cube) -> None:
+        from rasteret_sql.index.parquet_file import package_version
+
         self.cube = cube
         self.places = Places(cube.whole)
-        self.token = token_of(cube)
+        # Another version may decode or resample in another way.
+        self.token = token_of(package_version(), cube)
         # Sources are ordered by group, then by band.
         self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
 
@@ -213,7 +215,7 @@ def _spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
 
 def token_of(*values: Any) -> str:
     """Name values by everything in them, the same in each process: dataclasses by all of their fields, arrays whole."""
-    digest = hashlib.sha256(__version__.encode())
+    digest = hashlib.sha256()
     for value in values:
         _add_value(digest, value)
     return digest.hexdigest()[:16]
