@@ -16,4 +16,4 @@ if __name__ == "__main__":
     elif manifest():
         PAGE.write_text(page({group: examine_group(group) for group in GROUPS}), encoding="utf-8")
     else:
-        sys.exit(f"no files of others at {Path(FOLDER)}: the page stays as it is")
+        sys.exit(f"no third-party files at {Path(FOLDER)}: the page stays as it is")

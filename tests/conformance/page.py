@@ -1,4 +1,4 @@
-"""What was found of the files of others, as a page of the documents."""
+"""The results for third-party files, as a page of the documentation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs" / "files.md"
 
-_HEAD = """# Files of others
+_HEAD = """# Compatibility
 
-What `build_index` and `read_tiles` make of {total} TIFFs that nobody of this project wrote, against rasterio. Each file is
-indexed, and every level, band and mask of it is read through `read_tiles` and compared: pixels bit for bit (NaN payloads
-aside), and dtype, nodata, transform, CRS, band count, block shape, overviews, scale, offset, unit, description and alpha.
-[Correctness](correctness.md) says what each kind of answer means. The tests make this page and fail when it is not what
-they find.
+This page lists {total} TIFFs from other projects and what `build_index` and `read_tiles` make of each. Each file is indexed. Every
+level, band and mask is read through `read_tiles` and compared with rasterio: pixels bit for bit (except NaN payloads), and dtype,
+nodata, transform, CRS, band count, block shape, overviews, scale, offset, unit, description and alpha. [Correctness](correctness.md)
+explains the results. The tests write this page, and fail if their results differ from it.
 
-* **equal**: indexed, and everything is as in rasterio.
-* **equal but for chroma**: JPEG with chroma at half resolution; samples differ by at most the number, for rasterio's wheels
-  have another libjpeg. A GDAL with libjpeg-turbo gives our pixels.
-* **read; no oracle**: read here; rasterio's GDAL cannot.
-* **refused**: an error that says why. Where rasterio reads the file all the same, the table says so.
+* **equal**: the file is indexed, and everything is as in rasterio.
+* **equal but for chroma**: the file is a JPEG with chroma at half resolution. Samples differ by at most the number, because
+  rasterio's wheels have another libjpeg. A GDAL with libjpeg-turbo returns the pixels of rasteret_sql.
+* **read; no oracle**: the file is read, but rasterio's GDAL cannot read it.
+* **refused**: the error says why. If rasterio reads the file, the table says so.
 """
 
 _TITLES = {

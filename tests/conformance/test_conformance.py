@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CPU_LIMIT_S = 10
 MEMORY_LIMIT_KB = 500_000
 
-ABSENT = pytest.mark.skipif(not manifest(), reason=f"no files of others: {MANIFEST} is absent")
+ABSENT = pytest.mark.skipif(not manifest(), reason=f"no third-party files: {MANIFEST} is absent")
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
 
 
