@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import engine
+from hypothesis.internal.conjecture import engine, providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,13 @@ _PROFILE = settings(
 settings.register_profile("fixed", _PROFILE, derandomize=True)
 settings.register_profile("random", _PROFILE, derandomize=False, print_blob=True)
 settings.load_profile("fixed")
+# Hypothesis also draws constants that it finds in the source of whatever modules are loaded, so that examples would depend
+# on the tests that ran before in the same process.
+_NO_CONSTANTS = providers.Constants()
+_FIND_CONSTANTS = providers._get_local_constants
+providers._get_local_constants = lambda: (
+    _NO_CONSTANTS if settings.get_current_profile_name() == "fixed" else _FIND_CONSTANTS()
+)
 #: Hypothesis lets this be set. Its own five minutes for each failure are too long for a suite that runs in nine.
 engine.MAX_SHRINKING_SECONDS = 30
 
@@ -47,6 +57,25 @@ def _threads_are_ended() -> Iterator[None]:
     yield
     left = {thread.name for thread in threading.enumerate() if thread not in before}
     assert not [name for name in left if name.startswith(ENDING_THREADS)]
+
+
+TORCH_SHIM = Path(__file__).parent / "torch_shim"
+
+
+def _use_torch_shim() -> None:
+    """Let torchvision be imported here and in the processes that tests spawn, see `torch_shim/sitecustomize.py`."""
+    if "sitecustomize" not in sys.modules or Path(str(sys.modules["sitecustomize"].__file__)).parent != TORCH_SHIM:
+        spec = importlib.util.spec_from_file_location("torch_shim", TORCH_SHIM / "sitecustomize.py")
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(TORCH_SHIM) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(TORCH_SHIM), *filter(None, paths)])
+
+
+if importlib.util.find_spec("torchvision") is not None:
+    _use_torch_shim()
 
 
 @pytest.fixture(scope="session")

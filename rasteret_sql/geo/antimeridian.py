@@ -167,11 +167,18 @@ def _continued_part(part: Any, period: float, pole: float, is_ccw: bool | None) 
         # The one position inside of the exterior.
         points[:, 0] += period * np.ceil((low - points[:, 0].min()) / period - 1e-9)
         inside.append(points)
-    if not revolutions:
+    if not revolutions or not inside:
         return _in_place(shapely.Polygon(exterior, inside), period)
     # The outline of a polygon around a pole begins at a meridian of its own, which may run through a hole.
     cut = [_moved(shapely.Polygon(points), by) for points in inside for by in (-period, 0.0, period)]
-    return _in_place(shapely.difference(shapely.Polygon(exterior), shapely.union_all(cut)), period)
+    return _in_place(shapely.difference(_valid(shapely.Polygon(exterior)), shapely.union_all(_valid(cut))), period)
+
+
+def _valid(geometries: Any) -> Any:
+    """Mend outlines that cross themselves, as those of half the Earth do in some projections."""
+    import shapely
+
+    return shapely.make_valid(geometries)
 
 
 def _without_jumps(points: Floats, period: float) -> Floats:
@@ -235,7 +242,7 @@ def _in_map(polygon: Any, period: float) -> list[Any]:
         return [polygon]
     if xmax - xmin >= period * (1 - 1e-9):
         return [shapely.box(-half, ymin, half, ymax)]
-    polygon = polygon if polygon.is_valid else shapely.make_valid(polygon)
+    polygon = _valid(polygon)
     parts: list[Any] = []
     for number in range(int(np.floor(xmin / period + 0.5)), int(np.floor(xmax / period + 0.5)) + 1):
         middle = number * period

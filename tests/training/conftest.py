@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 
     from tests.training.scenes import Scenes
 
-SHIM = Path(__file__).parents[1] / "torch_shim"
 HAS_TORCHGEO = importlib.util.find_spec("torchgeo") is not None
 
 #: Warnings of others, on behalf of what the tests use.
@@ -49,22 +46,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             for warning in _THIRD_PARTY_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
-
-
-def _use_shim() -> None:
-    """Let torchvision be imported here and in the processes that tests spawn."""
-    if "sitecustomize" not in sys.modules or Path(str(sys.modules["sitecustomize"].__file__)).parent != SHIM:
-        spec = importlib.util.spec_from_file_location("torch_shim", SHIM / "sitecustomize.py")
-        assert spec is not None
-        assert spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(SHIM) not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(SHIM), *filter(None, paths)])
-
-
-if HAS_TORCHGEO:
-    _use_shim()
 
 
 @pytest.fixture(scope="session")
