@@ -85,13 +85,13 @@ def with_bands(plan: TilePlan, names: Sequence[str], keys: Sequence[tuple[str, i
 
 def band_names(plan: TilePlan) -> list[str]:
     """Give the names of the bands of a plan but for alpha, in the order in which they were asked for."""
-    keys = {
-        (band.position, asset.asset, band.band): band.name
-        for asset in reversed(plan.assets)
+    keys = dict.fromkeys(
+        (band.position, asset.asset, band.band, band.name)
+        for asset in plan.assets
         for band in asset.bands
         if band.band != asset.alpha_band
-    }
-    return list(dict.fromkeys(keys[key] for key in sorted(keys)))
+    )
+    return list(dict.fromkeys(name for *_, name in sorted(keys, key=lambda key: key[:3])))
 
 
 def used_assets(plan: TilePlan) -> list[PlannedAsset]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.tile_plan import PlannedBand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 _NUMBER: Final = re.compile("[0-9]+")
 #: How well a label fits a band that is the asset itself: best.
@@ -30,6 +30,11 @@ class IndexBand:
     offset: float | None
     unit: str | None
     is_alpha: bool | None
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it has no name; an index calls such a band by its number."""
+        return self.name in {None, "", str(self.band)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,11 @@ class FileBands:
         return found
 
 
-def choose_bands(files: Sequence[FileBands], labels: Sequence[str] | None) -> list[tuple[PlannedBand, ...]]:
+def choose_bands(
+    files: Sequence[FileBands],
+    labels: Sequence[str] | None,
+    items_of: Callable[[Collection[int]], Collection[str | None]],
+) -> list[tuple[PlannedBand, ...]]:
     """Choose the bands that are read of files.
 
     A label is an asset, "asset:band", or the name, common name or number of a band; the first of these that any file
@@ -82,87 +91,177 @@ def choose_bands(files: Sequence[FileBands], labels: Sequence[str] | None) -> li
     Args:
         files: all files that area and period leave, each kind once.
         labels: what is wanted; None for all bands.
+        items_of: gives the ids of the items that have files of some kinds, by positions in `files`.
 
     Returns:
         For each of `files` its bands, by the position of their labels and by number; none where none is wanted.
 
     Raises:
-        InvalidArgumentError: a label fits several bands, or none.
+        InvalidArgumentError: a label fits several bands, or none; it passes items over that have another asset of that
+            name; or two labels name one band.
     """
+    files = with_names_of_siblings(files)
     if labels is None:
         return [
             tuple(_planned(band, each.full_name(band), 1) for band in sorted(each.bands, key=lambda band: band.band))
             for each in files
         ]
-    best = _best(files, labels)
-    _check_doubts(best)
+    matches = _matches(files, labels)
+    best = {key: _best(found) for key, found in matches.items()}
+    _check_doubts(files, best)
     _check_unknown(files, labels, {label for _, label in best})
-    # Files of one asset key may have other bands, or the same in another order: each is found by its number and name.
-    chosen: dict[tuple[str | None, str, int, int, str | None], tuple[int, str | None]] = {}
-    positions = {label: position for position, label in enumerate(labels, 1)}
-    for (collection, label), (tier, matches) in sorted(best.items(), key=lambda item: positions[item[0][1]]):
-        for each, band in matches:
-            key = collection, each.asset, len(each.bands), band.band, band.name
-            chosen.setdefault(key, (positions[label], None if tier == _WHOLE_ASSET else label))
-    planned = []
+    read = {(match.file, match.band.band) for found in best.values() for match in found}
+    for (collection, label), found in matches.items():
+        unread = [match for match in found if (match.file, match.band.band) not in read]
+        _check_passed_over(files, label, best[collection, label], unread, items_of)
+    return [_chosen(files, number, labels, best) for number in range(len(files))]
+
+
+def with_names_of_siblings(files: Sequence[FileBands]) -> list[FileBands]:
+    """Give bands without a name the one that other files of the same asset, with as many bands, have for their number.
+
+    Some writers leave band descriptions out. Only where those that describe band n agree, and the file itself has no
+    other band of that name.
+    """
+    known: dict[tuple[str | None, str, int, int], set[str]] = defaultdict(set)
     for each in files:
-        bands = []
         for band in each.bands:
-            found = chosen.get((each.collection, each.asset, len(each.bands), band.band, band.name))
-            if found is not None:
-                position, name = found
-                bands.append(_planned(band, each.full_name(band) if name is None else name, position))
-        planned.append(tuple(sorted(bands, key=lambda planned: (planned.position, planned.band))))
-    return planned
+            if not band.is_unnamed:
+                known[each.collection, each.asset, len(each.bands), band.band].add(str(band.name))
+
+    def name_of(each: FileBands, band: IndexBand) -> str | None:
+        names = known[each.collection, each.asset, len(each.bands), band.band]
+        if not band.is_unnamed or len(names) != 1 or names & {other.name for other in each.bands}:
+            return band.name
+        return next(iter(names))
+
+    return [
+        replace(each, bands=tuple(replace(band, name=name_of(each, band)) for band in each.bands)) for each in files
+    ]
 
 
 def _planned(band: IndexBand, name: str, position: int) -> PlannedBand:
     return PlannedBand(band.band, name, position, band.nodata, band.scale, band.offset, band.unit)
 
 
-_Best = dict[tuple[str | None, str], tuple[int, list[tuple[FileBands, IndexBand]]]]
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A band that a label fits.
+
+    Attributes:
+        file: position of its file.
+        band: the band.
+        tier: how well the label fits; 1 is best.
+    """
+
+    file: int
+    band: IndexBand
+    tier: int
 
 
-def _best(files: Sequence[FileBands], labels: Sequence[str]) -> _Best:
-    """Give, by collection and label, how well it fits and the bands that it fits as well."""
-    best: _Best = {}
-    for each in files:
+_Matches = dict[tuple[str | None, str], list[_Match]]
+
+
+def _matches(files: Sequence[FileBands], labels: Sequence[str]) -> _Matches:
+    """Give the bands that labels fit, by collection and label."""
+    found: _Matches = defaultdict(list)
+    for number, each in enumerate(files):
         known = each.labels()
         for label in labels:
-            for tier, band in known.get(label, ()):
-                before, found = best.get((each.collection, label), (tier, []))
-                if tier < before:
-                    before, found = tier, []
-                if tier == before:
-                    found.append((each, band))
-                best[each.collection, label] = before, found
-    return best
+            found[each.collection, label] += [_Match(number, band, tier) for tier, band in known.get(label, ())]
+    return {key: matches for key, matches in found.items() if matches}
 
 
-def _check_doubts(best: _Best) -> None:
+def _best(matches: Sequence[_Match]) -> list[_Match]:
+    tier = min(match.tier for match in matches)
+    return [match for match in matches if match.tier == tier]
+
+
+def _chosen(files: Sequence[FileBands], number: int, labels: Sequence[str], best: _Matches) -> tuple[PlannedBand, ...]:
+    """Give the bands of one file; each goes by the first label that names it.
+
+    Raises:
+        InvalidArgumentError: a further label names a band too, and is not its name.
+    """
+    each = files[number]
+    chosen: dict[int, PlannedBand] = {}
+    for position, label in enumerate(labels, 1):
+        for match in best.get((each.collection, label), ()):
+            if match.file != number:
+                continue
+            is_whole = match.tier == _WHOLE_ASSET
+            name = each.full_name(match.band) if is_whole else label
+            before = chosen.setdefault(match.band.band, _planned(match.band, name, position))
+            if not is_whole and before.name != label:
+                raise InvalidArgumentError(
+                    f"bands: got '{labels[before.position - 1]}' and '{label}', which both name band {match.band.band} "
+                    f"of asset '{each.asset}'; expected each band once: leave one of them out"
+                )
+    return tuple(sorted(chosen.values(), key=lambda planned: (planned.position, planned.band)))
+
+
+def _check_doubts(files: Sequence[FileBands], best: _Matches) -> None:
     """Refuse labels that fit several assets, or several bands of one file.
 
     Raises:
         InvalidArgumentError: there is one.
     """
-    for (_, label), (tier, found) in best.items():
-        if tier == _WHOLE_ASSET:
+    for (_, label), found in best.items():
+        if found[0].tier == _WHOLE_ASSET:
             continue
-        numbers = defaultdict(set)
-        for each, band in found:
-            numbers[each.asset, len(each.bands), band.name].add(band.band)
-        is_repeated = any(len(each) > 1 for each in numbers.values())
-        if len({each.asset for each, _ in found}) == 1 and not is_repeated:
+        counts = Counter(match.file for match in found)
+        if len({files[match.file].asset for match in found}) == 1 and max(counts.values()) == 1:
             continue
-        named = {
-            f"'{each.asset}:{band.band}'"
-            if band.name is None or len(numbers[each.asset, len(each.bands), band.name]) > 1
-            else f"'{each.asset}:{band.name}'"
-            for each, band in found
-        }
+        named = set()
+        for match in found:
+            each = files[match.file]
+            named.add(f"'{each.asset}:{each.unique_name(match.band) or match.band.band}'")
         raise InvalidArgumentError(
             f"bands: got '{label}', which fits {', '.join(sorted(named))}; expected one of them: name it in full"
         )
+
+
+def _check_passed_over(
+    files: Sequence[FileBands],
+    label: str,
+    best: Sequence[_Match],
+    unread: Sequence[_Match],
+    items_of: Callable[[Collection[int]], Collection[str | None]],
+) -> None:
+    """Refuse a label that would pass items over: it fits their assets too, but those of other items better.
+
+    An asset key that is new in a collection, such as "red", would hide all older items, whose asset "B04" has the
+    common name. A composite such as "visual" with a band called red stands beside an asset "red", and has other bands:
+    an item that lacks the asset is not meant.
+
+    Args:
+        files: all files.
+        label: what is asked for.
+        best: the bands that it fits best.
+        unread: those that it fits too, and that no label reads.
+        items_of: as for `choose_bands`.
+
+    Raises:
+        InvalidArgumentError: it would.
+    """
+    taken = {files[match.file].asset for match in best}
+    counts = {len(files[match.file].bands) for match in best}
+    rivals = [
+        match for match in unread if files[match.file].asset not in taken and len(files[match.file].bands) in counts
+    ]
+    if not rivals:
+        return
+    passed = set(items_of({match.file for match in rivals})) - set(items_of({match.file for match in best}))
+    if passed:
+        others = {files[match.file].asset for match in rivals}
+        raise InvalidArgumentError(
+            f"bands: got '{label}', which names asset {_quoted(taken)} in some items and asset {_quoted(others)} in "
+            f"others; expected one meaning for all: give both, {_quoted(taken | others)}, or leave out the items of one"
+        )
+
+
+def _quoted(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names))
 
 
 def _check_unknown(files: Sequence[FileBands], labels: Sequence[str], known: set[str]) -> None:

@@ -229,12 +229,13 @@ def make_cube(
 
 
 def _find_bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
-    first: dict[tuple[int, str, int], PlannedBand] = {}
+    # Files of one asset may have bands of one number and other names.
+    first: dict[tuple[int, str, int, str], PlannedBand] = {}
     for asset in assets:
         for band in asset.bands:
-            first.setdefault((band.position, asset.asset, band.band), band)
+            first.setdefault((band.position, asset.asset, band.band, band.name), band)
     bands: dict[str, PlannedBand] = {}
-    for key in sorted(first):
+    for key in sorted(first, key=lambda key: key[:3]):
         bands.setdefault(first[key].name, first[key])
     return list(bands.values())
 

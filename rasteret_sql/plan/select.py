@@ -16,7 +16,7 @@ from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
 from rasteret_sql.plan.tiles import Cells, Layouts, cells_in, plan_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import numpy.typing as npt
 
@@ -156,7 +156,12 @@ def _bands(index: IndexFiles, numbers: Numbers, labels: Sequence[str] | None) ->
         distinct.setdefault(FileBands(collection, str(asset), index.bands[kind]), len(distinct))
         for collection, asset, kind in known
     ]
-    chosen = choose_bands(list(distinct), labels)
+    item_ids = files.texts("item_id")
+
+    def items_of(wanted: Collection[int]) -> set[str | None]:
+        return {item_ids[number] for number, each in zip(numbers.tolist(), group, strict=True) if which[each] in wanted}
+
+    chosen = choose_bands(list(distinct), labels, items_of)
     return [chosen[which[each]] for each in group]
 
 

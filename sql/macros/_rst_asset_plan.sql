@@ -48,7 +48,7 @@ rst_plan_arguments AS MATERIALIZED (
 -- DuckDB names the table where it has no such column, as an index of another schema has not. Casts are those of index/row_casts.py:
 -- rows of pandas, of tables and of folders such as collection=2024 have other types.
 -- Materialized: a plan of all that follows in one piece takes the optimizer twice as long.
-candidates AS MATERIALIZED (
+indexed AS MATERIALIZED (
     SELECT
         index_of_schema_2.collection::VARCHAR AS collection,
         index_of_schema_2.item_id::VARCHAR AS item_id,
@@ -118,28 +118,81 @@ candidates AS MATERIALIZED (
     FROM rst_plan_arguments AS a
     WHERE NOT a.is_valid
 ),
-known_bands AS (
-    SELECT DISTINCT
-        c.collection,
-        c.asset,
+sibling_names AS MATERIALIZED (
+    -- What files of an asset that describe their bands call band n, where others of them, with as many bands, do not.
+    SELECT collection, asset, band_count, list({'band': band, 'name': name}) AS names
+    FROM (
+        SELECT collection, asset, band_count, band, max(name) AS name
+        FROM (
+            SELECT DISTINCT
+                i.collection,
+                i.asset,
+                len(i.bands) AS band_count,
+                b.b.band AS band,
+                -- An index calls bands without a name by their number.
+                nullif(nullif(b.b.name, ''), b.b.band::VARCHAR) AS name
+            FROM indexed AS i, unnest(i.bands) AS b(b)
+        )
+        GROUP BY collection, asset, band_count, band
+        HAVING count(DISTINCT name) = 1 AND count(*) > 1
+    )
+    GROUP BY collection, asset, band_count
+),
+candidates AS (
+    SELECT
+        described.*,
+        list_transform(described.bands, lambda known: {'band': known.band, 'name': known.name, 'common_name': known.common_name}) AS named
+    FROM (
+        SELECT i.* REPLACE (
+            CASE WHEN s.names IS NULL THEN i.bands ELSE list_transform(i.bands, lambda known: {
+                'name': CASE
+                    WHEN known.name IS NULL OR known.name IN ('', known.band::VARCHAR) THEN coalesce(
+                        list_filter(s.names, lambda sibling: sibling.band = known.band
+                            AND len(list_filter(i.bands, lambda other: other.name = sibling.name)) = 0)[1].name,
+                        known.name
+                    )
+                    ELSE known.name
+                END,
+                'band': known.band,
+                'common_name': known.common_name,
+                'description': known.description,
+                'nodata': known.nodata,
+                'scale': known.scale,
+                'offset': known."offset",
+                'unit': known.unit,
+                'is_alpha': known.is_alpha,
+                'nodata_integer': known.nodata_integer
+            }) END AS bands
+        )
+        FROM indexed AS i
+        LEFT JOIN sibling_names AS s
+            ON s.collection IS NOT DISTINCT FROM i.collection AND s.asset = i.asset AND s.band_count = len(i.bands)
+    ) AS described
+),
+known_bands AS MATERIALIZED (
+    SELECT
+        k.collection,
+        k.asset,
+        k.named,
         b.b.name AS name,
         b.b.common_name AS common_name,
         b.b.band AS band,
-        len(c.bands) AS band_count,
+        len(k.named) AS band_count,
         -- Where some bands go by their numbers, for lack of a name of their own, a number names no other band.
-        NOT c.has_unique_names AND coalesce(regexp_full_match(b.b.name, '[0-9]+'), false) AS is_number,
+        NOT k.has_unique_names AND coalesce(regexp_full_match(b.b.name, '[0-9]+'), false) AS is_number,
         -- A name that a file has twice names no band of it.
         CASE
-            WHEN c.has_unique_names THEN b.b.name
+            WHEN k.has_unique_names THEN b.b.name
             WHEN regexp_full_match(b.b.name, '[0-9]+') THEN NULL
-            WHEN len(list_filter(c.bands, lambda known: known.name = b.b.name)) = 1 THEN b.b.name
+            WHEN len(list_filter(k.named, lambda known: known.name = b.b.name)) = 1 THEN b.b.name
         END AS unique_name
     FROM (
         SELECT
-            k.*,
-            len(list_distinct(list_transform(k.bands, lambda known: nullif(known.name, '')))) = len(k.bands) AS has_unique_names
-        FROM candidates AS k
-    ) AS c, unnest(c.bands) AS b(b)
+            *,
+            len(list_distinct(list_transform(named, lambda known: nullif(known.name, '')))) = len(named) AS has_unique_names
+        -- Files of one asset may have other bands, or the same in another order.
+        FROM (SELECT DISTINCT collection, asset, named FROM candidates)
+    ) AS k, unnest(k.named) AS b(b)
 ),
 asked AS (
     SELECT unnest(TRY_CAST(bands AS VARCHAR[])) AS label, generate_subscripts(TRY_CAST(bands AS VARCHAR[]), 1) AS position
@@ -161,26 +214,92 @@ matches AS (
         END AS tier
     FROM known_bands AS k, asked AS q
 ),
-best AS (
-    SELECT DISTINCT m.*
+fits AS MATERIALIZED (
+    SELECT
+        m.*,
+        min(m.tier) OVER (PARTITION BY m.collection, m.label) AS best_tier,
+        CASE
+            WHEN m.tier = 1 AND m.band_count > 1 THEN m.asset || ':' || coalesce(nullif(m.unique_name, ''), m.band::VARCHAR)
+            ELSE m.label
+        END AS band_name
     FROM matches AS m
     WHERE m.tier IS NOT NULL
-    QUALIFY m.tier = min(m.tier) OVER (PARTITION BY m.collection, m.label)
+),
+best AS (
+    FROM fits
+    WHERE tier = best_tier
+),
+rated AS (
+    SELECT
+        * EXCLUDE (is_taken, is_read, best_counts),
+        -- A composite such as visual, with a band called red, stands beside an asset red and has other bands.
+        NOT is_taken AND NOT is_read AND list_contains(best_counts, band_count) AS is_rival
+    FROM (
+        SELECT
+            *,
+            bool_or(tier = best_tier) OVER (PARTITION BY collection, label, asset) AS is_taken,
+            -- By another label.
+            bool_or(tier = best_tier) OVER (PARTITION BY collection, asset, named, band) AS is_read,
+            list(CASE WHEN tier = best_tier THEN band_count END) OVER (PARTITION BY collection, label) AS best_counts
+        FROM fits
+    )
+),
+passed_over AS (
+    SELECT DISTINCT collection, label
+    FROM (
+        SELECT r.collection, r.label, c.item_id
+        FROM rated AS r
+        JOIN candidates AS c
+            ON c.collection IS NOT DISTINCT FROM r.collection AND c.asset = r.asset AND c.named IS NOT DISTINCT FROM r.named
+        WHERE EXISTS (FROM rated AS v WHERE v.is_rival)
+        GROUP BY r.collection, r.label, c.item_id
+        HAVING bool_or(r.is_rival) AND NOT bool_or(r.tier = r.best_tier)
+    )
 ),
 doubts AS (
     SELECT error(
         'bands: got ''' || label || ''', which fits ' || string_agg(
-            DISTINCT '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || '''', ', '
-            ORDER BY '''' || asset || ':' || CASE WHEN repeats > 1 THEN band::VARCHAR ELSE coalesce(name, band::VARCHAR) END || '''' ASC NULLS LAST
+            DISTINCT '''' || asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) || '''', ', '
+            ORDER BY '''' || asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) || '''' ASC NULLS LAST
         ) || '; expected one of them: name it in full'
     ) AS doubt
     FROM (
-        SELECT *, count(DISTINCT band) OVER (PARTITION BY collection, label, asset, band_count, name) AS repeats
+        SELECT *, count(*) OVER (PARTITION BY collection, label, asset, named) AS repeats
         FROM best
         WHERE tier > 1
     )
     GROUP BY collection, label
     HAVING count(DISTINCT asset) > 1 OR max(repeats) > 1
+    UNION ALL
+    -- A label that is not the name of the band that it finds would be missing in what is read.
+    SELECT error(
+        'bands: got ''' || first_label || ''' and ''' || label || ''', which both name band ' || band || ' of asset '''
+        || asset || '''; expected each band once: leave one of them out'
+    )
+    FROM (
+        SELECT
+            *,
+            first_value(label) OVER bands_by_position AS first_label,
+            first_value(band_name) OVER bands_by_position AS first_name
+        FROM best
+        WINDOW bands_by_position AS (PARTITION BY collection, asset, named, band ORDER BY position ASC NULLS LAST)
+    )
+    WHERE tier > 1 AND first_name != label
+    UNION ALL
+    -- An asset key that is new in a collection would hide older items, whose asset has it for a common name.
+    SELECT error(
+        'bands: got ''' || r.label || ''', which names asset '
+        || string_agg(DISTINCT '''' || r.asset || '''', ', ' ORDER BY '''' || r.asset || '''' ASC NULLS LAST) FILTER (NOT r.is_rival)
+        || ' in some items and asset '
+        || string_agg(DISTINCT '''' || r.asset || '''', ', ' ORDER BY '''' || r.asset || '''' ASC NULLS LAST) FILTER (r.is_rival)
+        || ' in others; expected one meaning for all: give both, '
+        || string_agg(DISTINCT '''' || r.asset || '''', ', ' ORDER BY '''' || r.asset || '''' ASC NULLS LAST)
+        || ', or leave out the items of one'
+    )
+    FROM rated AS r
+    JOIN passed_over AS p ON p.collection IS NOT DISTINCT FROM r.collection AND p.label = r.label
+    WHERE r.is_rival OR r.tier = r.best_tier
+    GROUP BY r.collection, r.label
 ),
 unknowns AS (
     SELECT error(
@@ -195,41 +314,30 @@ unknowns AS (
                 FILTER (WHERE band_count > 1), '') AS names
         FROM known_bands
     ) AS k
-    WHERE q.label NOT IN (SELECT label FROM best) AND EXISTS (FROM candidates)
+    WHERE q.label NOT IN (SELECT label FROM best) AND EXISTS (FROM indexed)
 ),
 chosen_bands AS (
     SELECT
         collection,
         asset,
-        band_count,
-        list({'band': band, 'known_name': name, 'name': band_name, 'position': position} ORDER BY position ASC NULLS LAST, band ASC NULLS LAST) AS chosen
+        named,
+        list({'band': band, 'name': band_name, 'position': position} ORDER BY position ASC NULLS LAST, band ASC NULLS LAST) AS chosen
     FROM (
-        SELECT
-            collection,
-            asset,
-            band_count,
-            band,
-            name,
-            CASE WHEN tier = 1 AND band_count > 1 THEN asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) ELSE label END AS band_name,
-            position
+        SELECT collection, asset, named, band, band_name, position
         FROM best
-        QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY position ASC NULLS LAST) = 1
+        QUALIFY row_number() OVER (PARTITION BY collection, asset, named, band ORDER BY position ASC NULLS LAST) = 1
         UNION ALL
         SELECT
             collection,
             asset,
-            band_count,
+            named,
             band,
-            name,
             CASE WHEN band_count > 1 THEN asset || ':' || coalesce(nullif(unique_name, ''), band::VARCHAR) ELSE asset END,
             1
-        FROM (
-            FROM known_bands
-            QUALIFY row_number() OVER (PARTITION BY collection, asset, band_count, band, name ORDER BY common_name ASC NULLS LAST) = 1
-        )
+        FROM known_bands
         WHERE bands IS NULL
     )
-    GROUP BY collection, asset, band_count
+    GROUP BY collection, asset, named
 ),
 projected AS (
     SELECT
@@ -239,12 +347,11 @@ projected AS (
             WHEN resolution_crs IS NULL OR code IS NULL OR upper(code) = upper(resolution_crs) THEN TRY_CAST(resolution AS DOUBLE)
             ELSE _rstpy_pixel_size(TRY_CAST(resolution AS DOUBLE), resolution_crs, code, a.area, crs)
         END AS pixel_size
-    FROM (SELECT DISTINCT candidates.crs AS code FROM candidates), rst_plan_arguments AS a
+    FROM (SELECT DISTINCT indexed.crs AS code FROM indexed), rst_plan_arguments AS a
 ),
 levelled AS MATERIALIZED (
     SELECT
-        c.* EXCLUDE (formats, levels, bands),
-        -- Files of one asset key may have other bands, or the same in another order.
+        c.* EXCLUDE (formats, levels, bands, named),
         list_transform(list_filter(list_transform(b.chosen, lambda band: {
             'chosen': band,
             -- Band n is the nth but in an index that somebody has edited: a search in it is quadratic.
@@ -252,7 +359,7 @@ levelled AS MATERIALIZED (
                 WHEN c.bands[band.band].band = band.band THEN c.bands[band.band]
                 ELSE list_filter(c.bands, lambda known: known.band = band.band)[1]
             END
-        }), lambda pair: pair.known IS NOT NULL AND pair.known.name IS NOT DISTINCT FROM pair.chosen.known_name), lambda pair: {
+        }), lambda pair: pair.known IS NOT NULL), lambda pair: {
             'band': pair.chosen.band,
             'name': pair.chosen.name,
             'position': pair.chosen.position,
@@ -284,7 +391,7 @@ levelled AS MATERIALIZED (
         c.levels
     FROM candidates AS c
     JOIN chosen_bands AS b
-        ON b.collection IS NOT DISTINCT FROM c.collection AND b.asset = c.asset AND b.band_count = len(c.bands)
+        ON b.collection IS NOT DISTINCT FROM c.collection AND b.asset = c.asset AND b.named IS NOT DISTINCT FROM c.named
     LEFT JOIN projected AS p ON p.code IS NOT DISTINCT FROM c.crs
     WHERE NOT EXISTS (FROM doubts WHERE doubt IS NOT NULL) AND NOT EXISTS (FROM unknowns WHERE unknown IS NOT NULL)
 ),

@@ -102,6 +102,10 @@ SELECT
     list_sort(list_distinct(flatten(list(CASE
         WHEN len(f.bands) = 1 THEN [f.asset]
         ELSE list_transform(f.bands, lambda band: f.asset || ':' || CASE
+            -- A number names no other band, where some go by theirs; as in _rst_asset_plan.
+            WHEN regexp_full_match(band.name, '[0-9]+')
+                AND len(list_distinct(list_transform(f.bands, lambda other: nullif(other.name, '')))) < len(f.bands)
+                THEN band.band::VARCHAR
             WHEN band.name != '' AND len(list_filter(f.bands, lambda other: other.name = band.name)) = 1 THEN band.name
             ELSE band.band::VARCHAR
         END)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import rasteret_sql as rs
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.testing import RangeServer, write_cog
 
 if TYPE_CHECKING:
@@ -96,3 +100,88 @@ def test_a_chunky_file_is_fetched_once_for_any_number_of_bands(
     assert len(server.requests) == 1
     assert server.requests[0].nbytes_sent < data.nbytes * 1.1
     np.testing.assert_array_equal(rs.to_numpy(index, bands=names).data[0], data[np.array(asked) - 1])
+
+
+def index_of_items(folder: Path, *items: tuple[str, str, tuple[str, ...], tuple[int, ...]]) -> Path:
+    """The index of items of one asset each: id, asset key, band descriptions, and the value of each band."""
+    rows = []
+    for item_id, asset, names, values in items:
+        data = np.stack([np.full((32, 32), value, np.uint8) for value in values])
+        write_cog(folder / f"{item_id}.tif", data, tile=32, overviews=(), band_names=names)
+        bands = [{"name": name, "band": n, "common_name": "red"} for n, name in enumerate(names, 1) if len(names) == 1]
+        when = dt.datetime(2024, 1, len(rows) + 1, tzinfo=dt.UTC)
+        row = {"href": str(folder / f"{item_id}.tif"), "item_id": item_id, "asset": asset, "datetime": when}
+        rows.append({**row, "collection": "c", "bands": bands or None})
+    rs.build_index(pa.Table.from_pylist(rows), folder / "i.parquet")
+    return folder / "i.parquet"
+
+
+def values_in_sql(con: duckdb.DuckDBPyConnection, index: Path, arguments: str = "") -> list[tuple[object, ...]]:
+    query = (
+        f"SELECT item_id, band_name, rst_to_list(pixels, dtype)[1] FROM read_tiles('{index}'{arguments}) ORDER BY ALL"
+    )
+    return con.execute(query).fetchall()
+
+
+def test_bands_without_description_are_called_as_in_the_files_that_describe_them(tmp_path: Path) -> None:
+    index = index_of_items(
+        tmp_path,
+        ("a", "image", ("", ""), (1, 2)),
+        ("b", "image", ("red", "nir"), (3, 4)),
+        ("c", "image", ("", ""), (5, 6)),
+    )
+    array = rs.to_numpy(index)
+    assert array.bands == ("image:red", "image:nir")
+    assert array.data[:, :, 0, 0].tolist() == [[1, 2], [3, 4], [5, 6]]
+    for label in ("image:red", "red", "image:1"):
+        assert rs.to_numpy(index, bands=[label]).data[:, 0, 0, 0].tolist() == [1, 3, 5]
+    with rs.connect() as con:
+        assert values_in_sql(con, index, ", bands := ['red']") == [("a", "red", 1), ("b", "red", 3), ("c", "red", 5)]
+        query = f"SELECT DISTINCT band, band_name FROM tile_plan('{index}') ORDER BY ALL"
+        assert con.execute(query).fetchall() == [(1, "image:red"), (2, "image:nir")]
+
+
+def test_bands_in_another_order_are_found_by_name(tmp_path: Path) -> None:
+    index = index_of_items(tmp_path, ("a", "image", ("red", "nir"), (1, 2)), ("b", "image", ("nir", "red"), (4, 3)))
+    expected = [("a", "image:nir", 2), ("a", "image:red", 1), ("b", "image:nir", 4), ("b", "image:red", 3)]
+    with rs.connect() as con:
+        for arguments in ("", ", bands := ['image']", ", bands := ['image:red', 'image:nir']"):
+            assert values_in_sql(con, index, arguments) == expected
+        query = f"SELECT item_id, band FROM tile_plan('{index}', bands := ['image:red']) ORDER BY ALL"
+        assert con.execute(query).fetchall() == [("a", 1), ("b", 2)]
+    assert rs.to_numpy(index, bands=["image:red"]).data[:, 0, 0, 0].tolist() == [1, 3]
+
+
+def refusals(index: Path, bands: list[str]) -> Iterator[str]:
+    """What each planner says of bands that it refuses."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        rs.to_numpy(index, bands=bands)
+    yield str(refused.value)
+    with rs.connect() as con:
+        for function in ("read_tiles", "tile_plan", "explain_read"):
+            with pytest.raises(duckdb.Error) as error:
+                con.execute(f"FROM {function}('{index}', bands := {bands})").fetchall()
+            yield str(error.value)
+
+
+def test_a_name_that_would_pass_items_over_is_refused(tmp_path: Path) -> None:
+    index = index_of_items(tmp_path, ("old", "B04", ("B04",), (1,)), ("new", "red", ("red",), (2,)))
+    for message in refusals(index, ["red"]):
+        assert "got 'red', which names asset 'red' in some items and asset 'B04' in others" in message
+        assert "give both, 'B04', 'red', or leave out the items of one" in message
+    with rs.connect() as con:
+        assert values_in_sql(con, index, ", bands := ['red', 'B04']") == [("new", "red", 2), ("old", "B04", 1)]
+
+
+def test_an_asset_that_an_item_lacks_is_not_looked_for_in_its_composite(tmp_path: Path) -> None:
+    index = index_of_items(tmp_path, ("a", "visual", ("red", "green"), (1, 2)), ("b", "red", ("x",), (3,)))
+    assert rs.to_numpy(index, bands=["red"]).item_ids == ("b",)
+
+
+def test_two_names_of_one_band_are_refused(tmp_path: Path) -> None:
+    index = index_of_items(tmp_path, ("a", "image", ("red", "nir"), (1, 2)))
+    for message in refusals(index, ["red", "image:red"]):
+        assert "got 'red' and 'image:red', which both name band 1 of asset 'image'" in message
+    # The band of a whole asset has its name in full, whichever stands first.
+    for bands in (["image", "image:red"], ["image:red", "image"]):
+        assert rs.to_numpy(index, bands=bands).bands == ("image:red", "image:nir")

@@ -88,7 +88,12 @@ def levels(draw: Any, planes: int, factor: int) -> dict[str, Any]:
 def rows(draw: Any) -> dict[str, Any]:
     """One row of an index."""
     crs, transform, box = draw(st.sampled_from(GRIDS))
-    bands = draw(st.sampled_from([("red",), ("red", "green"), ("1", "2", "red", "alpha"), ("x", "x"), (None, "blue")]))
+    bands = draw(
+        st.sampled_from(
+            [("red",), ("B04",), ("red", "green"), ("green", "red"), ("1", "2"), (None, None), ("1", "2", "red", "alpha"),
+             ("x", "x"), (None, "blue")]
+        )
+    )  # fmt: skip
     planar = draw(st.booleans())
     form = {
         "byte_order": "little", "dtype": "uint8", "bits_per_sample": 8, "samples_per_pixel": len(bands),
