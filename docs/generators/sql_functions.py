@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 #: What columns mean that no schema file lists.
 _COLUMNS: dict[str, dict[str, str]] = {
     "tile_plan": {
-        "mirror": "where the bytes are read instead of from href, or NULL",
+        "mirror": "path or URL that is read instead of href, or NULL",
         "tile_offset": "bytes from the start of the file; 0: sparse",
         "tile_byte_count": "bytes as stored; 0: sparse",
-        "mask_kind": "what says which pixels are valid: 'mask', 'nodata', 'alpha', or NULL where all are",
+        "mask_kind": "source of the mask: 'mask', 'nodata', 'alpha', or NULL if all pixels are valid",
         "mask_tiles": "the tiles of the internal mask or of the alpha band that lie over this tile",
-        "request": "number of the range request that fetches it; NULL: sparse",
+        "request": "number of its range request; NULL: sparse",
     },
     "explain_read": {
         "collection": "STAC collection id; NULL in the total",
-        "band": "the band as it was asked for, or 'total'",
-        "items": "items that have it",
-        "files": "files that are read",
-        "tiles": "tiles that are read",
-        "sparse_tiles": "those of them that no byte is stored for",
+        "band": "the requested name of the band, or 'total'",
+        "items": "items with the band",
+        "files": "files to read",
+        "tiles": "tiles to read",
+        "sparse_tiles": "tiles without bytes in the file",
         "requests": "range requests, after coalescing",
         "tile_bytes": "compressed, as stored",
-        "request_bytes": "with the gaps that are read over",
+        "request_bytes": "including gaps inside requests",
         "pixel_bytes": "decoded",
     },
     "items": {
-        "assets": "keys of its assets that are in the index",
-        "bands": "names by which `read_tiles` reads its bands",
-        "crs": "of its files; NULL where they differ",
-        "files": "files of it in the index",
-        "file_bytes": "size of these, where it is known",
+        "assets": "keys of its assets in the index",
+        "bands": "names of its bands in `read_tiles`",
+        "crs": "CRS of its files; NULL if they differ",
+        "files": "number of its files in the index",
+        "file_bytes": "total size of these files; unknown sizes do not count",
     },
 }
 _EXAMPLES = {
@@ -83,65 +83,63 @@ FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
 }
 #: What the comment over an example says that it needs.
 _EXAMPLE_NEEDS = {"stac_search": "rustac"}
-_ALTERNATE = "Name of the alternate location that assets are read from, such as 's3', or several, best first."
-#: The schema file of what a function gives; of all others, DuckDB is asked.
+_ALTERNATE = "Name of the alternate location of assets to read, such as 's3', or several names, best first."
+#: The schema files of results. DuckDB describes the results of all other functions.
 _SCHEMAS = {"read_tiles": "tiles", "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"}
-#: What arguments mean that are not explained by the Python function of the same name, nor by `read_tiles`.
+#: Meanings of arguments that neither the Python function of the same name nor `read_tiles` explains.
 _MEANINGS: dict[str, dict[str, str]] = {
     "stac_search": {
-        "intersects": "GeoJSON, WKT or a GEOMETRY, in longitude and latitude; not together with `bbox`.",
+        "intersects": "GeoJSON, WKT or a GEOMETRY, in longitude and latitude. Pass either this or `bbox`.",
         "datetime": "STAC's forms, both ends inclusive: '2024-01', '2024-01-01/2024-02-15', '../2024'.",
         "filter": "CQL2, as text, or as JSON or a struct.",
         "alternate": _ALTERNATE,
     },
     "stac_items": {
-        "source": "Path, glob or URL of STAC Items, ItemCollections, Catalogs and Collections, which are crawled, "
-        "NDJSON or stac-geoparquet.",
-        "collection": "Collection of the items that name none.",
-        "on_error": "'raise', or 'skip' what cannot be read.",
+        "source": "Path, glob or URL of STAC Items, ItemCollections, NDJSON or stac-geoparquet, or of Catalogs and "
+        "Collections, whose links are followed.",
+        "collection": "Collection of items without one.",
+        "on_error": "'raise', or 'skip' unreadable documents.",
         "alternate": _ALTERNATE,
     },
     "read_headers": {
-        "source": "Table, view, CTE or Parquet path with column href; relative ones lie in the working directory.",
-        "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, whose notes say why.",
+        "source": "Table, view, CTE or Parquet path with a column href. Relative hrefs start at the working directory.",
+        "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, with the reason in notes.",
     },
     "rst_to_list": {
-        "pixels": "What `read_tiles` gives in `pixels`, or in `mask` with dtype 'bool'.",
-        "dtype": "Type of the numbers, as `read_tiles` gives it.",
+        "pixels": "A value of `pixels` of `read_tiles`, or of `mask` with dtype 'bool'.",
+        "dtype": "Type of the numbers, from the column `dtype` of `read_tiles`.",
     },
-    "datasets": {"folder": "Entries of your own; by default the folder that RASTERET_SQL_DATASETS names."},
+    "datasets": {"folder": "Folder of your own entries; by default the folder in RASTERET_SQL_DATASETS."},
 }
-#: What is said below the columns.
-_NOTES = {"items": 'Item properties (`"eo:cloud_cover"`, ...) stand after `end_datetime`, one column each.'}
+#: Notes below the columns.
+_NOTES = {"items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.'}
 #: Types that no cast says.
 _TYPES = {"rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"}}
 _HEADER_COLUMNS = """\
-Its columns are those of [the index](schema.md). `collection`, `item_id`, `asset`, `datetime`, `start_datetime`,
-`end_datetime`, `geometry`, `mirror` and `bands` are taken from the source where it has them; a file without `item_id`
-is called by its name, and a file without `asset` is "data". All further columns of the source stand before `geometry`,
-except `band_lists` and `proj`, which `stac_search` gives and headers are compared with. What `COPY` writes of it is an
-index."""
+It has the columns of [the index](schema.md). The source may provide `collection`, `item_id`, `asset`, `datetime`,
+`start_datetime`, `end_datetime`, `geometry`, `mirror` and `bands`. Without `item_id`, the name of the file is the id,
+and without `asset`, the asset is "data". Further columns of the source precede `geometry`. The exceptions are
+`band_lists` and `proj` of `stac_search`, which are compared with headers. `COPY` writes the result as an index."""
 _SQL_INTRO = """\
 # SQL functions
 
-`rasteret_sql.connect()` opens a DuckDB connection that has these functions, and `rasteret_sql.install(con)` puts
-them into one that is open; `rasteret-sql sql` runs SQL with them. Table functions are written after `FROM`, the index
-first, the other arguments by name with `:=`. Their arguments are constants or prepared parameters; a value that
-changes from row to row is refused, for a read is planned before it starts.
+`rasteret_sql.connect()` opens a DuckDB connection with these functions. `rasteret_sql.install(con)` adds them to an
+open connection, and `rasteret-sql sql` runs SQL with them. Table functions follow `FROM`. The index is the first
+argument, and all other arguments have names, with `:=`. Arguments are constants or prepared parameters. A value that
+changes from row to row is refused, because a read is planned before it starts.
 
-An index is named as a table or view, or as a Parquet path, folder, glob or URL. `tile_plan` and `explain_read` are
-plain SQL, and take CTEs and temporary tables too, but a folder only with a slash at its end. Where there is no Python
-(`rasteret-sql macros`), they plan the tiles that the bounds of each point, line and ring of a `geometry` touch: all
-that a read needs, and maybe more. `read_tiles` runs beside
-the query that it is part of, so it sees no CTE, no temporary table and no uncommitted row; it takes the text of a query
-instead, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
+An index is a table or view, or a Parquet path, folder, glob or URL. `tile_plan` and `explain_read` are plain SQL. They
+also take CTEs and temporary tables, and a folder only with a trailing slash. Without Python (`rasteret-sql macros`),
+they plan the tiles that the bounds of each point, line and ring of a `geometry` touch. These are all tiles of a read,
+and possibly more. `read_tiles` runs beside the query that contains it, so it sees no CTE, no temporary table and no
+uncommitted row. It takes the text of a query instead, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
 
 A name in `bands` is looked up in this order: an asset key (`red`: all bands of that asset), a band inside an asset
-(`visual:red`, `visual:1`), a band name, a common name, a band number. A name that fits two things in the first tier
-in which it fits at all is an error that lists them.
+(`visual:red`, `visual:1`), a band name, a common name, a band number. The first step with a match decides. Two matches
+in this step are an error that lists both.
 
-Conditions in `WHERE` on columns other than `pixels`, `mask` and `error` decide what is fetched. A query that does not
-select `pixels` fetches none, `mask` costs only what masks need, and `LIMIT` ends the reading.
+Conditions in `WHERE` on columns other than `pixels`, `mask` and `error` decide which tiles are fetched. A query without
+`pixels` fetches no pixels, `mask` fetches only the bytes of masks, and `LIMIT` ends the read.
 """
 _ORDER = (
     "read_tiles",

@@ -14,8 +14,8 @@ Group = Any
 _EXIT_CODES = """
 
 exit codes:
-  0  all is well
-  1  an error: stderr says which
+  0  success
+  1  an error: stderr names it
   2  wrong usage"""
 
 
@@ -40,12 +40,12 @@ def add_index(command: argparse.ArgumentParser, *, is_optional: bool = False) ->
 
 def add_built_index(command: argparse.ArgumentParser) -> None:
     """Add the index that a command works on as a whole."""
-    command.add_argument("index", metavar="INDEX", help="an index that `rasteret-sql build` wrote: a file or a folder")
+    command.add_argument("index", metavar="INDEX", help="an index of `rasteret-sql build`: a file or a folder")
 
 
 def add_bands(group: Group) -> None:
     """Add the bands that are read."""
-    group.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
+    group.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands of assets (visual:red)")
 
 
 def add_area(group: Group, *, crs_flag: str, of_geometry: str | None) -> None:
@@ -60,7 +60,7 @@ def add_area(group: Group, *, crs_flag: str, of_geometry: str | None) -> None:
         "--bbox",
         type=numbers,
         metavar="XMIN,YMIN,XMAX,YMAX",
-        help=f"lon/lat, or in {crs_flag}; --bbox=-122.5,... where it begins with a minus",
+        help=f"area in lon/lat, or in {crs_flag}; write --bbox=-122.5,... if it begins with a minus",
     )
     if of_geometry is not None:
         group.add_argument("--geometry", metavar="GEOMETRY", help=of_geometry)
@@ -70,12 +70,14 @@ def add_area(group: Group, *, crs_flag: str, of_geometry: str | None) -> None:
 
 def add_datetime(group: Group) -> None:
     """Add the period that is read."""
-    group.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+    group.add_argument(
+        "--datetime", metavar="WHEN", help="period, both ends included: '2024-01', '2024-01-01/2024-02-15'"
+    )
 
 
 def add_level(group: Group) -> None:
     """Add the level that is read."""
-    group.add_argument("--level", type=int, metavar="N", help="0 is full resolution, n the nth overview")
+    group.add_argument("--level", type=int, metavar="N", help="level to read: 0 is full resolution, n the nth overview")
 
 
 def add_variables(command: argparse.ArgumentParser, *, help: str) -> None:  # noqa: A002 - argparse calls it so

@@ -41,12 +41,12 @@ _MOST_FILES = 1000
 _SEED = 42
 
 _EPILOG = """\
-Tiles are sampled: windows of 4 x 4 tiles in files taken at random, the same ones each time. They are read
-once, cold: with no connection to the store yet. Then requests for one byte each tell
-how long the store takes to answer, requests of 128 KiB, 1, 8, 32 and 100 at a time, how much it gives,
-and the first tiles are read again, warm. Nothing else is read, and about --max-bytes in all.
+The command reads a sample of tiles: windows of 4 x 4 tiles in random files, the same in each run. It reads
+them once cold, without an open connection to the store. Requests of one byte then measure the latency of
+the store. Requests of 128 KiB, 1, 8, 32 and 100 at a time, measure its throughput. Finally, the first
+tiles are read again, warm. All reads together fetch about --max-bytes.
 
-"waiting" and "receiving" are told apart by the median of the one-byte requests.
+The median time of the one-byte requests separates "waiting" from "receiving".
 
 examples:
   rasteret-sql bench s2.parquet
@@ -56,17 +56,29 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "bench", "measure the store of an index, and where the time of reads goes", _EPILOG)
+    command = new_command(commands, "bench", "measure the store of an index, and how reads spend their time", _EPILOG)
     command.add_argument("index", metavar="INDEX", help="path, folder, glob or URL of an index")
-    command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands inside them (visual:red)")
-    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat")
-    command.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
-    command.add_argument("--level", type=int, metavar="N", help="0 is full resolution, n the nth overview")
+    command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands of assets (visual:red)")
+    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="area in lon/lat")
     command.add_argument(
-        "--max-bytes", type=_positive, default=_MAX_BYTES, metavar="N", help=f"fetched in all, at most ({_MAX_BYTES:,})"
+        "--datetime", metavar="WHEN", help="period, both ends included: '2024-01', '2024-01-01/2024-02-15'"
     )
     command.add_argument(
-        "--seconds", type=_positive, default=_SECONDS, metavar="S", help=f"about how long, at most ({_SECONDS:.0f})"
+        "--level", type=int, metavar="N", help="level to read: 0 is full resolution, n the nth overview"
+    )
+    command.add_argument(
+        "--max-bytes",
+        type=_positive,
+        default=_MAX_BYTES,
+        metavar="N",
+        help=f"largest number of bytes to fetch ({_MAX_BYTES:,})",
+    )
+    command.add_argument(
+        "--seconds",
+        type=_positive,
+        default=_SECONDS,
+        metavar="S",
+        help=f"approximate time limit in seconds ({_SECONDS:.0f})",
     )
     command.add_argument("--json", action="store_true", help="write the results as JSON")
     command.set_defaults(run=run)

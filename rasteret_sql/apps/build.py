@@ -26,10 +26,12 @@ SOME_FAILED = 3
 _SEARCH = ("bbox", "intersects", "datetime", "ids", "filter", "sortby", "max_items", "page_items")
 
 _EPILOG = """\
-SOURCE is a path, a glob (quote it; ** goes into folders) or a URL of TIFF files, of STAC
-items, collections or catalogs (JSON or NDJSON), or of Parquet with an href column. Or it is the
-id of a dataset (see `rasteret-sql datasets`), or, with an option of the search, the URL of a STAC API.
-Or it is an index definition: a .sql file with a header (name, kind: index, grain) and one SELECT.
+SOURCE is one of these:
+  * a path, a glob (quote it; ** matches nested folders) or a URL of TIFF files, of STAC items,
+    collections or catalogs (JSON or NDJSON), or of Parquet with an href column
+  * the id of a dataset (see `rasteret-sql datasets`)
+  * the URL of a STAC API, with an option of the search
+  * an index definition: a .sql file with a header (name, kind: index, grain) and one SELECT
 
 examples:
   rasteret-sql build items.json -o s2.parquet
@@ -43,22 +45,27 @@ examples:
   rasteret-sql build items.json -o s2.parquet --alternate s3
 
 exit codes:
-  0  the index is written and holds every file
+  0  the index is written, and contains every file
   1  nothing is written
   2  wrong usage
-  3  the index is written, but some files are not in it: stderr names each, with the reason"""
+  3  the index is written without some files: stderr names each file and the reason"""
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "build", "read the headers of TIFF files into a Parquet index", _EPILOG)
-    command.add_argument("source", nargs="+", metavar="SOURCE", help="TIFF files, STAC documents or tables")
+    command.add_argument(
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="TIFF files, STAC documents, tables, a dataset, a STAC API or an index definition",
+    )
     command.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="INDEX",
-        help="the index that is written: a file, or a folder with --partition-by",
+        help="index to write: a file, or a folder with --partition-by",
     )
     command.add_argument(
         "--href-map",
@@ -66,50 +73,54 @@ def add_parser(commands: Commands) -> None:
         type=mapping,
         default=[],
         metavar="FROM=TO",
-        help="read what begins with FROM at TO instead; may be repeated, the longest FROM that fits counts",
+        help="read hrefs that begin with FROM at TO instead; repeatable, the longest matching FROM counts",
     )
-    command.add_argument("--pattern", help="what the end of a path says of a file: '{item_id}/{asset}.tif'")
-    command.add_argument("--collection", help="collection of the items that name none; that of a search")
+    command.add_argument("--pattern", help="names in the end of a path: '{item_id}/{asset}.tif'")
+    command.add_argument("--collection", help="collection of a search, or of items without a collection")
     command.add_argument(
         "--asset",
         action="append",
         dest="assets",
         metavar="KEY",
-        help="only assets of this key; may be repeated",
+        help="read only assets with this key; repeatable",
     )
     command.add_argument(
         "--alternate",
         action="append",
         metavar="NAME",
-        help="read STAC assets at their alternate location of this name; may be repeated, best first",
+        help="read STAC assets at the alternate location with this name; repeatable, best first",
     )
     command.add_argument(
         "--partition-by",
         type=names,
         metavar="COLUMN,...",
-        help="split the index into INDEX/COLUMN=value/...; year, month and day are of the time of the items",
+        help="split the index into INDEX/COLUMN=value/...; year, month and day come from the times of items",
     )
     command.add_argument(
         "--on-duplicate",
         choices=("error", "latest", "keep"),
-        help="of different files of one collection, item and asset: fail (the default), take the version that changed "
-        "last, or take all",
+        help="if files share collection, item and asset: fail (error, the default), take the version with the latest "
+        "change, or keep all files",
     )
     search = command.add_argument_group("search of a dataset or of a STAC API")
     search.add_argument(
         "--bbox",
         type=numbers,
         metavar="XMIN,YMIN,XMAX,YMAX",
-        help="area in lon/lat; --bbox=-122.5,... where it begins with a minus",
+        help="area in lon/lat; write --bbox=-122.5,... if it begins with a minus",
     )
     search.add_argument("--intersects", metavar="GEOMETRY", help="area, as GeoJSON or WKT in lon/lat")
-    search.add_argument("--datetime", metavar="PERIOD", help="'2024-01', '2024-01-01/2024-02-15', '../2024'; inclusive")
+    search.add_argument(
+        "--datetime", metavar="PERIOD", help="period, inclusive: '2024-01', '2024-01-01/2024-02-15', '../2024'"
+    )
     search.add_argument("--ids", type=names, metavar="ID,ID", help="ids of items")
-    search.add_argument("--filter", metavar="CQL2", help="condition that the API checks, as CQL2 text or JSON")
-    search.add_argument("--sortby", type=names, metavar="FIELD", help="--sortby=-properties.datetime descends")
-    search.add_argument("--max-items", type=int, metavar="N", help="how many items at most")
+    search.add_argument("--filter", metavar="CQL2", help="condition for the API, as CQL2 text or JSON")
+    search.add_argument(
+        "--sortby", type=names, metavar="FIELD", help="order of items; --sortby=-properties.datetime descends"
+    )
+    search.add_argument("--max-items", type=int, metavar="N", help="largest number of items")
     search.add_argument("--page-items", type=int, metavar="N", help="items per page of the answer (100)")
-    add_variables(command, help="the value of getvariable('NAME') in an index definition, as text; may be repeated")
+    add_variables(command, help="value of getvariable('NAME') in an index definition, as text; repeatable")
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)
 

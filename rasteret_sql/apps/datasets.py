@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rasteret_sql.index.datasets.catalog import Dataset
 
 _EPILOG = """\
-Entries of your own are TOML files in a folder, one dataset each, as those of the package are; the
-environment variable RASTERET_SQL_DATASETS names it.
+You can add entries: put one TOML file per dataset, like the files of the package, into a folder. The
+environment variable RASTERET_SQL_DATASETS names the folder.
 
 examples:
   rasteret-sql datasets
@@ -29,11 +29,9 @@ _MARGIN = 18
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(
-        commands, "datasets", "list the datasets that `build` knows by name, or describe one", _EPILOG
-    )
-    command.add_argument("id", nargs="?", metavar="ID", help="describe this one")
-    command.add_argument("--folder", metavar="FOLDER", help="entries of your own; by default RASTERET_SQL_DATASETS")
+    command = new_command(commands, "datasets", "list the named datasets of `build`, or describe one", _EPILOG)
+    command.add_argument("id", nargs="?", metavar="ID", help="dataset to describe")
+    command.add_argument("--folder", metavar="FOLDER", help="folder of your own entries (RASTERET_SQL_DATASETS)")
     command.add_argument("--json", action="store_true", help="write JSON")
     command.set_defaults(run=run)
 
@@ -52,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([entry.as_row() for entry in entries], indent=2))
         return 0
     print(_listed(entries, style))
-    note("\nrasteret-sql datasets ID says more of one.")
+    note("\nrasteret-sql datasets ID describes one dataset.")
     return 0
 
 

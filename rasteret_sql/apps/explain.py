@@ -29,7 +29,7 @@ examples:
   rasteret-sql explain s2.parquet --bbox=-11.5,24.6,-11.4,24.7 --datetime 2020-02 --resolution 40
   rasteret-sql explain s2.parquet --json | jq '.total.request_bytes'
 
-The table is that of `FROM explain_read('s2.parquet', ...)` in `rasteret-sql sql`."""
+`FROM explain_read('s2.parquet', ...)` in `rasteret-sql sql` returns the same table."""
 
 _PARAMETERS = ("index", "bands", "geometry", "bbox", "crs", "datetime", "level", "resolution")
 _QUERY = """
@@ -45,15 +45,15 @@ _SHOWN_ROWS = 1000
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(
-        commands, "explain", "say what a read would cost: tiles, bytes and requests; fetches nothing", _EPILOG
+        commands, "explain", "show the cost of a read (tiles, bytes and requests) without fetching anything", _EPILOG
     )
     add_index(command)
     add_bands(command)
     add_area(command, crs_flag="--crs", of_geometry="area as GeoJSON or WKT, in lon/lat or in --crs")
     add_datetime(command)
     add_level(command)
-    command.add_argument("--resolution", type=float, help="instead of a level: the largest pixel, in CRS units")
-    command.add_argument("--json", action="store_true", help="write the rows, and the total beside them, as JSON")
+    command.add_argument("--resolution", type=float, help="largest pixel size in CRS units, instead of a level")
+    command.add_argument("--json", action="store_true", help="write the rows and the total as JSON")
     command.set_defaults(run=run)
 
 

@@ -37,16 +37,16 @@ _SHOWN_FILES = 20
 _VIEW = "index"
 
 _EPILOG = """\
-The suffix says the format:
-  .tif      a cloud optimised GeoTIFF of one time. Of several times: --groupby and --mosaic make
-            one of them, or {date}, {time} or {item} in the name gives a file for each, and
-            {band} a file for each band
-  .zarr     all times and bands, with CRS and coordinates after the CF conventions
+The suffix selects the format:
+  .tif      a cloud optimised GeoTIFF of one time. --groupby and --mosaic combine several times.
+            {date}, {time} or {item} in the name writes one file per time, and {band} one file
+            per band
+  .zarr     all times and bands, with CRS and coordinates by the CF conventions
   .nc       the same as netCDF
-  .parquet  a table with a row per pixel that has data: time, item_id, x, y, and the bands
+  .parquet  a table with one row per valid pixel: time, item_id, x, y, and the bands
 
-Without --crs and --resolution pixels are those of the files, which must share one grid.
-A file that is there is replaced once the new one is whole.
+Without --crs and --resolution, the files must share one grid, and their pixels are written unchanged.
+An existing file is replaced after the new file is complete.
 
 examples:
   rasteret-sql export s2.parquet -o red.tif --bands red --where "item_id = 'S2B_43PGQ_20240106_0_L2A'"
@@ -57,10 +57,10 @@ examples:
   rasteret-sql export s2.parquet -o pixels.parquet --bands red,nir --bbox 77.59,12.97,77.6,12.98 --mask-and-scale
 
 exit codes:
-  0  all is written
-  1  an error: what was being written is not there
+  0  everything is written
+  1  an error: no incomplete file remains
   2  wrong usage
-  3  written, but with --on-error nodata some of it could not be read: stderr names each file"""
+  3  everything is written, but with --on-error nodata some files could not be read: stderr names each"""
 
 
 def add_parser(commands: Commands) -> None:
@@ -68,46 +68,62 @@ def add_parser(commands: Commands) -> None:
     command = new_command(commands, "export", "write an area as GeoTIFF, Zarr, netCDF or a table of pixels", _EPILOG)
     add_index(command)
     command.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="what is written: .tif, .zarr, .nc or .parquet"
+        "-o", "--output", required=True, metavar="FILE", help="file to write: .tif, .zarr, .nc or .parquet"
     )
-    rows = command.add_argument_group("which items")
-    rows.add_argument("--where", metavar="CONDITION", help="on the columns of the index")
-    rows.add_argument("--sql", metavar="QUERY", help="that gives rows of the index, which is there as `index`")
+    rows = command.add_argument_group("items")
+    rows.add_argument("--where", metavar="CONDITION", help="condition on columns of the index")
+    rows.add_argument("--sql", metavar="QUERY", help="query for index rows; INDEX is the table `index`")
     add_datetime(rows)
-    area = command.add_argument_group("what of them")
+    area = command.add_argument_group("area and bands")
     add_bands(area)
-    add_area(area, crs_flag="--geometry-crs", of_geometry="GeoJSON or WKT, or a file of it; its bounds are read")
+    add_area(area, crs_flag="--geometry-crs", of_geometry="GeoJSON or WKT, or a file with it; its bounds are the area")
     add_level(area)
-    grid = command.add_argument_group("onto which grid")
-    grid.add_argument("--crs", metavar="CRS", help="such as EPSG:32643")
-    grid.add_argument("--resolution", type=_resolution, metavar="SIZE", help="of a pixel in units of --crs, or X,Y")
-    grid.add_argument("--shape", type=_shape, metavar="HEIGHT,WIDTH", help="in pixels, instead of --resolution")
+    grid = command.add_argument_group("grid")
+    grid.add_argument("--crs", metavar="CRS", help="CRS of the grid, such as EPSG:32643")
+    grid.add_argument(
+        "--resolution", type=_resolution, metavar="SIZE", help="size of a pixel in units of --crs, or X,Y"
+    )
+    grid.add_argument(
+        "--shape", type=_shape, metavar="HEIGHT,WIDTH", help="size of the grid in pixels, instead of --resolution"
+    )
     grid.add_argument(
         "--resampling",
         type=_resampling,
         default="nearest",
         metavar="METHOD",
-        help="nearest, bilinear, cubic, average, mode, min, max; or by band: scl=nearest,*=bilinear (nearest)",
+        help="nearest, bilinear, cubic, average, mode, min, max; or per band: scl=nearest,*=bilinear (nearest)",
     )
     grid.add_argument(
-        "--groupby", metavar="WHAT", help="one slice of time for each: id, time, day, solar_day, or a column"
+        "--groupby", metavar="WHAT", help="make one slice of time per id, time, day, solar_day, or column"
     )
     grid.add_argument(
-        "--mosaic", default="first", metavar="HOW", help="first, last, min, max, mean, median or count (first)"
+        "--mosaic",
+        default="first",
+        metavar="HOW",
+        help="rule for overlapping items: first, last, min, max, mean, median or count (first)",
     )
-    values = command.add_argument_group("how it is written")
+    values = command.add_argument_group("values and format")
     values.add_argument(
-        "--mask-and-scale", action="store_true", help="physical values as floats, NaN where there is no data"
+        "--mask-and-scale", action="store_true", help="write physical values as floats, with NaN for missing data"
     )
-    values.add_argument("--nodata", type=float, metavar="VALUE", help="of pixels without data in a GeoTIFF")
+    values.add_argument("--nodata", type=float, metavar="VALUE", help="value of pixels without data in a GeoTIFF")
     values.add_argument(
-        "--overviews", default="auto", choices=("auto", "average", "nearest", "none"), help="of a GeoTIFF (auto)"
+        "--overviews",
+        default="auto",
+        choices=("auto", "average", "nearest", "none"),
+        help="overviews of a GeoTIFF (auto)",
     )
     values.add_argument(
-        "--compression", default="deflate", choices=("deflate", "zstd", "none"), help="of a GeoTIFF (deflate)"
+        "--compression",
+        default="deflate",
+        choices=("deflate", "zstd", "none"),
+        help="compression of a GeoTIFF (deflate)",
     )
     values.add_argument(
-        "--on-error", default="raise", choices=("raise", "nodata"), help="nodata: go on without what cannot be read"
+        "--on-error",
+        default="raise",
+        choices=("raise", "nodata"),
+        help="raise an error, or write nodata for unreadable files (raise)",
     )
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run, usage_error=command.error)

@@ -27,9 +27,7 @@ _MARGIN = 15
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(
-        commands, "info", "say what is in an index: items, bands, dates, CRSs, sizes, provenance", _EPILOG
-    )
+    command = new_command(commands, "info", "describe an index: items, bands, dates, CRSs, sizes, provenance", _EPILOG)
     add_built_index(command)
     command.add_argument("--json", action="store_true", help="write JSON")
     command.set_defaults(run=run)

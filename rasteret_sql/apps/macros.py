@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import argparse
 
 _EPILOG = """\
-The script makes items, tile_plan and explain_read, and what they call, in any DuckDB of version 1.5
-or newer: the command line, another language, a server. It reads no pixels; `rasteret-sql serve` brings
-read_tiles to where Python is not. Areas are projected to UTM and EPSG:3857; for rasters in any other CRS
-give bbox := or geometry := in their own, with crs :=. A geometry takes the tiles that the bounds of each
-of its points, lines and rings touch; with Python it takes those that it touches itself.
+The script creates items, tile_plan, explain_read and their helpers in any DuckDB of version 1.5 or
+newer: the command line, another language, a server. It reads no pixels. `rasteret-sql serve` provides
+read_tiles to clients without Python. The script projects areas to UTM and EPSG:3857. For rasters in
+another CRS, pass bbox := or geometry := in that CRS, with crs :=. A geometry selects the tiles that the
+bounds of its points, lines and rings touch. With Python, it selects the tiles that it touches itself.
 
-In a database file the macros are kept, as they are when the script is read. With --temp they are not,
-and a database that is opened read-only takes them too.
+A database file keeps the macros of the script. With --temp, the macros are temporary. A read-only
+database accepts only temporary macros.
 
 examples:
   rasteret-sql macros > rasteret.sql && duckdb -init rasteret.sql
@@ -37,18 +37,22 @@ exit codes:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "macros", "write the SQL that needs no Python as a script for any DuckDB", _EPILOG)
+    command = new_command(
+        commands, "macros", "write the functions that need no Python, as a SQL script for any DuckDB", _EPILOG
+    )
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file instead of stdout")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--schema",
         default="",
         metavar="NAME",
-        help="make the macros in this schema, and the schema: NAME.tile_plan(...)",
+        help="create the macros in this schema, and the schema: NAME.tile_plan(...)",
     )
-    where.add_argument("--temp", action="store_true", help="make temporary macros, which no database file keeps")
+    where.add_argument("--temp", action="store_true", help="create temporary macros, which no database file keeps")
     command.add_argument(
-        "--json", action="store_true", help="write what is public, with arguments and grain, and the script"
+        "--json",
+        action="store_true",
+        help="write the public functions with arguments and grain, and the script, as JSON",
     )
     command.set_defaults(run=run)
 

@@ -32,31 +32,31 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  rasteret-sql demo                                  the whole path in a few seconds, offline
-  rasteret-sql build items.json -o s2.parquet        an index of STAC items
+  rasteret-sql demo                                  run the whole path in a few seconds, offline
+  rasteret-sql build items.json -o s2.parquet        index STAC items
   rasteret-sql build earthsearch/sentinel-2-l2a --bbox 77.5,12.9,77.7,13.1 --datetime 2024-01 -o s2.parquet
-  rasteret-sql info s2.parquet                       what is in it
-  rasteret-sql explain s2.parquet --bands red        what a read would cost
+  rasteret-sql info s2.parquet                       describe the index
+  rasteret-sql explain s2.parquet --bands red        show the cost of a read
   rasteret-sql sql "FROM read_tiles('s2.parquet', bands := ['red']) LIMIT 3"
-  rasteret-sql shell                                 the same at a prompt that completes
-  rasteret-sql serve --allow-dir .                   the same in the stock duckdb shell
-  rasteret-sql preview s2.parquet -o s2.png          a picture of it
-  rasteret-sql export s2.parquet -o cube.zarr        its pixels as GeoTIFF, Zarr, netCDF or a table
+  rasteret-sql shell                                 run SQL at a prompt with completion
+  rasteret-sql serve --allow-dir .                   run SQL from the stock duckdb shell
+  rasteret-sql preview s2.parquet -o s2.png          draw a picture
+  rasteret-sql export s2.parquet -o cube.zarr        write pixels as GeoTIFF, Zarr, netCDF or a table
 
 exit codes:
-  0 all is well   1 an error   2 wrong usage   3 built, but some files failed
-  130 Ctrl-C      141 the reader of the output went away
+  0 success    1 an error   2 wrong usage   3 written, but some files failed
+  130 Ctrl-C   141 the reader of the output closed the pipe
 
-`rasteret-sql COMMAND --help` says more about each command."""
+`rasteret-sql COMMAND --help` describes each command."""
 
 
 #: The commands in the order of the help, under the headings that they have there.
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "make and keep an index": (build, refresh, validate, datasets),
-    "ask it": (info, explain, sql, shell),
-    "take pixels out": (preview, export),
-    "bring it elsewhere": (serve, macros),
-    "see how it goes": (demo, bench),
+    "build and update an index": (build, refresh, validate, datasets),
+    "query an index": (info, explain, sql, shell),
+    "read pixels": (preview, export),
+    "use it from other programs": (serve, macros),
+    "try it and measure it": (demo, bench),
 }
 
 
@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
     root = argparse.ArgumentParser(
         prog="rasteret-sql",
-        description="A collection of cloud GeoTIFFs is a Parquet table, its pixels are a SQL table function.",
+        description="A collection of cloud GeoTIFFs is a Parquet table, and its pixels are a SQL table function.",
         epilog=_EPILOG,
         formatter_class=_GroupedFormatter,
     )

@@ -23,14 +23,14 @@ _PROTOCOLS = ("kitty", "iterm", "sixel", "blocks", "ascii")
 _MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
 
 _EPILOG = """\
-Without --bands, the picture shows red, green and blue where the index has them, else a picture in colour, else the
-first band. Where items overlap, the item with the least eo:cloud_cover lies on top, then the earliest; items of --sql
-lie in the order of its rows. The coarsest sufficient overviews are read, and reading stops when everything is covered.
-Pixels without data are transparent.
+Without --bands, the picture shows red, green and blue if the index has them, else a colour image, else the first
+band. If items overlap, the item with the least eo:cloud_cover is on top, then the earliest item. With --sql, the first
+row is on top. The command reads the coarsest sufficient overviews, and stops when everything is covered. Pixels without
+data are transparent.
 
---sql is a query for rows of an index, or of read_tiles. It may call INDEX `index`, or name files and do without INDEX.
-In a terminal, the picture is shown by the terminal's graphics protocol where it is known, else in half-blocks.
---protocol, or the variable RASTERET_SQL_IMAGES, chooses another protocol.
+--sql is a query for rows of an index, or of read_tiles. In the query, INDEX is the table `index`. A query that names
+its files needs no INDEX. A terminal shows the picture by its graphics protocol if the protocol is known, else in
+half-blocks. --protocol, or the variable RASTERET_SQL_IMAGES, selects another protocol.
 
 examples:
   rasteret-sql preview s2.parquet
@@ -45,33 +45,37 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "preview", "draw an index as a picture, in a file or in the terminal", _EPILOG)
     command.add_argument("index", nargs="?", metavar="INDEX", help="path, folder, glob or URL of an index")
-    command.add_argument("--sql", metavar="QUERY", help="show the rows of a query; INDEX is called index in it")
-    command.add_argument("--where", metavar="CONDITION", help="show the rows of INDEX for which this holds")
-    command.add_argument("--item", action="append", metavar="ID", help="show this item; may be repeated")
-    command.add_argument("--bands", type=names, metavar="NAME,...", help="three, or one: assets, or bands inside them")
-    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="lon/lat, or in --crs")
+    command.add_argument("--sql", metavar="QUERY", help="show the rows of a query; INDEX is the table `index`")
+    command.add_argument("--where", metavar="CONDITION", help="show the rows of INDEX that meet a condition")
+    command.add_argument("--item", action="append", metavar="ID", help="show this item; repeatable")
+    command.add_argument(
+        "--bands", type=names, metavar="NAME,...", help="three bands, or one: assets, or bands of assets (visual:red)"
+    )
+    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="area in lon/lat, or in --crs")
     command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
-    command.add_argument("--datetime", metavar="WHEN", help="'2024-01', '2024-01-01/2024-02-15', ends included")
+    command.add_argument(
+        "--datetime", metavar="WHEN", help="period, both ends included: '2024-01', '2024-01-01/2024-02-15'"
+    )
     command.add_argument(
         "--size",
         type=int,
         metavar="PIXELS",
-        help=f"the longer side, at most ({_DEFAULT_SIZE}; by default in a terminal: its room)",
+        help=f"largest length of the longer side ({_DEFAULT_SIZE}; in a terminal: the size of the terminal)",
     )
     command.add_argument(
         "--percentiles",
         type=_percentiles,
         metavar="LOW,HIGH",
-        help="percentiles that become black and white (2,98; pictures in colour are shown as they are)",
+        help="percentiles shown as black and white (2,98; colour images are not stretched)",
     )
     command.add_argument(
-        "--colormap", metavar="NAME", help="for one band: gray, viridis, magma, RdYlGn, RdBu, or another name of cmap's"
+        "--colormap",
+        metavar="NAME",
+        help="colours of one band: gray, viridis, magma, RdYlGn, RdBu, or another name from cmap",
     )
-    command.add_argument(
-        "--mosaic", choices=_MOSAICS, default="first", help="the pixel that is shown where items overlap (first)"
-    )
+    command.add_argument("--mosaic", choices=_MOSAICS, default="first", help="rule for overlapping items (first)")
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .png, .jpg or .webp")
-    command.add_argument("--protocol", choices=_PROTOCOLS, help="how a terminal shows images")
+    command.add_argument("--protocol", choices=_PROTOCOLS, help="graphics protocol of the terminal")
     command.add_argument(
         "--json", action="store_true", help="print facts of the picture: bounds, CRS, bands, levels, bytes"
     )

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 _EPILOG = """\
-The index says itself what it was built of. Its source is asked anew; files that it has already are compared by
-ETag, size and time of change, and only those that differ are read again; those of an index definition are all read
-again, since its SELECT may change what their headers say. That SELECT stands in the metadata of the index and
-runs only with --trust; without it, the error shows the SELECT. An index of a table or of items in memory cannot
-be built again: use `rasteret-sql build`.
+The metadata of an index records its source. The command lists the files of the source again, and compares them
+with the index by ETag, size and time of change. It reads only new and changed files. It reads all files of an index
+definition, because its SELECT may change facts of the headers. This SELECT is in the metadata of the index, and runs
+only with --trust. Without --trust, the error shows the SELECT. An index of a table or of items in memory cannot be
+refreshed: use `rasteret-sql build`.
 
 examples:
   rasteret-sql refresh s2.parquet
@@ -30,19 +30,21 @@ examples:
   rasteret-sql refresh s2.parquet --trust --set period=2024-02
 
 exit codes:
-  0  the index is written and holds every file
-  1  nothing is written, and the index is as it was
+  0  the index is written, and contains every file
+  1  nothing is written, and the index is unchanged
   2  wrong usage
-  3  the index is written, but some files are not in it: stderr names each, with the reason"""
+  3  the index is written without some files: stderr names each file and the reason"""
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "refresh", "build an index again: new files in, changed ones read anew", _EPILOG)
+    command = new_command(commands, "refresh", "update an index: add new files, read changed files again", _EPILOG)
     add_built_index(command)
-    add_variables(command, help="another value for a variable of its index definition; may be repeated")
+    add_variables(command, help="new value for a variable of its index definition; repeatable")
     command.add_argument(
-        "--trust", action="store_true", help="run the SELECT in the metadata of an index that a definition made"
+        "--trust",
+        action="store_true",
+        help="run the SELECT of an index definition that is in the metadata of the index",
     )
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)

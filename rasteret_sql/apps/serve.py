@@ -29,12 +29,13 @@ TOKEN_VARIABLE = "RASTERET_SQL_TOKEN"  # noqa: S105 - its name
 CLOSE_TIMEOUT_S = 5.0
 
 _EPILOG = f"""\
-Clients speak DuckDB's protocol `quack`. The script that --write-client makes gives them the same functions:
-FROM read_tiles('s2.parquet', bands := ['red']) is then the same SQL as everywhere else.
+Clients use DuckDB's protocol `quack`. --write-client writes a script that gives clients the same functions, so
+FROM read_tiles('s2.parquet', bands := ['red']) is the same SQL as everywhere else.
 
-They may read the folders of --allow-dir, the URLs of --allow-url, and http(s) URLs of public hosts; nothing else,
-unless --allow-writes is given they may run SELECT only. The token is {TOKEN_VARIABLE}, or that of --token-file, or
-one that is made; --token shows it to everybody who can list processes. It ends with Ctrl-C or SIGTERM.
+Clients may read the folders of --allow-dir, the URLs of --allow-url, and http(s) URLs of public hosts, and nothing
+else. They may run only SELECT, unless --allow-writes is given. The token comes from {TOKEN_VARIABLE} or
+--token-file; otherwise the server generates one. With --token, everybody who can list processes sees the token.
+Ctrl-C or SIGTERM ends the server.
 
 examples:
   rasteret-sql serve --allow-dir . --write-client client.sql
@@ -47,9 +48,9 @@ examples:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "serve", "serve the functions to the duckdb shell and other clients", _EPILOG)
-    command.add_argument("db", nargs="?", metavar="DB", help="a DuckDB database whose tables clients see, read-only")
-    command.add_argument("--port", type=int, metavar="N", help="where to listen (9494); 0 takes a free one")
-    command.add_argument("--token", metavar="TEXT", help=f"what clients must know; better in {TOKEN_VARIABLE}")
+    command.add_argument("db", nargs="?", metavar="DB", help="DuckDB database whose tables clients can read")
+    command.add_argument("--port", type=int, metavar="N", help="port to listen on (9494); 0 takes a free port")
+    command.add_argument("--token", metavar="TEXT", help=f"token that clients must send; {TOKEN_VARIABLE} is safer")
     command.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from a file")
     command.add_argument(
         "--allow-dir", action="append", default=[], metavar="DIR", help="folder that clients may read; repeatable"
@@ -61,19 +62,25 @@ def add_parser(commands: Commands) -> None:
         metavar="PREFIX",
         help="URLs that clients may read: s3://bucket/, http://10.0.0.5/cogs/; repeatable",
     )
-    command.add_argument("--no-public-urls", action="store_true", help="no URLs but those of --allow-url")
-    command.add_argument("--allow-writes", action="store_true", help="statements of all kinds: for people you trust")
-    command.add_argument("--memory-limit", metavar="SIZE", help="DuckDB's limit, such as 4GB")
-    command.add_argument("--threads", type=int, metavar="N", help="DuckDB's threads")
-    command.add_argument("--host", default="localhost", help="where to listen (localhost); others need --behind-tls")
-    command.add_argument("--behind-tls", action="store_true", help="a proxy in front gives TLS to clients elsewhere")
-    command.add_argument("--client-uri", metavar="URI", help="how clients reach it, such as quack:data.example.org:443")
+    command.add_argument("--no-public-urls", action="store_true", help="allow only the URLs of --allow-url")
+    command.add_argument(
+        "--allow-writes", action="store_true", help="allow statements of all kinds: only for people you trust"
+    )
+    command.add_argument("--memory-limit", metavar="SIZE", help="memory limit of DuckDB, such as 4GB")
+    command.add_argument("--threads", type=int, metavar="N", help="number of DuckDB threads")
+    command.add_argument(
+        "--host", default="localhost", help="host to listen on (localhost); other hosts need --behind-tls"
+    )
+    command.add_argument("--behind-tls", action="store_true", help="a proxy provides TLS to remote clients")
+    command.add_argument("--client-uri", metavar="URI", help="address for clients, such as quack:data.example.org:443")
     command.add_argument(
         "--extension", action="append", default=[], metavar="PATH", help="file or folder of the extension quack"
     )
-    command.add_argument("--write-client", type=Path, metavar="FILE", help="write the script of a client (with token)")
-    command.add_argument("--client-sql", action="store_true", help="print the script of a client first")
-    command.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
+    command.add_argument(
+        "--write-client", type=Path, metavar="FILE", help="write the script for clients, with the token"
+    )
+    command.add_argument("--client-sql", action="store_true", help="print the script for clients first")
+    command.add_argument("--json", action="store_true", help="print the address as one line of JSON")
     command.set_defaults(run=run, usage_error=command.error)
 
 

@@ -29,11 +29,11 @@ _SELECTING = frozenset({"SELECT", "MULTI", "EXECUTE"})
 _DROPPED_ROWS = 64
 
 _EPILOG = """\
-Statements are separated by `;`, and the result of the last one is shown. Times are in UTC.
+Separate statements by `;`. The command shows the result of the last statement. Times are in UTC.
 
-A table shows the first 40 rows, and the query stops there; the other formats stream every row.
+A table shows the first 40 rows, and the query stops there. All other formats stream every row.
 In CSV and JSON a BLOB is base64: from_base64() in DuckDB, base64.b64decode() in Python.
-JSON is an array with one object a line; arrow is a stream of Arrow IPC.
+JSON is an array with one object per line. Arrow is a stream of Arrow IPC.
 
 examples:
   rasteret-sql sql "FROM read_tiles('s2.parquet') LIMIT 3"
@@ -45,17 +45,19 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "sql", "run SQL in which read_tiles, tile_plan and explain_read are there", _EPILOG)
-    command.add_argument("sql", nargs="?", metavar="SQL", help="the statements; - reads them from stdin")
+    command = new_command(commands, "sql", "run SQL with read_tiles, tile_plan and explain_read", _EPILOG)
+    command.add_argument("sql", nargs="?", metavar="SQL", help="statements; - reads them from stdin")
     command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
     command.add_argument(
-        "--format", choices=FORMATS, help="table by default, or what the suffix of the output file says"
+        "--format", choices=FORMATS, help="format of the result (table, or the format of the output file's suffix)"
     )
     command.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
-    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when whole")
-    command.add_argument("--db", default=":memory:", metavar="FILE", help="a DuckDB database (in memory)")
     command.add_argument(
-        "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"rows that a table shows ({SHOWN_ROWS})"
+        "-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when it is complete"
+    )
+    command.add_argument("--db", default=":memory:", metavar="FILE", help="DuckDB database (in memory)")
+    command.add_argument(
+        "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"number of rows that a table shows ({SHOWN_ROWS})"
     )
     command.set_defaults(run=run, usage_error=command.error)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 _EPILOG = """\
-ETag, size and time of change of each file are compared with those in the index; no pixels are read.
+The command compares ETag, size and time of change of each file with the index. It reads no pixels.
 
 examples:
   rasteret-sql validate s2.parquet
@@ -29,9 +29,9 @@ examples:
   rasteret-sql validate s2.parquet --json | jq .counts
 
 exit codes:
-  0  the files are those that were indexed
-  1  files changed or are gone: `rasteret-sql refresh` reads them anew
-  2  no drift was found, but not all could be checked; or wrong usage"""
+  0  no file changed since it was indexed
+  1  files changed or are gone: `rasteret-sql refresh` reads them again
+  2  no change was found, but some files could not be checked; or wrong usage"""
 
 
 class _ExitCode(IntEnum):
@@ -42,10 +42,10 @@ class _ExitCode(IntEnum):
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(
-        commands, "validate", "compare the files of an index with what they were when indexed", _EPILOG
+        commands, "validate", "check whether the files of an index changed since they were indexed", _EPILOG
     )
     add_built_index(command)
-    command.add_argument("--sample", type=int, metavar="N", help="ask for N files only, the same ones each time")
+    command.add_argument("--sample", type=int, metavar="N", help="check only N files, the same in each run")
     command.add_argument("--json", action="store_true", help="write the report as JSON")
     command.set_defaults(run=run)
 

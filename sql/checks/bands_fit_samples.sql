@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- There is one band per sample, numbered from 1, and each has a name.
+-- Each sample has one band. Bands are numbered from 1, and each has a name.
 SELECT
     collection,
     item_id,

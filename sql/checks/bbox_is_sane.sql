@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- A footprint has a bbox in lon/lat, and its minima do not exceed its maxima.
+-- Each footprint has a bbox in lon/lat, and its minima do not exceed its maxima.
 SELECT
     collection,
     item_id,

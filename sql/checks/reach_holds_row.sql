@@ -2,7 +2,7 @@
 -- kind: check
 -- grain: one row per asset
 -- reads: asset_index
--- reach, which is compared with the area and period of a read, contains the bbox and the times.
+-- reach contains the bbox and the times. Reads compare their area and period with reach.
 SELECT
     collection,
     item_id,

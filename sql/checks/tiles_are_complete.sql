@@ -8,7 +8,7 @@ SELECT
     item_id,
     asset,
     'a level has other numbers of tiles, byte counts, offsets of runs and gaps' AS problem
-FROM asset_index, (SELECT 64 AS run_tiles) AS format    -- as _rst_run_tiles() has it
+FROM asset_index, (SELECT 64 AS run_tiles) AS format    -- the value of _rst_run_tiles()
 WHERE len(list_filter(
     list_concat(
         list_transform(levels, lambda l: {

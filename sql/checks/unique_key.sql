@@ -1,10 +1,10 @@
 -- name: unique_key
 -- kind: check
--- grain: one row per key of more than one file
+-- grain: one row per key that several files share
 -- reads: asset_index
 -- Every (collection, item_id, asset) names one file.
 WITH
--- Only hashes of all rows are in memory, and texts of the few rows that share a hash.
+-- Memory holds only the hashes of all rows, and the texts of the few rows that share a hash.
 shared AS (
     SELECT hash(collection, item_id, asset) AS key_hash
     FROM asset_index

@@ -2,5 +2,5 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The function in Python behind datasets: the catalog as a JSON array.
+-- The Python function behind datasets. It returns the catalog as a JSON array.
 CREATE OR REPLACE MACRO _rst_datasets_json(folder) AS _rstpy_datasets(folder::VARCHAR);

@@ -1,8 +1,8 @@
 -- name: _rst_headers
 -- kind: scalar macro
 -- grain: one value
--- reads: the files that href or mirror names
--- The function in Python behind read_headers, which can be made anew without touching the macros of each connection.
+-- reads: the files at href or mirror
+-- The Python function behind read_headers. It can be replaced without changing the macros of each connection.
 CREATE OR REPLACE MACRO _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS
     _rstpy_read_headers({
         'href': href::VARCHAR,

@@ -2,5 +2,5 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The function in Python behind stac_search: runs it, and gives the path of a Parquet file with what it found.
+-- The Python function behind stac_search. It runs the search, and returns the path of a Parquet file with the found assets.
 CREATE OR REPLACE MACRO _rst_stac_search_file(arguments) AS _rstpy_stac_search(arguments::VARCHAR);

@@ -1,8 +1,8 @@
 -- name: datasets
 -- kind: table macro
 -- grain: one row per dataset of the catalog
--- reads: the files of the catalog, and those of a folder of the user's own
--- The catalog of datasets: where they are, what their bands are called, licence, attribution and authentication.
+-- reads: the files of the catalog, and the files of a folder of your own
+-- The catalog of datasets: their endpoints, names of bands, licences, attribution and authentication.
 CREATE OR REPLACE MACRO datasets(folder := NULL) AS TABLE
 SELECT
     d.id,

@@ -1,8 +1,8 @@
 -- name: read_headers
 -- kind: table macro
--- grain: one row per row of the source, each of which is one TIFF file
--- reads: a table, view, CTE or Parquet path with an href column, and the headers of the files that it names
--- Rows of an index: the headers of TIFF files; conditions on columns of the source prune before anything is fetched.
+-- grain: one row per row of the source, and each row is one TIFF file
+-- reads: a table, view, CTE or Parquet path with an href column, and the headers of the files at href
+-- The headers of TIFF files, as rows of an index. Conditions on columns of the source prune before headers are fetched.
 CREATE OR REPLACE MACRO read_headers(source, on_error := NULL) AS TABLE
 WITH
 rst_named AS (
@@ -18,8 +18,8 @@ rst_named AS (
         NULL AS geometry,
         NULL AS mirror,
         NULL AS bands,
-        NULL AS band_lists,          -- JSON: lists of STAC band objects, as stac_search gives them
-        NULL AS proj                 -- JSON: code, shape and transform as STAC has them
+        NULL AS band_lists,          -- JSON: lists of STAC band objects, as in stac_search
+        NULL AS proj                 -- JSON: code, shape and transform, as in STAC
     WHERE false
 ),
 rst_assets AS (
@@ -35,7 +35,7 @@ rst_assets AS (
         bands,
         band_lists,
         proj,
-        -- With href, since COLUMNS must find at least one.
+        -- COLUMNS must match at least one column, so href is included.
         COLUMNS(lambda name: lower(name) = 'href' OR NOT list_contains(_rst_index_columns(), lower(name)))
     FROM rst_named
 ),
@@ -58,5 +58,5 @@ SELECT
         'end_us': epoch_us(coalesce(end_datetime, datetime))
     } AS reach
 FROM rst_read
--- The function raises where it is not told otherwise.
+-- The function raises an error unless on_error says otherwise.
 WHERE on_error::VARCHAR IS DISTINCT FROM 'skip' OR _header.columns.levels IS NOT NULL;

@@ -1,8 +1,8 @@
 -- name: read_tiles
 -- kind: table macro
--- grain: one row per tile and band, in the order in which the bytes lie in each file
+-- grain: one row per tile and band, in byte order of each file
 -- reads: an index: a table or view, a Parquet path, folder, glob or URL, or the text of a query
--- The tiles that touch an area and period, with their pixels; conditions in WHERE prune before anything is fetched.
+-- The tiles that touch an area and period, with their pixels. Conditions in WHERE prune before tiles are fetched.
 CREATE OR REPLACE MACRO read_tiles(
     index,
     bands := NULL,
@@ -18,7 +18,7 @@ SELECT * EXCLUDE (_call)
 FROM _rst_tile_source
 WHERE _call = encode('rst_' || to_json({
     'index': index::VARCHAR,
-    -- A cast that fails would leave no constant, and so no arguments: what is wrong with them is said in Python.
+    -- A failing cast leaves no constant, and therefore no arguments. Python checks the arguments and raises the error.
     'bands': TRY_CAST(bands AS VARCHAR[]),
     'geometry': geometry::VARCHAR,
     'bbox': TRY_CAST(bbox AS DOUBLE[])::VARCHAR,
@@ -28,7 +28,7 @@ WHERE _call = encode('rst_' || to_json({
     'resolution': resolution::VARCHAR,
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR},
     'on_error': on_error::VARCHAR,
-    -- What the session sets decides what a view, or the text of a query, gives.
+    -- Settings of the session change the results of views and of queries in text.
     'settings': {
         'search_path': current_setting('search_path')::VARCHAR,
         'file_search_path': current_setting('file_search_path')::VARCHAR,

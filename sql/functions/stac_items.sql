@@ -1,8 +1,8 @@
 -- name: stac_items
 -- kind: table macro
 -- grain: one row per item and TIFF asset
--- reads: STAC documents: Items, ItemCollections, static Catalogs and Collections, which are crawled, NDJSON, stac-geoparquet
--- What STAC documents say of their assets.
+-- reads: STAC documents: Items, ItemCollections, NDJSON, stac-geoparquet, and static Catalogs and Collections with their links
+-- The assets of STAC documents.
 CREATE OR REPLACE MACRO stac_items(
     source,
     collection := NULL,

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per item and TIFF asset
 -- reads: a STAC API, or a dataset of the catalog
--- What a search of a STAC API finds; the same arguments are asked again after a minute at the earliest.
+-- The assets that a search of a STAC API finds. The result for the same arguments is cached for a minute.
 CREATE OR REPLACE MACRO stac_search(
     api,
     collections := NULL,

@@ -2,7 +2,7 @@
 -- kind: view
 -- grain: one row per file of one item's asset
 -- reads: found_assets, dropped
--- Assets that sources found, without those that are dropped: files named twice, and files of older versions of items.
+-- The assets of all sources, without dropped assets: files named twice, and files of older versions of items.
 CREATE OR REPLACE VIEW assets AS
 SELECT
     a.asset_no,

@@ -2,7 +2,7 @@
 -- kind: index
 -- grain: one row per asset: one TIFF file of one STAC item
 -- reads: headers (one row per file that was read), positions, assets, items, properties
--- The rows of an index: each asset as its source describes it, with its TIFF header; written in the order of asset_no.
+-- The rows of an index, in the order of asset_no: each asset with its description by the source and its TIFF header.
 -- Variables limit the rows that are joined at a time, because DuckDB holds all rows of a join in memory.
 SELECT
     o.position AS asset_no,                              -- position of the row; not written

@@ -2,7 +2,7 @@
 -- kind: query
 -- grain: one row
 -- reads: asset_index
--- What is in an index, in numbers.
+-- The contents of an index, in numbers.
 WITH
 totals AS (
     SELECT
@@ -22,9 +22,9 @@ totals AS (
 SELECT
     row_count,
     items,
-    strftime(make_timestamp(epoch_us(first_time)), '%Y-%m-%dT%H:%M:%SZ') AS first,    -- UTC, whatever the session's zone
+    strftime(make_timestamp(epoch_us(first_time)), '%Y-%m-%dT%H:%M:%SZ') AS first,    -- UTC, in any time zone of the session
     strftime(make_timestamp(epoch_us(last_time)), '%Y-%m-%dT%H:%M:%SZ') AS last,
     bbox,
     tiles,
-    tile_bytes                       -- as they are compressed in the files
+    tile_bytes                       -- compressed, as stored in the files
 FROM totals

@@ -1,8 +1,8 @@
 -- name: indexed_files
 -- kind: query
--- grain: one row per file and version of it that an index names
+-- grain: one row per file of an index, and per version of the file
 -- reads: asset_index
--- The files of an index: the path or URL that is read, and the facts that show whether the file was rewritten.
+-- The files of an index: their paths or URLs, and the facts that show whether a file was rewritten.
 SELECT
     coalesce(mirror, href)::VARCHAR AS href,
     any_value(item_id)::VARCHAR AS item_id,

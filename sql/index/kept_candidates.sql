@@ -1,8 +1,8 @@
 -- name: kept_candidates
 -- kind: query
--- grain: one row per asset that an older index has a row of
--- reads: unread_assets, items, old_index; $folder: the folder that relative hrefs of the older index refer to
--- Rows of an older index that can be taken over if their files did not change.
+-- grain: one row per asset that has a row in an older index
+-- reads: unread_assets, items, old_index; $folder: the base folder of relative hrefs of the older index
+-- Rows of an older index. The new index takes them over if their files are unchanged.
 WITH
 old_rows AS (
     SELECT
@@ -35,5 +35,5 @@ JOIN old_rows AS o
     AND o.collection IS NOT DISTINCT FROM i.collection
 WHERE o.href IN (coalesce(a.mirror, a.href), replace(coalesce(a.mirror, a.href), $folder, ''))
     AND (i.geometry IS NULL OR i.geometry = o.geometry)
--- A copied index may have a row twice.
+-- A copied index may contain a row twice.
 QUALIFY row_number() OVER (PARTITION BY a.asset_no ORDER BY o.row_no) = 1

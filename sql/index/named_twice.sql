@@ -1,8 +1,8 @@
 -- name: named_twice
 -- kind: query
--- grain: one row per file that a source named before
+-- grain: one row per repeated file
 -- reads: found_assets, items
--- Files that sources name a second time, as overlapping globs and pages do.
+-- Files that sources name more than once, as overlapping globs and pages do.
 WITH
 keys AS (
     SELECT
@@ -11,7 +11,7 @@ keys AS (
     FROM found_assets AS a
     JOIN items AS i USING (item_no)
 ),
--- Only hashes of all files are in memory, and texts of the few files that share a hash.
+-- Memory holds only the hashes of all files, and the texts of the few files that share a hash.
 shared AS (
     SELECT key_hash
     FROM keys

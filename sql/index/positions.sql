@@ -2,11 +2,11 @@
 -- kind: query
 -- grain: one row per row of the index
 -- reads: headers, assets, items
--- The order of an index: collection, location, time. Rows that are read together lie together.
+-- The order of an index: collection, location, time. Rows that a read needs together are stored together.
 WITH
 grid AS (
     SELECT
-        10 AS bits,                  -- of each axis: 1024 by 1024 cells
+        10 AS bits,                  -- per axis: 1024 by 1024 cells
         360.0 / (1 << 10) AS cell_width,    -- degrees
         180.0 / (1 << 10) AS cell_height,   -- degrees
         (1 << 10) - 1 AS last_cell
@@ -23,7 +23,7 @@ centres AS (
 places AS (
     SELECT
         asset_no,
-        -- Position on a Hilbert curve: with other curves row groups overlap, and more of them are read.
+        -- Position on a Hilbert curve. With other curves, row groups overlap more, and reads touch more of them.
         list_reduce(
             list_concat(
                 [{'col': cell_col, 'row': cell_row, 'side': 0::BIGINT, 'place': 0::BIGINT}],
@@ -49,7 +49,7 @@ places AS (
                     ELSE 0
                 END
             }
-        ).place AS place         -- of the cell of the centre of bbox
+        ).place AS place         -- number of the cell that contains the centre of bbox
     FROM centres
 )
 SELECT

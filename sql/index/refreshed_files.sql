@@ -1,14 +1,14 @@
 -- name: refreshed_files
 -- kind: query
 -- grain: one row
--- reads: old_files, new_files (as indexed_files gives them)
--- Numbers of new, changed, kept and missing files of an index that was built again.
+-- reads: old_files, new_files (rows of indexed_files)
+-- The numbers of new, changed, kept and missing files after a refresh.
 WITH
 compared AS (
     SELECT
         o.href IS NOT NULL AS was_there,
         n.href IS NOT NULL AS is_there,
-        -- A value that is missing on one side is no difference.
+        -- A value that is missing on one side does not count as a difference.
         coalesce(o.etag <> n.etag, false)
             OR coalesce(o.file_size <> n.file_size, false)
             OR (o.etag IS NULL AND coalesce(o.last_modified <> n.last_modified, false)) AS differs

@@ -2,7 +2,7 @@
 -- kind: query
 -- grain: one row per item and TIFF asset
 -- reads: assets, items, boxes (item_no and bbox), properties
--- Each asset as STAC describes it, in the order of the source.
+-- Each asset with its STAC description, in the order of the source.
 SELECT
     i.collection::VARCHAR AS collection,
     i.item_id::VARCHAR AS item_id,

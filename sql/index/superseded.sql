@@ -2,7 +2,7 @@
 -- kind: query
 -- grain: one row per file of an item that a later version replaces
 -- reads: assets, items, versions (item_no, and when the item changed)
--- Files of older versions of items. Versions share collection, item_id and an asset. The version that changed last stays; of equal ones, the one found last.
+-- Files of older versions of items. Versions share collection, item_id and an asset. The version with the latest change stays; among equal versions, the last one found stays.
 WITH
 keys AS (
     SELECT
@@ -12,7 +12,7 @@ keys AS (
     FROM assets AS a
     JOIN items AS i USING (item_no)
 ),
--- Only hashes of all files are in memory, and texts of the few files that share a hash.
+-- Memory holds only the hashes of all files, and the texts of the few files that share a hash.
 shared AS (
     SELECT key_hash
     FROM keys
@@ -35,7 +35,7 @@ older AS (
         ORDER BY v.changed_at DESC NULLS LAST, a.asset_no DESC
     ) > 1
 )
--- All files of a version are dropped, so that no item is a mixture of versions.
+-- All files of an old version are dropped, so no item mixes versions.
 SELECT asset_no
 FROM assets
 WHERE item_no IN (SELECT item_no FROM older)

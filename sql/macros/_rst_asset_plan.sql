@@ -1,8 +1,8 @@
 -- name: _rst_asset_plan
 -- kind: table macro
--- grain: one row per asset that the arguments leave, with the level, bands and window that they choose
+-- grain: one row per selected asset, with its selected level, bands and window
 -- reads: an index
--- What a read needs to know of each file; tile_plan makes tiles of it. All of its levels are there too, for those who choose later.
+-- The facts about each file that a read needs. tile_plan turns them into tiles. All levels are included, for callers that choose a level later.
 CREATE OR REPLACE MACRO _rst_asset_plan(
     index,
     bands := NULL,
@@ -12,8 +12,8 @@ CREATE OR REPLACE MACRO _rst_asset_plan(
     datetime := NULL,
     level := NULL,
     resolution := NULL,
-    resolution_crs := NULL,    -- whose units resolution has; NULL: those of each raster
-    margin := NULL             -- pixels beside the area that are read too: of the level, or of resolution where those are larger
+    resolution_crs := NULL,    -- the CRS whose units resolution has; NULL: the CRS of each raster
+    margin := NULL             -- width of a border around the area, in pixels of the level, or of resolution if these are larger
 ) AS TABLE
 WITH
 rst_plan_arguments AS MATERIALIZED (
@@ -45,9 +45,9 @@ rst_plan_arguments AS MATERIALIZED (
             ELSE datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL
         END AS is_valid
 ),
--- DuckDB names the table where it has no such column, as an index of another schema has not. Casts are those of index/row_casts.py:
--- rows of pandas, of tables and of folders such as collection=2024 have other types.
--- Materialized: a plan of all that follows in one piece takes the optimizer twice as long.
+-- DuckDB's error for a missing column names the table, so the name of the table says which schema it expects.
+-- The casts equal the casts of index/row_casts.py: rows of pandas, tables and folders (collection=2024) have other types.
+-- Materialized, because the optimizer takes twice as long for one plan of all CTEs.
 indexed AS MATERIALIZED (
     SELECT
         index_of_schema_2.collection::VARCHAR AS collection,
@@ -68,7 +68,8 @@ indexed AS MATERIALIZED (
         index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach
     FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_plan_arguments AS a
     WHERE a.is_valid
-        -- Row groups are skipped by these, since they compare columns that are never NULL with constants; what is exact follows.
+        -- DuckDB skips row groups by these comparisons, because they compare columns that are never NULL with constants.
+        -- The exact comparison follows.
         AND index_of_schema_2.reach.ymin <= _rst_reach(
             crs,
             TRY_CAST(bbox AS DOUBLE[])[4],
@@ -106,20 +107,21 @@ indexed AS MATERIALIZED (
         AND (
             a.area IS NULL
             OR NOT _rst_is_lonlat(crs)
-            -- Longitudes may be counted from -180, from 0, or on beyond 180.
+            -- Longitudes may start at -180 or 0, or continue beyond 180.
             OR len(list_filter(_rst_turns(a.area), lambda part:
                 part.xmin <= index_of_schema_2.reach.xmax AND part.xmax >= index_of_schema_2.reach.xmin
                 AND part.ymin <= index_of_schema_2.reach.ymax AND part.ymax >= index_of_schema_2.reach.ymin
             )) > 0
         )
     UNION ALL
-    -- No row, but an error where an argument is wrong, even if the statistics of the index leave nothing to read.
+    -- This part adds no row. It raises the error of a wrong argument, even if statistics skip the whole index.
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM rst_plan_arguments AS a
     WHERE NOT a.is_valid
 ),
 sibling_names AS MATERIALIZED (
-    -- What files of an asset that describe their bands call band n, where others of them, with as many bands, do not.
+    -- Some files of an asset describe their bands. Their name of band n also names band n of files with as many bands and no
+    -- descriptions.
     SELECT collection, asset, band_count, list({'band': band, 'name': name}) AS names
     FROM (
         SELECT collection, asset, band_count, band, max(name) AS name
@@ -129,7 +131,7 @@ sibling_names AS MATERIALIZED (
                 i.asset,
                 len(i.bands) AS band_count,
                 b.b.band AS band,
-                -- An index calls bands without a name by their number.
+                -- An index names bands without a name by their number.
                 nullif(nullif(b.b.name, ''), b.b.band::VARCHAR) AS name
             FROM indexed AS i, unnest(i.bands) AS b(b)
         )
@@ -178,9 +180,9 @@ known_bands AS MATERIALIZED (
         b.b.common_name AS common_name,
         b.b.band AS band,
         len(k.named) AS band_count,
-        -- Where some bands go by their numbers, for lack of a name of their own, a number names no other band.
+        -- If some bands have no name, their numbers name them. A number then names no other band.
         NOT k.has_unique_names AND coalesce(regexp_full_match(b.b.name, '[0-9]+'), false) AS is_number,
-        -- A name that a file has twice names no band of it.
+        -- If a file has a name twice, the name identifies no band.
         CASE
             WHEN k.has_unique_names THEN b.b.name
             WHEN regexp_full_match(b.b.name, '[0-9]+') THEN NULL
@@ -190,13 +192,13 @@ known_bands AS MATERIALIZED (
         SELECT
             *,
             len(list_distinct(list_transform(named, lambda known: nullif(known.name, '')))) = len(named) AS has_unique_names
-        -- Files of one asset may have other bands, or the same in another order.
+        -- Files of one asset may have different bands, or the same bands in another order.
         FROM (SELECT DISTINCT collection, asset, named FROM candidates)
     ) AS k, unnest(k.named) AS b(b)
 ),
 asked AS (
     SELECT unnest(TRY_CAST(bands AS VARCHAR[])) AS label, generate_subscripts(TRY_CAST(bands AS VARCHAR[]), 1) AS position
-    -- Without names there is nothing to match, which the optimizer sees.
+    -- Without requested names there is nothing to match, and the optimizer removes this part.
     WHERE bands IS NOT NULL
 ),
 matches AS (
@@ -354,7 +356,7 @@ levelled AS MATERIALIZED (
         c.* EXCLUDE (formats, levels, bands, named),
         list_transform(list_filter(list_transform(b.chosen, lambda band: {
             'chosen': band,
-            -- Band n is the nth but in an index that somebody has edited: a search in it is quadratic.
+            -- Band n is the nth band, except in an edited index. Always searching would take quadratic time.
             'known': CASE
                 WHEN c.bands[band.band].band = band.band THEN c.bands[band.band]
                 ELSE list_filter(c.bands, lambda known: known.band = band.band)[1]
@@ -368,7 +370,7 @@ levelled AS MATERIALIZED (
             'offset': pair.known."offset",
             'unit': pair.known.unit
         }) AS bands,
-        -- As in GDAL: the last of two or four bands of unsigned 8 or 16 bits.
+        -- GDAL's rule for alpha: the last of two or four bands of unsigned 8 or 16 bits.
         CASE
             WHEN c.dtype IN ('uint8', 'uint16') AND len(c.bands) IN (2, 4) AND c.bands[-1].is_alpha THEN len(c.bands)
         END AS alpha_band,
@@ -455,7 +457,7 @@ windowed AS (
     FROM (
         SELECT
             *,
-            -- In whole pixels; a point on the border of two lies in the one that begins there.
+            -- In whole pixels. A point on the border of two pixels lies in the pixel that begins there.
             list_transform(touched_parts, lambda part: {
                 'xmin': floor(part.xmin - beside + 1e-6),
                 'ymin': floor(part.ymin - beside + 1e-6),

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per tile and band of the assets planned
 -- reads: rows of _rst_asset_plan
--- The tiles that the window of each asset touches, where their bytes lie, and which mask tiles belong to them.
+-- The tiles in the window of each asset, their byte ranges, and their mask tiles.
 CREATE OR REPLACE MACRO _rst_asset_tiles(plan, geometry := NULL, crs := 'OGC:CRS84') AS TABLE
 WITH
 grid AS (
@@ -61,7 +61,7 @@ touched AS (
         least(c.tile_width, c.width - (c.cell % c.tiles_across) * c.tile_width)::INTEGER AS tile_pixel_width,
         least(c.tile_height, c.height - (c.cell // c.tiles_across) * c.tile_height)::INTEGER AS tile_pixel_height
     FROM cells AS c
-    -- An area over the antimeridian has parts far from each other in a raster of the whole Earth.
+    -- In a raster of the whole Earth, the parts of an area over the antimeridian are far apart.
     WHERE len(c.pixel_parts) = 1
         OR len(list_filter(c.pixel_parts, lambda part:
             part.xmin < (c.cell % c.tiles_across + 1) * c.tile_width

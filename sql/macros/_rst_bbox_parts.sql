@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- A bbox as one or, over the antimeridian, two bounds; an error where it cannot be (xmin, ymin, xmax, ymax).
+-- A bbox as one bounds, or as two bounds over the antimeridian. Raises an error if it cannot be (xmin, ymin, xmax, ymax).
 CREATE OR REPLACE MACRO _rst_bbox_parts(box, code) AS
     CASE
         WHEN len(box) != 4 OR len(list_filter(box, lambda v: v IS NULL OR NOT isfinite(v))) > 0

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Points along the edges of lon/lat bounds, 22 steps a degree and an edge at least, with those at a UTM zone's meridian.
+-- Points along the edges of lon/lat bounds, with at least 22 steps per degree and per edge, and points at a UTM zone's meridian.
 CREATE OR REPLACE MACRO _rst_boundary(part, meridian) AS
     list_transform(
         [greatest(22, ceil(22 * greatest(part.xmax - part.xmin, part.ymax - part.ymin)))::BIGINT],
@@ -13,7 +13,7 @@ CREATE OR REPLACE MACRO _rst_boundary(part, meridian) AS
                 {'x': part.xmin, 'y': part.ymin + (part.ymax - part.ymin) * step / steps},
                 {'x': part.xmax, 'y': part.ymin + (part.ymax - part.ymin) * step / steps}
             ])),
-            -- Where an edge turns: northing along a parallel at the meridian, easting along a meridian at the equator.
+            -- Extrema of an edge: northing along a parallel at the meridian, easting along a meridian at the equator.
             [
                 {'x': greatest(part.xmin, least(part.xmax, meridian)), 'y': part.ymin},
                 {'x': greatest(part.xmin, least(part.xmax, meridian)), 'y': part.ymax},

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Bounds of a list of points, which is bound once: a macro's argument is otherwise planned at each use.
+-- The bounds of a list of points. A lambda binds the list once; otherwise DuckDB plans a macro's argument at each use.
 CREATE OR REPLACE MACRO _rst_bounds_of(points) AS
     list_transform([points], lambda vertices: {
         'xmin': list_min(list_transform(vertices, lambda point: point.x)),

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The name of a file without folders, extension, query string and percent-encoding: what an item is called that has no id.
+-- The name of a file without folders, extension, query string and percent-encoding. It names items without an id.
 CREATE OR REPLACE MACRO _rst_file_stem(href) AS
     coalesce(
         nullif(

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- What query_table takes of an index: a path is quoted, for its dots, and one that ends with a slash is a folder's files.
+-- The argument of query_table for an index. A path is quoted because of its dots, and a path with a trailing slash becomes a glob.
 CREATE OR REPLACE MACRO _rst_index_table(index) AS (
     CASE
         WHEN contains(index::VARCHAR, '"') THEN index::VARCHAR

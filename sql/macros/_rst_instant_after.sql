@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- First microsecond (UTC, since 1970) after a date, month, year or RFC 3339 time in text, of which the first one is given.
+-- First microsecond (UTC, since 1970) after a date, month, year or RFC 3339 time in text. The caller passes its first microsecond.
 CREATE OR REPLACE MACRO _rst_instant_after(text, instant) AS
     epoch_us(make_timestamp(instant) + CASE length(text)
         WHEN 4 THEN INTERVAL 1 YEAR

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: settings of the session
--- True; an error where a collation of the session would take names that differ for the same.
+-- True. Raises an error if a collation of the session makes different names equal.
 CREATE OR REPLACE MACRO _rst_is_usual_session() AS
     CASE
         WHEN upper(coalesce(current_setting('default_collation'), '')) IN ('', 'C', 'BINARY') THEN true

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per item: a collection and an item_id
 -- reads: an index
--- What items gives; helpers in Python may be called here only.
+-- The rows of items. Only this macro may call Python helpers.
 CREATE OR REPLACE MACRO _rst_items(
     index,
     geometry := NULL,
@@ -26,7 +26,7 @@ rst_search AS MATERIALIZED (
 ),
 rst_found AS (
     SELECT
-        -- Casts are those of index/row_casts.py.
+        -- The casts equal the casts of index/row_casts.py.
         index_of_schema_2.* REPLACE (
             index_of_schema_2.collection::VARCHAR AS collection,
             index_of_schema_2.item_id::VARCHAR AS item_id,
@@ -39,7 +39,7 @@ rst_found AS (
         )
     FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_search AS s
     WHERE s.is_valid
-        -- Row groups are skipped by these, as in _rst_asset_plan; what is exact follows.
+        -- DuckDB skips row groups by these comparisons, as in _rst_asset_plan. The exact comparison follows.
         AND index_of_schema_2.reach.ymin <= _rst_reach(
             crs,
             TRY_CAST(bbox AS DOUBLE[])[4],
@@ -85,7 +85,7 @@ rst_found AS (
 SELECT
     f.collection,
     f.item_id,
-    -- Times, properties of the item and its geometry, in the order of the index; NULL where the assets of an item do not agree.
+    -- Times, properties and geometry of the item, in the order of the index. A value is NULL if the assets of an item differ.
     _rst_shared(COLUMNS(lambda name: lower(name) NOT IN (
         'collection', 'item_id', 'asset', 'bbox', 'href', 'mirror', 'bands', 'dtype', 'crs', 'transform', 'width', 'height',
         'samples_per_pixel', 'planar', 'compression', 'predictor', 'photometric', 'byte_order', 'bigtiff', 'cog_layout', 'notes',
@@ -98,11 +98,11 @@ SELECT
         'ymax': nullif(max(f.reach.ymax), 'inf'::DOUBLE)
     } AS bbox,
     list(DISTINCT f.asset ORDER BY f.asset ASC NULLS LAST) AS assets,
-    -- As read_tiles calls them: asset, or asset:band where a file has several; a name that it has twice names no band.
+    -- The names of read_tiles: asset, or asset:band if a file has several bands. A repeated name identifies no band.
     list_sort(list_distinct(flatten(list(CASE
         WHEN len(f.bands) = 1 THEN [f.asset]
         ELSE list_transform(f.bands, lambda band: f.asset || ':' || CASE
-            -- A number names no other band, where some go by theirs; as in _rst_asset_plan.
+            -- If some bands have no name, their numbers name them, and no other band; as in _rst_asset_plan.
             WHEN regexp_full_match(band.name, '[0-9]+')
                 AND len(list_distinct(list_transform(f.bands, lambda other: nullif(other.name, '')))) < len(f.bands)
                 THEN band.band::VARCHAR

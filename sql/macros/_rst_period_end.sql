@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- First microsecond after a period in text as _rst_datetime_range has it, without a lambda, and so a constant by which is pruned.
+-- First microsecond after a period in text, as in _rst_datetime_range. Without a lambda it is a constant, so row groups are skipped.
 CREATE OR REPLACE MACRO _rst_period_end(text) AS
     coalesce(
         _rst_instant_after(trim(split_part(text, '/', -1)), _rst_instant(trim(split_part(text, '/', -1)))),

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Lon/lat bounds as bounds in EPSG:3857; latitudes are cut off at 89.9 degrees.
+-- Lon/lat bounds as bounds in EPSG:3857. Latitudes are clamped to 89.9 degrees.
 CREATE OR REPLACE MACRO _rst_project_to_mercator(parts) AS
     list_transform(parts, lambda part: {
         'xmin': 6378137 * radians(part.xmin),

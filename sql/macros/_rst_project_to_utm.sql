@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Lon/lat bounds as bounds in a UTM zone; what lies over 45 degrees from the zone's meridian is cut off.
+-- Lon/lat bounds as bounds in a UTM zone. Longitudes more than 45 degrees from the zone's meridian are cut off.
 CREATE OR REPLACE MACRO _rst_project_to_utm(parts, zone) AS
     list_transform(
         list_filter(

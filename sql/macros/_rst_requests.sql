@@ -1,8 +1,8 @@
 -- name: _rst_requests
 -- kind: table macro
--- grain: one row per byte range of a tile or mask tile, numbered by the request that fetches it
+-- grain: one row per byte range of a tile or mask tile, with the number of its request
 -- reads: rows of address, tile_offset, tile_byte_count and mask_tiles
--- Coalesces the byte ranges of each file, as it was when it was indexed: near ones share a request, and a long run of them is cut.
+-- The byte ranges of each file version, coalesced: near ranges share a request, and long requests are cut.
 CREATE OR REPLACE MACRO _rst_requests(tiles) AS TABLE
 WITH
 ranges AS (

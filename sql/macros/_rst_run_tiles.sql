@@ -2,5 +2,5 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- How many tiles share one of run_offsets.
+-- The number of tiles that share one of run_offsets.
 CREATE OR REPLACE MACRO _rst_run_tiles() AS 64::BIGINT;

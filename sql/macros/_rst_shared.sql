@@ -2,6 +2,6 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- What the rows of a group that say it agree on; NULL where they do not.
+-- The common value of a group; NULL if its values differ. Missing values do not count.
 CREATE OR REPLACE MACRO _rst_shared(value) AS
     CASE WHEN min(value) = max(value) THEN min(value) END;

@@ -1,8 +1,8 @@
 -- name: _rst_tile_rows
 -- kind: table macro
--- grain: one row per tile and band, in the order in which tiles are read: by asset, then as the bytes lie
+-- grain: one row per tile and band, ordered by asset and by byte offset
 -- reads: rows of _rst_asset_plan, rows of _rst_asset_tiles
--- What a reader of tiles sees of each tile but its pixels.
+-- The columns of read_tiles, without pixels.
 CREATE OR REPLACE MACRO _rst_tile_rows(plan, tiles) AS TABLE
 SELECT
     a.collection,

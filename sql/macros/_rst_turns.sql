@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Lon/lat bounds as they are, and one turn of the Earth to the west and to the east.
+-- Lon/lat bounds, and the same bounds 360 degrees to the west and to the east.
 CREATE OR REPLACE MACRO _rst_turns(parts) AS
     flatten(list_transform(parts, lambda bounds: [
         bounds,

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- A time in text, or of any type of DuckDB, as TIMESTAMPTZ; without an offset it is UTC, whatever the zone of the session.
+-- A time in text, or of any type of DuckDB, as TIMESTAMPTZ. A time without an offset is UTC, in any time zone of the session.
 CREATE OR REPLACE MACRO _rst_utc(value, name) AS
     CASE
         WHEN nullif(value::VARCHAR, '') IS NULL THEN NULL::TIMESTAMP WITH TIME ZONE

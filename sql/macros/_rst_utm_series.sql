@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Terms of Kruger's series for WGS 84, the smallest first, so that their sum loses nothing.
+-- Terms of Kruger's series for WGS 84. The smallest is first, so the sum keeps its precision.
 CREATE OR REPLACE MACRO _rst_utm_series() AS [
     {'turns': 12, 'factor': 1.491117731258390e-17},
     {'turns': 10, 'factor': 5.711757677865804e-15},

@@ -1,8 +1,8 @@
 -- name: explain_read
 -- kind: table macro
--- grain: one row per collection and band, and one for the total, whose band is 'total'
+-- grain: one row per collection and band, and one row for the total, with band 'total'
 -- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
--- What a read with the same arguments would cost: items, files, tiles, bytes and requests; fetches nothing.
+-- The cost of a read with the same arguments: items, files, tiles, bytes and requests. The function fetches nothing.
 CREATE OR REPLACE MACRO explain_read(
     index,
     bands := NULL,
@@ -92,7 +92,7 @@ SELECT
     sparse_tiles,
     requests,
     coalesce(tile_bytes, 0)::BIGINT AS tile_bytes,       -- compressed, as stored
-    coalesce(request_bytes, 0)::BIGINT AS request_bytes,  -- with the gaps that are read over
+    coalesce(request_bytes, 0)::BIGINT AS request_bytes,  -- including gaps inside requests
     coalesce(pixel_bytes, 0)::BIGINT AS pixel_bytes       -- decoded
 FROM totals
 ORDER BY is_total ASC NULLS LAST, collection ASC NULLS LAST, band ASC NULLS LAST;

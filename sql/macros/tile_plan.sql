@@ -1,8 +1,8 @@
 -- name: tile_plan
 -- kind: table macro
--- grain: one row per tile and band that a read with the same arguments would give
+-- grain: one row per tile and band of a read with the same arguments
 -- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
--- The tiles that touch an area and period, their byte ranges, and the requests that would fetch them; fetches nothing.
+-- The tiles that touch an area and period, with their byte ranges and requests. The function fetches nothing.
 CREATE OR REPLACE MACRO tile_plan(
     index,
     bands := NULL,

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- What is wrong with a geometry in a text, or NULL; without error(), so that what is not wrong is a constant by which is pruned.
+-- The fault of a geometry in text, or NULL. It does not call error(), so a valid geometry is a constant, and row groups are skipped.
 CREATE OR REPLACE MACRO _rst_geometry_fault(geometry_text) AS
     list_transform(
         [_rst_geometry_rings(geometry_text)],

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The simple geometries in GeoJSON, WKT or WKB: their kinds as in GeoJSON, and their coordinates as JSON; NULL where it is none of these.
+-- The simple geometries in GeoJSON, WKT or WKB, with GeoJSON's kinds, and coordinates as JSON. NULL for any other text.
 CREATE OR REPLACE MACRO _rst_geometry_members(geometry_text) AS
     CASE
         -- ST_GeomFromGeoJSON is not in DuckDB 1.5.
@@ -25,13 +25,13 @@ CREATE OR REPLACE MACRO _rst_geometry_members(geometry_text) AS
                 }
             )
         ELSE list_transform(
-            -- The name, and brackets in brackets in brackets around numbers: POLYGON Z ((0 0 1, 1 1 1, ...)).
+            -- A name, then up to three nested brackets around numbers: POLYGON Z ((0 0 1, 1 1 1, ...)).
             regexp_extract_all(
                 _rst_wkt(geometry_text),
                 '(?:MULTI)?(?:POINT|LINESTRING|POLYGON)(?: ZM| Z| M)? \((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)'
             ),
             lambda one: {
-                -- A lone point stands in brackets as several do.
+                -- A single point has the same brackets as several points.
                 'kind': lower(regexp_replace(regexp_extract(one, '^\w+'), '^POINT', 'MULTIPOINT')),
                 'coordinates': translate(
                     regexp_replace(replace(regexp_extract(one, '\(.*'), ', ', ','), '([^(),]+)', '[\1]', 'g'), '() ', '[],'

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The points, lines and rings of a geometry, each as a list of points [x, y, ...]; with coordinates NULL where they are none.
+-- The points, lines and rings of a geometry, each as a list of points [x, y, ...]. The list is NULL if the coordinates are invalid.
 CREATE OR REPLACE MACRO _rst_geometry_rings(geometry_text) AS
     flatten(list_transform(_rst_geometry_members(geometry_text), lambda member: list_transform(
         CASE member.kind

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Where there is no Python: the bounds of the points, lines and rings of a geometry, in its own CRS.
+-- Substitute without Python: the bounds of the points, lines and rings of a geometry, in its own CRS.
 CREATE OR REPLACE MACRO _rstpy_geometry_parts(geometry_text, code) AS
     CASE
         WHEN _rst_geometry_fault(geometry_text) IS NOT NULL

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Where there is no Python: an error that says which projections plain SQL has.
+-- Substitute without Python: an error that names the projections of plain SQL.
 CREATE OR REPLACE MACRO _rstpy_project(parts, from_code, to_code) AS
     CASE
         WHEN parts IS NULL THEN parts

@@ -2,7 +2,7 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Where there is no Python: the numbers of all tiles of a window; _rst_asset_tiles leaves those that the bounds of a part touch.
+-- Substitute without Python: the numbers of all tiles of a window. _rst_asset_tiles then selects the tiles that a part's bounds touch.
 CREATE OR REPLACE MACRO _rstpy_tiles_touched(geometry_text, code, raster_code, transform, grid) AS
     list_transform([grid], lambda tiles: flatten(list_transform(range(tiles.first_row, tiles.last_row + 1), lambda tile_row:
         list_transform(

@@ -2,24 +2,24 @@
 -- kind: schema
 -- grain: one row per asset: one TIFF file of one STAC item
 -- reads: nothing
--- The columns of an index, in order; item properties ("eo:cloud_cover", ...) follow `end_datetime`.
+-- The columns of an index, in order. Item properties ("eo:cloud_cover", ...) follow `end_datetime`.
 CREATE TABLE asset_index (
     collection VARCHAR,                   -- STAC collection id, or NULL
-    item_id VARCHAR NOT NULL,             -- STAC item id, or what a path pattern gave
+    item_id VARCHAR NOT NULL,             -- STAC item id, or the id from a path pattern
     asset VARCHAR NOT NULL,               -- STAC asset key
     datetime TIMESTAMP WITH TIME ZONE,    -- UTC
     start_datetime TIMESTAMP WITH TIME ZONE,  -- UTC
     end_datetime TIMESTAMP WITH TIME ZONE,    -- UTC, inclusive as in STAC
     geometry GEOMETRY,                    -- footprint in OGC:CRS84 (lon, lat)
-    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- degrees, -180 to 180; holds the footprint and all pixels
+    bbox STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE),  -- degrees, -180 to 180; contains the footprint and all pixels
     href VARCHAR NOT NULL,                -- as published, never signed
-    mirror VARCHAR,                       -- where the bytes are read instead of from href, or NULL
+    mirror VARCHAR,                       -- path or URL that is read instead of href, or NULL
     bands STRUCT(
         name VARCHAR,                     -- "B04", "red"
         band INTEGER,                     -- 1-based number in the file
-        common_name VARCHAR,              -- of the STAC eo extension
-        description VARCHAR,              -- as the TIFF has it
-        nodata DOUBLE,                    -- NULL where the band has none
+        common_name VARCHAR,              -- from the STAC eo extension
+        description VARCHAR,              -- from the TIFF
+        nodata DOUBLE,                    -- NULL if the band has none
         scale DOUBLE,                     -- physical = stored * scale + offset
         "offset" DOUBLE,                  -- see scale
         unit VARCHAR,                     -- of physical values
@@ -27,7 +27,7 @@ CREATE TABLE asset_index (
         nodata_integer DECIMAL(20, 0)     -- nodata of 64-bit integers that DOUBLE rounds; otherwise NULL
     )[],
     dtype VARCHAR,                        -- numpy name, "uint16"
-    crs VARCHAR,                          -- authority code, or WKT2 where there is none
+    crs VARCHAR,                          -- authority code, or WKT2 if the CRS has no code
     transform DOUBLE[],                   -- affine (a, b, c, d, e, f), pixel corner to CRS
     width INTEGER,                        -- pixels, level 0
     height INTEGER,                       -- pixels, level 0
@@ -38,12 +38,12 @@ CREATE TABLE asset_index (
     photometric VARCHAR,                  -- of level 0: "minisblack", "ycbcr", ...
     byte_order VARCHAR,                   -- "little" or "big"
     bigtiff BOOLEAN,                      -- 64-bit offsets
-    cog_layout VARCHAR[],                 -- what GDAL's COG ghost area promises, 'BLOCK_LEADER=SIZE_AS_UINT4', ...; or NULL
-    notes VARCHAR[],                      -- what of the file was left out, and why; NULL where nothing
+    cog_layout VARCHAR[],                 -- declarations of GDAL's COG ghost area, 'BLOCK_LEADER=SIZE_AS_UINT4', ...; or NULL
+    notes VARCHAR[],                      -- omitted parts of the file, and the reasons; or NULL
     formats STRUCT(
         byte_order VARCHAR,               -- "little" or "big"
         dtype VARCHAR,                    -- numpy name of decoded samples
-        bits_per_sample INTEGER,          -- in the file; may be fewer than the dtype has
+        bits_per_sample INTEGER,          -- in the file; may be fewer than in the dtype
         samples_per_pixel INTEGER,        -- over all planes
         planar BOOLEAN,                   -- one plane of tiles per band
         compression INTEGER,              -- TIFF Compression
@@ -55,15 +55,15 @@ CREATE TABLE asset_index (
         tiled BOOLEAN,                    -- false: strips
         jpeg_tables BLOB,                 -- TIFF JPEGTables, or NULL
         ycbcr_subsampling INTEGER[],      -- TIFF YCbCrSubSampling: horizontal, vertical
-        codec_parameters INTEGER[]        -- of further tags that a codec needs
-    )[],                                  -- of levels and masks, each once
+        codec_parameters INTEGER[]        -- values of further tags that a codec needs
+    )[],                                  -- each format of levels and masks, once
     levels STRUCT(
         width INTEGER,                    -- pixels
         height INTEGER,                   -- pixels
-        format INTEGER,                   -- which of formats, from 1
+        format INTEGER,                   -- 1-based position in formats
         tile_byte_counts BIGINT[],        -- plane by plane, row by row; 0: sparse
-        run_offsets BIGINT[],             -- bytes; of every 64 tiles, where the first that is not sparse begins
-        tile_gaps BIGINT[],               -- bytes from the end of a tile to the next of its run: one for all, or one per tile
+        run_offsets BIGINT[],             -- bytes; for each 64 tiles, the offset of the first tile that is not sparse
+        tile_gaps BIGINT[],               -- bytes from the end of a tile to the next tile of its run: one gap for all, or one per tile
         mask STRUCT(
             width INTEGER,
             height INTEGER,
@@ -74,15 +74,15 @@ CREATE TABLE asset_index (
         )                                 -- internal mask of this level, or NULL
     )[],                                  -- level 0 is full resolution, then the overviews
     file_size BIGINT,                     -- bytes
-    etag VARCHAR,                         -- of the file that was indexed; reads send it as If-Match
-    last_modified TIMESTAMP WITH TIME ZONE,  -- of the file that was indexed, where the store says it
-    indexed_at TIMESTAMP WITH TIME ZONE,  -- when its header was read
+    etag VARCHAR,                         -- of the indexed file; reads send it as If-Match
+    last_modified TIMESTAMP WITH TIME ZONE,  -- of the indexed file, if the store provides it
+    indexed_at TIMESTAMP WITH TIME ZONE,  -- time when the header was read
     reach STRUCT(
-        xmin DOUBLE,                      -- degrees; of bbox, and endless without one, as are the next three
+        xmin DOUBLE,                      -- degrees; from bbox, and infinite without a bbox, like the next three
         ymin DOUBLE,
         xmax DOUBLE,
         ymax DOUBLE,
-        start_us BIGINT,                  -- microseconds since 1970, UTC; of start_datetime, or else of datetime
-        end_us BIGINT                     -- of end_datetime, or else of datetime; inclusive
-    )                                     -- what the area and period of a read are compared with, so that row groups are skipped
+        start_us BIGINT,                  -- microseconds since 1970, UTC; from start_datetime, or else from datetime
+        end_us BIGINT                     -- from end_datetime, or else from datetime; inclusive
+    )                                     -- bounds and times that reads compare with their area and period, to skip row groups
 );

@@ -4,16 +4,16 @@
 -- reads: nothing
 -- The columns of the catalog of datasets.
 CREATE TABLE datasets (
-    id VARCHAR,                           -- as stac_search and `rasteret-sql build` take it
+    id VARCHAR,                           -- argument of stac_search and `rasteret-sql build`
     title VARCHAR,                        -- for people
-    endpoint VARCHAR,                     -- STAC API, or the table that names its files
+    endpoint VARCHAR,                     -- STAC API, or the table of its files
     collection VARCHAR,                   -- STAC collection id
     licence VARCHAR,                      -- SPDX id, or 'proprietary'
-    attribution VARCHAR,                  -- what users of the data must write
+    attribution VARCHAR,                  -- text that users of the data must publish
     authentication VARCHAR,               -- 'none', 'requester-pays' or 'planetary-computer'
-    needs VARCHAR,                        -- what users set before they read
-    bands MAP(VARCHAR, VARCHAR),          -- names that `bands` takes, and the asset or asset:band that they name
-    notes VARCHAR,                        -- what to know before use
+    needs VARCHAR,                        -- settings that users need before a read
+    bands MAP(VARCHAR, VARCHAR),          -- values of `bands`, and the asset or asset:band of each
+    notes VARCHAR,                        -- facts to know before use
     licence_url VARCHAR,                  -- the terms
-    file VARCHAR                          -- where the entry stands
+    file VARCHAR                          -- path of the entry
 );

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from rasteret_sql.apps.shell.session import Session
 
 _EPILOG = """\
-At a terminal it prompts; elsewhere it reads statements from stdin. With -c or -f it runs those and ends.
-Every result is shown. Statements end with `;`; lines that begin with a dot are commands: `.help`
-lists them. What is read from a file, from stdin or with -c stops at the first error, with exit code 1.
-Times are in UTC.
+At a terminal, the shell prompts. Otherwise it reads statements from stdin. With -c or -f, it runs these
+and ends. It shows every result. Statements end with `;`. Lines that begin with a dot are commands, and
+`.help` lists them. A file, stdin and -c stop at the first error, with exit code 1. Times are in UTC.
 
-The prompt needs rasteret-sql[shell]. Its history is in $XDG_STATE_HOME/rasteret-sql/history, or where
-RASTERET_SQL_HISTORY says; an empty value keeps none.
+The prompt needs rasteret-sql[shell]. Its history is the file $XDG_STATE_HOME/rasteret-sql/history, or
+the file in RASTERET_SQL_HISTORY. An empty RASTERET_SQL_HISTORY keeps no history.
 
 examples:
   rasteret-sql shell
@@ -33,18 +32,21 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(
-        commands, "shell", "a SQL prompt in which read_tiles, tile_plan and explain_read are there", _EPILOG
-    )
-    command.add_argument("database", nargs="?", default=":memory:", metavar="DB", help="a DuckDB database (in memory)")
+    command = new_command(commands, "shell", "open a SQL prompt with read_tiles, tile_plan and explain_read", _EPILOG)
+    command.add_argument("database", nargs="?", default=":memory:", metavar="DB", help="DuckDB database (in memory)")
     command.add_argument(
-        "-c", dest="texts", action=_Text, metavar="SQL", help="run statements or a dot command; may be repeated"
+        "-c", dest="texts", action=_Text, metavar="SQL", help="run statements or a dot command; repeatable"
     )
     command.add_argument(
-        "-f", "--file", dest="texts", action=_Text, metavar="FILE", help="run a file of them; may be repeated"
+        "-f",
+        "--file",
+        dest="texts",
+        action=_Text,
+        metavar="FILE",
+        help="run the statements and dot commands of a file; repeatable",
     )
     modes = command.add_mutually_exclusive_group()
-    modes.add_argument("--mode", default="table", metavar="MODE", help="how results are shown: table, csv, json, line")
+    modes.add_argument("--mode", default="table", metavar="MODE", help="format of results: table, csv, json, line")
     for name in ("csv", "json", "line"):
         modes.add_argument(
             f"--{name}", f"-{name}", dest="mode", action="store_const", const=name, help=f"as --mode {name}"
