@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.plan.tiles import WindowPlan, Windows
     from rasteret_sql.sql.planning import PlannedTiles
 
 _HALF_TURN = 180.0
@@ -109,9 +110,9 @@ def plan_cube(
         check_no_area(arguments, has_grid=box is not None)
     has_area = arguments.bbox is None or _is_plannable(arguments.bbox)
     fetched = arguments if box is None or has_area else replace(arguments, bbox=None)
-    with _plans(index, fetched, with_properties=with_properties or wanted.groupby is not None) as plans:
+    with plans_of(index, fetched, with_properties=with_properties or wanted.groupby is not None) as plans:
         if box is None:
-            assets = plans.assets(arguments)
+            assets = plans.files(arguments).assets
             derived = derived_box(assets, arguments, wanted.grid) if wanted.grid.is_given else None
             if derived is None and (wanted.grid.is_given or is_one_grid(assets)):
                 planned = plans.plan(arguments)
@@ -121,11 +122,22 @@ def plan_cube(
     return _assembled(planned, on_files_grid(box, planned.plan.assets, arguments, wanted.grid), wanted, resampling)
 
 
-class _Plans(Protocol):
-    """What plans a read, as `IndexPlans` does."""
+class Files(Protocol):
+    """The files of a read, as `SelectedFiles` has them."""
 
-    def assets(self, arguments: ReadArguments, /) -> Sequence[PlannedAsset]:
-        """Give the files that a read takes."""
+    @property
+    def assets(self) -> tuple[PlannedAsset, ...]:
+        """The files."""
+
+    def plan_windows(self, windows: Windows, /) -> WindowPlan:
+        """Plan windows of the files."""
+
+
+class Plans(Protocol):
+    """Plans of a read, as `IndexPlans` makes them."""
+
+    def files(self, arguments: ReadArguments, /) -> Files:
+        """Give the files of a read."""
 
     def plan(self, arguments: ReadArguments, /) -> PlannedTiles:
         """Plan their tiles."""
@@ -137,9 +149,18 @@ class _GivenPlans:
 
     planned: PlannedTiles
 
-    def assets(self, arguments: ReadArguments, /) -> Sequence[PlannedAsset]:
-        del arguments
+    @property
+    def assets(self) -> tuple[PlannedAsset, ...]:
         return self.planned.plan.assets
+
+    def files(self, arguments: ReadArguments, /) -> Files:
+        del arguments
+        return self
+
+    def plan_windows(self, windows: Windows, /) -> WindowPlan:
+        from rasteret_sql.plan.given_tiles import plan_given_windows
+
+        return plan_given_windows(self.planned.plan, windows)
 
     def plan(self, arguments: ReadArguments, /) -> PlannedTiles:
         del arguments
@@ -147,7 +168,8 @@ class _GivenPlans:
 
 
 @contextmanager
-def _plans(index: Any, arguments: ReadArguments, *, with_properties: bool = False) -> Iterator[_Plans]:
+def plans_of(index: Any, arguments: ReadArguments, *, with_properties: bool = False) -> Iterator[Plans]:
+    """Plan a read of rows of an index or of tiles, once or several times; see `sql.readers.index_plans`."""
     from rasteret_sql.sql.readers import index_plans
 
     if holds_tiles(index):
@@ -165,7 +187,7 @@ def plan_some(index: Any, arguments: ReadArguments) -> TilePlan:
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to read.
     """
-    with _plans(index, arguments) as plans:
+    with plans_of(index, arguments) as plans:
         return plans.plan(arguments).plan
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import plan_some
+from rasteret_sql.arrays.cubes import plans_of
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs, same_crs
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import numpy.typing as npt
 
-    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.plan.tile_plan import PlannedAsset
     from rasteret_sql.read.zones import ZoneLayout
 
 #: Columns that are added to those of the geometries, in order; the column of geometries stands between these two.
@@ -77,26 +77,29 @@ def to_geopandas(
         raise InvalidArgumentError(
             "to_geopandas: geopandas is not installed, expected it to be; run pip install 'rasteret-sql[geopandas]'"
         ) from error
-    from rasteret_sql.read.zones import ZoneLayout, planning_area
+    from rasteret_sql.read.zones import ZoneLayout, search_boxes
     from rasteret_sql.sql.readers import read_arguments
 
     failures = Failures.of(on_error)
     given = _frame(geometries, geometry_crs)
     crs = normalized_crs(given.crs)
-    area = planning_area(given.geometry.to_numpy(), crs)
+    area = search_boxes(given.geometry.to_numpy(), crs)
     if area is None:
         raise EmptyReadError("geometries: got none that is not empty, expected one or more")
-    plan = plan_some(index, read_arguments(bands, area, None, crs, datetime, level, resolution))
-    layout = ZoneLayout(plan, given.geometry.to_numpy(), crs, all_touched=all_touched)
-    if not layout.cells:
-        raise EmptyReadError(
-            f"geometries: none of {len(given)} touches an item that the index, bands and datetime leave; widen one of "
-            "them, or look at the index with SQL"
-        )
-    pixels = [np.empty((cell.height, cell.width), plan.assets[cell.asset_no].dtype) for cell in layout.cells]
+    arguments = read_arguments(bands, area, None, crs, datetime, level, resolution)
+    with plans_of(index, arguments) as plans:
+        files = plans.files(arguments)
+        layout = ZoneLayout(files.assets, given.geometry.to_numpy(), crs, all_touched=all_touched)
+        if not layout.cells:
+            raise EmptyReadError(
+                f"geometries: none of {len(given)} touches an item that the index, bands and datetime leave; widen one "
+                "of them, or look at the index with SQL"
+            )
+        planned = files.plan_windows(layout.windows())
+    pixels = [np.empty((cell.height, cell.width), layout.assets[cell.asset_no].dtype) for cell in layout.cells]
     masks = [np.empty(array.shape, bool) for array in pixels]
-    layout.read(pixels, masks, on_failure=failures.add)
-    frame = _joined(given, plan, layout, pixels, masks)
+    layout.read(planned, pixels, masks, on_failure=failures.add)
+    frame = _joined(given, layout, pixels, masks)
     if failures.found:
         frame.attrs["failed"] = failures.described()
     return gpd.GeoDataFrame(frame, geometry=given.geometry.name, crs=given.crs)
@@ -104,7 +107,6 @@ def to_geopandas(
 
 def _joined(
     given: gpd.GeoDataFrame,
-    plan: TilePlan,
     layout: ZoneLayout,
     pixels: Sequence[npt.NDArray[Any]],
     masks: Sequence[npt.NDArray[np.bool_]],
@@ -112,7 +114,7 @@ def _joined(
     """Put the columns together: those of the geometries, repeated, and what was read."""
     import pandas as pd
 
-    assets = [plan.assets[cell.asset_no] for cell in layout.cells]
+    assets = [layout.assets[cell.asset_no] for cell in layout.cells]
     times = [np.datetime64("NaT" if asset.datetime_us is None else asset.datetime_us, "us") for asset in assets]
     frame = given.take([cell.zone for cell in layout.cells])
     columns: dict[str, Any] = {

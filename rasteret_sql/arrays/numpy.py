@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plan_some
+from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
@@ -235,9 +235,12 @@ def read_chips(
         ) from error
     if not wanted:
         raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
-    plan = plan_some(index, read_arguments(bands, None, None, "OGC:CRS84", None, level, None))
-    layout = ChipLayout(plan, [str(chip[0]) for chip in wanted], offsets[:, 0], offsets[:, 1], (height, width))
+    arguments = read_arguments(bands, None, None, "OGC:CRS84", None, level, None)
+    with plans_of(index, arguments) as plans:
+        files = plans.files(arguments)
+        layout = ChipLayout(files.assets, [str(chip[0]) for chip in wanted], offsets, (height, width))
+        planned = files.plan_windows(layout.windows)
     data = np.empty(layout.shape, layout.dtype)
     mask = np.empty(layout.shape, bool)
-    layout.read(data, mask)
+    layout.read(planned, data, mask)
     return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))

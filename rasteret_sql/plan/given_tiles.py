@@ -13,6 +13,7 @@ from rasteret_sql.io.memory import PART_BYTES, MemoryFile
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, PlannedAsset, PlannedBand, TilePlan
+from rasteret_sql.plan.tiles import WindowPlan
 from rasteret_sql.tiff.ghost import Frames
 from rasteret_sql.tiff.model import TileFormat
 from rasteret_sql.tiff.nodata import valid_pixels
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rasteret_sql.geo.geobox import Transform
+    from rasteret_sql.plan.tiles import Windows
 
     Rows = npt.NDArray[np.int64]
 
@@ -106,6 +108,38 @@ def plan_given(tiles: pa.Table, bands: Sequence[str] | None = None) -> TilePlan:
     files = [_file(table, table.without_doubles(rows), positions, number) for number, rows in enumerate(wanted)]
     _check_corners(files)
     return _plan(files)
+
+
+def plan_given_windows(plan: TilePlan, windows: Windows) -> WindowPlan:
+    """Plan windows of given tiles, as `plan_windows` does for the tiles of files.
+
+    Args:
+        plan: the plan of all given tiles.
+        windows: what is read of its assets.
+
+    Raises:
+        InvalidArgumentError: a tile of a window was not given.
+    """
+    cells = windows.cells
+    asset_no = windows.asset_no[cells.owner]
+    # Each band of a file is a file of its own here, so a file and a cell are one row.
+    columns = [
+        np.concatenate(each)
+        for each in ((plan.asset_no, asset_no), (plan.tile_row, cells.row), (plan.tile_col, cells.col))
+    ]
+    keys = np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1)
+    row_of = np.full(len(keys), -1, np.int64)
+    row_of[keys[: len(plan)]] = np.arange(len(plan))
+    rows = row_of[keys[len(plan) :]]
+    if len(rows) and rows.min() < 0:
+        first = int(rows.argmin())
+        tile = plan.assets[asset_no[first]].describe_tile(int(cells.row[first]), int(cells.col[first]))
+        raise InvalidArgumentError(
+            f"{tile}: window number {cells.owner[first]} touches it, and the rows of tiles do not have it; expected "
+            "all tiles that are read; widen the query that gives them, or pass the index"
+        )
+    bounds = bounds_of(np.bincount(cells.owner, minlength=len(windows.bands)))
+    return WindowPlan(plan.take(rows), bounds)
 
 
 @dataclass(frozen=True, slots=True)

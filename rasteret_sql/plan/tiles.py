@@ -40,13 +40,11 @@ class Cells:
         return Cells(self.owner[numbers], self.row[numbers], self.col[numbers])
 
 
-class Layouts:
-    """How files are cut into tiles, and where their bytes lie; each column has one element per file of a plan.
+class Tilings:
+    """How files are cut into tiles; each column has one element per file.
 
     Args:
         assets: the files.
-        level_bytes: where the tiles of levels lie.
-        slots: which of the levels in `level_bytes` each file is.
 
     Attributes:
         width, height: of the level, in pixels.
@@ -57,8 +55,8 @@ class Layouts:
         across, down: tiles in a row, and rows of tiles.
     """
 
-    def __init__(self, assets: Sequence[PlannedAsset], level_bytes: LevelBytes, slots: Numbers) -> None:
-        self.assets, self.level_bytes, self.slots = assets, level_bytes, slots
+    def __init__(self, assets: Sequence[PlannedAsset]) -> None:
+        self.assets = assets
         sizes = np.array(
             [
                 (
@@ -79,6 +77,64 @@ class Layouts:
         self.is_planar = np.array([asset.format.planar for asset in assets], bool)
         self.across = -(-self.width // self.tile_width)
         self.down = -(-self.height // self.tile_height)
+
+
+class Layouts(Tilings):
+    """How files are cut into tiles, and where the bytes of the tiles lie.
+
+    Args:
+        assets: the files.
+        level_bytes: where the tiles of levels lie.
+        slots: which of the levels in `level_bytes` each file is.
+    """
+
+    def __init__(self, assets: Sequence[PlannedAsset], level_bytes: LevelBytes, slots: Numbers) -> None:
+        super().__init__(assets)
+        self.level_bytes, self.slots = level_bytes, slots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Windows of single bands of files; one element each but in `cells`.
+
+    Attributes:
+        asset_no: the file of each window.
+        bands: the band of each window.
+        cells: the tiles that are read; owners are numbers of windows, in ascending order.
+    """
+
+    asset_no: Numbers
+    bands: Sequence[PlannedBand]
+    cells: Cells
+
+    @classmethod
+    def of(
+        cls, assets: Sequence[PlannedAsset], asset_no: Numbers, bands: Sequence[PlannedBand], pixels: Numbers
+    ) -> Windows:
+        """Make windows whose tiles are all that their pixels touch.
+
+        Args:
+            assets: the files.
+            asset_no: the file of each window.
+            bands: the band of each window.
+            pixels: as for `cells_of_windows`.
+        """
+        used, number = np.unique(asset_no, return_inverse=True)
+        tilings = Tilings([assets[each] for each in used.tolist()])
+        return cls(asset_no, bands, cells_of_windows(tilings, number, pixels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowPlan:
+    """The plan of some windows.
+
+    Attributes:
+        tiles: the tiles, window by window.
+        bounds: the first row of each window in `tiles`, and the end of the last window; shape (windows + 1,).
+    """
+
+    tiles: TilePlan
+    bounds: Numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,11 +169,11 @@ def cells_in(row_first: Numbers, row_end: Numbers, col_first: Numbers, col_end: 
     return Cells(owner, row_first[owner] + number // wide, col_first[owner] + number % wide)
 
 
-def cells_of_windows(layouts: Layouts, asset_no: Numbers, windows: Numbers) -> Cells:
+def cells_of_windows(tilings: Tilings, asset_no: Numbers, windows: Numbers) -> Cells:
     """Give the tiles that windows touch.
 
     Args:
-        layouts: of the files.
+        tilings: of the files.
         asset_no: the file of each window.
         windows: (row_off, col_off, row_end, col_end) in pixels of the level, ends exclusive, inside the level or not;
             shape (windows, 4).
@@ -125,37 +181,31 @@ def cells_of_windows(layouts: Layouts, asset_no: Numbers, windows: Numbers) -> C
     Returns:
         The tiles, window by window.
     """
-    tall, wide = layouts.tile_height[asset_no], layouts.tile_width[asset_no]
+    tall, wide = tilings.tile_height[asset_no], tilings.tile_width[asset_no]
     row_off, col_off, row_end, col_end = windows.T
     return cells_in(
         np.maximum(row_off // tall, 0),
-        np.minimum(-(-row_end // tall), layouts.down[asset_no]),
+        np.minimum(-(-row_end // tall), tilings.down[asset_no]),
         np.maximum(col_off // wide, 0),
-        np.minimum(-(-col_end // wide), layouts.across[asset_no]),
+        np.minimum(-(-col_end // wide), tilings.across[asset_no]),
     )
 
 
-def plan_windows(
-    layouts: Layouts, asset_no: Numbers, bands: Sequence[PlannedBand], windows: Numbers
-) -> tuple[TilePlan, Numbers]:
-    """Plan windows of single bands; the tiles of each are together, in the order in which their bytes lie.
+def plan_windows(layouts: Layouts, windows: Windows) -> WindowPlan:
+    """Plan windows; the tiles of each are in the order of their bytes.
 
     Args:
         layouts: the files.
-        asset_no: the file of each window.
-        bands: the band of each window.
-        windows: as for `cells_of_windows`.
-
-    Returns:
-        The plan, and where the rows of each window begin in it, with the end of the last one; shape (windows + 1,).
+        windows: what is read of them.
 
     Raises:
         InvalidIndexError: the index does not have the bytes of a tile.
     """
-    cells = cells_of_windows(layouts, asset_no, windows)
-    plan = _tiles(layouts, Cells(asset_no[cells.owner], cells.row, cells.col), _Bands.of(bands).take(cells.owner))
-    bounds = bounds_of(np.bincount(cells.owner, minlength=len(bands)))
-    return plan.take(np.lexsort((plan.tile_offset, cells.owner))), bounds
+    cells = windows.cells
+    files = Cells(windows.asset_no[cells.owner], cells.row, cells.col)
+    plan = _tiles(layouts, files, _Bands.of(windows.bands).take(cells.owner))
+    bounds = bounds_of(np.bincount(cells.owner, minlength=len(windows.bands)))
+    return WindowPlan(plan.take(np.lexsort((plan.tile_offset, cells.owner))), bounds)
 
 
 def plan_cells(layouts: Layouts, cells: Cells) -> TilePlan:

@@ -8,7 +8,8 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.stores import redact
-from rasteret_sql.read.windows import Target, WindowReader
+from rasteret_sql.plan.tiles import Windows
+from rasteret_sql.read.windows import Target, read_windows
 from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
@@ -16,128 +17,120 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.plan.tile_plan import PlannedBand, TilePlan
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.plan.tiles import WindowPlan
     from rasteret_sql.read.engine import ReadOptions
 
 
 class ChipLayout:
-    """Which tiles the chips of some items take.
+    """The windows of files that the chips of some items take.
 
     Args:
-        plan: all tiles of the levels that are read.
+        assets: the files, each at the level that is read.
         item_ids: the item of each chip, shape (chip,).
-        row_off, col_off: upper left pixel of each chip in its level, shape (chip,); may be outside the image.
+        offsets: (row_off, col_off) of each chip, the upper left pixel in its level, shape (chip, 2); may be outside
+            the image.
         size: (height, width) of all chips.
 
     Attributes:
-        bands: what is known of each band, in the order in which they were asked for.
+        bands: the bands, in the order in which they were requested.
         dtype: of all bands.
         shape: (chip, band, y, x).
+        windows: one window per chip and band.
 
     Raises:
-        InvalidArgumentError: an item or one of its bands is not in the plan, or is there twice, or dtypes differ.
+        InvalidArgumentError: an item or one of its bands is not in the files, or is there twice, or dtypes differ.
     """
 
     def __init__(
         self,
-        plan: TilePlan,
+        assets: Sequence[PlannedAsset],
         item_ids: Sequence[str],
-        row_off: npt.NDArray[np.int64],
-        col_off: npt.NDArray[np.int64],
+        offsets: npt.NDArray[np.int64],
         size: tuple[int, int],
     ) -> None:
-        self._plan = plan
-        self._row_off, self._col_off, self._size = row_off, col_off, size
-        self.bands = _bands(plan)
-        self.dtype = _dtype(plan)
+        self._offsets = offsets
+        self.bands = _bands(assets)
+        self.dtype = _dtype(assets)
         self.shape = (len(item_ids), len(self.bands), *size)
-        self._chips = _chips_by_item(item_ids)
-        self._files = self._find_files()
+        chips = _chips_by_item(item_ids)
+        self._check_bands(assets, chips)
+        positions = {band.name: number for number, band in enumerate(self.bands)}
+        taken = [
+            (chip, asset_no, band)
+            for asset_no, asset in enumerate(assets)
+            for band in asset.bands
+            for chip in chips.get(asset.item_id, ())
+        ]
+        #: Chip, and position of the band, of each window.
+        self._slots = [(chip, positions[band.name]) for chip, _, band in taken]
+        corners = offsets[[chip for chip, *_ in taken]]
+        self.windows = Windows.of(
+            assets,
+            np.array([asset_no for _, asset_no, _ in taken], np.int64),
+            [band for *_, band in taken],
+            np.concatenate([corners, corners + size], axis=1),
+        )
 
-    def read(self, data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], options: ReadOptions | None = None) -> None:
+    def read(
+        self,
+        planned: WindowPlan,
+        data: npt.NDArray[Any],
+        mask: npt.NDArray[np.bool_],
+        options: ReadOptions | None = None,
+    ) -> None:
         """Read the chips into arrays of shape (chip, band, y, x).
 
         Pixels outside the image get nodata, or 0 for a band without, and are False in the mask.
+
+        Args:
+            planned: the plan of `windows`.
+            data: of `dtype`.
+            mask: True means valid.
+            options: limits of the read.
 
         Raises:
             RasteretError: bytes could not be fetched or decoded.
         """
         fills = [fill_value(self.dtype, band.nodata) for band in self.bands]
-        rows: list[npt.NDArray[np.int64]] = []
-        targets: list[Target] = []
-        for (asset_no, band_no), tile_rows in self._rows_by_file().items():
-            asset = self._plan.assets[asset_no]
-            place = self._files[asset_no, band_no]
-            for chip in self._chips[asset.item_id]:
-                row_off, col_off = int(self._row_off[chip]), int(self._col_off[chip])
-                rows.append(
-                    self._touched(tile_rows, row_off, col_off, asset.format.tile_height, asset.format.tile_width)
-                )
-                targets.append(Target(data[chip, place], mask[chip, place], row_off, col_off, fills[place]))
-        taken = np.concatenate(rows)
-        target_of = np.repeat(np.arange(len(rows)), [len(found) for found in rows])
-        # In file order, so that tiles that lie side by side are asked for at the same time.
-        order = np.lexsort((self._plan.tile_offset[taken], self._plan.asset_no[taken]))
-        WindowReader(self._plan.take(taken[order]), targets, target_of[order]).read(options)
+        corners = self._offsets.tolist()
+        targets = [
+            Target(data[chip, position], mask[chip, position], corners[chip][0], corners[chip][1], fills[position])
+            for chip, position in self._slots
+        ]
+        read_windows(planned, targets, options)
 
-    def _touched(
-        self, grid: npt.NDArray[np.int64], row_off: int, col_off: int, tile_height: int, tile_width: int
-    ) -> npt.NDArray[np.int64]:
-        height, width = self._size
-        rows = slice(max(row_off // tile_height, 0), max(-(-(row_off + height) // tile_height), 0))
-        cols = slice(max(col_off // tile_width, 0), max(-(-(col_off + width) // tile_width), 0))
-        return grid[rows, cols].ravel()
-
-    def _rows_by_file(self) -> dict[tuple[int, int], npt.NDArray[np.int64]]:
-        """Give the plan rows of each asset number and band number as a grid of tiles."""
-        plan = self._plan
-        order = np.lexsort((plan.tile_col, plan.tile_row, plan.band, plan.asset_no))
-        keys = np.stack([plan.asset_no[order], plan.band[order]])
-        starts = np.flatnonzero(np.concatenate(([True], (keys[:, 1:] != keys[:, :-1]).any(axis=0))))
-        grids = {}
-        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-            rows = order[start:end]
-            across = int(plan.tile_col[rows].max()) + 1
-            grids[int(keys[0, start]), int(keys[1, start])] = rows.reshape(-1, across)
-        return grids
-
-    def _find_files(self) -> dict[tuple[int, int], int]:
-        """Give the place of each asset number and band number among the bands."""
-        places = {band.name: number for number, band in enumerate(self.bands)}
-        files: dict[tuple[int, int], int] = {}
-        owners: dict[tuple[str, int], tuple[str, int]] = {}
-        for number, asset in enumerate(self._plan.assets):
-            self._chips.setdefault(asset.item_id, [])
+    def _check_bands(self, assets: Sequence[PlannedAsset], chips: dict[str, list[int]]) -> None:
+        """Refuse bands that an item has twice, and items of chips that lack one."""
+        owners: dict[tuple[str, str], tuple[str, int]] = {}
+        for asset in assets:
             for band in asset.bands:
-                place = places[band.name]
                 here = redact(asset.href), band.band
-                other = owners.setdefault((asset.item_id, place), here)
+                other = owners.setdefault((asset.item_id, band.name), here)
                 if other != here:
                     raise InvalidArgumentError(
                         f'band "{band.name}" of item {asset.item_id}: got two, {other} and {here}, '
                         "expected one; tell them apart in the query, for example by their collection"
                     )
-                files[number, band.band] = place
-        for item_id, chips in self._chips.items():
-            missing = [band.name for number, band in enumerate(self.bands) if (item_id, number) not in owners]
-            if chips and missing:
+        for item_id in chips:
+            missing = [band.name for band in self.bands if (item_id, band.name) not in owners]
+            if missing:
                 raise InvalidArgumentError(
                     f"chips: item {item_id!r} has no band {', '.join(missing)} in the index, expected all of "
                     f"{', '.join(band.name for band in self.bands)}; leave its chips out, or ask for other bands"
                 )
-        return files
 
 
-def _bands(plan: TilePlan) -> list[PlannedBand]:
+def _bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
     found = sorted(
-        ((band.position, asset.asset, band.band, band) for asset in plan.assets for band in asset.bands),
+        ((band.position, asset.asset, band.band, band) for asset in assets for band in asset.bands),
         key=lambda each: each[:3],
     )
     return list({band.name: band for *_, band in reversed(found)}.values())[::-1]
 
 
-def _dtype(plan: TilePlan) -> np.dtype[Any]:
-    dtypes = {asset.format.dtype: asset for asset in plan.assets}
+def _dtype(assets: Sequence[PlannedAsset]) -> np.dtype[Any]:
+    dtypes = {asset.dtype: asset for asset in assets}
     if len(dtypes) > 1:
         described = " and ".join(f'asset "{asset.asset}" is {dtype}' for dtype, asset in dtypes.items())
         raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands")

@@ -15,7 +15,7 @@ from rasteret_sql.plan.cube import Cube, CubeBand, Sources
 from rasteret_sql.plan.mosaics import mosaic_dtype
 from rasteret_sql.plan.places import Places
 from rasteret_sql.plan.tile_plan import MaskKind
-from rasteret_sql.plan.tiles import Layouts, plan_windows
+from rasteret_sql.plan.tiles import Layouts, Windows, plan_windows
 from rasteret_sql.read.assembly import read_cubes
 from rasteret_sql.tiff.nodata import fill_value
 
@@ -169,12 +169,12 @@ class PartReader:
             np.int64,
         ).reshape(-1, 4)
         layouts = Layouts(assets, self._table.level_bytes, self._table.slots(files, levels))
-        plan, bounds = plan_windows(layouts, asset_no, [each.known for each in taken], windows)
+        planned = plan_windows(layouts, Windows.of(assets, asset_no, [each.known for each in taken], windows))
         part_of, band, group, place = (
             np.array([getattr(each, name) for each in taken], np.int64) for name in ("part", "band", "group", "place")
         )
-        whole = Sources(asset_no, band, group, place, bounds[:-1], bounds[1:])
-        return plan, [whole.take(np.flatnonzero(part_of == number)) for number in range(len(parts))]
+        whole = Sources(asset_no, band, group, place, planned.bounds[:-1], planned.bounds[1:])
+        return planned.tiles, [whole.take(np.flatnonzero(part_of == number)) for number in range(len(parts))]
 
     def _taken(self, number: int, part: Part, places: Places) -> Iterator[_Taken]:
         """Give what a part takes of each file: at the level whose pixels are no larger than those of its grid."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.plan.requests import Encoded, Piece, Request
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.plan.tiles import WindowPlan
 
     OnFailure = Callable[[PlannedAsset, RasteretError], None]
 
@@ -229,6 +230,30 @@ class WindowReader:
             (slice(rows.start - row_off, rows.stop - row_off), slice(cols.start - col_off, cols.stop - col_off)),
             (rows, cols),
         )
+
+
+def read_windows(
+    planned: WindowPlan,
+    targets: Sequence[Target],
+    options: ReadOptions | None = None,
+    on_failure: OnFailure | None = None,
+) -> None:
+    """Read planned windows into arrays, file by file.
+
+    Args:
+        planned: the windows.
+        targets: the array of each window.
+        options: limits of the read.
+        on_failure: see `WindowReader.read`.
+
+    Raises:
+        RasteretError: a tile could not be fetched or decoded, and there is no `on_failure`.
+    """
+    plan = planned.tiles
+    target_of = np.repeat(np.arange(len(targets)), np.diff(planned.bounds))
+    # In file order, so that tiles that lie side by side are requested at the same time.
+    order = np.lexsort((plan.tile_offset, plan.asset_no))
+    WindowReader(plan.take(order), targets, target_of[order]).read(options, on_failure)
 
 
 def _spans(

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from rasteret_sql.errors import (
     AssetNotFoundError,
     EmptyReadError,
@@ -25,6 +27,7 @@ from rasteret_sql.index.select_text import shortened as _shortened
 from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import access
 from rasteret_sql.plan.arguments import SQL, ReadArguments
+from rasteret_sql.plan.tiles import Layouts, plan_windows
 from rasteret_sql.sql.catalog import CATALOG, make_public
 from rasteret_sql.sql.index_rows import IndexRows
 
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.plan.tiles import WindowPlan, Windows
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.properties import AssetProperties
 
@@ -66,6 +71,33 @@ class PlannedTiles:
 
     plan: TilePlan
     properties: AssetProperties | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelectedFiles:
+    """The files of a read, whose windows the caller chooses.
+
+    Attributes:
+        assets: the files.
+    """
+
+    assets: tuple[PlannedAsset, ...]
+    _rows: IndexRows
+    _selection: Selection
+
+    def plan_windows(self, windows: Windows) -> WindowPlan:
+        """Plan windows of the files. Offsets of tiles are fetched for the files of the windows only.
+
+        Args:
+            windows: their files are numbers in `assets`.
+
+        Raises:
+            InvalidIndexError: the index does not have the bytes of a tile.
+        """
+        used, asset_no = np.unique(windows.asset_no, return_inverse=True)
+        level_bytes = self._rows.level_bytes(self._selection.files[used], self._selection.levels[used])
+        layouts = Layouts([self.assets[number] for number in used.tolist()], level_bytes, np.arange(len(used)))
+        return plan_windows(layouts, replace(windows, asset_no=asset_no))
 
 
 def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> TilePlan:
@@ -102,8 +134,8 @@ class IndexPlans:
         self._cursor, self._arguments, self._with_properties = cursor, arguments, with_properties
         self._rows: IndexRows | None = None
 
-    def assets(self, arguments: ReadArguments) -> tuple[PlannedAsset, ...]:
-        """Give the files that a read takes, without their tiles; at least one.
+    def files(self, arguments: ReadArguments) -> SelectedFiles:
+        """Give the files of a read, without their tiles; at least one.
 
         Raises:
             InvalidArgumentError: an argument is wrong.
@@ -117,7 +149,7 @@ class IndexPlans:
             found = rows.index.files.assets(selection.files, selection.levels, selection.bands, selection.windows)
         if not found:
             raise nothing_found(self._cursor, arguments)
-        return found
+        return SelectedFiles(found, rows, selection)
 
     def plan(self, arguments: ReadArguments) -> PlannedTiles:
         """Plan a read that must give something.

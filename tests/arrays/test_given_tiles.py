@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
@@ -252,3 +253,36 @@ def test_scales_are_used_where_the_query_has_them(tmp_path: Path, con: duckdb.Du
     np.testing.assert_array_equal(
         rs.to_xarray(rows, mask_and_scale=True).red, rs.to_xarray(index, mask_and_scale=True).red
     )
+
+
+def test_chips_and_zones_of_tiles_are_those_of_the_files(tmp_path: Path) -> None:
+    pytest.importorskip("geopandas")
+    for name in ("a_red", "a_nir", "b_red", "b_nir"):
+        _write(tmp_path, name)
+    index = _index(tmp_path, "a_red", "a_nir", "b_red", "b_nir")
+    tiles = rs.read_tiles(index).read_all()
+    chips = [("b", 60, 100), ("a", 3, 5), ("a", -4, 20)]
+    given, read = (rs.read_chips(rows, chips, size=40, bands=["red", "nir"]) for rows in (tiles, index))
+    np.testing.assert_array_equal(given.data, read.data)
+    np.testing.assert_array_equal(given.mask, read.mask)
+    zones = [shapely.box(600_100, 1_399_400, 600_900, 1_399_950), shapely.Point(601_005, 1_399_805)]
+    frames = [rs.to_geopandas(rows, zones, geometry_crs="EPSG:32643") for rows in (tiles, index)]
+    assert len(frames[0]) == len(frames[1]) == 8
+    for one, other in zip(*(frame.sort_values(["item_id", "band"]).itertuples() for frame in frames), strict=True):
+        assert (one.item_id, one.band, one.transform) == (other.item_id, other.band, other.transform)
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_chips_and_zones_that_need_a_missing_tile_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("geopandas")
+    data = _write(tmp_path, "a_red")
+    tiles = rs.read_tiles(_index(tmp_path, "a_red")).read_all()
+    is_missing = np.logical_and(tiles["tile_row"].to_numpy() == 1, tiles["tile_col"].to_numpy() == 2)
+    tiles = tiles.filter(pa.array(~is_missing))
+    np.testing.assert_array_equal(rs.read_chips(tiles, [("a", 0, 0)], size=64).data[0, 0], data[0, :64, :64])
+    missing = r'tile \(row 1, col 2\), level 0, asset "red" of item a: window number 0 touches it'
+    with pytest.raises(InvalidArgumentError, match=missing):
+        rs.read_chips(tiles, [("a", 0, 40)], size=64)
+    with pytest.raises(InvalidArgumentError, match=missing):
+        rs.to_geopandas(tiles, shapely.box(600_500, 1_399_500, 600_800, 1_399_900), geometry_crs="EPSG:32643")

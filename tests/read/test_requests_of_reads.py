@@ -11,7 +11,9 @@ import pytest
 import shapely
 
 import rasteret_sql as rs
+from rasteret_sql.arrays.cubes import plans_of
 from rasteret_sql.geo.geobox import GeoBox
+from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.read.parts import Part, PartReader
 from rasteret_sql.sql.readers import files_of, read_arguments
 from rasteret_sql.testing.cog import write_cog
@@ -249,3 +251,20 @@ def test_a_read_asks_for_these_bytes_and_no_others(served: tuple[RangeServer, Pa
     READS[name](index)
     asked = sorted((request.path, request.start, request.end) for request in server.requests)
     assert asked == EXPECTED[name]
+
+
+def test_chips_plan_the_tiles_of_their_windows_and_no_others(served: tuple[RangeServer, Path]) -> None:
+    _, index = served
+    arguments = read_arguments(["red", "nir"], None, None, "OGC:CRS84", None, None, None)
+    with plans_of(index, arguments) as plans:
+        files = plans.files(arguments)
+        layout = ChipLayout(files.assets, ["a", "c"], np.array([(200, 0), (-300, 1500)]), (100, 100))
+        planned = files.plan_windows(layout.windows)
+    found = [
+        (files.assets[asset_no].item_id, planned.tiles.tile_row[rows].tolist(), planned.tiles.tile_col[rows].tolist())
+        for asset_no, rows in zip(
+            layout.windows.asset_no.tolist(), map(slice, planned.bounds[:-1], planned.bounds[1:]), strict=True
+        )
+    ]
+    assert sorted(found) == [("a", [0, 1], [0, 0]), ("a", [0, 1], [0, 0]), ("c", [], []), ("c", [], [])]
+    assert {asset.item_id for asset in planned.tiles.assets} == {"a", "c"}
