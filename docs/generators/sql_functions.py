@@ -80,6 +80,11 @@ SELECT item_id, asset, crs, width, height, len(levels) AS levels FROM read_heade
     "rst_to_list": """\
 SELECT item_id, tile_row, tile_col, round(list_avg(rst_to_list(pixels, dtype)), 1) AS mean
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
+    "rst_value": """\
+SELECT item_id, rst_value(pixels, dtype, width, transform, 822000, 1436500) AS red
+FROM read_tiles('s2.parquet', bands := ['red'])
+WHERE crs = 'EPSG:32643'
+    AND bounds.xmin <= 822000 AND bounds.xmax > 822000 AND bounds.ymin < 1436500 AND bounds.ymax >= 1436500;""",
 }
 #: What the comment over an example says that it needs.
 _EXAMPLE_NEEDS = {"stac_search": "rustac"}
@@ -107,14 +112,27 @@ _MEANINGS: dict[str, dict[str, str]] = {
     },
     "rst_to_list": {
         "pixels": "A value of `pixels` of `read_tiles`, or of `mask` with dtype 'bool'.",
-        "dtype": "Type of the numbers, from the column `dtype` of `read_tiles`.",
+        "dtype": "Type of the numbers, from the column `dtype` of `read_tiles`. Complex numbers are refused.",
+    },
+    "rst_value": {
+        "pixels": "A value of `pixels` of `read_tiles`.",
+        "dtype": "Type of the numbers, from the column `dtype`.",
+        "width": "Pixels in a row of the tile, from the column `width`.",
+        "transform": "Transform of the tile, from the column `transform`.",
+        "x": "x of the point, in the CRS of the file.",
+        "y": "y of the point, in the CRS of the file.",
     },
     "datasets": {"folder": "Folder of your own entries; by default the folder in RASTERET_SQL_DATASETS."},
 }
 #: Notes below the columns.
 _NOTES = {"items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.'}
 #: Types that no cast says.
-_TYPES = {"rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"}}
+_TYPES = {
+    "rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"},
+    "rst_value": {
+        "pixels": "BLOB", "dtype": "VARCHAR", "width": "INTEGER", "transform": "DOUBLE[]", "x": "DOUBLE", "y": "DOUBLE"
+    },
+}  # fmt: skip
 _HEADER_COLUMNS = """\
 It has the columns of [the index](schema.md). The source may provide `collection`, `item_id`, `asset`, `datetime`,
 `start_datetime`, `end_datetime`, `geometry`, `mirror` and `bands`. Without `item_id`, the name of the file is the id,
@@ -151,6 +169,7 @@ _ORDER = (
     "datasets",
     "read_headers",
     "rst_to_list",
+    "rst_value",
 )
 
 

@@ -115,7 +115,7 @@ def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
         dtypes: numpy dtype name of each.
 
     Raises:
-        InvalidArgumentError: a dtype is not known, or the bytes are not whole values of it.
+        InvalidArgumentError: a dtype is not known or complex, or the bytes are not whole values of it.
     """
     values: list[Any] = []
     lengths: list[int | None] = []
@@ -125,12 +125,18 @@ def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
             lengths.append(None)
             continue
         try:
-            tile = np.frombuffer(blob.as_buffer(), np.dtype(name.as_py()).newbyteorder("<"))
+            dtype = np.dtype(name.as_py())
+            tile = np.frombuffer(blob.as_buffer(), dtype.newbyteorder("<"))
         except (TypeError, ValueError) as error:
             raise InvalidArgumentError(
                 f"rst_to_list: got {len(blob.as_buffer())} bytes and dtype {name.as_py()!r}, expected pixels of "
                 f"read_tiles and their dtype, or a mask and 'bool' ({error})"
             ) from error
+        if dtype.kind == "c":
+            raise InvalidArgumentError(
+                f"rst_to_list: got dtype {name.as_py()!r}, expected real numbers: a list of DOUBLE would lose the "
+                "imaginary part. Read complex pixels as arrays, with rasteret_sql.to_numpy"
+            )
         values.append(tile.astype(np.float64))
         lengths.append(len(tile))
     ends = np.cumsum([0] + [length or 0 for length in lengths], dtype=np.int32)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rasteret_sql.index.sqlfiles import quote_literal
-from rasteret_sql.sql.catalog import SqlObject, sql_objects
+from rasteret_sql.sql.catalog import SqlObject, sql_object, sql_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 #: Name under which a client attaches the server.
 ALIAS = "rasteret"
@@ -129,8 +129,16 @@ def client_script(endpoint: Endpoint, version: str) -> str:
         _HELPERS,
         *map(_macro, _forwarded(endpoint.uri)),
         _VALUES,
+        *_values_at_points(),
     ]
     return "\n".join(parts)
+
+
+def _values_at_points() -> Iterator[str]:
+    """Give the scalar functions that need lists of values alone, which a client makes by itself."""
+    for name in ("_rst_pixel_number", "rst_value"):
+        text = sql_object("functions", name).text.replace("_rst_values(", "rst_to_list(")
+        yield text.replace("CREATE OR REPLACE MACRO", "CREATE OR REPLACE TEMP MACRO", 1) + ";\n"
 
 
 def forwarded() -> tuple[SqlObject, ...]:

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import rasteret_sql as rs
+from rasteret_sql.testing.cog import write_cog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rasteret_sql.testing.server import RangeServer
     from tests.sql.conftest import Collection
 
@@ -88,7 +92,6 @@ def test_a_condition_on_pixels_is_answered_rightly(con: duckdb.DuckDBPyConnectio
 
 
 def test_limit_stops_reading(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from rasteret_sql.testing.cog import write_cog
     from rasteret_sql.testing.server import RangeServer
 
     folder = tmp_path_factory.mktemp("large")
@@ -282,3 +285,53 @@ def test_a_file_that_changed_between_two_rows_is_not_read_for_both(
     con.execute("INSERT INTO idx BY NAME SELECT * REPLACE ('old' AS item_id, '\"0-0\"' AS etag) FROM idx")
     with pytest.raises(duckdb.Error, match=r"A_red\.tif"):
         con.execute("SELECT count(pixels) FROM read_tiles('idx')").fetchall()
+
+
+def test_points_on_edges_of_pixels_have_the_values_that_gdal_gives(tmp_path: Path) -> None:
+    """Edges of pixels and of tiles, where a division of floats falls on either side."""
+    data = np.arange(1, 1 + 96 * 80, dtype=np.uint16).reshape(96, 80)
+    for number, size in enumerate((300.0379266750948, 0.1, 1 / 3)):
+        file = tmp_path / f"{number}.tif"
+        write_cog(
+            file, data, tile=32, overviews=(), crs="EPSG:32618", transform=(size, 0, 101_985.0, 0, -size, 2_826_915.0)
+        )
+        rs.build_index(str(file), tmp_path / f"{number}.parquet")
+        # The middles of pixels, and the corners that GDAL's transform gives.
+        corners = [(row, col) for row in range(0, 96, 7) for col in range(0, 80, 3)] + [(32, 32), (64, 0), (0, 64)]
+        points = pa.table(
+            {
+                "row": [row for row, _ in corners], "col": [col for _, col in corners],
+                "x": [101_985.0 + size * col for _, col in corners], "y": [2_826_915.0 - size * row for row, _ in corners],
+                "half": [size / 2] * len(corners),
+            }
+        )  # fmt: skip
+        with rs.connect() as con:
+            con.register("points", points)
+            for shift in ("0", "half"):
+                rows = con.execute(
+                    f"""
+                    SELECT row, col, rst_value(pixels, dtype, width, transform, p.x + {shift}, p.y - {shift})
+                    FROM points AS p
+                    JOIN read_tiles('{tmp_path}/{number}.parquet') AS t
+                        ON p.x + {shift} >= bounds.xmin AND p.x + {shift} < bounds.xmax
+                        AND p.y - {shift} > bounds.ymin AND p.y - {shift} <= bounds.ymax
+                    """
+                ).fetchall()
+                assert len(rows) == len(corners)
+                assert all(value == data[row, col] for row, col, value in rows)
+
+
+def test_a_point_beside_a_tile_has_no_value(con: duckdb.DuckDBPyConnection) -> None:
+    call = "rst_value('\\x01\\x02\\x03\\x04'::BLOB, 'uint8', 2, [1.0, 0.0, 0.0, 0.0, -1.0, 2.0], {x}, {y})"
+    inside = {(0.0, 2.0): 1, (1.0, 2.0): 2, (0.5, 1.0): 3, (1.99, 0.01): 4}
+    beside = [(2.0, 1.5), (-0.5, 1.5), (0.5, 0.0), (0.5, 2.5)]
+    for (x, y), value in inside.items():
+        assert con.execute(f"SELECT {call.format(x=x, y=y)}").fetchall() == [(value,)]
+    for x, y in beside:
+        assert con.execute(f"SELECT {call.format(x=x, y=y)}").fetchall() == [(None,)]
+
+
+def test_complex_pixels_do_not_lose_their_imaginary_part(con: duckdb.DuckDBPyConnection) -> None:
+    for dtype in ("complex64", "complex128"):
+        with pytest.raises(duckdb.Error, match=rf"rst_to_list: got dtype '{dtype}'.*imaginary part.*to_numpy"):
+            con.execute(f"SELECT rst_to_list(encode(repeat('a', 16)), '{dtype}')").fetchall()
