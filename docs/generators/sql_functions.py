@@ -156,8 +156,51 @@ A name in `bands` is looked up in this order: an asset key (`red`: all bands of 
 (`visual:red`, `visual:1`), a band name, a common name, a band number. The first step with a match decides. Two matches
 in this step are an error that lists both.
 
-Conditions in `WHERE` on columns other than `pixels`, `mask` and `error` decide which tiles are fetched. A query without
-`pixels` fetches no pixels, `mask` fetches only the bytes of masks, and `LIMIT` ends the read.
+A query without `pixels` fetches no pixels, `mask` fetches only the bytes of masks, and `LIMIT` ends the read.
+Conditions in `WHERE` decide which tiles are fetched where DuckDB hands them over: see
+[below](#which-conditions-decide-what-is-fetched).
+"""
+#: What tests/sql/test_pruning.py measures.
+_CONDITIONS = """\
+## Which conditions decide what is fetched
+
+Conditions in `WHERE` decide what is fetched where DuckDB hands them to the read: comparisons of a column with
+constants. It keeps others to itself, and then every tile is fetched before they are applied; the rows are the same.
+
+| Condition on `read_tiles` | DuckDB 2.0 | DuckDB 1.5 |
+|---|---|---|
+| `item_id = 'A'` | prunes | prunes |
+| `item_id <> 'A'` | prunes | prunes |
+| `item_id IN ('A', 'B')` | prunes | prunes |
+| `item_id >= 'B' AND asset = 'red'` | prunes | prunes |
+| `datetime >= '2024-01-02'` | prunes | prunes |
+| `datetime BETWEEN '2024-01-02' AND '2024-01-03'` | prunes | prunes |
+| `date_trunc('day', datetime) = '2024-01-02'::TIMESTAMPTZ` | prunes | prunes |
+| `tile_row = 0 AND tile_col = 1` | prunes | prunes |
+| `item_id = 'A' OR item_id = 'B'` | prunes | prunes |
+| `tile_row = 0 OR item_id = 'B'` | prunes | reads all |
+| `NOT (item_id = 'A' AND asset = 'red')` | prunes | reads all |
+| `scale IS NOT NULL` | prunes | reads all |
+| `bounds.xmin < 601000` | prunes | prunes |
+| `bounds.xmin > 601000` | reads all | prunes |
+| `nodata > 5` | reads all | prunes |
+| `item_id LIKE 'A%'` | reads all | prunes |
+| `item_id IN (SELECT 'A')` | reads all | prunes |
+| `item_id LIKE '%A'` | reads all | reads all |
+| `starts_with(item_id, 'A')` | reads all | reads all |
+| `upper(item_id) = 'A'` | reads all | reads all |
+| `datetime::DATE = '2024-01-02'` | reads all | reads all |
+| `year(datetime) = 2023` | reads all | reads all |
+| `tile_row > tile_col` | reads all | reads all |
+| `tile_row % 2 = 1` | reads all | reads all |
+
+Conditions on `pixels`, `mask` and `error` need the bytes of the tiles that the others leave. A join reduces nothing.
+Three ways always prune: the arguments `bands`, `bbox`, `geometry` and `datetime`; a query as the index, with any
+condition, such as `read_tiles($$FROM 's2.parquet' WHERE item_id LIKE 'S2A%' AND year(datetime) = 2024$$)`; and a view
+of such a query. `EXPLAIN` shows a condition that DuckDB keeps as a filter over the Arrow scan, and one that it hands
+over in the `Filters` of the scan. In `rasteret-sql shell`, `.explain` counts tiles, requests and bytes of any query.
+`explain_read` and `tile_plan` cost the arguments and the index, before conditions on their rows. Tiles that lie apart
+in a file take a request each, so a condition can take more requests than the whole file; it never takes more bytes.
 """
 _ORDER = (
     "read_tiles",
@@ -191,7 +234,8 @@ def sql_page() -> str:
     names += sorted(public.keys() - set(names))
     rows = [(f"[`{name}`](#{name})", public[name].comment) for name in names]
     listed = table(("Function", "What it gives"), rows) + "\n"
-    return "\n".join([MADE, _SQL_INTRO, listed, *(_function(public[name], public["read_tiles"]) for name in names)])
+    functions = [_function(public[name], public["read_tiles"]) for name in names]
+    return "\n".join([MADE, _SQL_INTRO, listed, *functions, _CONDITIONS])
 
 
 def _function(macro: SqlObject, typed: SqlObject) -> str:
