@@ -19,6 +19,7 @@ from rasteret_sql.arrays.grids import (
     onto_grid,
 )
 from rasteret_sql.arrays.groups import GROUPINGS, agreed, group_keys, members_of
+from rasteret_sql.checks import check_choice, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.like import centres_of
@@ -217,7 +218,7 @@ def check_area(arguments: ReadArguments) -> None:
     Raises:
         InvalidArgumentError: `bbox` is in degrees by its CRS, and not by its numbers.
     """
-    if arguments.bbox is None or len(arguments.bbox) != 4 or not same_crs(arguments.crs, "OGC:CRS84"):
+    if arguments.bbox is None or not same_crs(arguments.crs, "OGC:CRS84"):
         return
     xmin, ymin, xmax, ymax = arguments.bbox
     if max(abs(xmin), abs(xmax)) > 360 or max(abs(ymin), abs(ymax)) > 90:
@@ -278,8 +279,7 @@ def _checked_resampling(resampling: Any, bands: Sequence[str] | None) -> dict[st
     """
     methods = dict(resampling) if isinstance(resampling, Mapping) else {"*": resampling}
     for band, method in methods.items():
-        if method not in METHODS:
-            raise InvalidArgumentError(f"resampling: got {method!r} for {band!r}, expected one of {', '.join(METHODS)}")
+        check_choice("resampling" if band == "*" else f"resampling of {shown(band)}", method, METHODS)
         if bands is not None and band != "*" and band not in bands:
             raise InvalidArgumentError(
                 f"resampling: got band {band!r}, expected one of {', '.join(bands)}, or '*' for all others"
@@ -292,8 +292,7 @@ def _check_mosaic(wanted: CubeArguments) -> None:
         raise InvalidArgumentError(
             f"groupby: got {wanted.groupby!r}, expected None, one of {', '.join(GROUPINGS)}, or the name of a column"
         )
-    if wanted.mosaic not in MOSAICS:
-        raise InvalidArgumentError(f"mosaic: got {wanted.mosaic!r}, expected one of {', '.join(MOSAICS)}")
+    check_choice("mosaic", wanted.mosaic, MOSAICS)
     if wanted.groupby is None and wanted.mosaic != "first":
         raise InvalidArgumentError(
             f'mosaic: got {wanted.mosaic!r} without groupby, expected both; give for example groupby="solar_day"'

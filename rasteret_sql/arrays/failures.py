@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.checks import check_choice
 
 if TYPE_CHECKING:
     from rasteret_sql.errors import RasteretError
@@ -37,8 +37,7 @@ class Failures:
         Raises:
             InvalidArgumentError: it is not "raise" or "nodata".
         """
-        if on_error not in {"raise", "nodata"}:
-            raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'nodata'")
+        check_choice("on_error", on_error, ("raise", "nodata"))
         return cls(on_error == "nodata")
 
     @property

@@ -8,6 +8,8 @@ import numpy as np
 
 from rasteret_sql.arrays.cubes import plans_of
 from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.memory import new_array
+from rasteret_sql.checks import check_flag
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs, same_crs
 from rasteret_sql.geo.geometry import parse_geometries
@@ -81,6 +83,7 @@ def to_geopandas(
     from rasteret_sql.sql.readers import read_arguments
 
     failures = Failures.of(on_error)
+    check_flag("all_touched", all_touched)
     given = _frame(geometries, geometry_crs)
     crs = normalized_crs(given.crs)
     area = search_boxes(given.geometry.to_numpy(), crs)
@@ -96,8 +99,8 @@ def to_geopandas(
                 "of them, or look at the index with SQL"
             )
         planned = files.plan_windows(layout.windows())
-    pixels = [np.empty((cell.height, cell.width), layout.assets[cell.asset_no].dtype) for cell in layout.cells]
-    masks = [np.empty(array.shape, bool) for array in pixels]
+    pixels = [new_array((cell.height, cell.width), layout.assets[cell.asset_no].dtype) for cell in layout.cells]
+    masks = [new_array(array.shape, bool) for array in pixels]
     layout.read(planned, pixels, masks, on_failure=failures.add)
     frame = _joined(given, layout, pixels, masks)
     if failures.found:
@@ -162,7 +165,7 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
     elif isinstance(geometries, gpd.GeoDataFrame):
         frame = geometries
     else:
-        crs = normalized_crs(geometry_crs or LONLAT)
+        crs = normalized_crs(LONLAT if geometry_crs is None else geometry_crs)
         features = parse_geometries(geometries, crs)
         frame = gpd.GeoDataFrame(list(features.properties), geometry=list(features.geometries), crs=parsed_crs(crs))
     taken = [name for name in (*_BEFORE, *_AFTER) if name in frame.columns]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import joined_longitudes
+from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.native_grid import named
 
 if TYPE_CHECKING:
@@ -51,7 +52,17 @@ def group_keys(
 
 
 def members_of(assets: Sequence[PlannedAsset], group_of: npt.NDArray[np.int64]) -> list[list[tuple[str | None, str]]]:
-    """Give collection and id of the items of each group."""
+    """Give collection and id of the items of each group.
+
+    Raises:
+        InvalidIndexError: an item has no id.
+    """
+    ids: list[str | None] = [asset.item_id for asset in assets]
+    if None in ids:
+        raise InvalidIndexError(
+            f"index: got a row without item_id, of {redact(assets[ids.index(None)].href)}, expected an id in each row; "
+            "give it one in the query"
+        )
     found: list[dict[tuple[str | None, str], None]] = [{} for _ in range(int(group_of.max()) + 1)]
     for asset, group in zip(assets, group_of.tolist(), strict=True):
         found[group][asset.collection, asset.item_id] = None

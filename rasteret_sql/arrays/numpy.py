@@ -10,6 +10,8 @@ import numpy as np
 
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
+from rasteret_sql.arrays.memory import new_array
+from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 Transform = tuple[float, float, float, float, float, float]
 
+_CHIPS = "(item_id, row_off, col_off) of each chip"
 #: Characters of a CRS in WKT that a line shows.
 _SHOWN_CRS = 40
 
@@ -174,8 +177,8 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     if len(dtypes) > 1:
         described = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())
         raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands, or use to_xarray")
-    data = np.empty((cube.group_count, len(cube.bands), cube.box.height, cube.box.width), next(iter(dtypes)))
-    mask = np.empty(data.shape, bool)
+    sizes = cube.group_count, len(cube.bands), cube.box.height, cube.box.width
+    data, mask = new_array(sizes, next(iter(dtypes))), new_array(sizes, bool)
     read_cube(cube, list(np.moveaxis(data, 1, 0)), list(np.moveaxis(mask, 1, 0)))
     return RasterArray(
         data=data,
@@ -226,21 +229,19 @@ def read_chips(
         raise InvalidArgumentError(f"size: got {size!r}, expected pixels, or (height, width)") from error
     if height < 1 or width < 1:
         raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more")
-    wanted = list(chips)
+    wanted = checked_list("chips", chips, _CHIPS) or []
     try:
+        items = [str(item_id) for item_id, _, _ in wanted]
         offsets = np.array([[operator.index(off) for off in chip[1:]] for chip in wanted], np.int64).reshape(-1, 2)
-    except (TypeError, ValueError, IndexError) as error:
-        raise InvalidArgumentError(
-            "chips: got something else, expected (item_id, row_off, col_off) of each chip, in whole pixels"
-        ) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected {_CHIPS}, in whole pixels") from error
     if not wanted:
-        raise InvalidArgumentError("chips: got none, expected (item_id, row_off, col_off) of one or more")
+        raise InvalidArgumentError(f"chips: got none, expected {_CHIPS}, of one or more")
     arguments = read_arguments(bands, None, None, "OGC:CRS84", None, level, None)
     with plans_of(index, arguments) as plans:
         files = plans.files(arguments)
-        layout = ChipLayout(files.assets, [str(chip[0]) for chip in wanted], offsets, (height, width))
+        layout = ChipLayout(files.assets, items, offsets, (height, width))
         planned = files.plan_windows(layout.windows)
-    data = np.empty(layout.shape, layout.dtype)
-    mask = np.empty(layout.shape, bool)
+    data, mask = new_array(layout.shape, layout.dtype), new_array(layout.shape, bool)
     layout.read(planned, data, mask)
     return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))

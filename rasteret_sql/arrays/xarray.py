@@ -10,7 +10,9 @@ import numpy as np
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.grids import GridArguments
+from rasteret_sql.arrays.memory import new_array
 from rasteret_sql.arrays.scaling import filled, scaled
+from rasteret_sql.checks import check_flag
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.shared_docs import shares_arguments
@@ -87,6 +89,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     from rasteret_sql.sql.readers import read_arguments
 
     failures = Failures.of(on_error)
+    check_flag("mask_and_scale", mask_and_scale)
     if chunks is not None:
         from rasteret_sql.arrays.dask import check_chunks
 
@@ -150,8 +153,8 @@ def _read(
     """Read all of a cube; gives pixels and, where it is to be kept, the mask of each band."""
     cube = planned.cube
     shape = (cube.group_count, cube.box.height, cube.box.width)
-    pixels = [np.empty(shape, band.dtype) for band in cube.bands]
-    masks = [np.empty(shape, bool) if band.has_mask or mask_and_scale else None for band in cube.bands]
+    pixels = [new_array(shape, band.dtype) for band in cube.bands]
+    masks = [new_array(shape, bool) if band.has_mask or mask_and_scale else None for band in cube.bands]
     read_cube(cube, pixels, masks, on_failure=failures.add)
     arrays: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = []
     for band, array, mask in zip(cube.bands, pixels, masks, strict=True):

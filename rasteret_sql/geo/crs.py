@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+import numpy as np
+
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io import fork
 
@@ -80,16 +83,17 @@ def normalized_crs(crs: Any) -> str:
     Raises:
         InvalidArgumentError: it is none of them, or one without horizontal axes.
     """
-    if hasattr(crs, "__index__") and not isinstance(crs, bool):
+    if isinstance(crs, (int, np.integer)) and not isinstance(crs, bool):
         return _spelled(f"EPSG:{int(crs)}")
     if isinstance(crs, str):
         return _spelled(crs)
     from pyproj import CRS
-    from pyproj.exceptions import ProjError
 
     try:
         return _spelled(CRS.from_user_input(crs).to_wkt())
-    except ProjError as error:
+    except InvalidArgumentError:
+        raise
+    except Exception as error:  # an object of any library makes its WKT here
         raise _not_a_crs(crs) from error
 
 
@@ -211,9 +215,8 @@ def _codes(crs: Any) -> Iterator[tuple[str, str]]:
 
 
 def _not_a_crs(crs: Any) -> InvalidArgumentError:
-    shown = repr(crs)
     return InvalidArgumentError(
-        f"crs: got {shown if len(shown) <= 60 else shown[:57] + '...'}, expected an authority code such as "
+        f"crs: got {shown(crs)}, expected an authority code such as "
         "'EPSG:32643', an EPSG number, WKT, PROJJSON, or an object with to_wkt"
     )
 
@@ -224,7 +227,7 @@ def _make_crs(text: str) -> Any:
 
     try:
         return CRS.from_user_input(text)
-    except ProjError as error:
+    except (ProjError, UnicodeEncodeError) as error:
         raise _not_a_crs(text) from error
 
 

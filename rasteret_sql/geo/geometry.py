@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import normalized_crs, same_crs, shortened
 
@@ -67,7 +68,7 @@ def parse_geometry(value: Any, crs: str | None = None, *, name: str = "geometry"
         known = [each for each in features.geometries if each is not None]
         geometry = shapely.union_all([each if each.is_valid else shapely.make_valid(each) for each in known])
     if geometry.is_empty:
-        raise InvalidArgumentError(f"{name}: got {_shown(value)}, which is empty; expected one with an extent")
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, which is empty; expected one with an extent")
     return geometry
 
 
@@ -82,7 +83,7 @@ def parse_geometries(value: Any, crs: str | None = None, *, name: str = "geometr
     Raises:
         InvalidArgumentError: a value is no geometry, there is none, or they say that they are in another CRS.
     """
-    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or hasattr(value, "__geo_interface__")
+    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or _has_geo_interface(value)
     if not is_one and not isinstance(value, Iterable):
         raise InvalidArgumentError(
             f"{name}: got {type(value).__name__}, expected a GeoDataFrame, a GeoSeries or a list of geometries"
@@ -115,6 +116,13 @@ def wkb_of(value: Any) -> bytes | None:
     return data
 
 
+def _has_geo_interface(value: Any) -> bool:
+    try:
+        return hasattr(value, "__geo_interface__")
+    except Exception:  # noqa: BLE001 - it has one, which fails; what reads it says so
+        return True
+
+
 def _parsed(value: Any, name: str) -> Features:
     import shapely
 
@@ -130,14 +138,7 @@ def _parsed(value: Any, name: str) -> Features:
         if hasattr(value, "geometry") and hasattr(value, "crs") and hasattr(value, "to_wkb"):
             return _of_frame(value)
         return _of_geojson(getattr(value, "__geo_interface__", value))
-    except (
-        shapely.errors.ShapelyError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-    ) as error:
+    except Exception as error:  # an object of any library describes itself here
         raise _no_geometry(value, name, error) from error
 
 
@@ -231,11 +232,6 @@ def _require_crs(features: Features, crs: str | None, name: str) -> None:
 
 def _no_geometry(value: Any, name: str, reason: object) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"{name}: got {_shown(value)}, expected GeoJSON, WKT or WKB in longitude and latitude, or in the CRS that is "
+        f"{name}: got {shown(value)}, expected GeoJSON, WKT or WKB in longitude and latitude, or in the CRS that is "
         f"given with it ({reason})"
     )
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 62 else f"{shown[:59]}..."

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import checked_list
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.duplicates import OLDER_VERSIONS, REMEDY, checked_on_duplicate, drop_older_versions
 from rasteret_sql.index.finish import EXAMPLES, IndexTarget, checked_target, finish_build, require_rows
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from rasteret_sql.index.report import Progress
     from rasteret_sql.index.rows import HeaderCounts
     from rasteret_sql.index.staging import Inventory
+
+_ASSETS = "a list of asset keys, such as ['red', 'nir']"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,14 @@ def source_options(
             f"href_map: got {href_map!r}, expected a mapping of href prefixes to prefixes of their mirrors, "
             f"such as {{'https://example.com/': '/data/'}}"
         )
-    if assets is not None and (
-        isinstance(assets, str) or not assets or not all(isinstance(asset, str) for asset in assets)
+    listed = checked_list("assets", assets, _ASSETS)
+    if listed is not None and (
+        isinstance(assets, str) or not listed or not all(isinstance(asset, str) for asset in listed)
     ):
-        raise InvalidArgumentError(f"assets: got {assets!r}, expected a list of asset keys, such as ['red', 'nir']")
+        raise InvalidArgumentError(f"assets: got {assets!r}, expected {_ASSETS}")
     text = _checked_text("pattern", pattern)
     return SourceOptions(
-        assets=frozenset(assets) if assets is not None else None,
+        assets=frozenset(listed) if listed is not None else None,
         collection=_checked_text("collection", collection),
         href_map=dict(href_map or {}),
         alternate=checked_alternate(alternate),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from rasteret_sql.checks import is_one_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_identifier, sql_file
 
@@ -29,7 +30,7 @@ def checked_on_duplicate(value: object, what: str = "on_duplicate") -> OnDuplica
         InvalidArgumentError: the value is no such rule.
     """
     for rule in get_args(OnDuplicate):
-        if value == rule or (value is None and rule == "error"):
+        if is_one_of(value, (rule,)) or (value is None and rule == "error"):
             checked: OnDuplicate = rule
             return checked
     raise InvalidArgumentError(f"{what}: got {value!r}, expected 'error', 'latest' or 'keep'")

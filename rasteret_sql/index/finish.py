@@ -6,9 +6,9 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import checked_path
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.duplicates import REMEDY
 from rasteret_sql.index.parquet_file import provenance, write_index
@@ -20,6 +20,7 @@ from rasteret_sql.index.staging import definition_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import duckdb
 
@@ -61,9 +62,7 @@ def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = (
     Raises:
         InvalidArgumentError: the index cannot be written there.
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the index")
-    target = Path(path).expanduser()
+    target = checked_path("path", path)
     if partition_by:
         checked_folder(target)
     elif target.is_dir():

@@ -134,7 +134,7 @@ class Recipe:
 
         if variables:
             raise InvalidArgumentError(
-                f"variables: got {', '.join(variables)}, expected none; "
+                f"variables: got {', '.join(map(str, variables))}, expected none; "
                 f"{self.path} was not built of an index definition"
             )
         options = {name: self.definition.get(name) for name in ("pattern", "collection", "assets", "alternate")}

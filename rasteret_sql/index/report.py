@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rasteret_sql.checks import check_flag
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def reporting(progress: Progress | bool, expected: int = 0) -> Iterator[FileProg
         progress: True for a bar, a callable, or False.
         expected: files in all.
     """
+    if not callable(progress):
+        check_flag("progress", progress)
     if progress is not True:
         yield FileProgress(progress or None, expected)
         return

@@ -247,9 +247,13 @@ def _checked_tree(
     import duckdb
 
     try:
+        # DuckDB's binding takes no lone surrogates, and says so by a TypeError.
+        text.encode()
         statements = con.extract_statements(text)
         is_one = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
         tree = _parsed(con, text) if is_one else {}
+    except UnicodeEncodeError as reason:
+        raise error(f"{got}, which is no Unicode text; expected {expected}") from reason
     except duckdb.Error as reason:
         raise error(f"{got}, which does not run: {message_of(reason)}; expected {expected}") from reason
     if tree.get("error") is not False or len(tree.get("statements") or ()) != 1:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rasteret_sql.checks import checked_path
 from rasteret_sql.errors import (
     AccessDeniedError,
     AssetNotFoundError,
@@ -27,6 +27,7 @@ from rasteret_sql.wording import count
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import duckdb
 
@@ -164,7 +165,7 @@ def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> Val
 
     if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool) or sample < 1):
         raise InvalidArgumentError(f"sample: got {sample!r}, expected a number of files above 0, or None for all")
-    path = Path(index).expanduser()
+    path = checked_path("index", index)
     files_of_index = index_files(path)
     counts: Counter[Kind] = Counter()
     listed: list[FileState] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.checks import is_one_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def colormap_colors(name: str) -> Colors:
     """
     grays = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
     # The default of every picture of one band does without an import of 0.1 s.
-    if name in {"gray", "gray_r"}:
+    if is_one_of(name, ("gray", "gray_r")):
         return grays if name == "gray" else grays[::-1]
     from cmap import Catalog, Colormap
 
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"colormap: got {shown(name)}, expected the name of one, such as {SUGGESTED[0]!r}")
     base = name.removesuffix("_r")
     steps = np.linspace(0, 1, 256)
     try:

@@ -6,11 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.grids import GridArguments
+from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_path
+from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_target
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
@@ -107,9 +110,10 @@ def export(  # noqa: PLR0913 - keywords only
     from rasteret_sql.sql.readers import read_arguments
 
     began = time.perf_counter()
-    target = checked_path(path)
+    target = checked_target(path)
     kind = SUFFIXES[target.suffix.lower()]
     failures = Failures.of(on_error)
+    check_flag("mask_and_scale", mask_and_scale)
     _check_options(kind, nodata=nodata, overviews=overviews, compression=compression)
     planned = plan_cube(
         index,
@@ -165,9 +169,11 @@ def _check_options(kind: str, **options: Any) -> None:
 
     known = {"overviews": OVERVIEWS, "compression": COMPRESSIONS}
     for name, values in known.items():
-        if options[name] not in values:
-            raise InvalidArgumentError(f"{name}: got {options[name]!r}, expected one of {', '.join(values)}")
+        check_choice(name, options[name], values)
     defaults = {"nodata": None, "overviews": "auto", "compression": "deflate"}
+    nodata = options["nodata"]
+    if nodata is not None and not isinstance(nodata, (int, float, np.number)):
+        raise InvalidArgumentError(f"nodata: got {shown(nodata)}, expected a number")
     for name, default in defaults.items():
         if kind != "tif" and options[name] != default:
             raise InvalidArgumentError(f"{name}: got {options[name]!r} for .{kind}, expected it for .tif only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from dataclasses import dataclass
@@ -280,7 +281,7 @@ def _held(dtype: np.dtype[Any], value: float) -> float | None:
     if dtype.kind == "f":
         return float(dtype.type(value))
     info = np.iinfo(dtype)
-    return int(value) if value == int(value) and info.min <= value <= info.max else None
+    return int(value) if math.isfinite(value) and value == int(value) and info.min <= value <= info.max else None
 
 
 def _facts(planned: PlannedCube, group: int) -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rasteret_sql.checks import checked_path
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.staging import staging_folder
@@ -19,6 +19,7 @@ from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from rasteret_sql.arrays.cubes import PlannedCube
     from rasteret_sql.plan.tile_plan import PlannedAsset
@@ -60,15 +61,13 @@ class ExportedFile:
     rows: int | None = None
 
 
-def checked_path(path: str | os.PathLike[str]) -> Path:
+def checked_target(path: str | os.PathLike[str]) -> Path:
     """Check the path of an export; only its name may have placeholders.
 
     Raises:
         InvalidArgumentError: the format is unknown, or nothing can be written there.
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidArgumentError(f"path: got {path!r}, expected the path of the file to write")
-    target = Path(path).expanduser()
+    target = checked_path("path", path)
     if target.suffix.lower() not in SUFFIXES:
         raise InvalidArgumentError(
             f"path: got {target.name!r}, expected a name that ends in .tif (cloud optimised GeoTIFF), .zarr, .nc or "

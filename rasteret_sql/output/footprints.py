@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.checks import is_one_of, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import narrowest, split_at_antimeridian
 from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.output.plot import import_pyplot, lonlat_aspect
+from rasteret_sql.output.plot import check_axes, import_pyplot, lonlat_aspect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None 
         >>> plot_footprints("s2.parquet", color_by="eo:cloud_cover")  # doctest: +SKIP
     """
     plt = import_pyplot("plot_footprints")
+    check_axes(ax)
     footprints, values = _footprints(index, color_by)
     if ax is None:
         _, ax = plt.subplots(layout="compressed")
@@ -132,8 +134,10 @@ def _of_items(rows: duckdb.DuckDBPyRelation, color_by: str | None) -> duckdb.Duc
             f"index: got rows without the column {', '.join(missing)}, expected rows of an index made by "
             "rasteret_sql.build_index or `rasteret-sql build`"
         )
-    if color_by is not None and color_by not in kinds:
-        raise InvalidArgumentError(f"color_by: got {color_by!r}, expected a column of the index: {', '.join(kinds)}")
+    if color_by is not None and not is_one_of(color_by, kinds):
+        raise InvalidArgumentError(
+            f"color_by: got {shown(color_by)}, expected a column of the index: {', '.join(kinds)}"
+        )
     wkb = "ST_AsWKB(geometry)" if kinds["geometry"].startswith("GEOMETRY") else "geometry"
     value = "NULL" if color_by is None else _as_value(color_by, kinds[color_by])
     return rows.aggregate(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.arrays.display import PERCENTILES, checked_percentiles, stretch_limits, stretched
+from rasteret_sql.checks import check_choice, checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.colormaps import MAX_CLASSES, class_colors, colormap_colors
 from rasteret_sql.shared_docs import shares_arguments
@@ -215,15 +216,16 @@ def picture(  # noqa: PLR0913 - keywords only
     within = _checked_size(size)
     limits_of = None if percentiles is None else checked_percentiles(percentiles)
     colors = None if colormap is None else colormap_colors(colormap)
-    if mosaic not in MOSAICS:
-        raise InvalidArgumentError(f"mosaic: got {mosaic!r}, expected one of {', '.join(MOSAICS)}")
-    items = [item] if isinstance(item, str) else None if item is None else [str(each) for each in item]
+    check_choice("mosaic", mosaic, MOSAICS)
+    items = checked_list("item", item, "the id of an item, or several")
+    if where is not None and not isinstance(where, str):
+        raise InvalidArgumentError(f"where: got {shown(where)}, expected a condition in SQL, as text")
     planned = plan_picture(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None),
         connection=connection,
         where=where,
-        items=items,
+        items=None if items is None else [str(each) for each in items],
         size=within,
     )
     _check_bands(planned.bands, has_colormap=colors is not None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.arrays.display import checked_percentiles, stretch_limits, stretched
+from rasteret_sql.checks import shown as shown_value
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.tiff.nodata import valid_pixels
 
@@ -58,6 +59,7 @@ def plot_rgb(
         >>> plot_rgb(ds, ("red", "green", "blue"), time=0)  # doctest: +SKIP
     """
     plt = import_pyplot("plot_rgb")
+    check_axes(ax)
     chosen = checked_percentiles(percentiles)
     shown = _thinned(_chosen(ds, bands, time))
     arrays = [_as_pictures(shown[name]) for name in bands]
@@ -95,6 +97,16 @@ def plot_rgb(
         if number % _COLUMNS:
             axes[number].set_ylabel("")
     return axes[0] if count == 1 else axes[:count]
+
+
+def check_axes(ax: Any) -> None:
+    """Refuse what nothing can be drawn on.
+
+    Raises:
+        InvalidArgumentError: it is given, and is no axes of matplotlib.
+    """
+    if ax is not None and not all(hasattr(ax, name) for name in ("add_collection", "imshow", "figure")):
+        raise InvalidArgumentError(f"ax: got {shown_value(ax)}, expected axes of matplotlib, or None")
 
 
 def import_pyplot(caller: str) -> Any:

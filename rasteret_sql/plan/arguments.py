@@ -79,6 +79,10 @@ class ReadArguments:
             raise InvalidArgumentError("area: got both bbox and geometry, expected one of them; leave one out")
         if self.level is not None and self.resolution is not None:
             raise InvalidArgumentError("level: got both level and resolution, expected one of them; leave one out")
+        if self.bbox is not None and (len(self.bbox) != 4 or not all(map(math.isfinite, self.bbox))):
+            raise InvalidArgumentError(
+                f"bbox: got {list(self.bbox)}, expected four finite numbers [xmin, ymin, xmax, ymax]"
+            )
         if self.bands is not None:
             _check_bands(self.bands)
         if self.level is not None and self.level < 0:
@@ -96,7 +100,8 @@ class ReadArguments:
     def bbox_parts(self) -> npt.NDArray[np.float64]:
         """Give `bbox` as one or, over the antimeridian, two bounds; shape (parts, 4).
 
-        Grids may be asked for beyond the antimeridian. So this is checked by what plans an area, before any I/O.
+        Grids may be asked for beyond the antimeridian. So order and range are checked by what plans an area, before any
+        I/O.
 
         Raises:
             InvalidArgumentError: it cannot be (xmin, ymin, xmax, ymax).
@@ -117,8 +122,6 @@ def bbox_parts(bbox: Sequence[float], crs: str, door: Door) -> npt.NDArray[np.fl
         InvalidArgumentError: it cannot be (xmin, ymin, xmax, ymax).
     """
     shown = list(bbox)
-    if len(bbox) != 4 or not all(map(math.isfinite, bbox)):
-        raise InvalidArgumentError(f"bbox: got {shown}, expected four finite numbers [xmin, ymin, xmax, ymax]")
     xmin, ymin, xmax, ymax = bbox
     if ymin > ymax:
         raise InvalidArgumentError(

@@ -8,18 +8,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rasteret_sql.errors import RangeError, RasteretError
+from rasteret_sql.errors import FetchError, RangeError, RasteretError
 from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.io.threads import ThreadPool, import_in_thread
 from rasteret_sql.plan.requests import Encoded
 from rasteret_sql.read import progress
+from rasteret_sql.wording import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rasteret_sql.io.store import RangeStore
+    from rasteret_sql.io.store import RangeResponse, RangeStore
     from rasteret_sql.plan.requests import Piece, Request
 
 #: What decoders import: taken care of before the first of them is made.
@@ -111,9 +112,7 @@ class Engine:
             RasteretError: the bytes could not be fetched, or a tile could not be decoded.
         """
         async with self._slots:
-            response = await self._store_of(request.address).fetch(
-                request.address, request.start, request.end, if_match=request.etag
-            )
+            response = await _fetched(self._store_of(request.address), request)
         got = len(response.data)
         if got < request.nbytes:
             raise RangeError(
@@ -140,6 +139,28 @@ class Engine:
                 handle(piece, Encoded(data, piece.offset - request.start, piece.nbytes))
 
         await _pool.get().run(work)
+
+
+async def _fetched(store: RangeStore, request: Request) -> RangeResponse:
+    """Fetch a request; what fails below a store, and is no error of ours yet, becomes one here.
+
+    Raises:
+        RasteretError: the bytes could not be fetched.
+    """
+    try:
+        return await store.fetch(request.address, request.start, request.end, if_match=request.etag)
+    except RasteretError:
+        raise
+    except MemoryError as error:
+        asked = Asked(request.address, request.start, request.end)
+        raise FetchError(
+            f"{asked}: got no memory for {size(request.nbytes)}, expected enough for the requests in flight; read a "
+            "smaller area, or fewer bands at a time"
+        ) from error
+    except Exception as error:
+        asked = Asked(request.address, request.start, request.end)
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise FetchError(f"{asked}: got {reason}, expected {size(request.nbytes)}; try again") from error
 
 
 async def run_all(

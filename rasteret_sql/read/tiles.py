@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.errors import TiffError
+from rasteret_sql.errors import RasteretError, TiffError
 from rasteret_sql.io import fork
 from rasteret_sql.io.stores import redact
 from rasteret_sql.tiff.ghost import check_frame
@@ -56,7 +56,7 @@ class TileReader:
             coded_height = None if asset.format.tiled else whole[0]
             check_frame(asset.frames, *encoded)
             return decoder.decode(encoded.data, height, width, out=out, coded_height=coded_height)
-        except TiffError as error:
+        except (TiffError, MemoryError) as error:
             raise _named(error, asset, int(plan.tile_row[row]), int(plan.tile_col[row]), "") from error
 
     def mask_tile(self, asset: PlannedAsset, tile: MaskTile, encoded: Encoded) -> npt.NDArray[np.bool_]:
@@ -71,7 +71,7 @@ class TileReader:
         try:
             check_frame(asset.frames, *encoded)
             decoded = self._decoder(layout).decode(encoded.data, height, width)
-        except TiffError as error:
+        except (TiffError, MemoryError) as error:
             raise _named(error, asset, tile.tile_row, tile.tile_col, "mask ") from error
         valid: npt.NDArray[np.bool_] = decoded != 0
         return valid
@@ -118,6 +118,15 @@ class TileReader:
         return decoder
 
 
-def _named(error: TiffError, asset: PlannedAsset, tile_row: int, tile_col: int, kind: str) -> TiffError:
+def _named(
+    error: TiffError | MemoryError, asset: PlannedAsset, tile_row: int, tile_col: int, kind: str
+) -> RasteretError:
     where = asset.describe_tile(tile_row, tile_col)
+    if isinstance(error, MemoryError):
+        layout = asset.format
+        return RasteretError(
+            f"{kind}{where}, {redact(asset.address)}: got no memory to decode it, expected enough for "
+            f"{layout.tile_height} x {layout.tile_width} pixels of {layout.samples_per_pixel} samples in each thread; "
+            "read a smaller area, or fewer bands at a time"
+        )
     return type(error)(f"{kind}{where}, {redact(asset.address)}: {error}")

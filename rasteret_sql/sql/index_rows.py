@@ -211,7 +211,9 @@ class IndexRows:
         columns["first_level"] = levels["level_width"].bounds[:-1]
         kinds, bands, columns["kind"] = self._kinds(len(columns["level_count"]))
         bounds = np.stack([np.ma.filled(rows[name].astype(np.float64), np.nan) for name in _BOUNDS], axis=1)
-        return IndexFiles(Files(columns, kinds, list(codes)), bands, bounds)
+        files = Files(columns, kinds, list(codes))
+        _require_levels(files)
+        return IndexFiles(files, bands, bounds)
 
     def _kinds(self, count: int) -> tuple[list[Kind], tuple[tuple[IndexBand, ...], ...], Numbers]:
         """Give what rows share. Nested values take most of the time that rows do, so each is fetched once."""
@@ -262,6 +264,31 @@ class IndexRows:
     def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:
         columns = self._cursor.execute(query, parameters or {}).fetchnumpy()
         return {name: np.ma.masked_array(column) for name, column in columns.items()}
+
+
+def _require_levels(files: Files) -> None:
+    """Refuse rows that name no format of tiles, which only a table that somebody changed has.
+
+    Raises:
+        InvalidIndexError: a row has no levels, or one of them a format that the row does not have.
+    """
+    counts = files.column("level_count")
+    if not len(counts):
+        return
+    owners = np.repeat(np.arange(len(counts)), counts)
+    known = np.array([len(kind.formats) for kind in files.kinds], np.int64)[files.column("kind")]
+    image, mask = files.column("level_format"), files.column("level_mask_format")
+    wrong = (image < 1) | (image > known[owners]) | (mask < 0) | (mask > known[owners])
+    wrong |= (files.column("level_width") < 1) | (files.column("level_height") < 1)
+    broken = np.union1d(np.flatnonzero(counts == 0), owners[wrong])
+    if len(broken):
+        first = int(broken[0])
+        text = {name: files.columns[name][first] for name in ("asset", "item_id")}
+        raise InvalidIndexError(
+            f'asset "{text["asset"]}" of item {text["item_id"]}: got {counts[first]} levels and {known[first]} formats '
+            "of tiles in the index, expected a level or more, each with a width, a height and the number of a format; "
+            "build its row again"
+        )
 
 
 def _casts() -> str:

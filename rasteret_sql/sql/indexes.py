@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import check_flag, checked_path, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.hrefs import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rasteret_sql.index.duplicates import OnDuplicate
     from rasteret_sql.index.refresh import RefreshReport
@@ -157,7 +158,10 @@ def refresh(
     """
     from rasteret_sql.index.refresh import compared, files_before, read_recipe
 
-    path = Path(index).expanduser()
+    path = checked_path("index", index)
+    if variables is not None and not isinstance(variables, Mapping):
+        raise InvalidArgumentError(f"variables: got {shown(variables)}, expected a mapping of names to values")
+    check_flag("trust", trust)
     recipe = read_recipe(path)
     recipe.require_trust(trust=trust)
     with files_before(path) as before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.checks import check_choice, checked_list
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.properties import AssetProperties
 
+#: Overviews halve an image: no file has so many of them.
+_MAX_LEVEL = 1 << 16
 #: Name under which rows that are no file are shown to the planner.
 _ROWS = "given_index"
 
@@ -97,8 +101,7 @@ def read_tiles(
     from rasteret_sql.sql.batches import tile_batches, tile_schema
     from rasteret_sql.sql.tile_rows import tile_rows
 
-    if on_error not in {"raise", "null"}:
-        raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
+    check_choice("on_error", on_error, ("raise", "null"))
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
     with planning_cursor(index) as cursor:
         plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
@@ -197,14 +200,11 @@ def read_arguments(
     """
     # As in SQL, where nothing given is NULL.
     crs = LONLAT if crs is None else str(crs)
-    if isinstance(bands, str):
-        bands = [bands]
-    elif bands is not None:
-        bands = list(bands)
+    bands = checked_list("bands", bands, "names such as ['red', 'visual:red'], or None for all bands")
     for name, number in (("level", level), ("resolution", resolution)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float, np.number))):
             raise InvalidArgumentError(f"{name}: got {number!r}, expected a number")
-    if level is not None and int(level) != level:
+    if level is not None and not (math.isfinite(level) and int(level) == level and level < _MAX_LEVEL):
         raise InvalidArgumentError(f"level: got {level!r}, expected a whole number: 0 (full resolution) or more")
     if bands is not None and (not bands or not all(isinstance(band, (str, int)) for band in bands)):
         raise InvalidArgumentError(

@@ -8,15 +8,17 @@ import math
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rasteret_sql.checks import check_flag, checked_path, is_one_of, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.select_text import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from rasteret_sql.training.dataset import RasteretDataset
 
@@ -92,7 +94,13 @@ def handoff(
     """
     from rasteret_sql.sql.planning import is_query
 
-    path = Path(path)
+    path = checked_path("path", path)
+    if path.is_dir() or not path.name:
+        raise InvalidArgumentError(f"path: got {shown(path)}, expected the path of a file")
+    if not isinstance(index, (str, os.PathLike)) or not isinstance(os.fspath(index), str):
+        raise InvalidArgumentError(f"index: got {shown(index)}, expected the path or URL of an index")
+    if not isinstance(sql, str):
+        raise InvalidArgumentError(f"sql: got {shown(sql)}, expected a query, as text")
     index = os.fspath(index)
     values = _checked(dataset)
     listed = _checked_splits(splits)
@@ -111,8 +119,8 @@ def handoff(
     _check_sql(contents, path, trust=True)
     for split in listed or [None]:
         _require_rows(_query(contents, index, split), split)
-    shown = f", split={next(iter(listed))!r}" if listed else ""
-    text = _HEADER.format(name=path.name, split=shown) + _toml(contents)
+    first = f", split={next(iter(listed))!r}" if listed else ""
+    text = _HEADER.format(name=path.name, split=first) + _toml(contents)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         aside.write_text(text, encoding="utf-8")
@@ -154,15 +162,19 @@ def from_handoff(
     """
     from rasteret_sql.training.torchgeo import to_torchgeo
 
-    path = Path(path)
+    path = checked_path("path", path)
+    check_flag("trust", trust)
     contents = _read(path)
     _check_sql(contents, path, trust=trust)
     known = contents["splits"]
-    if split is not None and split not in known:
+    if split is not None and not is_one_of(split, known):
         raise InvalidArgumentError(
-            f"split: got {split!r}, expected one of {', '.join(map(repr, known)) or 'none'}, which {path} has"
+            f"split: got {shown(split)}, expected one of {', '.join(map(repr, known)) or 'none'}, which {path} has"
         )
-    where = os.fspath(index) if index is not None else _to_folder(contents["index"]["path"], path.parent)
+    if index is None:
+        where = _to_folder(contents["index"]["path"], path.parent)
+    else:
+        where = str(index) if isinstance(index, str) and "://" in index else str(checked_path("index", index))
     _require_same("index", where, contents["index"], path)
     arguments = dict(contents["dataset"])
     if "chips" in contents:
@@ -222,6 +234,8 @@ def _is_plain(value: Any) -> bool:
 
 
 def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str | float]:
+    if splits is not None and not isinstance(splits, Mapping):
+        raise InvalidArgumentError(f"splits: got {shown(splits)}, expected a mapping of names to conditions or shares")
     listed = dict(splits or {})
     for name in listed:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -429,12 +443,12 @@ def _read(path: Path) -> dict[str, Any]:
             "index": dict(contents["index"]),
             "query": {"sql": str(contents["query"]["sql"]), "seed": int(contents["query"]["seed"])},
             "splits": _checked_splits(contents.get("splits")),
-            "dataset": _checked(contents["dataset"]),
+            "dataset": _checked(contents.get("dataset", {})),
         }
         found["index"]["path"] = str(found["index"]["path"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidArgumentError(
-            f"path: {path} lacks {error}, expected [index], [query] and [dataset]; write it again with handoff"
+            f"path: {path} lacks {error}, expected [index] and [query]; write it again with handoff"
         ) from error
     return found | ({"chips": dict(contents["chips"])} if "chips" in contents else {})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import check_choice, check_flag, is_one_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.shared_docs import shares_arguments
 
@@ -98,9 +99,11 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     from rasteret_sql.training.items import items_of
     from rasteret_sql.training.rows import item_frame
 
-    method = resampling or ("bilinear" if is_image else "nearest")
+    for name, flag in (("is_image", is_image), ("time_series", time_series), ("scale", scale)):
+        check_flag(name, flag)
+    method = ("bilinear" if is_image else "nearest") if resampling is None else resampling
     _check("resampling", method, tuple(METHODS))
-    _check("mosaic", mosaic, tuple(name for name in MOSAICS if name != "count"))
+    check_choice("mosaic", mosaic, tuple(name for name in MOSAICS if name != "count"))
     _check("groupby", groupby, _GROUPINGS)
     _check("on_error", on_error, ("raise", "count"))
     if groupby is not None and not time_series:
@@ -153,8 +156,8 @@ def _require_torchgeo() -> None:
 
 
 def _check(name: str, value: Any, expected: tuple[Any, ...]) -> None:
-    if value not in expected:
-        raise InvalidArgumentError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, expected))}")
+    if not (value is None or isinstance(value, str)) or value not in expected:
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected one of {', '.join(map(repr, expected))}")
 
 
 def _check_solar_days(items: Items, groupby: str | None) -> None:
@@ -190,7 +193,7 @@ def _check_scales(items: Items, *, scale: bool) -> None:
 def _check_label(items: Items, name: str) -> None:
     import numpy as np
 
-    if name not in items.columns:
+    if not is_one_of(name, items.columns):
         raise InvalidArgumentError(
             f"label_column: got {name!r}, expected a column that says one thing of each item: "
             f"{', '.join(sorted(items.columns)) or 'there is none'}"

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from rasteret_sql.checks import checked_path
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.wording import count
 
@@ -345,7 +346,7 @@ def datasets(folder: str | os.PathLike[str] | None = None) -> Catalog:
         ['earthsearch/landsat-c2-l2', 'earthsearch/naip']
     """
     entries = {entry.id: entry for entry in _built_in()}
-    named = os.fspath(folder) if folder is not None else os.environ.get(FOLDER_VARIABLE, "")
+    named = str(checked_path("folder", folder)) if folder is not None else os.environ.get(FOLDER_VARIABLE, "")
     if named:
         for entry in _read_folder(Path(named).expanduser(), FOLDER_VARIABLE if folder is None else "folder"):
             if entry.id in entries:

@@ -254,7 +254,7 @@ def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _described(document: Any) -> str:
     if isinstance(document, dict):
-        keys = ", ".join(list(document)[:6]) or "no keys"
+        keys = ", ".join(map(str, list(document)[:6])) or "no keys"
         return f"got a JSON object of type {document.get('type')!r} with {keys}"
     return f"got a JSON {type(document).__name__}"
 

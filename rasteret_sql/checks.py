@@ -1,0 +1,82 @@
+"""Checks of single arguments, the same at each door. A message names the argument, what it got and what is expected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.wording import shortened
+
+#: Characters of a value that a message shows.
+_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """Represent a value in a message: on one line, short, and whatever its `__repr__` does."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - any object may be given
+        text = f"<{type(value).__name__}>"
+    return shortened(" ".join(text.split()), _SHOWN)
+
+
+def is_one_of(value: object, choices: Collection[str]) -> bool:
+    """Whether a value is one of some texts; arrays and lists, which cannot be compared or hashed, are none."""
+    return isinstance(value, str) and value in choices
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a value that is none of some texts.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    if not is_one_of(value, choices):
+        few = 2
+        expected = " or ".join(map(repr, choices)) if len(choices) <= few else f"one of {', '.join(choices)}"
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse a value that is neither true nor false; the text "no" would be true.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    # NumPy's booleans are equal to Python's.
+    if getattr(value, "shape", ()) != () or value not in (True, False):
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected True or False")
+
+
+def checked_list(name: str, value: Any, expected: str) -> list[Any] | None:
+    """Give a list of one text or of an iterable; None stays.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, (bytes, bytearray)) or not isinstance(value, Iterable):
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}")
+    return list(value)
+
+
+def checked_path(name: str, value: Any) -> Path:
+    """Give a path that a file system can hold, with "~" expanded.
+
+    Raises:
+        InvalidArgumentError: it is no text or path, or an empty one, or has characters that no path has.
+    """
+    try:
+        text = os.fspath(value)
+        if isinstance(text, str) and text and b"\0" not in os.fsencode(text):
+            return Path(text).expanduser()
+    except (TypeError, ValueError, RuntimeError) as error:
+        # No text or path; a lone surrogate; a user who does not exist.
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected the path of a file or folder") from error
+    raise InvalidArgumentError(f"{name}: got {shown(value)}, expected the path of a file or folder")

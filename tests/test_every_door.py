@@ -1,0 +1,257 @@
+"""No exception of another library leaves the package, whichever door it would go through.
+
+Each public function gets values of every kind for each of its arguments, found by introspection; then faults in every
+layer below: stores, decoders, memory, rows of the index. What is raised is a RasteretError that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import itertools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import rasteret_sql as rs
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.io.local import LocalStore
+from rasteret_sql.testing.cog import write_cog
+from rasteret_sql.tiff.decode import TileDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Rude:
+    """An object that says that it has what it does not have."""
+
+    @property
+    def __geo_interface__(self) -> Any:
+        raise RuntimeError("no geometry")
+
+    def to_wkt(self) -> str:
+        raise RuntimeError("no WKT")
+
+
+#: Values of every kind; each is wrong for most arguments, and right for some.
+VALUES: dict[str, Any] = {
+    "nothing": None,
+    "an object": object(),
+    "a rude object": _Rude(),
+    "text": "bad text",
+    "empty text": "",
+    "text with NUL": "a\0b",
+    "no Unicode": "\ud800",
+    "bytes": b"\x00\x01",
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "below 0": -1,
+    "beyond 64 bits": 10**30,
+    "nearly 0": 1e-300,
+    "an empty list": [],
+    "a list of None": [None],
+    "a mapping of numbers": {1: 2},
+    "four NaN": (float("nan"),) * 4,
+    "four huge numbers": (-1e308, -1e308, 1e308, 1e308),
+    "a size in metres": (10**12, 10**12),
+    "an array": np.zeros((2, 2)),
+    "a date": dt.date(2024, 1, 1),
+    "a table": pa.table({"a": [1]}),
+    "a broken geometry": {"type": "Polygon", "coordinates": [[[1]]]},
+    "an unknown CRS": "EPSG:999999",
+    "another query": "SELECT 1",
+}
+#: What users call back is theirs, and so are its exceptions.
+CALLBACKS = {"progress", "transforms"}
+GRID = {"crs": "EPSG:32643", "resolution": 20.0}
+
+
+def _lazy(index: Any, **options: Any) -> Any:
+    return rs.to_xarray(index, **({"chunks": {}} | options)).compute(scheduler="synchronous")
+
+
+def _all_tiles(index: Any, **options: Any) -> pa.Table:
+    return rs.read_tiles(index, **options).read_all()
+
+
+def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]]:
+    """Give, by name, what is called, the function whose arguments it takes, and arguments that work."""
+    index: dict[str, Any] = {"index": folder / "i.parquet"}
+    doors: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
+        "to_numpy": (rs.to_numpy, rs.to_numpy, index),
+        "to_numpy onto a grid": (rs.to_numpy, rs.to_numpy, index | GRID),
+        "to_xarray": (rs.to_xarray, rs.to_xarray, index),
+        "to_xarray with Dask": (_lazy, rs.to_xarray, index),
+        "read_chips": (rs.read_chips, rs.read_chips, index | {"chips": [("i0", 0, 0)], "size": 4}),
+        "read_tiles": (_all_tiles, rs.read_tiles, index),
+        "to_geopandas": (
+            rs.to_geopandas, rs.to_geopandas,
+            index | {"geometries": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643"},
+        ),
+        "to_torchgeo": (rs.to_torchgeo, rs.to_torchgeo, index),
+        "explain": (rs.explain, rs.explain, index),
+        "picture": (rs.picture, rs.picture, index | {"size": 16}),
+        "plot_footprints": (rs.plot_footprints, rs.plot_footprints, index),
+        "build_index": (rs.build_index, rs.build_index, {"source": f"{folder}/*.tif", "path": folder / "b.parquet"}),
+        "refresh": (rs.refresh, rs.refresh, {"index": folder / "r.parquet"}),
+        "validate": (rs.validate, rs.validate, index),
+        "handoff": (rs.handoff, rs.handoff, index | {"path": folder / "h.toml", "sql": "FROM index"}),
+        "from_handoff": (rs.from_handoff, rs.from_handoff, {"path": folder / "given.toml"}),
+        "stac_search": (rs.stac_search, rs.stac_search, {"api": "http://127.0.0.1:9"}),
+        "datasets": (rs.datasets, rs.datasets, {}),
+    }  # fmt: skip
+    for suffix in (".tif", ".zarr", ".nc", ".parquet"):
+        path = folder / f"o-{{item}}{suffix}" if suffix == ".tif" else folder / f"o{suffix}"
+        doors[f"export to {suffix}"] = rs.export, rs.export, index | {"path": path}
+    return doors
+
+
+DOORS = sorted(_doors(Path("x")))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("doors")
+    rows = []
+    for number in range(2):
+        path = folder / f"i{number}_red.tif"
+        pixels = np.arange(1, 1025, dtype="uint16").reshape(32, 32)
+        write_cog(path, pixels, tile=16, nodata=0, transform=(10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0))
+        when = dt.datetime(2024, 1, 1 + number, tzinfo=dt.UTC)
+        rows.append({"href": str(path), "item_id": f"i{number}", "asset": "red", "collection": "c", "datetime": when})
+    rs.build_index(pa.Table.from_pylist(rows), folder / "i.parquet")
+    rs.build_index(str(folder / "*.tif"), folder / "r.parquet")
+    rs.handoff(folder / "given.toml", folder / "i.parquet", sql="FROM index")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values that are paths make files here; rows of figures are not kept."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+def _require_message(error: RasteretError) -> None:
+    message = str(error)
+    assert len(message) > 10, repr(error)
+    assert re.search(r"got|expected|not|no |must|cannot|which|already|could|leave|lacks|is a|are ", message), message
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_value_of_every_argument_is_taken_or_refused_by_name(folder: Path, door: str) -> None:
+    call, function, good = _doors(folder)[door]
+    call(**good)
+    faults = []
+    for argument, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD or argument in CALLBACKS:
+            continue
+        for name, value in VALUES.items():
+            try:
+                call(**good | {argument: value})
+            except RasteretError as error:
+                _require_message(error)
+            except Exception as error:  # noqa: BLE001 - what this looks for
+                faults.append(f"{argument} = {name}: {type(error).__name__}: {error}")
+    assert not faults, "\n".join(faults)
+
+
+#: Doors that fetch and decode tiles.
+READING = [door for door in DOORS if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "picture", "export"))]
+FAULTS = [OSError("disk on fire"), MemoryError(), ValueError("not a shape"), RuntimeError("codec"), KeyError("x")]
+
+
+@pytest.mark.parametrize("door", READING)
+@pytest.mark.parametrize("layer", ["store", "decoder"])
+def test_faults_below_come_out_with_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, door: str, layer: str
+) -> None:
+    call, _, good = _doors(folder)[door]
+    for fault in FAULTS:
+
+        async def fetch(*_: Any, fault: Exception = fault, **__: Any) -> Any:
+            raise fault
+
+        def decode(*_: Any, fault: Exception = fault, **__: Any) -> Any:
+            raise fault
+
+        with monkeypatch.context() as patch:
+            if layer == "store":
+                patch.setattr(LocalStore, "fetch", fetch)
+            else:
+                patch.setattr(TileDecoder, "_decode", decode)
+            with pytest.raises(RasteretError, match=r"i\d_red\.tif") as caught:
+                call(**good)
+        _require_message(caught.value)
+
+
+@pytest.mark.parametrize("door", ["to_numpy", "to_xarray", "read_chips", "to_geopandas"])
+def test_results_that_memory_cannot_hold_are_refused_with_their_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    call, _, good = _doors(folder)[door]
+
+    class _Full:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(np, name)
+
+        def empty(self, *_: Any, **__: Any) -> Any:
+            raise MemoryError
+
+    monkeypatch.setattr("rasteret_sql.arrays.memory.np", _Full())
+    with pytest.raises(
+        InvalidArgumentError, match=r"result: got the shape \(.* which takes .*, expected a result that memory can hold"
+    ):
+        call(**good)
+
+
+@pytest.mark.parametrize("onto", [{}, GRID])
+def test_rows_of_an_index_that_are_broken_are_refused(folder: Path, onto: dict[str, Any]) -> None:
+    """Each column without values, with empty ones, and with those of another type."""
+    table = pq.read_table(folder / "i.parquet")
+    faults = []
+    for name, values in itertools.product(table.column_names, ("none", "absent", "empty", "text", "numbers")):
+        position = table.column_names.index(name)
+        kind = table.schema.field(name).type
+        if values == "absent":
+            broken = table.drop_columns([name])
+        else:
+            empty: Any = [] if pa.types.is_list(kind) else "" if pa.types.is_string(kind) else None
+            column = {
+                "none": pa.nulls(len(table), kind),
+                "empty": pa.array([empty] * len(table), kind),
+                "text": pa.array(["x"] * len(table)),
+                "numbers": pa.array([-1] * len(table)),
+            }[values]
+            broken = table.set_column(position, name, column)
+        try:
+            rs.to_numpy(broken, **onto)
+        except RasteretError as error:
+            _require_message(error)
+        except Exception as error:  # noqa: BLE001 - what this looks for
+            faults.append(f"{name} = {values}: {type(error).__name__}: {error}")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("field", ["width", "tile_offsets", "tile_byte_counts", "format"])
+def test_levels_of_an_index_that_are_broken_are_refused(folder: Path, field: str) -> None:
+    table = pq.read_table(folder / "i.parquet")
+    levels = table["levels"].to_pylist()
+    (known,) = [name for name in levels[0][0] if name == field] or [next(iter(levels[0][0]))]
+    for value in (None, -1, 2**40, []):
+        rows = [[dict(level) | {known: value} for level in each] for each in levels]
+        try:
+            column = pa.array(rows, table.schema.field("levels").type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError):
+            continue
+        broken = table.set_column(table.column_names.index("levels"), "levels", column)
+        try:
+            rs.to_numpy(broken)
+        except RasteretError as error:
+            _require_message(error)
