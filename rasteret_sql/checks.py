@@ -16,6 +16,9 @@ _SHOWN = 60
 
 def shown(value: object) -> str:
     """Represent a value in a message: on one line, short, and whatever its `__repr__` does."""
+    if type(value).__repr__ is object.__repr__:
+        # Its address says nothing.
+        return type(value).__name__
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - any object may be given

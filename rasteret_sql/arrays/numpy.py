@@ -13,6 +13,7 @@ from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import new_array
 from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.geobox import MAX_SIDE
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.shared_docs import shares_arguments
@@ -227,14 +228,16 @@ def read_chips(
         height, width = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"size: got {size!r}, expected pixels, or (height, width)") from error
-    if height < 1 or width < 1:
-        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more")
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more, and {MAX_SIDE} at most")
     wanted = checked_list("chips", chips, _CHIPS) or []
     try:
         items = [str(item_id) for item_id, _, _ in wanted]
         offsets = np.array([[operator.index(off) for off in chip[1:]] for chip in wanted], np.int64).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected {_CHIPS}, in whole pixels") from error
+    if (abs(offsets) > MAX_SIDE).any():
+        raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected offsets of {MAX_SIDE} pixels at most")
     if not wanted:
         raise InvalidArgumentError(f"chips: got none, expected {_CHIPS}, of one or more")
     arguments = read_arguments(bands, None, None, "OGC:CRS84", None, level, None)
