@@ -72,12 +72,16 @@ def _table(rows: Any, names: Sequence[str]) -> pa.Table:
         from rasteret_sql.index.select_text import message_of
 
         try:
-            return rows.project(", ".join(map(quote_identifier, names))).to_arrow_table()
+            # DuckDB finds names in any case, and gives them back as the query has them.
+            return rows.project(
+                ", ".join(f"{quote_identifier(name)} AS {quote_identifier(name)}" for name in names)
+            ).to_arrow_table()
         except duckdb.Error as error:
             raise InvalidIndexError(f"tiles: the query does not run: {message_of(error)}") from error
     if isinstance(rows, pa.RecordBatch):
         rows = pa.Table.from_batches([rows])
-    table = (rows if isinstance(rows, pa.Table) else pa.table(rows)).select(list(names))
+    table = rows if isinstance(rows, pa.Table) else pa.table(rows)
+    table = table.rename_columns([_own_name(name) for name in table.column_names]).select(list(names))
     # Of texts and bytes by other libraries, types that Arrow can encode.
     plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
     schema = pa.schema([field.with_type(plain.get(field.type, field.type)) for field in table.schema])
@@ -89,12 +93,20 @@ def _column_names(rows: Any) -> list[str]:
     import duckdb
 
     if isinstance(rows, duckdb.DuckDBPyRelation):
-        return list(rows.columns)
+        return [_own_name(name) for name in rows.columns]
     names = getattr(getattr(rows, "schema", None), "names", None)
-    if isinstance(names, list):
-        return names
-    columns = getattr(rows, "columns", None)
-    return [] if columns is None else [str(name) for name in columns]
+    if not isinstance(names, list):
+        columns = getattr(rows, "columns", None)
+        names = [] if columns is None else [str(name) for name in columns]
+    return [_own_name(name) for name in names]
+
+
+def _own_name(name: str) -> str:
+    """Give a column of `read_tiles` its name there; to DuckDB, ITEM_ID and item_id are one name."""
+    from rasteret_sql.plan.given_tiles import NEEDED_COLUMNS, OPTIONAL_COLUMNS
+
+    known = (*NEEDED_COLUMNS, *OPTIONAL_COLUMNS, "levels")
+    return name.lower() if name.lower() in known else name
 
 
 def _longitude(asset: Any) -> float:

@@ -14,7 +14,13 @@ CREATE OR REPLACE MACRO read_tiles(
     resolution := NULL,
     on_error := 'raise'
 ) AS TABLE
-SELECT * EXCLUDE (_call)
+SELECT * EXCLUDE (_call) REPLACE (
+    -- DuckDB 1.5 leaves comparisons with DOUBLE columns to Arrow, where NaN is neither above nor below a number. It keeps
+    -- comparisons with an expression, and compares as in a table.
+    CASE WHEN isnan(nodata) THEN 'nan'::DOUBLE ELSE nodata END AS nodata,
+    CASE WHEN isnan(scale) THEN 'nan'::DOUBLE ELSE scale END AS scale,
+    CASE WHEN isnan("offset") THEN 'nan'::DOUBLE ELSE "offset" END AS "offset"
+)
 FROM _rst_tile_source
 WHERE _call = encode('rst_' || to_json({
     'index': index::VARCHAR,
@@ -46,4 +52,5 @@ WHERE _call = encode('rst_' || to_json({
         'preserve_insertion_order': current_setting('preserve_insertion_order')::VARCHAR,
         'scalar_subquery_error_on_multiple_rows': current_setting('scalar_subquery_error_on_multiple_rows')::VARCHAR
     }
-})::VARCHAR);
+})::VARCHAR)
+AND _rst_sees_the_same(index);
