@@ -141,10 +141,9 @@ def measure(arguments: argparse.Namespace) -> Bench:
     """
     import numpy as np
 
-    from rasteret_sql.arrays.cubes import plan_some
     from rasteret_sql.plan.requests import plan_requests
     from rasteret_sql.read.measure import cut, measured_read, probe, sample_windows, sweep
-    from rasteret_sql.sql.readers import read_arguments
+    from rasteret_sql.sql.readers import plan_index, read_arguments
 
     files, index = _files(arguments)
     wanted = read_arguments(
@@ -153,7 +152,7 @@ def measure(arguments: argparse.Namespace) -> Bench:
     plan_s = []
     for _ in range(2):
         began = time.perf_counter()
-        plan = plan_some(index, wanted)
+        plan = plan_index(index, wanted).plan
         plan_s.append(time.perf_counter() - began)
     if not (plan.tile_byte_count > 0).any():
         raise EmptyReadError(

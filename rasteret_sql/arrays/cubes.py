@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.plan.tile_plan import PlannedAsset
     from rasteret_sql.plan.tiles import WindowPlan, Windows
     from rasteret_sql.sql.planning import PlannedTiles
 
@@ -178,18 +178,6 @@ def plans_of(index: Any, arguments: ReadArguments, *, with_properties: bool = Fa
         return
     with index_plans(index, arguments, with_properties=with_properties) as plans:
         yield plans
-
-
-def plan_some(index: Any, arguments: ReadArguments) -> TilePlan:
-    """Plan a read that must give something.
-
-    Raises:
-        InvalidArgumentError: an argument is wrong.
-        InvalidIndexError: `index` holds no rows of an index.
-        EmptyReadError: nothing is left to read.
-    """
-    with plans_of(index, arguments) as plans:
-        return plans.plan(arguments).plan
 
 
 def _is_plannable(bbox: Sequence[float]) -> bool:

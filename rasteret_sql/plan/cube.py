@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.geo.geobox import GeoBox
-    from rasteret_sql.plan.places import Places
+    from rasteret_sql.plan.places import Places, Window
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
 
 
@@ -115,6 +115,27 @@ class Cube:
     sources: Sources
     whole: GeoBox
 
+    def located(
+        self, source: int, box: GeoBox, places: Places
+    ) -> tuple[Window, tuple[int, int] | None, npt.NDArray[np.int64]] | None:
+        """Locate a part of the grid in a source; None where the source has no tile there.
+
+        Args:
+            source: number of the source.
+            box: the part of the grid.
+            places: locates grids in the files.
+
+        Returns:
+            Window and first pixel, as `Places.window` gives them, and the rows of the plan that the window touches.
+        """
+        asset = self.plan.assets[self.sources.asset_no[source]]
+        found = places.window(asset, box, self.bands[self.sources.place[source]].method)
+        if found is None:
+            return None
+        rows = np.arange(self.sources.start[source], self.sources.end[source])
+        rows = rows[touches(self.plan, rows, asset, found[0])]
+        return (*found, rows) if len(rows) else None
+
     def part(
         self, bands: Sequence[int], groups: slice, box: GeoBox, picked: npt.NDArray[np.int64], places: Places
     ) -> Cube:
@@ -129,15 +150,10 @@ class Cube:
         """
         taken, parts = [], [np.empty(0, np.int64)]
         for source in picked.tolist():
-            asset = self.plan.assets[self.sources.asset_no[source]]
-            found = places.window(asset, box, self.bands[self.sources.place[source]].method)
-            if found is None:
-                continue
-            rows = np.arange(self.sources.start[source], self.sources.end[source])
-            rows = rows[touches(self.plan, rows, asset, found[0])]
-            if len(rows):
+            found = self.located(source, box, places)
+            if found is not None:
                 taken.append(source)
-                parts.append(rows)
+                parts.append(found[2])
         sources = self.sources.take(np.array(taken, np.int64))
         counts = np.array([len(rows) for rows in parts[1:]], np.int64)
         used, asset_no = np.unique(sources.asset_no, return_inverse=True)
@@ -170,15 +186,13 @@ def is_covered(cube: Cube, place: int, places: Places) -> bool:
         return False
     full = set()
     for number in np.flatnonzero(cube.sources.place == place).tolist():
-        asset = cube.plan.assets[cube.sources.asset_no[number]]
-        found = places.window(asset, cube.box, cube.bands[place].method)
+        found = cube.located(number, cube.box, places)
         if found is None or found[1] is None or found[0].shape != (cube.box.height, cube.box.width):
             continue
-        rows = np.arange(cube.sources.start[number], cube.sources.end[number])
-        window, layout = found[0], asset.format
+        window, layout = found[0], cube.plan.assets[cube.sources.asset_no[number]].format
         down = -(-window.row_end // layout.tile_height) - window.row_off // layout.tile_height
         across = -(-window.col_end // layout.tile_width) - window.col_off // layout.tile_width
-        if touches(cube.plan, rows, asset, window).sum() == down * across:
+        if len(found[2]) == down * across:
             full.add(int(cube.sources.group[number]))
     return len(full) == cube.group_count
 
@@ -206,7 +220,7 @@ def make_cube(
         InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
             `resampling` names a band that is not read.
     """
-    found = _find_bands(plan.assets)
+    found = bands_of(plan.assets)
     methods = _methods(found, resampling)
     places = {band.name: number for number, band in enumerate(found)}
     order = np.lexsort((plan.tile_offset, plan.band, plan.asset_no))
@@ -228,7 +242,8 @@ def make_cube(
     return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
 
 
-def _find_bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
+def bands_of(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
+    """Give the bands of some files, as requested; a band that several files have is that of the first asset key."""
     # Files of one asset may have bands of one number and other names.
     first: dict[tuple[int, str, int, str], PlannedBand] = {}
     for asset in assets:
@@ -260,6 +275,29 @@ def _keys(name: str) -> tuple[str, ...]:
     """Give what a mapping may call a band: its name, or the asset before the colon."""
     asset = name.rpartition(":")[0]
     return (name, asset) if asset else (name,)
+
+
+def check_no_second(assets: Sequence[PlannedAsset], key_of: Callable[[PlannedAsset], Any], column: str) -> None:
+    """Refuse files of one item that have the same band.
+
+    Args:
+        assets: the files.
+        key_of: gives the key of an asset's item.
+        column: of the index, which the message names as a remedy.
+
+    Raises:
+        InvalidArgumentError: two files have one band of an item.
+    """
+    owners: dict[Any, str] = {}
+    for asset in assets:
+        for band in asset.bands:
+            here = f"band {band.band} of {redact(asset.href)}"
+            other = owners.setdefault((key_of(asset), band.name), here)
+            if other != here:
+                raise InvalidArgumentError(
+                    f'band "{band.name}" of item {asset.item_id}: got two, {other} and {here}, expected one; '
+                    f"tell them apart in the query, for example by their {column}"
+                )
 
 
 def _check_alone(assets: Sequence[PlannedAsset], sources: Sources, bands: Sequence[PlannedBand]) -> None:

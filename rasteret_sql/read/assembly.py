@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.io import fork
-from rasteret_sql.plan.places import Places, lattice_of, touches
+from rasteret_sql.plan.places import Places, lattice_of
 from rasteret_sql.read.mosaic import COUNT_BYTES, MEAN_BYTES, Mosaic
 from rasteret_sql.read.regrid import Job, Regridder, Share, Source
 from rasteret_sql.read.windows import Target, WindowReader
@@ -133,7 +133,7 @@ class _Jobs:
         numbers: Sequence[int],
     ) -> Iterator[Job]:
         """Make one job, or several for parts of a median, which takes all of its sources at once."""
-        job = Job(box, self._cube.whole, band, pixels, mask, list(self._sources(box, band, numbers)))
+        job = Job(box, self._cube.whole, band, pixels, mask, list(self._sources(box, numbers)))
         if band.mosaic != "median" or _scratch_bytes(job, job.sources) <= SCRATCH_BYTES or box.height == 1:
             yield job
             return
@@ -142,19 +142,14 @@ class _Jobs:
             part = box.window(start, 0, end - start, box.width)
             yield from self._split(part, band, pixels[start:end], None if mask is None else mask[start:end], numbers)
 
-    def _sources(self, box: GeoBox, band: CubeBand, numbers: Sequence[int]) -> Iterator[Source]:
-        sources, plan = self._cube.sources, self._cube.plan
+    def _sources(self, box: GeoBox, numbers: Sequence[int]) -> Iterator[Source]:
+        sources = self._cube.sources
         for number in numbers:
-            asset_no = int(sources.asset_no[number])
-            asset = plan.assets[asset_no]
-            rows = np.arange(sources.start[number], sources.end[number])
-            found = self._places.window(asset, box, band.method)
-            if found is None:
-                continue
-            window, shift = found
-            kept = rows[touches(plan, rows, asset, window)]
-            if len(kept):
-                yield Source(asset_no, int(sources.band[number]), lattice_of(asset), kept, window, shift)
+            found = self._cube.located(number, box, self._places)
+            if found is not None:
+                window, shift, rows = found
+                asset_no, band = int(sources.asset_no[number]), int(sources.band[number])
+                yield Source(asset_no, band, lattice_of(self._cube.plan.assets[asset_no]), rows, window, shift)
 
 
 def _scratch_bytes(job: Job, sources: Sequence[Source]) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.cube import bands_of, check_no_second
 from rasteret_sql.plan.tiles import Windows
 from rasteret_sql.read.windows import Target, read_windows
 from rasteret_sql.tiff.nodata import fill_value
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.plan.tile_plan import PlannedAsset
     from rasteret_sql.plan.tiles import WindowPlan
     from rasteret_sql.read.engine import ReadOptions
 
@@ -50,7 +51,7 @@ class ChipLayout:
         size: tuple[int, int],
     ) -> None:
         self._offsets = offsets
-        self.bands = _bands(assets)
+        self.bands = bands_of(assets)
         self.dtype = _dtype(assets)
         self.shape = (len(item_ids), len(self.bands), *size)
         chips = _chips_by_item(item_ids)
@@ -102,31 +103,15 @@ class ChipLayout:
 
     def _check_bands(self, assets: Sequence[PlannedAsset], chips: dict[str, list[int]]) -> None:
         """Refuse bands that an item has twice, and items of chips that lack one."""
-        owners: dict[tuple[str, str], tuple[str, int]] = {}
-        for asset in assets:
-            for band in asset.bands:
-                here = redact(asset.href), band.band
-                other = owners.setdefault((asset.item_id, band.name), here)
-                if other != here:
-                    raise InvalidArgumentError(
-                        f'band "{band.name}" of item {asset.item_id}: got two, {other} and {here}, '
-                        "expected one; tell them apart in the query, for example by their collection"
-                    )
+        check_no_second(assets, attrgetter("item_id"), "collection")
+        known = {(asset.item_id, band.name) for asset in assets for band in asset.bands}
         for item_id in chips:
-            missing = [band.name for band in self.bands if (item_id, band.name) not in owners]
+            missing = [band.name for band in self.bands if (item_id, band.name) not in known]
             if missing:
                 raise InvalidArgumentError(
                     f"chips: item {item_id!r} has no band {', '.join(missing)} in the index, expected all of "
                     f"{', '.join(band.name for band in self.bands)}; leave its chips out, or ask for other bands"
                 )
-
-
-def _bands(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
-    found = sorted(
-        ((band.position, asset.asset, band.band, band) for asset in assets for band in asset.bands),
-        key=lambda each: each[:3],
-    )
-    return list({band.name: band for *_, band in reversed(found)}.values())[::-1]
 
 
 def _dtype(assets: Sequence[PlannedAsset]) -> np.dtype[Any]:

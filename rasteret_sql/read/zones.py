@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import revolution_of
 from rasteret_sql.geo.inside import pixels_inside
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
-from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.cube import check_no_second
 from rasteret_sql.plan.tiles import Cells, Windows
 from rasteret_sql.read.windows import Target, read_windows
 from rasteret_sql.tiff.nodata import fill_value
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Boxes by which files are selected. Each geometry lies in one of them; more would take longer than they save.
 _SEARCH_BOXES = 24
+
+#: The key of the item of a file.
+_ITEM = attrgetter("collection", "item_id", "datetime_us")
 
 _Lattice = tuple[str | None, tuple[float, ...] | None, int, int, int, int]
 
@@ -89,12 +92,12 @@ class ZoneLayout:
     ) -> None:
         self.assets = assets
         self._all_touched = all_touched
-        _check_alone(assets)
+        check_no_second(assets, _ITEM, "href")
         self._lattice_of = [_lattice(asset) for asset in assets]
         self._places = _find_places(set(self._lattice_of), geometries, crs)
         items: dict[Any, int] = {}
         numbered = [
-            (zone, items.setdefault((asset.collection, asset.item_id, asset.datetime_us), len(items)), asset_no, place)
+            (zone, items.setdefault(_ITEM(asset), len(items)), asset_no, place)
             for asset_no, asset in enumerate(assets)
             for zone, place in self._places[self._lattice_of[asset_no]].items()
         ]
@@ -226,17 +229,3 @@ def _find_places(lattices: set[_Lattice], geometries: npt.NDArray[Any], crs: str
                 row_off, col_off, row_end, col_end = window.tolist()
                 found[int(zone)] = _Place(geometry, row_off, col_off, row_end, col_end, tiles)
     return places
-
-
-def _check_alone(assets: Sequence[PlannedAsset]) -> None:
-    owners: dict[Any, str] = {}
-    for asset in assets:
-        for band in asset.bands:
-            here = f"band {band.band} of {redact(asset.href)}"
-            key = asset.collection, asset.item_id, asset.datetime_us, band.name
-            other = owners.setdefault(key, here)
-            if other != here:
-                raise InvalidArgumentError(
-                    f'band "{band.name}" of item {asset.item_id}: got two, {other} and {here}, expected one; '
-                    "tell them apart in the query, for example by their href"
-                )

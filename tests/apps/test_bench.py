@@ -12,7 +12,6 @@ import pytest
 import rasteret_sql as rs
 from rasteret_sql.apps.bench import Bench
 from rasteret_sql.apps.bench_report import verdict
-from rasteret_sql.arrays.cubes import plan_some
 from rasteret_sql.plan.requests import Request
 from rasteret_sql.read.measure import (
     PHASES,
@@ -24,7 +23,7 @@ from rasteret_sql.read.measure import (
     cut,
     sample_windows,
 )
-from rasteret_sql.sql.readers import read_arguments
+from rasteret_sql.sql.readers import plan_index, read_arguments
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.testing.server import RangeServer
 
@@ -101,7 +100,7 @@ def test_ranges_of_one_length_are_cut_from_requests():
 
 
 def test_windows_are_the_same_each_time_and_lie_in_one_file(index):
-    plan = plan_some(index, read_arguments(["red"], None, None, "OGC:CRS84", None, None, None))
+    plan = plan_index(index, read_arguments(["red"], None, None, "OGC:CRS84", None, None, None)).plan
     first = [rows.tolist() for rows in itertools.islice(sample_windows(plan, 1), 6)]
     assert first == [rows.tolist() for rows in itertools.islice(sample_windows(plan, 1), 6)]
     for rows in first:
