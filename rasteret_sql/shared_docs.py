@@ -47,6 +47,8 @@ SHARED: Final = {
     "mosaic": 'which pixel of a slice is taken where its items overlap: the "first" or "last" valid one in the order '
     'of the query (ORDER BY; for a table or file: by collection, time and id), or their "min", "max", "mean", '
     '"median" or "count".',
+    "nodata": "value of pixels without data, in place of that of the files, or a mapping of bands to values, with "
+    '"*" for all others. Masks and fill follow it. Files with a mask or an alpha band refuse it.',
     "all_touched": "take every pixel that a polygon touches, not only those whose centre is inside. Points and lines "
     "always take the pixels that they touch.",
 }

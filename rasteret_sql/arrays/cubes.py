@@ -27,6 +27,7 @@ from rasteret_sql.geo.resampling import METHODS
 from rasteret_sql.plan.cube import Cube, make_cube
 from rasteret_sql.plan.mosaics import MOSAICS
 from rasteret_sql.plan.native_grid import native_box
+from rasteret_sql.plan.nodata import checked_nodata, with_nodata
 from rasteret_sql.sql.properties import AssetProperties
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class CubeArguments:
         resampling: method, or methods by band with "*" for all others.
         groupby: None for a slice per item, one of `GROUPINGS`, or a column of the index.
         mosaic: how items of one group that overlap become one.
+        nodata: value, or values by band, that take the place of those of the files; None for those of the files.
     """
 
     grid: GridArguments = field(default_factory=GridArguments)
     resampling: str | Mapping[str, str] = "nearest"
     groupby: str | None = None
     mosaic: str = "first"
+    nodata: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,9 +108,14 @@ def plan_cube(
     """
     resampling = _checked_resampling(wanted.resampling, arguments.bands)
     _check_mosaic(wanted)
+    nodata = checked_nodata(wanted.nodata)
     check_area(arguments)
     box = given_box(arguments, wanted.grid)
     if holds_tiles(index):
+        if nodata:
+            raise InvalidArgumentError(
+                "nodata: got one with rows of read_tiles, expected none: their masks are made already; give the index"
+            )
         check_no_area(arguments, has_grid=box is not None)
     has_area = arguments.bbox is None or _is_plannable(arguments.bbox)
     fetched = arguments if box is None or has_area else replace(arguments, bbox=None)
@@ -117,9 +125,11 @@ def plan_cube(
             derived = derived_box(assets, arguments, wanted.grid) if wanted.grid.is_given else None
             if derived is None and (wanted.grid.is_given or is_one_grid(assets)):
                 planned = plans.plan(arguments)
+                planned = replace(planned, plan=with_nodata(planned.plan, nodata))
                 return _assembled(planned, native_box(planned.plan.assets), wanted, resampling)
             box = derived or native_box(assets)
         planned = plans.plan(onto_grid(arguments, box, resampling))
+        planned = replace(planned, plan=with_nodata(planned.plan, nodata))
     return _assembled(planned, on_files_grid(box, planned.plan.assets, arguments, wanted.grid), wanted, resampling)
 
 

@@ -144,6 +144,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     resampling: str | Mapping[str, str] = "nearest",
     groupby: str | None = None,
     mosaic: str = "first",
+    nodata: float | Mapping[str, float] | None = None,
 ) -> RasterArray:
     """Read an area of some items and bands into one array.
 
@@ -171,7 +172,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     planned = plan_cube(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata),
     )
     cube = planned.cube
     dtypes = {band.dtype: band.name for band in cube.bands}
