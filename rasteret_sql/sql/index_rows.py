@@ -24,6 +24,14 @@ from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import tile_format
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.properties import OWN, AssetProperties, property_columns
+from rasteret_sql.sql.row_checks import (
+    CHECKED_LEVELS,
+    RowNames,
+    check_bytes,
+    check_kind,
+    check_levels,
+    check_transforms,
+)
 from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
@@ -46,8 +54,8 @@ _HALF_TURN: Final = 180.0
 _BOUNDS: Final = ("xmin", "ymin", "xmax", "ymax")
 _LISTS: Final = ("tile_byte_counts", "run_offsets", "tile_gaps")
 _COLUMNS: Final = (
-    "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "cog_layout", "crs", "transform", "dtype",
-    "bands", "formats", "levels", "reach",
+    "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
+    "transform", "dtype", "bands", "formats", "levels", "reach",
 )  # fmt: skip
 #: The rows of an index, cast and numbered. DuckDB names the table where it has no such column, as an index of another
 #: schema version has not.
@@ -82,7 +90,7 @@ class IndexRows:
 
     Raises:
         InvalidArgumentError: the area cannot be read.
-        InvalidIndexError: a row has no address.
+        InvalidIndexError: a row has no address, or contradicts itself.
         duckdb.Error: the index is not one, or its query does not run.
     """
 
@@ -185,34 +193,39 @@ class IndexRows:
                 self._is_resolved.add(number)
 
     def _fetched(self) -> IndexFiles:
+        checked = ", ".join(
+            f"list_transform(levels, lambda each: {number}) AS {name}" for name, number in CHECKED_LEVELS
+        )
         rows = self._numpy(
-            "SELECT collection, item_id, asset, href, coalesce(mirror, href) AS address, etag, crs, "
-            "epoch_us(datetime) AS datetime_us, transform[1] AS x_size, transform[3] AS x_off, transform[5] AS y_size, "
-            "transform[6] AS y_off, reach.xmin AS xmin, reach.ymin AS ymin, reach.xmax AS xmax, reach.ymax AS ymax, "
-            "reach.start_us AS start_us, reach.end_us AS end_us, "
+            "SELECT collection, item_id, asset, href, coalesce(mirror, href) AS address, etag, crs, "  # noqa: S608 - ours
+            "file_size, epoch_us(datetime) AS datetime_us, transform[1] AS x_size, transform[2] AS x_skew, "
+            "transform[3] AS x_off, transform[4] AS y_skew, transform[5] AS y_size, transform[6] AS y_off, "
+            "len(transform) AS transform_length, reach.xmin AS xmin, reach.ymin AS ymin, "
+            "reach.xmax AS xmax, reach.ymax AS ymax, reach.start_us AS start_us, reach.end_us AS end_us, "
             "list_transform(levels, lambda each: each.width) AS level_width, "
             "list_transform(levels, lambda each: each.height) AS level_height, "
             "list_transform(levels, lambda each: each.format) AS level_format, "
-            "list_transform(levels, lambda each: coalesce(each.mask.format, 0)) AS level_mask_format "
-            "FROM planned_rows ORDER BY rst_row ASC"
+            "list_transform(levels, lambda each: coalesce(each.mask.format, 0)) AS level_mask_format, "
+            f"{checked} FROM planned_rows ORDER BY rst_row ASC"
         )
         columns: dict[str, Any] = {name: _texts(rows[name]) for name in TEXTS}
+        self._names = RowNames(columns["item_id"], columns["asset"])
+        self._file_size = np.ma.filled(rows["file_size"].astype(np.int64), -1)
+        check_transforms(self._names, rows)
         for name in ("x_size", "x_off", "y_size", "y_off"):
             columns[name] = np.ma.filled(rows[name].astype(np.float64), np.nan)
-        # A transform is known or not, as a whole.
-        columns["x_size"][np.isnan([columns[name] for name in ("x_off", "y_size", "y_off")]).any(axis=0)] = np.nan
         for name, unknown in (("datetime_us", NO_TIME), ("start_us", FIRST_US), ("end_us", LAST_US)):
             columns[name] = np.ma.filled(rows[name].astype(np.int64), unknown)
         codes: dict[str | None, int] = {}
         columns["crs"] = np.array([codes.setdefault(code, len(codes)) for code in _texts(rows["crs"])], np.int64)
-        levels = {name: _lists(rows[name]) for name in LEVEL_NUMBERS}
-        columns |= {name: lists.values for name, lists in levels.items()}
+        levels = {name: _lists(rows[name]) for name in (*LEVEL_NUMBERS, *(name for name, _ in CHECKED_LEVELS))}
+        columns |= {name: levels[name].values for name in LEVEL_NUMBERS}
         columns["level_count"] = levels["level_width"].lengths
         columns["first_level"] = levels["level_width"].bounds[:-1]
         kinds, bands, columns["kind"] = self._kinds(len(columns["level_count"]))
+        check_levels(self._names, levels, columns["kind"], [kind.formats for kind in kinds], bands)
         bounds = np.stack([np.ma.filled(rows[name].astype(np.float64), np.nan) for name in _BOUNDS], axis=1)
         files = Files(columns, kinds, list(codes))
-        _require_levels(files)
         return IndexFiles(files, bands, bounds)
 
     def _kinds(self, count: int) -> tuple[list[Kind], tuple[tuple[IndexBand, ...], ...], Numbers]:
@@ -225,6 +238,7 @@ class IndexRows:
             ).fetchall()
         ):
             known = tuple(map(_index_band, bands or ()))
+            check_kind(self._names, rows[0], formats, known)
             kinds.append(
                 Kind(frames_of(cog_layout), tuple(map(tile_format, formats or ())), (), _alpha_band(dtype, known))
             )
@@ -238,6 +252,9 @@ class IndexRows:
         Args:
             numbers: the files.
             levels: a level of each.
+
+        Raises:
+            InvalidIndexError: a tile lies outside of its file.
         """
         listed = ", ".join(f"level.{name}, level.mask.{name} AS mask_{name}" for name in _LISTS)
         rows = self._numpy(
@@ -248,7 +265,9 @@ class IndexRows:
         )
         image = [_lists(rows[name]) for name in _LISTS]
         mask = [_lists(rows[f"mask_{name}"]) for name in _LISTS]
-        return LevelBytes(TileBytes(*image), TileBytes(*mask))
+        found = LevelBytes(TileBytes(*image), TileBytes(*mask))
+        check_bytes(self._names, numbers, self._file_size, found)
+        return found
 
     def _fetched_properties(self, columns: dict[str, str], *, is_ordered: bool) -> AssetProperties:
         listed = ", ".join(["rst_position", *columns])
@@ -264,31 +283,6 @@ class IndexRows:
     def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:
         columns = self._cursor.execute(query, parameters or {}).fetchnumpy()
         return {name: np.ma.masked_array(column) for name, column in columns.items()}
-
-
-def _require_levels(files: Files) -> None:
-    """Refuse rows that name no format of tiles, which only a table that somebody changed has.
-
-    Raises:
-        InvalidIndexError: a row has no levels, or one of them a format that the row does not have.
-    """
-    counts = files.column("level_count")
-    if not len(counts):
-        return
-    owners = np.repeat(np.arange(len(counts)), counts)
-    known = np.array([len(kind.formats) for kind in files.kinds], np.int64)[files.column("kind")]
-    image, mask = files.column("level_format"), files.column("level_mask_format")
-    wrong = (image < 1) | (image > known[owners]) | (mask < 0) | (mask > known[owners])
-    wrong |= (files.column("level_width") < 1) | (files.column("level_height") < 1)
-    broken = np.union1d(np.flatnonzero(counts == 0), owners[wrong])
-    if len(broken):
-        first = int(broken[0])
-        text = {name: files.columns[name][first] for name in ("asset", "item_id")}
-        raise InvalidIndexError(
-            f'asset "{text["asset"]}" of item {text["item_id"]}: got {counts[first]} levels and {known[first]} formats '
-            "of tiles in the index, expected a level or more, each with a width, a height and the number of a format; "
-            "build its row again"
-        )
 
 
 def _casts() -> str:

@@ -111,7 +111,7 @@ def rows(draw: Any) -> dict[str, Any]:
         "collection": draw(st.sampled_from(["c", "d", None])), "item_id": draw(st.sampled_from(["A", "B", "Ä"])),
         "asset": draw(st.sampled_from(["red", "visual", "nir"])), "datetime": time,
         "href": f"https://example.com/{draw(st.integers(0, 2**20))}.tif", "mirror": None,
-        "etag": draw(st.sampled_from([None, "1"])), "file_size": 10**6, "cog_layout": None, "crs": crs,
+        "etag": draw(st.sampled_from([None, "1"])), "file_size": 2**41, "cog_layout": None, "crs": crs,
         "transform": transform, "dtype": "uint8",
         "bands": [
             {"name": name, "band": n + 1, "common_name": draw(st.sampled_from([None, "red", "swir"])),
