@@ -339,7 +339,7 @@ def _cube_band(
         if asset.dtype != first.dtype:
             raise InvalidArgumentError(
                 f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, expected '
-                "one dtype; read them apart"
+                f"one dtype; read them apart, each with a condition in the query: WHERE dtype = '{first.dtype}'"
             )
         if _scaling(each) != _scaling(first_band):
             raise InvalidArgumentError(
