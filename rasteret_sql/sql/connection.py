@@ -19,7 +19,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.io import fork, loop
-from rasteret_sql.sql import functions, read_headers, stac
+from rasteret_sql.sql import ctrlc, functions, read_headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objects
 from rasteret_sql.sql.workarounds import bare_cursor, identity_of, replace_cursor, set_identity
 
@@ -80,6 +80,7 @@ def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConne
         raise InvalidArgumentError(
             f"con: got {type(con).__name__}, expected a DuckDB connection such as duckdb.connect() gives"
         )
+    ctrlc.watch()
     try:
         with fork.no_fork, _lock:
             _install(con)

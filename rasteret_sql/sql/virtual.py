@@ -16,7 +16,9 @@ import pyarrow.dataset as pads
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.own_connection import apply_settings, require_no_collation
+from rasteret_sql.io import loop
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
+from rasteret_sql.sql.ctrlc import interruptible
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
 from rasteret_sql.sql.tile_rows import tile_rows
 from rasteret_sql.sql.workarounds import (
@@ -171,12 +173,22 @@ def _cut(batches: Iterator[pa.RecordBatch], nbytes: int) -> Iterator[pa.RecordBa
             yield batch.slice(start, rows)
 
 
+def _interruptible(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Give the batches; while one is waited for, Ctrl-C ends the wait."""
+    while True:
+        with interruptible(loop.interrupt):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
 class _Stream:
     """What DuckDB takes for a scanner: something that gives a record batch reader."""
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         self.projected_schema = schema
-        self._batches = batches
+        self._batches = _interruptible(batches)
 
     def to_reader(self) -> pa.RecordBatchReader:
         """Start reading."""
