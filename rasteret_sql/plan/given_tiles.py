@@ -244,6 +244,8 @@ def _file(table: _Table, rows: Rows, positions: dict[str, int], number: int) -> 
         col_off=0,
         row_end=ends[0],
         col_end=ends[1],
+        first_row=corner[0] * size[0],
+        first_col=corner[1] * size[1],
     )
     return _File(asset, tile_row, tile_col, width, height, mask_kind, corner)
 

@@ -56,6 +56,8 @@ class PlannedAsset:
         alpha_band: number of the alpha band, or None.
         bands: what is read of it.
         row_off, col_off, row_end, col_end: the window in pixels of the level.
+        first_row, first_col: where `height` and `width` begin in the level, in pixels; 0 but for given tiles, which may
+            be a part of it.
     """
 
     collection: str | None
@@ -79,6 +81,8 @@ class PlannedAsset:
     col_off: int
     row_end: int
     col_end: int
+    first_row: int = 0
+    first_col: int = 0
 
     def __reduce__(self) -> tuple[Callable[..., PlannedAsset], tuple[Any, ...]]:
         """Pickle the fields alone, five times as fast as a dataclass does: tasks are sent by the ten thousand."""

@@ -50,7 +50,6 @@ class ChipLayout:
         offsets: npt.NDArray[np.int64],
         size: tuple[int, int],
     ) -> None:
-        self._offsets = offsets
         self.bands = bands_of(assets)
         self.dtype = _dtype(assets)
         self.shape = (len(item_ids), len(self.bands), *size)
@@ -65,12 +64,16 @@ class ChipLayout:
         ]
         #: Chip, and position of the band, of each window.
         self._slots = [(chip, positions[band.name]) for chip, _, band in taken]
-        corners = offsets[[chip for chip, *_ in taken]]
+        self._corners = np.array(
+            [offsets[chip] - (assets[asset_no].first_row, assets[asset_no].first_col) for chip, asset_no, _ in taken],
+            np.int64,
+        ).reshape(-1, 2)
+        _check_given(assets, taken, offsets, self._corners)
         self.windows = Windows.of(
             assets,
             np.array([asset_no for _, asset_no, _ in taken], np.int64),
             [band for *_, band in taken],
-            np.concatenate([corners, corners + size], axis=1),
+            np.concatenate([self._corners, self._corners + size], axis=1),
         )
 
     def read(
@@ -94,10 +97,9 @@ class ChipLayout:
             RasteretError: bytes could not be fetched or decoded.
         """
         fills = [fill_value(self.dtype, band.nodata) for band in self.bands]
-        corners = self._offsets.tolist()
         targets = [
-            Target(data[chip, position], mask[chip, position], corners[chip][0], corners[chip][1], fills[position])
-            for chip, position in self._slots
+            Target(data[chip, position], mask[chip, position], row_off, col_off, fills[position])
+            for (chip, position), (row_off, col_off) in zip(self._slots, self._corners.tolist(), strict=True)
         ]
         read_windows(planned, targets, options)
 
@@ -112,6 +114,27 @@ class ChipLayout:
                     f"chips: item {item_id!r} has no band {', '.join(missing)} in the index, expected all of "
                     f"{', '.join(band.name for band in self.bands)}; leave its chips out, or ask for other bands"
                 )
+
+
+def _check_given(
+    assets: Sequence[PlannedAsset],
+    taken: Sequence[tuple[int, int, Any]],
+    offsets: npt.NDArray[np.int64],
+    corners: npt.NDArray[np.int64],
+) -> None:
+    """Refuse chips that begin before the first of the given tiles: what the file has there is not known.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    for (chip, asset_no, _), corner in zip(taken, corners.tolist(), strict=True):
+        asset = assets[asset_no]
+        if (asset.first_row and corner[0] < 0) or (asset.first_col and corner[1] < 0):
+            raise InvalidArgumentError(
+                f"chips: number {chip} begins at pixel {tuple(offsets[chip].tolist())} of item {asset.item_id}, and "
+                f"the tiles of its band {asset.bands[0].name} begin at {(asset.first_row, asset.first_col)}; expected "
+                "tiles that hold all chips: widen the query that gives them, or pass the index"
+            )
 
 
 def _dtype(assets: Sequence[PlannedAsset]) -> np.dtype[Any]:

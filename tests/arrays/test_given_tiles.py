@@ -15,6 +15,7 @@ import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.testing.server import RangeServer
+from tests.arrays.cube_files import File, make_index, noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,3 +287,17 @@ def test_chips_and_zones_that_need_a_missing_tile_are_refused(tmp_path: Path) ->
         rs.read_chips(tiles, [("a", 0, 40)], size=64)
     with pytest.raises(InvalidArgumentError, match=missing):
         rs.to_geopandas(tiles, shapely.box(600_500, 1_399_500, 600_800, 1_399_900), geometry_crs="EPSG:32643")
+
+
+def test_chips_of_given_tiles_are_counted_from_the_corner_of_the_level(tmp_path):
+    data = noise(1, (128, 128))
+    index = make_index(tmp_path, [File("a", "red", data)])
+    with rs.connect() as con:
+        tiles = con.sql(f"FROM read_tiles('{index}') WHERE tile_row >= 1 AND tile_col >= 2").to_arrow_table()
+    chips = rs.read_chips(tiles, [("a", 40, 70), ("a", 32, 64), ("a", 100, 100)], size=20)
+    for number, (row, col) in enumerate([(40, 70), (32, 64), (100, 100)]):
+        assert np.array_equal(chips.data[number, 0], data[row : row + 20, col : col + 20])
+    assert chips.mask.all()
+    for corner in ((0, 70), (40, 60)):
+        with pytest.raises(InvalidArgumentError, match="chips: number 0 begins at pixel"):
+            rs.read_chips(tiles, [("a", *corner)], size=20)
