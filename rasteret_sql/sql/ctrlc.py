@@ -11,6 +11,7 @@ in our shell.
 from __future__ import annotations
 
 import _thread
+import atexit
 import signal
 import socket
 import threading
@@ -49,7 +50,9 @@ def watch() -> None:
         writer.close()
         return
     _writer = writer
-    threading.Thread(target=_listen, args=(reader,), name="rasteret-sigint", daemon=True).start()
+    listener = threading.Thread(target=_listen, args=(reader,), name="rasteret-sigint", daemon=True)
+    listener.start()
+    atexit.register(_end, listener)
 
 
 @contextmanager
@@ -72,10 +75,11 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _listen(reader: socket.socket) -> None:
-    while signals := reader.recv(64):
-        is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if signal.SIGINT in signals and is_ours and _waiting:
-            _stop_waiting()
+    with reader:
+        while signals := reader.recv(64):
+            is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if signal.SIGINT in signals and is_ours and _waiting:
+                _stop_waiting()
 
 
 def _stop_waiting() -> None:
@@ -104,6 +108,14 @@ def _send() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
         _thread.interrupt_main()
+
+
+def _end(listener: threading.Thread) -> None:
+    """Close the socket, and so end the thread that listens, when the interpreter ends."""
+    if _writer is not None:
+        signal.set_wakeup_fd(-1)
+        _writer.close()
+        listener.join(_LOOK_AGAIN_S)
 
 
 def _reset_in_child() -> None:
