@@ -99,7 +99,8 @@ def _check_names(planned: PlannedCube, *, is_zarr: bool) -> None:
     for name in [*bands, *planned.properties]:
         if allowed.fullmatch(name) and len(name.encode()) <= limit:
             continue
-        what, remedy = "bands", "rename the asset in the query, or write .parquet"
+        what = "bands"
+        remedy = 'rename the asset in the query, select the band by its number ("asset:1"), or write .parquet'
         if name not in bands:
             column = quote_identifier(name)
             what, remedy = "properties", f"rename the column in the query: * RENAME ({column} AS other)"
