@@ -84,6 +84,8 @@ def _listen(reader: socket.socket) -> None:
 
 def _stop_waiting() -> None:
     """End what is waited for. The main thread raises KeyboardInterrupt when the query has ended."""
+    # If the main thread itself waits, its KeyboardInterrupt must come while it does, where `interruptible` sees it.
+    time.sleep(_LOOK_AGAIN_S)
     stops = dict(_waiting)
     end_s = time.monotonic() + _GIVE_UP_S
     while stops.keys() & _waiting.keys() and time.monotonic() < end_s:
