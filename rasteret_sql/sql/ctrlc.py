@@ -4,7 +4,7 @@ DuckDB (1.5.5, 2.0.1) does not look for signals while its threads work, or makes
 KeyboardInterrupt, and a thread of it that waits for bytes sees nothing of a signal. But Python writes each signal into
 a socket (`signal.set_wakeup_fd`), whatever its main thread is doing. A thread of ours listens there and ends the reads.
 Where the main thread itself read, and DuckDB swallows the KeyboardInterrupt, it is sent again after the query. Where
-DuckDB 1.5 sees it first, it says RuntimeError: Query interrupted. Nothing is done where another handler has SIGINT, as
+DuckDB sees it first, it says RuntimeError: Query interrupted. Nothing is done where another handler has SIGINT, as
 in our shell.
 """
 
