@@ -180,10 +180,11 @@ constants. It keeps others to itself, and then every tile is fetched before they
 | `item_id = 'A' OR item_id = 'B'` | prunes | prunes |
 | `tile_row = 0 OR item_id = 'B'` | prunes | reads all |
 | `NOT (item_id = 'A' AND asset = 'red')` | prunes | reads all |
-| `scale IS NOT NULL` | prunes | reads all |
+| `collection IS NULL` | prunes | reads all |
+| `scale IS NOT NULL` | reads all | reads all |
 | `bounds.xmin < 601000` | prunes | prunes |
 | `bounds.xmin > 601000` | reads all | prunes |
-| `nodata > 5` | reads all | prunes |
+| `nodata > 5` | reads all | reads all |
 | `item_id LIKE 'A%'` | reads all | prunes |
 | `item_id IN (SELECT 'A')` | reads all | prunes |
 | `item_id LIKE '%A'` | reads all | reads all |
