@@ -201,14 +201,14 @@ def index_rows(con: duckdb.DuckDBPyConnection, index: str, *, where: str | None,
 def _reader(con: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give SQL for the rows of an index, with hrefs that need no folder."""
     from rasteret_sql.index.folders import index_files, index_reader
-    from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+    from rasteret_sql.index.sqlfiles import quote_path, sql_file
 
     if "://" in index:
         return index_reader([index])
     files = index_files(index)
     if len(files) > 1:
         return index_reader(files)
-    name = quote_literal(files[0])
+    name = quote_path(files[0])
     one = f"read_parquet({name}, hive_partitioning = false, filename = true)"
     led = f"({sql_file('index/many_files.sql').replace('FROM $files', f'FROM {one}')})"
     if con.execute(f"SELECT href FROM {led} EXCEPT SELECT href FROM {name} LIMIT 1").fetchall():  # noqa: S608 - quoted

@@ -13,7 +13,7 @@ from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.properties import create_properties_view
 from rasteret_sql.index.report import list_failures
 from rasteret_sql.index.schema import geo_metadata
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.index.staging import ITEMS, ParquetFile, create_assets_view, stage_sources
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _rows(sources: Sequence[Source], folder: Path, on_error: OnError) -> Iterato
     try:
         with own_connection() as con:
             create_properties_view(con, folder, inventory.column_files)
-            con.execute(f"CREATE VIEW boxes AS FROM read_parquet({quote_literal(str(folder / _BOXES))})")
+            con.execute(f"CREATE VIEW boxes AS FROM read_parquet({quote_path(folder, _BOXES)})")
             create_assets_view(con, folder)
             _create_properties(con, is_empty=not inventory.assets)
             con.execute(f"CREATE VIEW asset_rows AS {sql_file('index/stac_assets.sql')}")

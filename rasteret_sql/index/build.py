@@ -24,7 +24,7 @@ from rasteret_sql.index.schema import text_columns
 from rasteret_sql.index.sources import resolve_source
 from rasteret_sql.index.sources.search import StacSearch
 from rasteret_sql.index.sources.tiffs import PathPattern
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import quote_path, sql_file
 from rasteret_sql.index.stac.locations import checked_alternate
 from rasteret_sql.index.staging import build_connection, definition_digest, leftovers, staging_folder
 from rasteret_sql.io.stores import redact
@@ -254,7 +254,7 @@ def _stage_headers(
     assert row is not None
     with reporting(progress, int(row[0])) as files:
         counts = stage_headers(con, folder, files.advance)
-    con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_literal(str(folder / HEADERS))})")
+    con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_path(folder, HEADERS)})")
     ((counts.rows, counts.noted),) = con.execute("SELECT count(*), count(notes) FROM headers").fetchall()
     counts.failures = [*inventory.failures, *counts.failures]
     require_rows(request.target.path, counts)

@@ -14,8 +14,9 @@ from rasteret_sql.index.duplicates import REMEDY
 from rasteret_sql.index.parquet_file import provenance, write_index
 from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
 from rasteret_sql.index.report import BuildReport, list_failures
+from rasteret_sql.index.schema import METADATA_PREFIX
 from rasteret_sql.index.select_text import nested, require_select
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file, sql_folder
+from rasteret_sql.index.sqlfiles import quote_path, sql_file, sql_folder
 from rasteret_sql.index.staging import definition_digest
 
 if TYPE_CHECKING:
@@ -52,15 +53,18 @@ class IndexTarget:
     on_duplicate: OnDuplicate = "error"
 
 
-def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = ()) -> Path:
+def checked_target(
+    path: str | os.PathLike[str], partition_by: Sequence[str] = (), *, replaces_any_parquet: bool = False
+) -> Path:
     """Check the path of the index.
 
     Args:
         path: a file, or a folder if the index is split.
         partition_by: columns by which it is split.
+        replaces_any_parquet: whether a Parquet file that is no index may be replaced, as dbt writes one there first.
 
     Raises:
-        InvalidArgumentError: the index cannot be written there.
+        InvalidArgumentError: the index cannot be written there, or would replace a file that is no index.
     """
     target = checked_path("path", path)
     if partition_by:
@@ -69,11 +73,31 @@ def checked_target(path: str | os.PathLike[str], partition_by: Sequence[str] = (
         raise InvalidArgumentError(
             f"path: got the directory {target}, expected a file; give {target / 'index.parquet'}, or partition_by"
         )
+    elif target.is_file() and not _is_replaceable(target, any_parquet=replaces_any_parquet):
+        raise InvalidArgumentError(
+            f"path: {target} is a file and no index, expected a new path, or an index to replace; choose another path, "
+            "or remove the file"
+        )
     if not target.parent.is_dir():
         raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")
     if not os.access(target.parent, os.W_OK):
         raise InvalidArgumentError(f"path: the folder {target.parent} cannot be written to; choose another one")
     return target
+
+
+def _is_replaceable(file: Path, *, any_parquet: bool) -> bool:
+    """Whether a file is an index, by the keys in the footer of a Parquet file, or is empty."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        if not size:
+            return True
+        opened.seek(max(size - 8, 0))
+        tail = opened.read()
+        if not tail.endswith(b"PAR1") or any_parquet:
+            return tail.endswith(b"PAR1")
+        length = min(int.from_bytes(tail[:4], "little") + 8, size)
+        opened.seek(size - length)
+        return METADATA_PREFIX.encode() in opened.read()
 
 
 def require_rows(path: Path, counts: HeaderCounts) -> None:
@@ -124,7 +148,7 @@ def finish_build(
     if target.partition_by:
         metadata[PARTITION_KEY] = json.dumps(list(target.partition_by))
     write_index(con, written, metadata)
-    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_literal(str(written))})")
+    con.execute(f"CREATE OR REPLACE VIEW asset_index AS FROM read_parquet({quote_path(written)})")
     for name, query in (_checks_of_every_index() | dict(target.checks)).items():
         if name != _UNIQUE_KEY or target.on_duplicate != "keep":
             _check(con, name, query)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, text_columns
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.io import access
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
     numbered = ", file_row_number = true" if with_numbers else ""
     if len(files) == 1 and not is_glob(files[0]):
         # Folders named like a=b above a single file are not columns.
-        reader = f"read_parquet({quote_literal(files[0])}, hive_partitioning = false{numbered})"
+        reader = f"read_parquet({_quoted(files[0])}, hive_partitioning = false{numbered})"
         if not is_absolute:
             return reader
         reader = reader.removesuffix(")") + ", filename = true)"
         return f"({sql_file('index/many_files.sql').replace('FROM $files', f'FROM {reader}')})"
-    listed = f"[{', '.join(map(quote_literal, files))}]"
+    listed = f"[{', '.join(map(_quoted, files))}]"
     texts = [name for name in _folder_columns(files) if name in text_columns()]
     kinds = ", ".join(f"{quote_identifier(name)}: VARCHAR" for name in texts)
     options = f", hive_types = {{{kinds}}}" if texts else ""
@@ -91,7 +91,8 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
     text = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
     if not with_numbers:
         return f"({text})"
-    number = f"(list_position({listed}, filename) - 1) * {_ROWS_PER_FILE} + file_row_number"
+    named = f"[{', '.join(map(quote_literal, files))}]"
+    number = f"(list_position({named}, filename) - 1) * {_ROWS_PER_FILE} + file_row_number"
     return f"({text.replace('REPLACE (', f'REPLACE ({number} AS file_row_number, ')})"
 
 
@@ -101,7 +102,7 @@ def require_version(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Non
     Raises:
         InvalidIndexError: a file is of another version; the message names it.
     """
-    listed = f"[{', '.join(map(quote_literal, files))}]"
+    listed = f"[{', '.join(map(_quoted, files))}]"
     rows = con.execute(
         f"SELECT file_name, key::VARCHAR, value::VARCHAR FROM parquet_kv_metadata({listed}) "  # noqa: S608 - quoted
         f"WHERE key::VARCHAR IN ('{METADATA_PREFIX}schema_version', '{METADATA_PREFIX}version')"
@@ -116,6 +117,16 @@ def require_version(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Non
                 f"{file} has schema version {version}, written by rasteret_sql {values.get((file, 'version'))}; "
                 f"expected {SCHEMA_VERSION}. {remedy}"
             )
+
+
+def is_odd_name(index: str) -> bool:
+    """Whether a path is the name of an existing file that DuckDB would take for a glob."""
+    return not is_url(index) and bool(_GLOB_CHARACTERS.intersection(index)) and os.path.isfile(_local(index))  # noqa: PTH113
+
+
+def _quoted(file: str) -> str:
+    """Quote a file, or a URL or glob of an object store."""
+    return quote_literal(file) if is_url(file) else quote_path(file)
 
 
 def _local(path: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.parquet_file import ROW_GROUP_ROWS, open_writer
 from rasteret_sql.index.schema import METADATA_PREFIX, geo_metadata, index_schema
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,7 +123,7 @@ def split_index(con: duckdb.DuckDBPyConnection, file: Path, folder: Path, partit
     """
     from pyarrow import parquet
 
-    described = con.execute(f"DESCRIBE FROM read_parquet({quote_literal(str(file))})").fetchall()
+    described = con.execute(f"DESCRIBE FROM read_parquet({quote_path(file)})").fetchall()
     columns = {row[0]: row[1] for row in described}
     require_columns(partition_by, columns)
     label = _label(partition_by, columns)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.index.schema import index_columns
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path
 from rasteret_sql.index.staging import ITEMS
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_
     """
     con.execute(
         f"CREATE VIEW items AS SELECT * EXCLUDE (properties), properties::JSON AS properties "  # noqa: S608 - quoted
-        f"FROM read_parquet({quote_literal(str(folder / ITEMS))})"
+        f"FROM read_parquet({quote_path(folder, ITEMS)})"
     )
     parts = ["SELECT " + ", ".join(["item_no", *_from_json(con)]) + " FROM items"]  # noqa: S608 - quoted
     for path in column_files:
-        reader = f"read_parquet({quote_literal(str(path))})"
+        reader = f"read_parquet({quote_path(path)})"
         names = [row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()]  # noqa: S608 - quoted
         renamed = column_names(name for name in names if name != "item_no")
         columns = [f"{quote_identifier(name)} AS {quote_identifier(new)}" for name, new in renamed.items()]
@@ -57,7 +57,7 @@ def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_
     if column_files:
         # Items of tables have a row in both parts; the row without properties is left out.
         typed = " UNION ALL ".join(
-            f"SELECT item_no FROM read_parquet({quote_literal(str(path))})"  # noqa: S608 - quoted
+            f"SELECT item_no FROM read_parquet({quote_path(path)})"  # noqa: S608 - quoted
             for path in column_files
         )
         parts[0] += f" WHERE item_no NOT IN ({typed})"

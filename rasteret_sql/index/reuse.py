@@ -11,7 +11,7 @@ from rasteret_sql.index.folders import index_files, index_reader
 from rasteret_sql.index.properties import column_names
 from rasteret_sql.index.rows import header_schema
 from rasteret_sql.index.schema import column_types
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.index.staging import ASSETS, HEADERS, ITEMS, KEPT_FILE, ROWS_PER_HEADER_FILE
 from rasteret_sql.index.validate import IndexedFile, compare_files
 
@@ -58,7 +58,7 @@ def _see_unfinished(con: duckdb.DuckDBPyConnection, folder: Path) -> bool:
 
     if not list(folder.glob(HEADERS)):
         return False
-    readers = [f"read_parquet({quote_literal(str(folder / name))})" for name in (HEADERS, ASSETS, ITEMS)]
+    readers = [f"read_parquet({quote_path(folder, name)})" for name in (HEADERS, ASSETS, ITEMS)]
     text = sql_file("index/unfinished_index.sql")
     for name, reader in zip(("$headers", "$assets", "$items"), readers, strict=True):
         text = text.replace(name, reader)
@@ -149,7 +149,7 @@ def stage_given_rows(con: duckdb.DuckDBPyConnection, path: Path, what: str) -> i
     Raises:
         InvalidArgumentError: a column of an index is missing, or has another type.
     """
-    reader = f"read_parquet({quote_literal(str(path))})"
+    reader = f"read_parquet({quote_path(path)})"
     given = {row[0]: row[1] for row in con.execute(f"DESCRIBE FROM {reader}").fetchall()}
     # `reach` is computed anew from the other columns of the rows.
     known = {name: kind for name, kind in column_types(con).items() if name != "reach"}
@@ -176,7 +176,7 @@ def _require_columns(given: Mapping[str, str], known: Mapping[str, str], what: s
 
 
 def _make_views(con: duckdb.DuckDBPyConnection, path: Path, given: Mapping[str, str], known: Mapping[str, str]) -> None:
-    reader = f"read_parquet({quote_literal(str(path))}, file_row_number = true)"
+    reader = f"read_parquet({quote_path(path)}, file_row_number = true)"
     geometry = "geometry" if given["geometry"] == "BLOB" else "ST_AsWKB(geometry) AS geometry"
     properties = column_names(name for name in given if name not in {*known, "reach"})
     headers = [name for name in given if name in known and name not in {*_ITEM_COLUMNS, *_ASSET_COLUMNS, "geometry"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def quote_identifier(name: str) -> str:
     '"eo:cloud_cover"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+_GLOB_CHARACTER = re.compile(r"([*?\[])")
+
+
+def quote_path(path: str | Path, pattern: str = "") -> str:
+    """Write the path of a file as an SQL string that DuckDB does not take for a glob.
+
+    Args:
+        path: a local file; of a folder, with `pattern`.
+        pattern: a glob in the folder.
+
+    >>> quote_path("run[1]/i.parquet")
+    "'run[[]1]/i.parquet'"
+    """
+    escaped = _GLOB_CHARACTER.sub(r"[\1]", str(path))
+    return quote_literal(f"{escaped}/{pattern}" if pattern else escaped)
 
 
 def quote_literal(text: str) -> str:

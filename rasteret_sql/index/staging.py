@@ -15,7 +15,7 @@ from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.hrefs import unsigned
 from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+from rasteret_sql.index.sqlfiles import quote_path, sql_file
 from rasteret_sql.io.stores import warm_up
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         con: connection with the view `items`.
         folder: the staging folder.
     """
-    con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_literal(str(folder / ASSETS))})")
+    con.execute(f"CREATE VIEW found_assets AS FROM read_parquet({quote_path(folder, ASSETS)})")
     con.execute(f"CREATE TABLE dropped AS {sql_file('index/named_twice.sql')}")
     con.execute(sql_file("index/assets.sql"))
     con.execute("CREATE TABLE taken (asset_no BIGINT)")

@@ -36,7 +36,7 @@ from rasteret_sql.index.report import Failure, list_failures
 from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.rows import HeaderCounts
 from rasteret_sql.index.schema import METADATA_PREFIX
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_folder
+from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_folder
 from rasteret_sql.index.staging import build_connection, staging_folder
 from rasteret_sql.sql.connection import install
 from rasteret_sql.sql.definitions import plain_error
@@ -228,7 +228,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     def _renew_view(self, target_config: TargetConfig, path: Path, *, always: bool = False) -> None:
         """Make the view of a model anew where its columns are not those of the file: their order may be another one."""
         with self._cursor() as con:
-            columns = con.execute(f"DESCRIBE FROM read_parquet({quote_literal(str(path))})").fetchall()
+            columns = con.execute(f"DESCRIBE FROM read_parquet({quote_path(path)})").fetchall()
             if always or [(row[0], row[1]) for row in columns] != [
                 (one.name, one.dtype) for one in target_config.column_list
             ]:
@@ -305,7 +305,7 @@ def _location(target_config: TargetConfig, what: str) -> Path:
             f"{what}: got the location {location.path if location else None!r}, expected one Parquet file on this "
             f"machine; leave out format and partition_by, or the plugin"
         )
-    return checked_target(location.path)
+    return checked_target(location.path, replaces_any_parquet=True)
 
 
 def _written_rows(path: Path, what: str) -> Path:
@@ -367,7 +367,7 @@ def _build(path: Path, rows: Path, definition: Mapping[str, Any], what: str) -> 
 
 def _require_rows(con: duckdb.DuckDBPyConnection, path: Path, what: str) -> None:
     """Refuse a model without rows, which dbt-duckdb writes as one row of NULLs."""
-    reader = f"read_parquet({quote_literal(str(path))})"
+    reader = f"read_parquet({quote_path(path)})"
     columns = [row[0] for row in con.execute(f"DESCRIBE FROM {reader}").fetchall()]
     given = " OR ".join(f"{quote_identifier(name)} IS NOT NULL" for name in columns)
     if not con.execute(f"SELECT 1 FROM {reader} WHERE {given} LIMIT 1").fetchall():  # noqa: S608 - quoted
@@ -377,7 +377,7 @@ def _require_rows(con: duckdb.DuckDBPyConnection, path: Path, what: str) -> None
 def _failures(con: duckdb.DuckDBPyConnection, path: Path) -> list[Failure]:
     """The files that `read_headers` could not read: rows without levels, whose notes say why."""
     rows = con.execute(
-        f"SELECT href, item_id, asset, notes[1] FROM read_parquet({quote_literal(str(path))}) "  # noqa: S608 - quoted
+        f"SELECT href, item_id, asset, notes[1] FROM read_parquet({quote_path(path)}) "  # noqa: S608 - quoted
         f"WHERE levels IS NULL AND href IS NOT NULL"
     ).fetchall()
     failures = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,6 @@ from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from rasteret_sql.arrays.cubes import PlannedCube
     from rasteret_sql.plan.tile_plan import PlannedAsset
@@ -122,8 +122,9 @@ def check_replaceable(target: Path, sources: Sequence[PlannedAsset] = ()) -> Non
 
 def _check_file(target: Path, sources: Sequence[PlannedAsset]) -> None:
     for source in sources:
-        address = source.address
-        if isinstance(address, str) and not is_url(address) and target.samefile(local_path(address)):
+        # Tiles that were read before are in memory; their file is the published one.
+        addresses = [each for each in (source.address, source.href) if type(each) is str and each and not is_url(each)]
+        if any(Path(local_path(each)).exists() and target.samefile(local_path(each)) for each in addresses):
             raise InvalidArgumentError(
                 f"path: {target} is {named(source)}, which is read for it; choose another path for the export"
             )

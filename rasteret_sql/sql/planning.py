@@ -18,7 +18,7 @@ from rasteret_sql.errors import (
     InvalidIndexError,
     RasteretError,
 )
-from rasteret_sql.index.folders import index_files, index_reader, is_many, require_version
+from rasteret_sql.index.folders import index_files, index_reader, is_many, is_odd_name, require_version
 from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.row_casts import misfit
 from rasteret_sql.index.schema import SCHEMA_VERSION
@@ -308,7 +308,7 @@ def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> s
 
 def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
-    if not is_query(index) and is_many(index) and not _is_table(cursor, index):
+    if not is_query(index) and (is_many(index) or is_odd_name(index)) and not _is_table(cursor, index):
         return _view_of_files(cursor, index)
     if not is_query(index):
         # duckdb 1.5 takes dots in a path for those between catalog, schema and table where it is not quoted.

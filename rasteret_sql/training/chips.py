@@ -116,6 +116,11 @@ def queried(text: str, scope: Scope | None = None) -> pa.Table:
 
     with planning_cursor() as cursor:
         if not is_query(text):
+            if scope is not None and not text.lower().endswith((".parquet", ".geoparquet")):
+                raise InvalidArgumentError(
+                    f"chips: got {text!r}, expected a Parquet file or one SELECT. Review the file, and pass trust=True "
+                    "if you trust whoever wrote it"
+                )
             return cursor.sql(f"FROM {quote_literal(text)}").to_arrow_table()
         return cursor.sql(
             require_select(cursor, text, "chips", rows="windows", scope=scope, error=InvalidArgumentError)

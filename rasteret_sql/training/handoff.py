@@ -177,6 +177,14 @@ def from_handoff(
         where = str(index) if isinstance(index, str) and "://" in index else str(checked_path("index", index))
     _require_same("index", where, contents["index"], path)
     arguments = dict(contents["dataset"])
+    chips = arguments.get("chips")
+    from rasteret_sql.sql.planning import is_query
+
+    if isinstance(chips, str) and not is_query(chips) and "chips" not in contents:
+        raise InvalidArgumentError(
+            f"{path}: it names the chips {chips!r} without their hash, expected a table [chips] as "
+            "rasteret_sql.handoff writes it; hand the dataset over again"
+        )
     if "chips" in contents:
         arguments["chips"] = _to_folder(arguments["chips"], path.parent)
         _require_same("chips", arguments["chips"], contents["chips"], path)
@@ -256,10 +264,12 @@ def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str |
 
 def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
     """Give the text of the query for a split; hrefs that are relative are led by the folder of the index."""
+    from rasteret_sql.index.hrefs import is_url
     from rasteret_sql.index.select_text import nested
-    from rasteret_sql.index.sqlfiles import quote_literal, sql_file
+    from rasteret_sql.index.sqlfiles import quote_literal, quote_path, sql_file
 
-    reader = f"read_parquet({quote_literal(index)}, hive_partitioning = false, filename = true)"
+    file = quote_literal(index) if is_url(index) else quote_path(index)
+    reader = f"read_parquet({file}, hive_partitioning = false, filename = true)"
     rows = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
     query = f"WITH index AS ({rows}) FROM {nested(contents['query']['sql'])}"
     splits = contents["splits"]

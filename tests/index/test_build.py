@@ -339,17 +339,19 @@ def test_a_path_that_cannot_be_written_fails_before_io(tmp_path):
 
 def test_an_interrupted_build_leaves_the_old_index_and_what_the_next_one_takes_over(cog, tmp_path):
     cog("files/a.tif")
+    cog("older/b.tif")
     path = tmp_path / "i.parquet"
-    path.write_bytes(b"the old one")
+    build_index(tmp_path / "older" / "b.tif", path)
+    before = path.read_bytes()
 
     def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         build_index(tmp_path / "files" / "a.tif", path, progress=interrupt)
-    assert path.read_bytes() == b"the old one"
+    assert path.read_bytes() == before
     assert build_index(tmp_path / "files" / "a.tif", path).requests == 0
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["files", "i.parquet"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["files", "i.parquet", "older"]
 
 
 def test_progress_is_told_in_files(items, tmp_path):
