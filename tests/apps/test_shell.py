@@ -153,7 +153,7 @@ def test_help_lists_every_command_and_describes_a_function(run):
     assert all(command.usage in outcome.out for command in COMMANDS.values())
     outcome = run("shell", "-c", ".help read_tiles")
     assert outcome.out.startswith("read_tiles(index, bands :=, ")
-    assert "conditions in WHERE prune" in outcome.out.replace("\n  ", " ")
+    assert "Conditions in WHERE prune" in outcome.out.replace("\n  ", " ")
     assert run("shell", "-c", ".help mode").out.startswith(".mode [MODE]\n")
 
 
