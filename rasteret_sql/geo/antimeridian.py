@@ -4,8 +4,8 @@ A *period* is the x after which a map repeats itself; see `crs.period_of`. A *co
 edge of the map, without jumps, and so crosses the antimeridian in one piece.
 
 The package `antimeridian` answers one of these questions, where a polygon is split. It is not used: it reads the
-winding of rings as what they enclose, which neither STAC nor rasters that are flipped keep to; it cuts edges along
-great circles, and ours are densified; and it takes a ring from 0 to 360 degrees for one that encloses a pole.
+winding of rings as what they enclose, which neither STAC nor rasters that are flipped keep to, and it cuts edges along
+great circles, where ours are densified.
 """
 
 from __future__ import annotations

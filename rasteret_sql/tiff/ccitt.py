@@ -1,8 +1,8 @@
 """CCITT codecs of bilevel images (T.4 and T.6): modified Huffman, Group 3 and Group 4.
 
-libtiff decodes these some ten times as fast, and imagecodecs decodes them too. But neither reports broken data: of 600
-strips with one wrong bit, libtiff gave the pixels of 530, and those of Group 3 strips that were cut off. This decoder
-refuses nine in ten of them, and each that ends before its last row. Bilevel images are small: Python is fast enough.
+libtiff decodes these some ten times as fast, and imagecodecs decodes them too. But neither reports broken data: libtiff
+gave pixels for most strips with one wrong bit, and for every Group 3 strip that was cut off. This decoder refuses a
+strip that ends before its last row, and most strips with a wrong bit. Bilevel images are small: Python is fast enough.
 """
 
 from __future__ import annotations
