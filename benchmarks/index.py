@@ -15,9 +15,9 @@ from pyarrow import parquet
 
 from benchmarks.index_data import Shape, make_places, stage
 from benchmarks.measure import ROOT
+from rasteret_sql.database.sqlfiles import quote_literal, sql_file
 from rasteret_sql.index.parquet_file import provenance, write_index
 from rasteret_sql.index.properties import create_properties_view
-from rasteret_sql.index.sqlfiles import quote_literal, sql_file
 from rasteret_sql.index.staging import HEADERS, create_assets_view
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from generators.tables import MADE, column_table, columns_of, table
-from rasteret_sql.index.sqlfiles import sql_file, sql_folder
+from rasteret_sql.database.sqlfiles import sql_file, sql_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,8 @@ _METADATA = {
 
 def schema_page() -> str:
     """The columns of an index, its checks and its metadata."""
+    from rasteret_sql.database.schema import METADATA_PREFIX
     from rasteret_sql.index.parquet_file import provenance
-    from rasteret_sql.index.schema import METADATA_PREFIX
     from rasteret_sql.sql.planning import INDEX_COLUMNS
 
     written = provenance({}, "", (), seconds=0.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import rasteret_sql as rs
 from generators.docstrings import sections, sentence
 from generators.tables import MADE, Column, column_table, columns_of, table
-from rasteret_sql.index.sqlfiles import sql_file
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.sql.catalog import sql_objects
 
 if TYPE_CHECKING:

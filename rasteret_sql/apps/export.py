@@ -184,8 +184,8 @@ def index_rows(con: duckdb.DuckDBPyConnection, index: str, *, where: str | None,
     Raises:
         AssetNotFoundError: there is no such index.
     """
+    from rasteret_sql.database.select_text import nested, require_condition, require_select
     from rasteret_sql.errors import InvalidArgumentError
-    from rasteret_sql.index.select_text import nested, require_condition, require_select
 
     if where is None and sql is None:
         return index
@@ -200,8 +200,8 @@ def index_rows(con: duckdb.DuckDBPyConnection, index: str, *, where: str | None,
 
 def _reader(con: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give SQL for the rows of an index, with hrefs that need no folder."""
-    from rasteret_sql.index.folders import index_files, index_reader
-    from rasteret_sql.index.sqlfiles import quote_path, sql_file
+    from rasteret_sql.database.folders import index_files, index_reader
+    from rasteret_sql.database.sqlfiles import quote_path, sql_file
 
     if "://" in index:
         return index_reader([index])

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
 from rasteret_sql.apps.console import columns_of_terminal, plain_message
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import RasteretError
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

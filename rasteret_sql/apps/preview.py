@@ -181,8 +181,8 @@ def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
 
 def _name_index(con: duckdb.DuckDBPyConnection, index: str) -> None:
     """Let a query call the index `index`."""
-    from rasteret_sql.index.folders import index_files, index_reader
-    from rasteret_sql.index.hrefs import is_url
+    from rasteret_sql.database.folders import index_files, index_reader
+    from rasteret_sql.database.hrefs import is_url
     from rasteret_sql.sql.readers import check_local
 
     check_local(index)
@@ -196,8 +196,8 @@ def _query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation
     Raises:
         InvalidArgumentError: it is not one query.
     """
+    from rasteret_sql.database.select_text import require_select
     from rasteret_sql.errors import InvalidArgumentError
-    from rasteret_sql.index.select_text import require_select
 
     rows = "rows of the index, such as \"FROM index WHERE asset = 'red'\" (--where takes a condition alone)"
     return con.sql(require_select(con, text, "--sql", rows=rows, error=InvalidArgumentError))

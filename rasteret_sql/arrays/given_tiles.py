@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.project import project_points
-from rasteret_sql.index.sqlfiles import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def _table(rows: Any, names: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(rows, duckdb.DuckDBPyRelation):
-        from rasteret_sql.index.select_text import message_of
+        from rasteret_sql.database.select_text import message_of
 
         try:
             # DuckDB finds names in any case, and gives them back as the query has them.

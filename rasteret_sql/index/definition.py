@@ -22,9 +22,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.hrefs import unsigned
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.duplicates import checked_on_duplicate
-from rasteret_sql.index.hrefs import unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rasteret_sql.checks import is_one_of
+from rasteret_sql.database.sqlfiles import quote_identifier, sql_file
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_identifier, sql_file
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.checks import checked_path
+from rasteret_sql.database.schema import METADATA_PREFIX
+from rasteret_sql.database.select_text import nested, require_select
+from rasteret_sql.database.sqlfiles import quote_path, sql_file, sql_folder
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.duplicates import REMEDY
 from rasteret_sql.index.parquet_file import provenance, write_index
 from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
 from rasteret_sql.index.report import BuildReport, list_failures
-from rasteret_sql.index.schema import METADATA_PREFIX
-from rasteret_sql.index.select_text import nested, require_select
-from rasteret_sql.index.sqlfiles import quote_path, sql_file, sql_folder
 from rasteret_sql.index.staging import definition_digest
 
 if TYPE_CHECKING:

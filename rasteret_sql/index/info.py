@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.folders import index_files, index_reader, require_version
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.schema import METADATA_PREFIX, index_columns
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import InvalidIndexError
-from rasteret_sql.index.folders import index_files, index_reader, require_version
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.schema import METADATA_PREFIX, index_columns
-from rasteret_sql.index.sqlfiles import sql_file
 
 if TYPE_CHECKING:
     import os

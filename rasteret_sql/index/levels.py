@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.index.schema import index_schema
+from rasteret_sql.database.schema import index_schema
 from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
-from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, geo_metadata, index_columns
+from rasteret_sql.database.schema import METADATA_PREFIX, SCHEMA_VERSION, geo_metadata, index_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rasteret_sql.database.schema import METADATA_PREFIX, geo_metadata, index_schema
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.parquet_file import ROW_GROUP_ROWS, open_writer
-from rasteret_sql.index.schema import METADATA_PREFIX, geo_metadata, index_schema
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

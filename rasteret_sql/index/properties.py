@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.index.schema import index_columns
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path
+from rasteret_sql.database.schema import index_columns
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path
 from rasteret_sql.index.staging import ITEMS
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.folders import index_files, index_reader
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.definition import LEFT_OUT
-from rasteret_sql.index.folders import index_files, index_reader
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.io.stores import redact
 from rasteret_sql.wording import count
 

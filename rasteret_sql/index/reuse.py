@@ -6,12 +6,12 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.folders import index_files, index_reader
+from rasteret_sql.database.schema import column_types
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.folders import index_files, index_reader
 from rasteret_sql.index.properties import column_names
 from rasteret_sql.index.rows import header_schema
-from rasteret_sql.index.schema import column_types
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.index.staging import ASSETS, HEADERS, ITEMS, KEPT_FILE, ROWS_PER_HEADER_FILE
 from rasteret_sql.index.validate import IndexedFile, compare_files
 

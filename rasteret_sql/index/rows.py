@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.schema import index_schema
 from rasteret_sql.errors import CorruptTiffError, RasteretError
 from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint, joint_bounds
 from rasteret_sql.index.headers import FileHeader, UnreadFile, read_headers
 from rasteret_sql.index.levels import MAX_OFFSET, levels_to_arrow
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.schema import index_schema
 from rasteret_sql.index.stac.locations import with_advice
 from rasteret_sql.index.staging import HeaderFiles
 from rasteret_sql.io.stores import redact

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from rasteret_sql.database.hrefs import unsigned
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.sqlfiles import quote_path, sql_file
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.hrefs import unsigned
-from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.sqlfiles import quote_path, sql_file
 from rasteret_sql.io.stores import warm_up
 
 if TYPE_CHECKING:

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rasteret_sql.checks import checked_path
+from rasteret_sql.database.folders import index_files, index_reader
+from rasteret_sql.database.hrefs import absolute
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import (
     AccessDeniedError,
     AssetNotFoundError,
@@ -15,10 +19,6 @@ from rasteret_sql.errors import (
     InvalidIndexError,
     RasteretError,
 )
-from rasteret_sql.index.folders import index_files, index_reader
-from rasteret_sql.index.hrefs import absolute
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.io import loop
 from rasteret_sql.io.http_answer import same_etag
 from rasteret_sql.io.stores import redact, store_for

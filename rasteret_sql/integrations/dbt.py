@@ -27,16 +27,16 @@ from dbt.adapters.events.logging import AdapterLogger
 from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 
+from rasteret_sql.database.hrefs import is_url
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.schema import METADATA_PREFIX
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path, sql_folder
 from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import kept_text
 from rasteret_sql.index.finish import IndexTarget, checked_target, finish_build, require_rows
-from rasteret_sql.index.hrefs import is_url
-from rasteret_sql.index.own_connection import own_connection
 from rasteret_sql.index.report import Failure, list_failures
 from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.rows import HeaderCounts
-from rasteret_sql.index.schema import METADATA_PREFIX
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_folder
 from rasteret_sql.index.staging import build_connection, staging_folder
 from rasteret_sql.sql.connection import install
 from rasteret_sql.sql.definitions import plain_error

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rasteret_sql.checks import checked_path
+from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
-from rasteret_sql.index.hrefs import is_url
 from rasteret_sql.index.staging import staging_folder
 from rasteret_sql.io.local import local_path
 from rasteret_sql.plan.native_grid import named

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal
 
 from rasteret_sql.arrays.xarray import dataset_of
+from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.output.export_files import MAX_NAME_BYTES, described, made_aside
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.checks import is_one_of, shown
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import narrowest, split_at_antimeridian
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.output.plot import check_axes, import_pyplot, lonlat_aspect
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
     import pyarrow as pa
     import shapely
 
-    from rasteret_sql.index.select_text import message_of
+    from rasteret_sql.database.select_text import message_of
     from rasteret_sql.sql.readers import planning_cursor
 
     try:
@@ -115,7 +115,7 @@ def _footprints(index: Any, color_by: str | None) -> tuple[list[Any], npt.NDArra
 def _relation(cursor: duckdb.DuckDBPyConnection, index: Any) -> duckdb.DuckDBPyRelation:
     import duckdb
 
-    from rasteret_sql.index.select_text import require_select
+    from rasteret_sql.database.select_text import require_select
     from rasteret_sql.sql.planning import is_query
 
     if isinstance(index, duckdb.DuckDBPyRelation):

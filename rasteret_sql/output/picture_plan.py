@@ -14,13 +14,13 @@ from rasteret_sql.arrays.cubes import check_area, check_no_area
 from rasteret_sql.arrays.display import RGB_NAMES
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.arrays.grids import onto_grid
+from rasteret_sql.database.folders import is_many
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelsize import pixel_size_in
 from rasteret_sql.geo.project import joint_bounds
-from rasteret_sql.index.folders import is_many
-from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.output.picture_pixels import band_names, used_assets, with_bands
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.native_grid import bounds_of
@@ -126,7 +126,7 @@ def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:
     """Give a table or a query as the connection sees it; a path stays as it is."""
     import duckdb
 
-    from rasteret_sql.index.select_text import message_of, require_select
+    from rasteret_sql.database.select_text import message_of, require_select
     from rasteret_sql.sql.planning import is_path, is_query
 
     if not is_query(index) and (is_path(index) or is_many(index)):
@@ -147,7 +147,7 @@ def _condition(
     """
     import duckdb
 
-    from rasteret_sql.index.select_text import message_of, nested, require_condition
+    from rasteret_sql.database.select_text import message_of, nested, require_condition
     from rasteret_sql.sql.planning import named_index
 
     conditions = []

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import OnError, TileBatch, TileStream
 

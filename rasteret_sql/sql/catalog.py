@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_folder
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, sql_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

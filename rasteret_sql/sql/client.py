@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.sql.catalog import SqlObject, sql_object, sql_objects
 
 if TYPE_CHECKING:

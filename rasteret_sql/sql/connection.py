@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.io import fork, loop
 from rasteret_sql.sql import ctrlc, functions, read_headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objects

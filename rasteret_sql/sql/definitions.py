@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from rasteret_sql import errors
+from rasteret_sql.database.select_text import require_select
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import checked_variables, kept_text, kept_variables, parse_definition
 from rasteret_sql.index.duplicates import OLDER_VERSIONS, drop_older_versions
@@ -18,8 +20,6 @@ from rasteret_sql.index.finish import IndexTarget, checked_target, finish_build,
 from rasteret_sql.index.partitions import checked_partition
 from rasteret_sql.index.report import reporting
 from rasteret_sql.index.reuse import stage_given_rows
-from rasteret_sql.index.select_text import require_select
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.index.staging import ROWS_PER_HEADER_FILE, build_connection, staging_folder
 from rasteret_sql.sql.connection import install
 from rasteret_sql.sql.read_headers import counted

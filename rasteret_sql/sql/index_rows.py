@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.database.schema import cast_columns
 from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.geo.antimeridian import middle_longitude
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.utm import is_lonlat
-from rasteret_sql.index.row_casts import cast_columns
 from rasteret_sql.plan.area import Area
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.files import LEVEL_NUMBERS, NO_TIME, TEXTS, Files, Kind

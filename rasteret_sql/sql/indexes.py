@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.checks import check_flag, checked_path, shown
+from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.hrefs import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.database.folders import index_files, index_reader, is_many, is_odd_name, require_version
+from rasteret_sql.database.hrefs import is_url
+from rasteret_sql.database.schema import SCHEMA_VERSION, misfit
+from rasteret_sql.database.select_text import message_of, require_select
+from rasteret_sql.database.select_text import shortened as _shortened
+from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import (
     AssetNotFoundError,
     EmptyReadError,
@@ -18,13 +24,6 @@ from rasteret_sql.errors import (
     InvalidIndexError,
     RasteretError,
 )
-from rasteret_sql.index.folders import index_files, index_reader, is_many, is_odd_name, require_version
-from rasteret_sql.index.hrefs import is_url
-from rasteret_sql.index.row_casts import misfit
-from rasteret_sql.index.schema import SCHEMA_VERSION
-from rasteret_sql.index.select_text import message_of, require_select
-from rasteret_sql.index.select_text import shortened as _shortened
-from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import access
 from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.plan.tiles import Layouts, plan_windows

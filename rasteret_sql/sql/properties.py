@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.index.schema import index_columns
-from rasteret_sql.index.sqlfiles import quote_identifier
+from rasteret_sql.database.schema import index_columns
+from rasteret_sql.database.sqlfiles import quote_identifier
 
 if TYPE_CHECKING:
     import duckdb

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from rasteret_sql.database.hrefs import absolute, is_url, unsigned
+from rasteret_sql.database.schema import column_types, index_schema
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.geometry import wkb_of
-from rasteret_sql.index.hrefs import absolute, is_url, unsigned
-from rasteret_sql.index.schema import column_types, index_schema
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

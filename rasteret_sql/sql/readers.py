@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.checks import check_choice, checked_list
+from rasteret_sql.database.folders import index_files, is_many
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.schema import index_columns
+from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
-from rasteret_sql.index.folders import index_files, is_many
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.schema import index_columns
-from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.cost import ReadCost

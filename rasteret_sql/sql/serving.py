@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from rasteret_sql.database.select_text import is_admitted, table_macros
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.select_text import is_admitted, table_macros
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.io import access, fork
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.client import Endpoint

@@ -93,7 +93,7 @@ def items_file(arguments: str) -> str:
     Raises:
         RasteretError: an argument is wrong, or a document cannot be read.
     """
-    from rasteret_sql.index.hrefs import is_url
+    from rasteret_sql.database.hrefs import is_url
     from rasteret_sql.index.stac.locations import checked_alternate
 
     given = _given(arguments)

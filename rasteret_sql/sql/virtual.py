@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from rasteret_sql.database.own_connection import apply_settings, require_no_collation
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
-from rasteret_sql.index.own_connection import apply_settings, require_no_collation
 from rasteret_sql.io import loop
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.ctrlc import interruptible

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from geopandas import GeoDataFrame
 
-    from rasteret_sql.index.select_text import Scope
+    from rasteret_sql.database.select_text import Scope
     from rasteret_sql.training.items import Items
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -109,8 +109,8 @@ def queried(text: str, scope: Scope | None = None) -> pa.Table:
     Raises:
         InvalidArgumentError: the query is not one SELECT that only reads.
     """
-    from rasteret_sql.index.select_text import require_select
-    from rasteret_sql.index.sqlfiles import quote_literal
+    from rasteret_sql.database.select_text import require_select
+    from rasteret_sql.database.sqlfiles import quote_literal
     from rasteret_sql.sql.planning import is_query
     from rasteret_sql.sql.readers import planning_cursor
 

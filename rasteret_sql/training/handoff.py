@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.checks import check_flag, checked_path, is_one_of, shown
+from rasteret_sql.database.select_text import Scope
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
-from rasteret_sql.index.select_text import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,9 +264,9 @@ def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str |
 
 def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
     """Give the text of the query for a split; hrefs that are relative are led by the folder of the index."""
-    from rasteret_sql.index.hrefs import is_url
-    from rasteret_sql.index.select_text import nested
-    from rasteret_sql.index.sqlfiles import quote_literal, quote_path, sql_file
+    from rasteret_sql.database.hrefs import is_url
+    from rasteret_sql.database.select_text import nested
+    from rasteret_sql.database.sqlfiles import quote_literal, quote_path, sql_file
 
     file = quote_literal(index) if is_url(index) else quote_path(index)
     reader = f"read_parquet({file}, hive_partitioning = false, filename = true)"
@@ -291,7 +291,7 @@ def _check_sql(contents: Mapping[str, Any], path: Path, *, trust: bool) -> None:
     Raises:
         InvalidArgumentError: there is such SQL.
     """
-    from rasteret_sql.index.select_text import require_condition, require_select
+    from rasteret_sql.database.select_text import require_condition, require_select
     from rasteret_sql.sql.readers import planning_cursor
 
     scope = None if trust else _OF_INDEX
@@ -335,7 +335,7 @@ def _require_rows(query: str, split: str | None) -> None:
     """
     import duckdb
 
-    from rasteret_sql.index.select_text import message_of
+    from rasteret_sql.database.select_text import message_of
     from rasteret_sql.sql.readers import planning_cursor
 
     named = "sql" if split is None else f"splits: {split!r}"

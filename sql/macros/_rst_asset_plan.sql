@@ -46,7 +46,7 @@ rst_plan_arguments AS MATERIALIZED (
         END AS is_valid
 ),
 -- DuckDB's error for a missing column names the table, so the name of the table says which schema it expects.
--- The casts equal the casts of index/row_casts.py: rows of pandas, tables and folders (collection=2024) have other types.
+-- The casts equal the casts of database/schema.py: rows of pandas, tables and folders (collection=2024) have other types.
 -- Materialized, because the optimizer takes twice as long for one plan of all CTEs.
 indexed AS MATERIALIZED (
     SELECT

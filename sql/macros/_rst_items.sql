@@ -26,7 +26,7 @@ rst_search AS MATERIALIZED (
 ),
 rst_found AS (
     SELECT
-        -- The casts equal the casts of index/row_casts.py.
+        -- The casts equal the casts of database/schema.py.
         index_of_schema_2.* REPLACE (
             index_of_schema_2.collection::VARCHAR AS collection,
             index_of_schema_2.item_id::VARCHAR AS item_id,

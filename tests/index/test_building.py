@@ -10,7 +10,8 @@ import pytest
 from pyarrow import parquet
 
 import rasteret_sql as rs
-from rasteret_sql.index import sqlfiles, staging
+from rasteret_sql.database import sqlfiles
+from rasteret_sql.index import staging
 from rasteret_sql.index.rows import header_schema
 from rasteret_sql.index.staging import HEADERS, SQL_OF_ROWS, HeaderFiles, definition_digest
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from rasteret_sql.database.hrefs import absolute, mirror_of, suffix_of, unsigned
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.hrefs import absolute, mirror_of, suffix_of, unsigned
 from rasteret_sql.index.sources.tiffs import PathPattern, distinct_names
 
 from .reading import read_assets

@@ -12,10 +12,10 @@ import pytest
 from pyarrow import parquet
 
 import rasteret_sql as rs
+from rasteret_sql.database.schema import METADATA_PREFIX, SCHEMA_VERSION
 from rasteret_sql.errors import BuildError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index import partitions
 from rasteret_sql.index.info import info
-from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from rasteret_sql.database.schema import index_schema
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, sql_file, sql_folder
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.schema import index_schema
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, sql_file, sql_folder
 from rasteret_sql.sql.indexes import build_index
 
 CHECKS = sorted(path.stem for path in (sql_folder() / "checks").glob("*.sql"))

@@ -23,7 +23,7 @@ import pytest
 import tifffile
 
 import rasteret_sql as rs
-from rasteret_sql.index.hrefs import absolute
+from rasteret_sql.database.hrefs import absolute
 from rasteret_sql.testing import CollectionInfo, ItemInfo, RangeServer, write_collection
 from tests.support import stac_api
 

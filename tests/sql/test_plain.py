@@ -13,7 +13,7 @@ import pytest
 import shapely
 
 import rasteret_sql as rs
-from rasteret_sql.index.sqlfiles import quote_identifier
+from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.sql.catalog import plain_objects, plain_script
 from rasteret_sql.testing.cog import write_cog
 

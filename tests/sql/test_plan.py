@@ -173,7 +173,7 @@ def _asset(asset: str = "red", bands: tuple[str, ...] = ("red",), **values: Any)
 def _plan(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], arguments: str = "") -> list[tuple[Any, ...]]:
     empty = con.execute("DROP TABLE IF EXISTS t")
     assert empty is not None
-    from rasteret_sql.index.sqlfiles import sql_file
+    from rasteret_sql.database.sqlfiles import sql_file
 
     con.execute(sql_file("schema/asset_index.sql").replace("CREATE TABLE asset_index", "CREATE TABLE t"))
     con.register("rows", pa.Table.from_pylist(rows))

@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import rasteret_sql as rs
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.row_casts import cast_column, cast_columns
-from rasteret_sql.index.schema import column_types, schema_types
-from rasteret_sql.index.sqlfiles import sql_file
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.schema import cast_column, cast_columns, column_types, schema_types
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.testing import write_cog
 
 #: Columns of a row in types that are not those of the schema, as SQL for `SELECT * REPLACE`.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import rasteret_sql as rs
-from rasteret_sql.index.own_connection import RESULT_SETTINGS
+from rasteret_sql.database.own_connection import RESULT_SETTINGS
 from rasteret_sql.testing import write_cog
 
 #: Other values than the usual ones, of the settings that may change what SQL gives.

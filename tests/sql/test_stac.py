@@ -68,7 +68,7 @@ def test_a_row_is_an_item_and_a_tiff_asset(con, tmp_path):
 
 
 def test_the_columns_are_those_of_the_schema(con, tmp_path):
-    from rasteret_sql.index.sqlfiles import sql_file
+    from rasteret_sql.database.sqlfiles import sql_file
 
     with duckdb.connect() as plain:
         plain.execute(sql_file("schema/stac_assets.sql"))

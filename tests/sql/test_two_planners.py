@@ -14,8 +14,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import rasteret_sql as rs
+from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import EmptyReadError, RasteretError
-from rasteret_sql.index.sqlfiles import sql_file
 from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.plan.requests import plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from rasteret_sql.database.hrefs import absolute
 from rasteret_sql.index.datasets import catalog
-from rasteret_sql.index.hrefs import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

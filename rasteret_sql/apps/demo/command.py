@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import Commands, new_command
 from rasteret_sql.apps.console import Style, note, program
-from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.database.sqlfiles import quote_literal
 
 if TYPE_CHECKING:
     from pathlib import Path

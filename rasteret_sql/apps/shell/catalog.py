@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rasteret_sql.apps.shell.completion import Function
-from rasteret_sql.index.sqlfiles import quote_literal
+from rasteret_sql.database.sqlfiles import quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

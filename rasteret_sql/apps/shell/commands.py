@@ -15,8 +15,8 @@ from rasteret_sql.apps.console import Style, aligned, columns_of_terminal
 from rasteret_sql.apps.output import Format
 from rasteret_sql.apps.shell.explain import explain_query
 from rasteret_sql.apps.shell.statements import is_blank, units
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 from rasteret_sql.apps.output import Format
 from rasteret_sql.apps.shell.syntax import Call, Place, Source, place_of
-from rasteret_sql.index.sqlfiles import quote_identifier
+from rasteret_sql.database.sqlfiles import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,8 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.output import box
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.hrefs import absolute, is_url, mirror_of
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.select_text import nested, require_select
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidIndexError, RangeError
 from rasteret_sql.index.found import FoundItem
-from rasteret_sql.index.hrefs import absolute, is_url, mirror_of
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.select_text import nested, require_select
 from rasteret_sql.index.sources.tables import ROWS_PER_STEP, TableSource
-from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.index.stac.arguments import box_parts
 from rasteret_sql.io import loop
 from rasteret_sql.io.stores import redact, store_for

@@ -12,9 +12,9 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.hrefs import absolute, is_url
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.found import Found
-from rasteret_sql.index.hrefs import absolute, is_url
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.locations import AlternateSource
 from rasteret_sql.io import access

@@ -7,6 +7,7 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.hrefs import absolute, is_url, suffix_of
 from rasteret_sql.errors import (
     AccessDeniedError,
     AssetNotFoundError,
@@ -16,7 +17,6 @@ from rasteret_sql.errors import (
     TransportError,
 )
 from rasteret_sql.index.found import Found, SourceKind
-from rasteret_sql.index.hrefs import absolute, is_url, suffix_of
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.items import own_base, take_item
 from rasteret_sql.io import access, loop

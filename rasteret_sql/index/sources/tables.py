@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.hrefs import absolute, is_url, mirror_of, path_of, suffix_of
+from rasteret_sql.database.schema import SOURCE_COLUMNS, index_columns
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.index.found import TIME_NAMES, AssetRef, Found, FoundItem, SourceKind, parse_times
-from rasteret_sql.index.hrefs import absolute, is_url, mirror_of, path_of, suffix_of
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.schema import SOURCE_COLUMNS, index_columns
 from rasteret_sql.index.sources.tiffs import file_item
 from rasteret_sql.index.stac.items import own_base, take_item
 from rasteret_sql.io.stores import redact

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rasteret_sql.database.hrefs import absolute, mirror_of, path_of, unsigned
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.found import AssetRef, Found, FoundItem, ItemRef, SourceKind, parse_datetime
-from rasteret_sql.index.hrefs import absolute, mirror_of, path_of, unsigned
 from rasteret_sql.index.report import Failure
 from rasteret_sql.io.stores import redact
 

@@ -6,10 +6,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.index.found import TIME_NAMES, AssetRef, BandList, Found, FoundItem, ItemRef, parse_times
-from rasteret_sql.index.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.locations import locations, storage_of
 

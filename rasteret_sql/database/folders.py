@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from rasteret_sql.database.hrefs import is_url
+from rasteret_sql.database.schema import METADATA_PREFIX, SCHEMA_VERSION, text_columns
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
-from rasteret_sql.index.hrefs import is_url
-from rasteret_sql.index.schema import METADATA_PREFIX, SCHEMA_VERSION, text_columns
-from rasteret_sql.index.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.io import access
 
 if TYPE_CHECKING:

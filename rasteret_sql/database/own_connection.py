@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sqlfiles import quote_literal
 from rasteret_sql.io import fork
 
 if TYPE_CHECKING:

@@ -3,9 +3,16 @@
 import duckdb
 import pytest
 
+from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.select_text import (
+    Scope,
+    is_admitted,
+    nested,
+    require_condition,
+    require_select,
+    table_macros,
+)
 from rasteret_sql.errors import InvalidIndexError
-from rasteret_sql.index.own_connection import own_connection
-from rasteret_sql.index.select_text import Scope, is_admitted, nested, require_condition, require_select, table_macros
 
 READS = (
     "FROM t",
