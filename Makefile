@@ -14,13 +14,20 @@ ifndef SEED
 SEED := $(shell date +%s)
 endif
 
+# Bytecode is written when a module is first imported: that of all modules is 120 MB, most of it never used.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+
 .PHONY: demo shell test test-random test-slow test-matrix fuzz check hooks files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
 
-shell: $(STAMP)
-	$(BIN)/rasteret-sql shell
+# The prompt, with the index of `make demo` as the view s2.
+shell: demo/s2.parquet
+	$(BIN)/rasteret-sql shell demo/s2.parquet
+
+demo/s2.parquet: | $(STAMP)
+	$(BIN)/rasteret-sql demo
 
 test: $(TEST_STAMP) check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
@@ -39,7 +46,7 @@ test-matrix:
 
 # More examples than `make test-random` draws, then coverage-guided fuzzing of whole files.
 fuzz: $(TEST_STAMP)
-	$(BIN)/python -m pip install --quiet --group fuzz
+	$(INSTALL) --group fuzz
 	@echo "make fuzz SEED=$(SEED) draws these examples again"
 	RASTERET_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/fuzz -o faulthandler_timeout=0 \
 		--hypothesis-profile=random --hypothesis-seed=$(SEED)
@@ -70,17 +77,18 @@ bench: $(TEST_STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[xarray,plot,shell]"
+	$(INSTALL) --editable ".[dask,plot,shell]"
 	touch $(STAMP)
 
 $(TEST_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable ".[dask,plot,shell,notebook]" \
+	$(INSTALL) --upgrade "pip>=25.1"
+	$(INSTALL) --editable ".[dask,plot,shell,notebook]" \
 		--group test --group lint --group docs $(TORCH)
 	touch $(TEST_STAMP)
 
 $(DOCS_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --group docs
+	$(INSTALL) --upgrade "pip>=25.1"
+	$(INSTALL) --group docs
 	touch $(DOCS_STAMP)
 
 clean:

@@ -45,7 +45,8 @@ def test_the_demo_runs_offline_and_what_it_shows_can_be_pasted(run, tmp_path, mo
         assert begun == program()
         to_file = ["-o", "a.png"] if arguments[0] == "preview" else []  # else it asks for a terminal
         assert run(*arguments, *to_file).code == 0, command
-    assert shell.startswith(f"{program()} shell")
+    assert shell.startswith(f"{program()} shell demo/s2.parquet")
+    assert run("shell", "demo/s2.parquet", "-c", "SELECT count(*) FROM s2", "--csv").out == "count_star()\n60\n"
     shutil.rmtree(tmp_path / "demo")
 
 

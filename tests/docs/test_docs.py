@@ -31,7 +31,15 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 RUN = frozenset({"python", "sql", "bash"})
 SHOWN = frozenset({"text", "py", "pycon", "json"})
 #: Commands of a checkout, which other tests and CI run.
-EXEMPT = ("make ", "pip install ", "python -m benchmarks", "python docs/generate.py", "duckdb ", ".venv/bin/python ")
+EXEMPT = (
+    "make ",
+    "pip install ",
+    "source ",
+    "python -m benchmarks",
+    "python docs/generate.py",
+    "duckdb ",
+    ".venv/bin/python ",
+)
 #: What the comment `<!-- needs: ... -->` over a fence may say, and whether it is there.
 NEEDS = {
     "real files": SHARED_DATA.is_dir(),
@@ -88,6 +96,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written")
     collection = write_collection(folder / "demo" / "collection", items=4, tile=256)
     rs.build_index(collection.document, folder / "s2.parquet")
+    (folder / "demo" / "s2.parquet").write_bytes((folder / "s2.parquet").read_bytes())
     return folder
 
 
@@ -187,6 +196,18 @@ def test_every_fence_runs(page: Path, reader: Reader, capsys: pytest.CaptureFixt
             raise
     if skipped:
         pytest.skip(f"{name_of(page)}: all else ran, but {'; '.join(skipped)}")
+
+
+def test_the_readme_needs_only_what_make_demo_installs(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert makefile.count('--editable ".[dask,plot,shell]"\n') == 1
+    for name in ("netCDF4", "zarr", "geopandas", "torch", "torchgeo", "rasterio", "ipywidgets", "distributed"):
+        monkeypatch.setitem(sys.modules, name, None)
+    readme = ROOT / "README.md"
+    ran = [fence for fence in fences(readme) if fence.language in RUN]
+    assert [fence.needs for fence in ran] == [None] * len(ran)
+    for fence in ran:
+        reader.run(fence)
 
 
 def test_the_main_path_works_on_real_files(workplace: Path) -> None:

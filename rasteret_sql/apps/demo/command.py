@@ -249,7 +249,7 @@ class _Demo:
             f"sql {_in_quotes(read_tiles)}",
             f"preview {index}",
             f"sql -f {shlex.quote(str(self.queries))}",
-            "shell      # a prompt: paste any SQL from above",
+            f"shell {index}      # a prompt with the index as the view {self.index.stem}",
         ):
             print(f"  {self.style.accent(f'{command} {arguments}')}")
 

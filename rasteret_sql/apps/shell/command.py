@@ -24,6 +24,7 @@ the file in RASTERET_SQL_HISTORY. An empty RASTERET_SQL_HISTORY keeps no history
 
 examples:
   rasteret-sql shell
+  rasteret-sql shell s2.parquet                  # the index is the view s2
   rasteret-sql shell study.duckdb -readonly
   rasteret-sql shell -c ".explain s2.parquet" -c "FROM read_tiles('s2.parquet') LIMIT 3"
   rasteret-sql shell --csv -f report.sql > report.csv
@@ -33,7 +34,13 @@ examples:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "shell", "open a SQL prompt with read_tiles, tile_plan and explain_read", _EPILOG)
-    command.add_argument("database", nargs="?", default=":memory:", metavar="DB", help="DuckDB database (in memory)")
+    command.add_argument(
+        "database",
+        nargs="?",
+        default=":memory:",
+        metavar="DB",
+        help="DuckDB database, or a Parquet file, which becomes a view of its name (in memory)",
+    )
     command.add_argument(
         "-c", dest="texts", action=_Text, metavar="SQL", help="run statements or a dot command; repeatable"
     )
