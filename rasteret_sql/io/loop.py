@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rasteret_sql.errors import RasteretError
-from rasteret_sql.io import fork
+from rasteret_sql.io import foreign_threads, fork
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -165,5 +165,10 @@ def _reset_in_child() -> None:
     _running.clear()
 
 
+def _end() -> None:
+    shutdown()
+    foreign_threads.wait_until_out()
+
+
 fork.on_fork(_reset_in_child)
-atexit.register(shutdown)
+atexit.register(_end)

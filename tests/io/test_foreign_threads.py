@@ -1,0 +1,80 @@
+"""The end of a process while a thread of obstore is still in Python, where it has just delivered an answer."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("obstore")
+
+#: Reads once, and ends while the thread of obstore that delivered the answer stands in Python. The thread goes on when
+#: `gate` is released.
+PROGRAM = """
+import asyncio.selector_events, sys, threading, time
+import obstore, obstore.store
+from rasteret_sql.io import foreign_threads, loop
+
+inside, gate = threading.Lock(), threading.Lock()
+gate.acquire()
+wake = asyncio.selector_events.BaseSelectorEventLoop._write_to_self
+
+def wake_and_stay(self):
+    wake(self)
+    if threading.get_ident() not in threading._active:
+        with inside:
+            gate.acquire()
+
+class LastOfAll:
+    # Runs when the interpreter finalises and clears the module `sys`.
+    def __init__(self):
+        self.release, self.sleep = gate.release, time.sleep
+    def __del__(self):
+        self.release()
+        # The thread now asks for the GIL. If that does not end the process, this does.
+        self.sleep(60)
+
+async def read():
+    memory = obstore.store.MemoryStore()
+    memory.put("a.tif", b"0123456789")
+    asyncio.selector_events.BaseSelectorEventLoop._write_to_self = wake_and_stay
+    return await obstore.get_range_async(memory, "a.tif", start=0, end=5)
+"""
+READ = """
+print(bytes(loop.run(read())), inside.locked(), flush=True)
+"""
+
+
+def end_of(program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program."""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+def test_the_end_of_a_process_waits_for_the_thread_that_delivered_an_answer():
+    waiting = """
+sleep, slept = time.sleep, []
+
+def let_go(seconds):
+    # The end of the interpreter looks, and finds the thread.
+    if not slept:
+        gate.release()
+    slept.append(seconds)
+    sleep(seconds)
+
+foreign_threads.time.sleep = let_go
+"""
+    ended = end_of(PROGRAM + waiting + READ)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "b'01234' True\n", "")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14) or sys.platform == "win32", reason="such threads hang there")
+def test_without_waiting_the_process_aborts():
+    """CPython below 3.14 still ends threads that ask for the GIL, and obstore still dies of it: the wait is needed."""
+    ended = end_of(PROGRAM + READ + "foreign_threads.wait_until_out = lambda: None\nsys.last_of_all = LastOfAll()\n")
+    assert (ended.returncode, ended.stdout) == (-signal.SIGABRT, "b'01234' True\n"), ended.stderr
+
+
+def test_a_thread_that_stays_is_not_waited_for_without_end():
+    short = "foreign_threads.LIMIT_S = 0.01\n"
+    ended = end_of(PROGRAM + short + READ)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "b'01234' True\n", "")
