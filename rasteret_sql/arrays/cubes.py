@@ -117,8 +117,9 @@ def plan_cube(
                 "nodata: got one with rows of read_tiles, expected none: their masks are made already; give the index"
             )
         check_no_area(arguments, has_grid=box is not None)
-    has_area = arguments.bbox is None or _is_plannable(arguments.bbox)
-    fetched = arguments if box is None or has_area else replace(arguments, bbox=None)
+    # A grid may go on beyond the antimeridian, where a bbox may not.
+    is_beyond = box is not None and arguments.bbox is not None and max(map(abs, arguments.bbox[::2])) > _HALF_TURN
+    fetched = replace(arguments, bbox=None) if is_beyond and same_crs(arguments.crs, "OGC:CRS84") else arguments
     with plans_of(index, fetched, with_properties=with_properties or wanted.groupby is not None) as plans:
         if box is None:
             assets = plans.files(arguments).assets
@@ -188,11 +189,6 @@ def plans_of(index: Any, arguments: ReadArguments, *, with_properties: bool = Fa
         return
     with index_plans(index, arguments, with_properties=with_properties) as plans:
         yield plans
-
-
-def _is_plannable(bbox: Sequence[float]) -> bool:
-    """Whether rows can be fetched by a bbox; grids may be asked for beyond the antimeridian."""
-    return -_HALF_TURN <= bbox[0] <= bbox[2] <= _HALF_TURN
 
 
 def check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:

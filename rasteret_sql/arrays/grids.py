@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.crs import normalized_crs, revolution_of, same_crs
+from rasteret_sql.geo.crs import normalized_crs, same_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution, checked_shape
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.like import geobox_of
@@ -55,30 +55,14 @@ def onto_grid(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, st
     return replace(
         arguments,
         geometry=None,
-        bbox=_planned_bounds(box),
+        bbox=None,
+        grid=box,
         crs=box.crs,
         level=None,
         resolution=min(box.x_size, box.y_size),
         resolution_crs=box.crs,
         margin=max(reach(method, 1.0) for method in resampling.values()) + 1,
     )
-
-
-def _planned_bounds(box: GeoBox) -> list[float]:
-    """Give the bounds of a grid as the planner takes them: longitudes in -180 to 180, swapped over the antimeridian."""
-    xmin, ymin, xmax, ymax = box.bounds
-    if revolution_of(box.crs) != 360.0:
-        return [xmin, ymin, xmax, ymax]
-    ymin, ymax = max(ymin, -90.0), min(ymax, 90.0)
-    if xmin < -180.0 or xmax > 180.0:
-        width = xmax - xmin
-        xmin = (xmin + 180.0) % 360.0 - 180.0
-        xmax = xmin + width
-        if xmax > 180.0:
-            # Only of some CRSs the planner knows that they wrap.
-            is_known = width < 180.0 and box.crs in {"OGC:CRS84", "EPSG:4326", "EPSG:4269", "EPSG:4258"}
-            xmin, xmax = (xmin, xmax - 360.0) if is_known else (-180.0, 180.0)
-    return [xmin, ymin, xmax, ymax]
 
 
 def given_box(arguments: ReadArguments, grid: GridArguments) -> GeoBox | None:

@@ -65,6 +65,52 @@ def split_at_antimeridian(geometry: Any, period: float = 360.0) -> Any:
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
+def repeated(bounds: Floats, period: float) -> Floats:
+    """Give bounds as they are, and one period to the west and to the east: a raster may count its x in any of these.
+
+    Args:
+        bounds: (xmin, ymin, xmax, ymax) of each, shape (n, 4).
+        period: of x.
+
+    Returns:
+        Bounds, shape (3 * n, 4), the three of each side by side.
+    """
+    moved = np.repeat(bounds, 3, axis=0)
+    moved[:, 0::2] += np.tile(np.array([0.0, -period, period]), len(bounds))[:, np.newaxis]
+    return moved
+
+
+def within_map(bounds: Floats, period: float) -> Floats:
+    """Give bounds inside the map, at `-period / 2` to `period / 2`; bounds over its edge become two.
+
+    Args:
+        bounds: (xmin, ymin, xmax, ymax) of each, shape (n, 4); xmin is not above xmax.
+        period: of x.
+
+    Returns:
+        Bounds, shape (m, 4).
+
+    Example:
+        >>> within_map(np.array([(170.0, -10.0, 190.0, 10.0)]), 360.0).tolist()
+        [[170.0, -10.0, 180.0, 10.0], [-180.0, -10.0, -170.0, 10.0]]
+    """
+    half = period / 2
+    found: list[tuple[float, float, float, float]] = []
+    for xmin, ymin, xmax, ymax in bounds.tolist():
+        if xmin >= -half and xmax <= half:
+            found.append((xmin, ymin, xmax, ymax))
+            continue
+        width = xmax - xmin
+        start = (xmin + half) % period - half
+        if width >= period:
+            found.append((-half, ymin, half, ymax))
+        elif start + width <= half:
+            found.append((start, ymin, start + width, ymax))
+        else:
+            found += [(start, ymin, half, ymax), (-half, ymin, start + width - period, ymax)]
+    return np.array(found, np.float64).reshape(-1, 4)
+
+
 def narrowest(spans: npt.ArrayLike, period: float) -> npt.NDArray[np.int64]:
     """Say which spans of x to move by one period, so that all together are as narrow as they can be.
 

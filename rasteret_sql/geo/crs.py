@@ -139,7 +139,7 @@ def revolution_at(crs: str | None, x: float) -> float | None:
 def period_of(crs: str) -> float | None:
     """Give the period of x where the map repeats itself: as `revolution_of`, and of cylindrical projections too.
 
-    Web Mercator has 40,075,017 m. None of projections in which a meridian is not one x.
+    Web Mercator has 40,075,017 m. None of projections in which a meridian is not one x, and of those of other planets.
 
     Raises:
         InvalidArgumentError: the CRS is not known.
@@ -147,10 +147,12 @@ def period_of(crs: str) -> float | None:
     revolution = revolution_of(crs)
     if revolution is not None:
         return revolution
-    import numpy as np
-
+    try:
+        to_map = transformer(LONLAT, crs)
+    except InvalidArgumentError:
+        return None
     lon, lat = np.meshgrid(np.array(_PROBED_LONGITUDES, np.float64), _PROBED_LATITUDES)
-    x, _ = transformer(LONLAT, crs).transform(lon, lat)
+    x, _ = to_map.transform(lon, lat)
     if not np.isfinite(x).all():
         return None
     steps = np.diff(x, axis=1)

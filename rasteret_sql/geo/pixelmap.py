@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.axis import Axis
-from rasteret_sql.geo.crs import LONLAT, parsed_crs, revolution_of, same_crs, transformer
+from rasteret_sql.geo.crs import LONLAT, parsed_crs, period_of, revolution_of, same_crs, transformer
 from rasteret_sql.geo.geobox import SNAP_PIXELS, GeoBox
 from rasteret_sql.geo.pixelsize import median_of, pixel_steps
 from rasteret_sql.geo.resampling import WIDENED_FROM
@@ -65,16 +65,16 @@ class PixelMap:
     Where both grids have one CRS, a position within a millionth of a pixel from an edge or centre of a source pixel
     lies on it, so that rounding errors of coordinates decide nothing.
 
-    Longitudes are moved by whole revolutions (360 degrees), to within half a revolution from the middle of the source.
-    So positions are continuous around a source, and jump by `period` only at the edge of a source around the Earth.
+    Where x repeats itself, as longitudes do after 360 degrees, positions are moved by whole periods to within half a
+    period from the middle of the source. So positions are continuous around a source, and jump by `period` only at the
+    edge of a source around the Earth.
 
     Args:
         source_crs: CRS of the source: authority code, WKT2, or None.
         source_transform: Affine of the source; axis aligned.
         target: The grid whose pixels are looked for.
         max_error: Largest error of a position along rows or columns, in pixels of the source. 0 is exact everywhere.
-        source_width: Pixels of the source in a row. Without it, a source in longitude goes around the Earth from its
-            first column on.
+        source_width: Pixels of the source in a row. Without it, a source goes around the Earth from its first column.
         part_of: The grid of which `target` is a window; or None. Positions are then those of the whole, whatever
             rounding errors the origin of `target` has.
 
@@ -84,7 +84,8 @@ class PixelMap:
         scale: (rows, cols), pixels of the source per pixel of the target: the median over the target; above 1 when
             downsampling. NaN where no part of it has a position in the source's CRS.
         largest_scale: (rows, cols), the largest `kernel_scale` in the target.
-        period: Columns of a revolution around the Earth, for a source in longitude; otherwise None.
+        period: Columns of a revolution around the Earth, for a source in longitude or in a cylindrical projection;
+            otherwise None.
 
     Raises:
         InvalidArgumentError: a CRS is not known, just one grid has one, or nothing leads from one to the other.
@@ -119,7 +120,7 @@ class PixelMap:
         self._cols = Axis.of(whole[2], whole[0]).window(target.transform[2])
         self._max_error = max_error
         self.is_separable = same_crs(source_crs, target.crs)
-        revolution = revolution_of(source_crs)
+        revolution = revolution_of(source_crs) if self.is_separable or source_crs is None else period_of(source_crs)
         self.period = None if revolution is None else revolution / source.x_size
         self._middle = (self.period or 0.0) / 2 if source_width is None else source_width / 2
         self.error = 0.0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.antimeridian import aligned, continued, narrowest
-from rasteret_sql.geo.crs import period_of, revolution_of, same_crs, shortened, transformer
+from rasteret_sql.geo.antimeridian import aligned, continued, narrowest, repeated, within_map
+from rasteret_sql.geo.crs import LONLAT, period_of, revolution_of, same_crs, shortened, transformer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -139,32 +139,50 @@ def project_bounds(bounds: npt.ArrayLike, from_crs: str, to_crs: str) -> Floats:
     return _bounds(np.asarray(shapely.box(*found.T)), from_crs, to_crs)
 
 
-def search_bounds(parts: Iterable[Sequence[float]], from_crs: str, to_crs: str) -> list[Bounds]:
-    """Give bounds in another CRS to search with: `EVERYWHERE` where they cannot be told, two over the antimeridian.
+def search_bounds(parts: npt.ArrayLike, from_crs: str, to_crs: str) -> Floats:
+    """Give bounds in another CRS to search with: `EVERYWHERE` where they are unknown.
+
+    Where x repeats itself, each part is given once per revolution that a raster may count its x in.
 
     Args:
-        parts: (xmin, ymin, xmax, ymax) of each part in `from_crs`.
+        parts: (xmin, ymin, xmax, ymax) of each part in `from_crs`, shape (n, 4).
         from_crs, to_crs: the CRSs.
+
+    Returns:
+        Bounds, shape (m, 4).
 
     Raises:
         InvalidArgumentError: a CRS is not known, or nothing leads from one to the other.
     """
-    given = np.array(list(parts), np.float64).reshape(-1, 4)
+    projected = _known_bounds(parts, from_crs, to_crs)
+    period = revolution_of(to_crs) if same_crs(from_crs, to_crs) else period_of(to_crs)
+    return projected if period is None else np.unique(repeated(projected, period), axis=0)
+
+
+def map_bounds(parts: npt.ArrayLike, from_crs: str) -> Floats:
+    """Give bounds in longitude and latitude, inside the map: bounds over the antimeridian are cut there.
+
+    Args:
+        parts: (xmin, ymin, xmax, ymax) of each part in `from_crs`, shape (n, 4).
+        from_crs: the CRS.
+
+    Returns:
+        Bounds in degrees, shape (m, 4); `EVERYWHERE` where they are unknown.
+
+    Raises:
+        InvalidArgumentError: the CRS is not known, or nothing leads from it to longitude and latitude.
+    """
+    return within_map(_known_bounds(parts, from_crs, LONLAT), 360.0)
+
+
+def _known_bounds(parts: npt.ArrayLike, from_crs: str, to_crs: str) -> Floats:
+    """As `project_bounds`, but `EVERYWHERE` in place of NaN, and of bounds that may hold a pole."""
+    given = np.array(parts, np.float64).reshape(-1, 4)
     projected = project_bounds(given, from_crs, to_crs)
-    if revolution_of(from_crs) is not None:
+    if revolution_of(from_crs) is not None and not same_crs(from_crs, to_crs):
         projected[np.maximum(given[:, 2] - given[:, 0], given[:, 3] - given[:, 1]) > _WIDEST] = np.nan
     projected[np.isnan(projected).any(axis=1)] = EVERYWHERE
-    revolution = revolution_of(to_crs)
-    if revolution is None:
-        return [(xmin, ymin, xmax, ymax) for xmin, ymin, xmax, ymax in projected.tolist()]
-    half = revolution / 2
-    found: list[Bounds] = []
-    for xmin, ymin, xmax, ymax in projected.tolist():
-        if xmin < half < xmax < revolution + half:
-            found += [(xmin, ymin, half, ymax), (-half, ymin, xmax - revolution, ymax)]
-        else:
-            found.append((xmin, ymin, xmax, ymax))
-    return found
+    return projected
 
 
 def area_bounds(area: Any, from_crs: str, to_crs: str) -> Bounds:

@@ -91,12 +91,27 @@ class ProjectedGeometries:
         return projected, wide | is_cut
 
 
-def windows_touched(bounds: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Give the windows of a raster that bounds touch.
+def pixels_touched(bounds: npt.ArrayLike) -> Floats:
+    """Give the pixels that bounds touch, on a grid without end.
+
+    Args:
+        bounds: (xmin, ymin, xmax, ymax) of each in pixels, shape (n, 4).
+
+    Returns:
+        (col_off, row_off, col_end, row_end) of each, whole numbers, ends exclusive; shape (n, 4). Bounds without extent
+        touch one pixel: on the border of two, the one that begins there.
+    """
+    low, high = np.hsplit(np.asarray(bounds, np.float64).reshape(-1, 4), 2)
+    start = np.floor(low + NOISE)
+    return np.hstack([start, np.maximum(np.ceil(high - NOISE), start + 1)])
+
+
+def windows_touched(bounds: npt.ArrayLike, shape: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Give the windows of rasters that bounds touch.
 
     Args:
         bounds: (xmin, ymin, xmax, ymax) of each in pixels, shape (n, 4); NaN touches nothing.
-        shape: (height, width) of the level.
+        shape: (height, width) of the level, or of the level of each; shape (2,) or (n, 2).
 
     Returns:
         (row_off, col_off, row_end, col_end) of each, ends exclusive, cut to the raster; shape (n, 4). Windows that
@@ -106,12 +121,11 @@ def windows_touched(bounds: npt.ArrayLike, shape: tuple[int, int]) -> npt.NDArra
         >>> windows_touched([(1, 2.5, 3, 4)], (4, 4)).tolist()
         [[2, 1, 4, 3]]
     """
-    xmin, ymin, xmax, ymax = np.asarray(bounds, np.float64).reshape(-1, 4).T
-    starts = np.floor(np.stack([ymin, xmin], axis=1) + NOISE)
-    ends = np.maximum(np.ceil(np.stack([ymax, xmax], axis=1) - NOISE), starts + 1)
+    pixels = pixels_touched(bounds)
+    starts, ends, sizes = pixels[:, 1::-1], pixels[:, :1:-1], np.asarray(shape, np.float64)
     # NaN is not less than anything.
-    is_touched = ((starts < shape) & (ends > 0)).all(axis=1)
-    windows = np.hstack([np.maximum(starts, 0), np.minimum(ends, shape)])
+    is_touched: npt.NDArray[np.bool_] = np.all((starts < sizes) & (ends > 0), axis=1)
+    windows = np.hstack([np.maximum(starts, 0), np.minimum(ends, sizes)])
     return np.where(is_touched[:, None], windows, 0).astype(np.int64)
 
 

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from rasteret_sql.geo.antimeridian import repeated
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
 
+#: One revolution around the Earth, in degrees.
+REVOLUTION: Final = 360.0
 #: CRSs in longitude and latitude in degrees on (very nearly) WGS 84.
 _LONLAT: Final = frozenset({"OGC:CRS84", "EPSG:4326", "EPSG:4269", "EPSG:4258", "CRS84"})
 #: Zones of WGS 84 in the north and in the south, of NAD83 and of ETRS89.
@@ -54,14 +58,6 @@ def utm_zone(code: str) -> int | None:
     return -int(code[-2:]) if _SOUTH.fullmatch(code) else None
 
 
-def turned(parts: Floats) -> Floats:
-    """Give lon/lat bounds as they are, and one revolution to the west and to the east, part by part."""
-    shifts = np.array([0.0, -360.0, 360.0])
-    moved = np.repeat(parts, 3, axis=0)
-    moved[:, 0::2] += np.tile(shifts, len(parts))[:, np.newaxis]
-    return moved
-
-
 def bounds_in_utm(parts: Floats, zone: int) -> Floats:
     """Give lon/lat bounds as bounds in a UTM zone.
 
@@ -73,7 +69,7 @@ def bounds_in_utm(parts: Floats, zone: int) -> Floats:
         Bounds in metres; none of parts over 45 degrees from the zone's meridian, which cuts the others off.
     """
     meridian = 6 * abs(zone) - 183
-    parts = turned(parts)
+    parts = repeated(parts, REVOLUTION)
     xmin, xmax = np.maximum(parts[:, 0], meridian - _ZONE_REACH), np.minimum(parts[:, 2], meridian + _ZONE_REACH)
     ymin, ymax = np.maximum(parts[:, 1], -_MAX_LATITUDE), np.minimum(parts[:, 3], _MAX_LATITUDE)
     found = [
@@ -85,7 +81,11 @@ def bounds_in_utm(parts: Floats, zone: int) -> Floats:
 
 
 def bounds_in_mercator(parts: Floats) -> Floats:
-    """Give lon/lat bounds as bounds in EPSG:3857; latitudes beyond 89.9 degrees are cut off."""
+    """Give lon/lat bounds as bounds in EPSG:3857, one revolution around the Earth to the west and to the east too.
+
+    Latitudes beyond 89.9 degrees are cut off.
+    """
+    parts = repeated(parts, REVOLUTION)
     x = _RADIUS * np.radians(parts[:, 0::2])
     low, high = np.maximum(parts[:, 1], -_MAX_LATITUDE), np.minimum(parts[:, 3], _MAX_LATITUDE)
     y = _RADIUS * np.arcsinh(np.tan(np.radians(np.stack([low, high], axis=1))))

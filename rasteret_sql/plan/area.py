@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.antimeridian import repeated, within_map
 from rasteret_sql.geo.crs import in_proj_thread, parsed_crs, shortened
-from rasteret_sql.geo.utm import bounds_in_mercator, bounds_in_utm, is_lonlat, turned, utm_zone
+from rasteret_sql.geo.utm import REVOLUTION, bounds_in_mercator, bounds_in_utm, is_lonlat, utm_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.geo.touched import ProjectedGeometries
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset
@@ -49,14 +51,32 @@ class Area:
         Raises:
             InvalidArgumentError: bbox, geometry or CRS cannot be read.
         """
+        if arguments.grid is not None:
+            return cls.of_grid(arguments.grid)
         if arguments.bbox is not None:
             return cls(arguments.crs, arguments.bbox_parts())
         return None if arguments.geometry is None else area_of_geometry(arguments.geometry, arguments.crs)
 
-    @property
-    def is_over_antimeridian(self) -> bool:
-        """Whether it is a bbox over the antimeridian."""
-        return self.geometry is None and len(self.parts) > 1
+    @classmethod
+    def of_grid(cls, grid: GeoBox) -> Area:
+        """Give the bounds of a grid, which has a CRS."""
+        assert grid.crs is not None
+        return cls(grid.crs, np.array([grid.bounds], np.float64))
+
+    def in_degrees(self) -> Floats:
+        """Give bounds of its parts in longitude and latitude, inside the map and cut at the antimeridian.
+
+        Raises:
+            InvalidArgumentError: the CRS is not known.
+        """
+        if is_lonlat(self.crs):
+            bounds = within_map(self.parts, REVOLUTION)
+        else:
+            from rasteret_sql.geo.project import map_bounds
+
+            bounds = in_proj_thread(map_bounds)(self.parts, self.crs)
+        bounds[:, 1::2] = np.clip(bounds[:, 1::2], -90.0, 90.0)
+        return bounds
 
     def parts_in(self, code: str) -> Floats:
         """Give bounds of its parts in another CRS. They may be larger than need be, but never smaller.
@@ -72,7 +92,7 @@ class Area:
         if is_lonlat(self.crs):
             zone = utm_zone(code)
             if is_lonlat(code):
-                return turned(self.parts)
+                return repeated(self.parts, REVOLUTION)
             if zone is not None:
                 return bounds_in_utm(self.parts, zone)
             if code.upper() == "EPSG:3857":
@@ -81,7 +101,7 @@ class Area:
             return self.parts
         from rasteret_sql.geo.project import search_bounds
 
-        return np.array(in_proj_thread(search_bounds)(self.parts, self.crs, code), np.float64)
+        return in_proj_thread(search_bounds)(self.parts, self.crs, code)
 
     @in_proj_thread
     def pixel_size(self, size: float, from_crs: str, to_crs: str) -> float:

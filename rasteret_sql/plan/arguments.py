@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.geobox import GeoBox  # noqa: TC001 - dataclasses look annotations up
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.plan.period import parse_period
 
@@ -45,6 +46,7 @@ class ReadArguments:
         bands: assets, or bands inside them ("visual:red"); None for all.
         geometry: GeoJSON, WKT or WKB in `crs`, or None.
         bbox: (xmin, ymin, xmax, ymax) in `crs`, or None.
+        grid: a grid whose bounds are the area, instead of both; it may go on beyond the antimeridian and the poles.
         crs: CRS of `geometry` and `bbox`.
         datetime: STAC's forms, or None.
         level: 0 is full resolution; None leaves it to `resolution`.
@@ -64,6 +66,7 @@ class ReadArguments:
     bands: Sequence[str] | None = None
     geometry: str | None = None
     bbox: Sequence[float] | None = None
+    grid: GeoBox | None = None
     crs: str = "OGC:CRS84"
     datetime: str | None = None
     level: int | None = None
@@ -95,13 +98,13 @@ class ReadArguments:
     @property
     def has_area(self) -> bool:
         """Whether an area is given."""
-        return self.bbox is not None or self.geometry is not None
+        return self.bbox is not None or self.geometry is not None or self.grid is not None
 
     def bbox_parts(self) -> npt.NDArray[np.float64]:
         """Give `bbox` as one or, over the antimeridian, two bounds; shape (parts, 4).
 
-        Grids may be asked for beyond the antimeridian. So order and range are checked by what plans an area, before any
-        I/O.
+        A grid over a bbox may lie beyond the antimeridian. So order and range are checked when an area is planned,
+        before any I/O.
 
         Raises:
             InvalidArgumentError: it cannot be (xmin, ymin, xmax, ymax).

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.touched import NOISE
-from rasteret_sql.geo.utm import is_lonlat, turned
+from rasteret_sql.geo.antimeridian import repeated
+from rasteret_sql.geo.touched import pixels_touched, windows_touched
+from rasteret_sql.geo.utm import REVOLUTION, is_lonlat
 from rasteret_sql.plan.bands import FileBands, choose_bands
 from rasteret_sql.plan.period import FIRST_US, LAST_US
 from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
@@ -133,7 +134,7 @@ def candidates(index: IndexFiles, arguments: ReadArguments, area: Area | None) -
     if area is not None and is_lonlat(area.crs):
         inside = np.zeros(len(files), bool)
         # Longitudes may be counted from -180, from 0, or on beyond 180.
-        for xmin, ymin, xmax, ymax in turned(area.parts).tolist():
+        for xmin, ymin, xmax, ymax in repeated(area.in_degrees(), REVOLUTION).tolist():
             low_x, low_y, high_x, high_y = index.bounds.T
             inside |= (xmin <= high_x) & (xmax >= low_x) & (ymin <= high_y) & (ymax >= low_y)
         kept &= inside
@@ -241,14 +242,14 @@ def _touched_parts(files: Files, numbers: Numbers, size: Numbers, arguments: Rea
             some = mine[start : start + step]
             ends = parts.reshape(1, -1, 2, 2) - corner[some][:, np.newaxis, np.newaxis]
             ends = ends / pixel[some][:, np.newaxis, np.newaxis]
-            low, high = ends.min(axis=2), ends.max(axis=2)
-            owner, part = np.nonzero(((high > 0) & (low < size[some][:, np.newaxis])).all(axis=2))
+            bounds = np.concatenate([ends.min(axis=2), ends.max(axis=2)], axis=2)
+            shape = np.broadcast_to(size[some][:, np.newaxis, ::-1], (*bounds.shape[:2], 2))
+            windows = windows_touched(bounds.reshape(-1, 4), shape.reshape(-1, 2)).reshape(bounds.shape)
+            owner, part = np.nonzero((windows[..., :2] < windows[..., 2:]).all(axis=2))
             by = beside[some][owner][:, np.newaxis]
-            first = np.floor(low[owner, part] - by + NOISE)
-            # A point on the border of two pixels lies in the one that begins there.
-            end = np.maximum(np.ceil(high[owner, part] + by - NOISE), first + 1)
+            low, high = bounds[owner, part, :2] - by, bounds[owner, part, 2:] + by
             owners.append(some[owner])
-            boxes.append(np.concatenate([first, end], axis=1))
+            boxes.append(pixels_touched(np.concatenate([low, high], axis=1)))
     owner = np.concatenate(owners) if owners else np.empty(0, np.int64)
     box = np.concatenate(boxes) if boxes else np.empty((0, 4))
     order = np.argsort(owner, kind="stable")

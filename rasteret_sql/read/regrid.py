@@ -240,26 +240,27 @@ class Regridder:
         method: str,
         found: tuple[npt.NDArray[Any], npt.NDArray[np.bool_]],
     ) -> None:
-        """Resample anew the pixels that lie across the edge of a raster around the Earth, with corners on both sides.
+        """Resample anew the pixels that lie across, or just beyond, the edge of a raster around the Earth.
 
-        They get what the eastern side has.
+        They get what the western edge of the raster has, or else what the eastern edge has.
         """
         _, positions = self._maps[source.lattice, source.window]
         cols, period = footprint.cols, positions.period
         if period is None:
             return
-        corners = np.stack([cols[..., :-1], cols[..., 1:]])
-        if cols.ndim > 1:
-            corners = np.concatenate([corners[:, :-1], corners[:, 1:]])
-        is_across = np.asarray(corners.max(axis=0) - corners.min(axis=0) > period / 2)
+        _, _, width = source.lattice
+        # The box of a pixel lies between two corners of it that are diagonally across.
+        start, end = (cols[:-1], cols[1:]) if cols.ndim == 1 else (cols[:-1, :-1], cols[1:, 1:])
+        low, high = np.minimum(start, end), np.maximum(start, end)
+        is_across = np.asarray((high - low > period / 2) | ((low >= width) & (high >= period)))
         if not is_across.any():
             return
-        _, _, width = source.lattice
-        revolved = np.where(cols > width / 2, cols - period, cols)
-        pixels, valid = resample_areas(values, mask, footprint.rows, revolved, method, offset=footprint.offset)
         where = np.broadcast_to(is_across, found[0].shape)
-        np.copyto(found[0], pixels, where=where)
-        np.copyto(found[1], valid, where=where)
+        is_east = cols > width / 2
+        for revolved in (np.where(is_east, cols, cols + period), np.where(is_east, cols - period, cols)):
+            pixels, valid = resample_areas(values, mask, footprint.rows, revolved, method, offset=footprint.offset)
+            np.copyto(found[0], pixels, where=where & valid)
+            np.copyto(found[1], valid, where=where & valid)
 
     def _widened(
         self, part: tuple[slice, slice], pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], start: int, end: int

@@ -174,7 +174,9 @@ class Boxes:
     def of(cls, corner: Floats, across: Floats, offset: int, size: int) -> Boxes:
         """Find the pixels that boxes touch, each from its `corner` to the one `across`, in either order."""
         start, stop = np.minimum(corner, across), np.maximum(corner, across)
-        inside = (stop > offset) & (start < offset + size) & np.isfinite(start) & np.isfinite(stop)
+        # A box without extent at the edge of a pixel lies in the pixel that begins there.
+        reached = np.where(start == stop, np.floor(start + EPSILON) + 1, stop)
+        inside = (reached > offset) & (start < offset + size) & np.isfinite(start) & np.isfinite(stop)
         start, stop = np.where(inside, start, offset), np.where(inside, stop, offset + 1.0)
         first = np.clip(np.floor(start + EPSILON) - offset, 0, size - 1).astype(np.intp)
         end = np.clip(np.ceil(stop - EPSILON) - offset, 0, size).astype(np.intp)

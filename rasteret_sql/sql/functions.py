@@ -46,7 +46,7 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
     """Give bounds in one CRS as bounds in another that hold them; see `search_bounds`."""
     from rasteret_sql.geo.project import search_bounds
 
-    return _structs(search_bounds(_array(parts), from_crs, to_crs))
+    return _structs(search_bounds(_array(parts), from_crs, to_crs).tolist())
 
 
 def pixel_size(size: float, from_crs: str, to_crs: str, area: Sequence[Bounds], area_crs: str) -> float:

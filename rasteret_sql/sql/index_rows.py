@@ -11,7 +11,6 @@ import numpy as np
 from rasteret_sql.database.schema import cast_columns
 from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.geo.antimeridian import middle_longitude
-from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.plan.area import Area
@@ -125,7 +124,7 @@ class IndexRows:
         area = Area.of(arguments)
         if area is None:
             return False
-        parts = area.parts if is_lonlat(area.crs) else area.parts_in(LONLAT)
+        parts = area.in_degrees()
         # Half of what was fetched beside the scope is left for what projected bounds may miss.
         low, high = self._scope[:2] - _BESIDE_DEGREES / 2, self._scope[2:] + _BESIDE_DEGREES / 2
         return bool((parts[:, :2] >= low).all() and (parts[:, 2:] <= high).all())
@@ -300,9 +299,10 @@ def _scope(arguments: ReadArguments) -> Floats | None:
     area = Area.of(arguments)
     if area is None or not is_lonlat(area.crs):
         return None
-    low, high = area.parts[:, :2].min(axis=0), area.parts[:, 2:].max(axis=0)
-    # Of an area beyond the antimeridian nothing is known of longitudes that are counted otherwise.
-    if area.is_over_antimeridian or low[0] < -_HALF_TURN or high[0] > _HALF_TURN:
+    parts = area.in_degrees()
+    low, high = parts[:, :2].min(axis=0), parts[:, 2:].max(axis=0)
+    # Of an area at the antimeridian nothing is known of longitudes that are counted otherwise.
+    if low[0] <= -_HALF_TURN or high[0] >= _HALF_TURN:
         low[0], high[0] = -np.inf, np.inf
     return np.concatenate([low, high])
 

@@ -268,7 +268,8 @@ def nothing_found(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -
 
 def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:
     """Whether it is the area that leaves nothing."""
-    return arguments.has_area and _finds_some(cursor, replace(arguments, bbox=None, geometry=None, resolution=None))
+    anywhere = replace(arguments, bbox=None, geometry=None, grid=None, resolution=None)
+    return arguments.has_area and _finds_some(cursor, anywhere)
 
 
 def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:
@@ -277,7 +278,9 @@ def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> 
 
 
 def _outside(arguments: ReadArguments) -> EmptyReadError:
-    area = f"bbox {list(arguments.bbox)}" if arguments.bbox is not None else "geometry"
+    area = "geometry" if arguments.bbox is None else f"bbox {list(arguments.bbox)}"
+    if arguments.grid is not None:
+        area = f"grid with bounds {list(arguments.grid.bounds)}"
     period = "" if arguments.datetime is None else f" within datetime {arguments.datetime!r}"
     return EmptyReadError(
         f"{area} ({arguments.crs}): touches none of the assets of index {_shortened(arguments.index)}{period}; "

@@ -436,7 +436,10 @@ parted AS (
                     'xmax': greatest((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
                     'ymax': greatest((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5])
                 }),
-                lambda part: part.xmax > 0 AND part.xmin < s.image.width AND part.ymax > 0 AND part.ymin < s.image.height
+                -- Pixels are half open, and a part touches one at least.
+                lambda part: greatest(ceil(part.xmax - 1e-6), floor(part.xmin + 1e-6) + 1) > 0
+                    AND greatest(ceil(part.ymax - 1e-6), floor(part.ymin + 1e-6) + 1) > 0
+                    AND floor(part.xmin + 1e-6) < s.image.width AND floor(part.ymin + 1e-6) < s.image.height
             )
         END AS touched_parts,
         CASE

@@ -2,9 +2,9 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- Lon/lat bounds as bounds in EPSG:3857. Latitudes are clamped to 89.9 degrees.
+-- Lon/lat bounds as bounds in EPSG:3857, one revolution to the west and to the east too. Latitudes are clamped to 89.9 degrees.
 CREATE OR REPLACE MACRO _rst_project_to_mercator(parts) AS
-    list_transform(parts, lambda part: {
+    list_transform(_rst_turns(parts), lambda part: {
         'xmin': 6378137 * radians(part.xmin),
         'ymin': 6378137 * asinh(tan(radians(greatest(part.ymin, -89.9)))),
         'xmax': 6378137 * radians(part.xmax),

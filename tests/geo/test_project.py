@@ -26,6 +26,7 @@ from rasteret_sql.geo.project import (
     EVERYWHERE,
     area_bounds,
     joint_bounds,
+    map_bounds,
     project_bounds,
     project_geometries,
     project_points,
@@ -114,8 +115,11 @@ def test_a_box_over_the_antimeridian_is_as_narrow_as_it_is(lon, lat, size):
 
 
 def test_bounds_that_cannot_be_told_hold_everything_when_searching_and_are_an_error_otherwise():
-    assert search_bounds([(-180.0, -90.0, 180.0, 90.0)], LONLAT, "EPSG:3035") == [EVERYWHERE]
-    two = search_bounds([(-2e5, -2e5, 2e5, 2e5)], "+proj=laea +lat_0=0 +lon_0=180 +datum=WGS84", LONLAT)
+    assert search_bounds([(-180.0, -90.0, 180.0, 90.0)], LONLAT, "EPSG:3035").tolist() == [list(EVERYWHERE)]
+    around = "+proj=laea +lat_0=0 +lon_0=180 +datum=WGS84"
+    revolutions = search_bounds([(-2e5, -2e5, 2e5, 2e5)], around, LONLAT)
+    assert [(part[0] < edge < part[2]) for part, edge in zip(revolutions, (-180, 180, 540), strict=True)] == [True] * 3
+    two = map_bounds([(-2e5, -2e5, 2e5, 2e5)], around)
     assert [(part[0] < 180, part[2] == 180, part[0] == -180) for part in two] == [
         (True, True, False),
         (True, False, True),
