@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.wording import shortened
+
+T = TypeVar("T")
 
 #: Characters of a value that a message shows.
 _SHOWN = 60
@@ -67,6 +69,54 @@ def checked_list(name: str, value: Any, expected: str) -> list[Any] | None:
     if isinstance(value, (bytes, bytearray)) or not isinstance(value, Iterable):
         raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}")
     return list(value)
+
+
+def checked_by_band(name: str, value: Any, convert: Callable[[Any], T | None], expected: str) -> dict[str, T]:
+    """Give values by band, "*" for all others; none where None is given.
+
+    Args:
+        name: of the argument.
+        value: one value for all bands, or a mapping of bands to values.
+        convert: gives a value as it is used, or None where it is none.
+        expected: what the message expects.
+
+    Raises:
+        InvalidArgumentError: a value is none, or a key is no name.
+    """
+    if value is None:
+        return {}
+    found: dict[str, T] = {}
+    for band, each in dict(value).items() if isinstance(value, Mapping) else [("*", value)]:
+        converted = convert(each)
+        if not isinstance(band, str) or converted is None:
+            raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}")
+        found[band] = converted
+    return found
+
+
+def value_of_band(values: Mapping[str, T], band: str) -> T | None:
+    """Give the value of a band: by its name, by its asset (what stands before the colon), or that of all others."""
+    return next((values[key] for key in (band, band.rpartition(":")[0], "*") if key in values), None)
+
+
+def check_known_bands(name: str, values: Iterable[str], bands: Iterable[str]) -> None:
+    """Refuse values by band for a band that is not read.
+
+    Args:
+        name: of the argument.
+        values: its bands.
+        bands: what is read; the asset before a colon names all of its bands.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    bands = list(dict.fromkeys(bands))
+    known = {"*", *bands, *(band.rpartition(":")[0] for band in bands if ":" in band)}
+    for band in values:
+        if band not in known:
+            raise InvalidArgumentError(
+                f"{name}: got band {band!r}, expected one of {', '.join(bands)}, or '*' for all others"
+            )
 
 
 def checked_path(name: str, value: Any) -> Path:

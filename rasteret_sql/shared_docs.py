@@ -49,6 +49,10 @@ SHARED: Final = {
     '"median" or "count".',
     "nodata": "value of pixels without data, in place of that of the files, or a mapping of bands to values, with "
     '"*" for all others. Masks and fill follow it. Files with a mask or an alpha band refuse it.',
+    "dtype": 'dtype of the pixels, such as "uint16", or a mapping of bands to dtypes, with "*" for all others; None '
+    "for that of the files. Pixels are cast when they are decoded, before they are resampled. A pixel that the dtype "
+    "cannot hold is an error: integers stay exact, and floats may be rounded. Nodata values are cast too; a band whose "
+    "nodata value the dtype cannot hold has none, and its mask tells.",
     "all_touched": "take every pixel that a polygon touches, not only those whose centre is inside. Points and lines "
     "always take the pixels that they touch.",
 }

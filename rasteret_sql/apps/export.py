@@ -25,6 +25,8 @@ from rasteret_sql.apps.read_bar import read_bar
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
 
     from rasteret_sql.output.export import ExportReport
@@ -88,7 +90,7 @@ def add_parser(commands: Commands) -> None:
     )
     grid.add_argument(
         "--resampling",
-        type=_resampling,
+        type=_by_band("BAND=METHOD, such as scl=nearest,*=bilinear"),
         default="nearest",
         metavar="METHOD",
         help="nearest, bilinear, cubic, average, mode, min, max; or per band: scl=nearest,*=bilinear (nearest)",
@@ -105,6 +107,12 @@ def add_parser(commands: Commands) -> None:
     values = command.add_argument_group("values and format")
     values.add_argument(
         "--mask-and-scale", action="store_true", help="write physical values as floats, with NaN for missing data"
+    )
+    values.add_argument(
+        "--dtype",
+        type=_by_band("BAND=DTYPE, such as scl=uint8,*=float32"),
+        metavar="DTYPE",
+        help="dtype of the pixels, such as uint16; or per band: scl=uint8,*=float32 (that of the files)",
     )
     values.add_argument("--nodata", type=float, metavar="VALUE", help="value of pixels without data in a GeoTIFF")
     values.add_argument(
@@ -157,6 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
                 mask_and_scale=arguments.mask_and_scale,
                 on_error=arguments.on_error,
                 nodata=arguments.nodata,
+                dtype=arguments.dtype,
                 overviews=arguments.overviews,
                 compression=arguments.compression,
             )
@@ -242,17 +251,21 @@ def _shape(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _resampling(text: str) -> str | dict[str, str]:
-    """Read a method, or methods by band."""
-    if "=" not in text:
-        return text
-    methods = {}
-    for part in names(text):
-        band, sign, method = part.rpartition("=")
-        if not (sign and band and method):
-            raise argparse.ArgumentTypeError(f"got {part!r}, expected BAND=METHOD, such as scl=nearest,*=bilinear")
-        methods[band] = method
-    return methods
+def _by_band(example: str) -> Callable[[str], str | dict[str, str]]:
+    """Make a parser of a value for all bands, or of values by band such as "scl=nearest"."""
+
+    def parse(text: str) -> str | dict[str, str]:
+        if "=" not in text:
+            return text
+        values = {}
+        for part in names(text):
+            band, sign, value = part.rpartition("=")
+            if not (sign and band and value):
+                raise argparse.ArgumentTypeError(f"got {part!r}, expected {example}")
+            values[band] = value
+        return values
+
+    return parse
 
 
 def _as_text(report: ExportReport, style: Style) -> str:

@@ -19,12 +19,13 @@ from rasteret_sql.arrays.grids import (
     onto_grid,
 )
 from rasteret_sql.arrays.groups import GROUPINGS, agreed, group_keys, members_of
-from rasteret_sql.checks import check_choice, shown
+from rasteret_sql.checks import check_choice, check_known_bands, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.like import centres_of
 from rasteret_sql.geo.resampling import METHODS
 from rasteret_sql.plan.cube import Cube, make_cube
+from rasteret_sql.plan.dtypes import checked_dtypes
 from rasteret_sql.plan.mosaics import MOSAICS
 from rasteret_sql.plan.native_grid import native_box
 from rasteret_sql.plan.nodata import checked_nodata, with_nodata
@@ -54,6 +55,7 @@ class CubeArguments:
         groupby: None for a slice per item, one of `GROUPINGS`, or a column of the index.
         mosaic: how items of one group that overlap become one.
         nodata: value, or values by band, that take the place of those of the files; None for those of the files.
+        dtype: dtype of pixels, or dtypes by band; None for those of the files.
     """
 
     grid: GridArguments = field(default_factory=GridArguments)
@@ -61,6 +63,7 @@ class CubeArguments:
     groupby: str | None = None
     mosaic: str = "first"
     nodata: Any = None
+    dtype: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +111,7 @@ def plan_cube(
     """
     resampling = _checked_resampling(wanted.resampling, arguments.bands)
     _check_mosaic(wanted)
-    nodata = checked_nodata(wanted.nodata)
+    nodata, dtypes = checked_nodata(wanted.nodata), checked_dtypes(wanted.dtype)
     check_area(arguments)
     box = given_box(arguments, wanted.grid)
     if holds_tiles(index):
@@ -126,12 +129,13 @@ def plan_cube(
             derived = derived_box(assets, arguments, wanted.grid) if wanted.grid.is_given else None
             if derived is None and (wanted.grid.is_given or is_one_grid(assets)):
                 planned = plans.plan(arguments)
-                planned = replace(planned, plan=with_nodata(planned.plan, nodata))
-                return _assembled(planned, native_box(planned.plan.assets), wanted, resampling)
+                planned = replace(planned, plan=with_nodata(planned.plan, nodata, dtypes))
+                return _assembled(planned, native_box(planned.plan.assets), wanted, resampling, dtypes)
             box = derived or native_box(assets)
         planned = plans.plan(onto_grid(arguments, box, resampling))
-        planned = replace(planned, plan=with_nodata(planned.plan, nodata))
-    return _assembled(planned, on_files_grid(box, planned.plan.assets, arguments, wanted.grid), wanted, resampling)
+        planned = replace(planned, plan=with_nodata(planned.plan, nodata, dtypes))
+    box = on_files_grid(box, planned.plan.assets, arguments, wanted.grid)
+    return _assembled(planned, box, wanted, resampling, dtypes)
 
 
 class Files(Protocol):
@@ -222,7 +226,13 @@ def check_area(arguments: ReadArguments) -> None:
         )
 
 
-def _assembled(planned: PlannedTiles, box: GeoBox, wanted: CubeArguments, resampling: Mapping[str, str]) -> PlannedCube:
+def _assembled(
+    planned: PlannedTiles,
+    box: GeoBox,
+    wanted: CubeArguments,
+    resampling: Mapping[str, str],
+    dtypes: Mapping[str, np.dtype[Any]],
+) -> PlannedCube:
     """Put a plan's assets into groups, and make a cube of them."""
     plan = planned.plan
     properties = planned.properties or AssetProperties.none(len(plan.assets))
@@ -244,6 +254,7 @@ def _assembled(planned: PlannedTiles, box: GeoBox, wanted: CubeArguments, resamp
         properties.position,
         mosaic=None if wanted.groupby is None else wanted.mosaic,
         resampling=resampling,
+        dtypes=dtypes,
     )
     starts = starts[order]
     members = members_of(plan.assets, group_of)
@@ -274,10 +285,8 @@ def _checked_resampling(resampling: Any, bands: Sequence[str] | None) -> dict[st
     methods = dict(resampling) if isinstance(resampling, Mapping) else {"*": resampling}
     for band, method in methods.items():
         check_choice("resampling" if band == "*" else f"resampling of {shown(band)}", method, METHODS)
-        if bands is not None and band != "*" and band not in bands:
-            raise InvalidArgumentError(
-                f"resampling: got band {band!r}, expected one of {', '.join(bands)}, or '*' for all others"
-            )
+    if bands is not None:
+        check_known_bands("resampling", methods, bands)
     return {"*": "nearest"} | methods
 
 

@@ -145,6 +145,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     groupby: str | None = None,
     mosaic: str = "first",
     nodata: float | Mapping[str, float] | None = None,
+    dtype: Any = None,
 ) -> RasterArray:
     """Read an area of some items and bands into one array.
 
@@ -172,13 +173,17 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     planned = plan_cube(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata),
+        CubeArguments(
+            GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata, dtype
+        ),
     )
     cube = planned.cube
     dtypes = {band.dtype: band.name for band in cube.bands}
     if len(dtypes) > 1:
         described = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())
-        raise InvalidArgumentError(f"bands: {described}, expected one dtype; choose such bands, or use to_xarray")
+        raise InvalidArgumentError(
+            f"bands: {described}, expected one dtype; give dtype, choose such bands, or use to_xarray"
+        )
     sizes = cube.group_count, len(cube.bands), cube.box.height, cube.box.width
     data, mask = new_array(sizes, next(iter(dtypes))), new_array(sizes, bool)
     read_cube(cube, list(np.moveaxis(data, 1, 0)), list(np.moveaxis(mask, 1, 0)))

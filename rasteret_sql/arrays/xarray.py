@@ -52,6 +52,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     groupby: str | None = None,
     mosaic: str = "first",
     nodata: float | Mapping[str, float] | None = None,
+    dtype: Any = None,
     chunks: Any = None,
     mask_and_scale: bool = False,
     on_error: str = "raise",
@@ -98,7 +99,9 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     planned = plan_cube(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata),
+        CubeArguments(
+            GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata, dtype
+        ),
         with_properties=True,
     )
     return dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)

@@ -68,6 +68,7 @@ def export(  # noqa: PLR0913 - keywords only
     mask_and_scale: bool = False,
     on_error: str = "raise",
     nodata: float | None = None,
+    dtype: Any = None,
     overviews: str = "auto",
     compression: str = "deflate",
 ) -> ExportReport:
@@ -118,7 +119,7 @@ def export(  # noqa: PLR0913 - keywords only
     planned = plan_cube(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic),
+        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, None, dtype),
         with_properties=kind in {"zarr", "nc"},
     )
     counts = _Counts()

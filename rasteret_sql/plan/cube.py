@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.checks import check_known_bands, value_of_band
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.dtypes import cast_nodata, common_dtype, require_castable
 from rasteret_sql.plan.mosaics import FLOATING, mosaic_dtype
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.plan.places import touches
@@ -31,7 +33,7 @@ class CubeBand:
 
     Attributes:
         name: as it was asked for.
-        source_dtype: of the files.
+        source_dtype: that pixels are cast to when they are decoded: of the files, or what the caller wants.
         dtype: of the array; another one for means, medians and counts.
         nodata: what pixels without data hold, or None where no value is free for that.
         fill: the same, 0 where there is none.
@@ -205,6 +207,7 @@ def make_cube(
     *,
     mosaic: str | None,
     resampling: Mapping[str, str],
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
 ) -> Cube:
     """Find what makes up a cube.
 
@@ -215,13 +218,15 @@ def make_cube(
         position: of each asset in the order in which a mosaic takes them.
         mosaic: how assets of one group that overlap become one, or None where a group must have one per band.
         resampling: method by band, or by the asset of several bands; "*" is for all others.
+        dtypes: dtypes that the caller wants, in the same form; files have theirs otherwise.
 
     Raises:
         InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
-            `resampling` names a band that is not read.
+            `resampling` or `dtypes` names a band that is not read.
     """
-    found = bands_of(plan.assets)
-    methods = _methods(found, resampling)
+    found, dtypes = bands_of(plan.assets), dtypes or {}
+    for name, values in (("resampling", resampling), ("dtype", dtypes)):
+        check_known_bands(name, values, [band.name for band in found])
     places = {band.name: number for number, band in enumerate(found)}
     order = np.lexsort((plan.tile_offset, plan.band, plan.asset_no))
     # Plans of files with one band are in that order.
@@ -238,7 +243,14 @@ def make_cube(
     if mosaic is None:
         _check_alone(plan.assets, sources, found)
     group_count = int(group_of.max()) + 1
-    bands = [_cube_band(plan, sources, number, each, mosaic, methods[each.name]) for number, each in enumerate(found)]
+    bands = [
+        _cube_band(
+            _BandFacts.of(plan, sources, number, each, value_of_band(dtypes, each.name)),
+            mosaic,
+            value_of_band(resampling, each.name) or "nearest",
+        )
+        for number, each in enumerate(found)
+    ]
     return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
 
 
@@ -253,28 +265,6 @@ def bands_of(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
     for key in sorted(first, key=lambda key: key[:3]):
         bands.setdefault(first[key].name, first[key])
     return list(bands.values())
-
-
-def _methods(bands: Sequence[PlannedBand], resampling: Mapping[str, str]) -> dict[str, str]:
-    """Give the method of each band.
-
-    Raises:
-        InvalidArgumentError: a name is that of no band and no asset.
-    """
-    keys = {band.name: next((key for key in _keys(band.name) if key in resampling), "*") for band in bands}
-    known = {key for band in bands for key in _keys(band.name)}
-    unknown = [name for name in resampling if name != "*" and name not in known]
-    if unknown:
-        raise InvalidArgumentError(
-            f"resampling: got band {unknown[0]!r}, expected one of {', '.join(keys)}, or '*' for all others"
-        )
-    return {name: resampling.get(key, "nearest") for name, key in keys.items()}
-
-
-def _keys(name: str) -> tuple[str, ...]:
-    """Give what a mapping may call a band: its name, or the asset before the colon."""
-    asset = name.rpartition(":")[0]
-    return (name, asset) if asset else (name,)
 
 
 def check_no_second(assets: Sequence[PlannedAsset], key_of: Callable[[PlannedAsset], Any], column: str) -> None:
@@ -316,40 +306,73 @@ def _check_alone(assets: Sequence[PlannedAsset], sources: Sources, bands: Sequen
     )
 
 
-def _cube_band(
-    plan: TilePlan, sources: Sources, number: int, band: PlannedBand, mosaic: str | None, method: str
-) -> CubeBand:
-    """Find what is known of a band in all of its files.
+@dataclass(frozen=True, slots=True)
+class _BandFacts:
+    """What is known of a band in all of its files.
 
-    Raises:
-        InvalidArgumentError: the files have two dtypes, scales or offsets.
+    Attributes:
+        band: in the first of its files.
+        dtype: that its pixels are read in.
+        nodatas: what marks pixels without data, in that dtype; None of files without nodata value.
+        is_dropped: whether the dtype cannot hold the nodata value of a file.
+        kinds: where the masks of its files come from.
     """
-    mine = np.flatnonzero(sources.place == number)
-    known: dict[tuple[Any, ...], tuple[PlannedAsset, PlannedBand]] = {}
-    kinds: set[MaskKind] = set()
-    for asset_no, band_no, start in zip(
-        sources.asset_no[mine].tolist(), sources.band[mine].tolist(), sources.start[mine].tolist(), strict=True
-    ):
-        asset = plan.assets[asset_no]
-        each = next(each for each in asset.bands if each.band == band_no)
-        known.setdefault((asset.dtype, repr(each.nodata), *_scaling(each)), (asset, each))
-        kinds.add(MaskKind(plan.mask_kind[start]))
-    (first, first_band), *others = known.values()
-    for asset, each in others:
-        if asset.dtype != first.dtype:
-            raise InvalidArgumentError(
-                f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, expected '
-                f"one dtype; read them apart, each with a condition in the query: WHERE dtype = '{first.dtype}'"
-            )
-        if _scaling(each) != _scaling(first_band):
-            raise InvalidArgumentError(
-                f'band "{band.name}": {named(first)} has scale {first_band.scale} and offset {first_band.offset}, '
-                f"{named(asset)} {each.scale} and {each.offset}, expected the same; read them apart"
-            )
-    source_dtype = np.dtype(first.dtype)
-    dtype = mosaic_dtype(mosaic, source_dtype)
-    nodatas = {repr(each.nodata): each.nodata for _, each in known.values()}
-    nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None
+
+    band: PlannedBand
+    dtype: np.dtype[Any]
+    nodatas: tuple[float | None, ...]
+    is_dropped: bool
+    kinds: frozenset[MaskKind]
+
+    @classmethod
+    def of(
+        cls, plan: TilePlan, sources: Sources, number: int, band: PlannedBand, wanted: np.dtype[Any] | None
+    ) -> _BandFacts:
+        """Find what is known of a band, which is to be read in a dtype, or in that of its files.
+
+        Raises:
+            InvalidArgumentError: the files have two dtypes, scales or offsets.
+        """
+        mine = np.flatnonzero(sources.place == number)
+        known: dict[tuple[Any, ...], tuple[PlannedAsset, PlannedBand]] = {}
+        kinds: set[MaskKind] = set()
+        for asset_no, band_no, start in zip(
+            sources.asset_no[mine].tolist(), sources.band[mine].tolist(), sources.start[mine].tolist(), strict=True
+        ):
+            asset = plan.assets[asset_no]
+            each = next(each for each in asset.bands if each.band == band_no)
+            known.setdefault((asset.dtype, repr(each.nodata), *_scaling(each)), (asset, each))
+            kinds.add(MaskKind(plan.mask_kind[start]))
+        (first, first_band), *others = known.values()
+        for asset, each in others:
+            if asset.dtype != first.dtype and wanted is None:
+                raise InvalidArgumentError(
+                    f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, '
+                    f'expected one dtype; give dtype="{common_dtype(first.dtype, asset.dtype)}", or read them apart, '
+                    f"each with a condition in the query: WHERE dtype = '{first.dtype}'"
+                )
+            if _scaling(each) != _scaling(first_band):
+                raise InvalidArgumentError(
+                    f'band "{band.name}": {named(first)} has scale {first_band.scale} and offset {first_band.offset}, '
+                    f"{named(asset)} {each.scale} and {each.offset}, expected the same; read them apart"
+                )
+        if wanted is None:
+            wanted, cast = np.dtype(first.dtype), [each.nodata for _, each in known.values()]
+        else:
+            for asset, _ in known.values():
+                require_castable(named(asset), np.dtype(asset.dtype), wanted)
+            cast = [cast_nodata(np.dtype(asset.dtype), each.nodata, wanted) for asset, each in known.values()]
+        is_dropped = any(
+            new is None and each.nodata is not None for new, (_, each) in zip(cast, known.values(), strict=True)
+        )
+        nodatas = tuple({repr(value): value for value in cast}.values())
+        return cls(replace(first_band, name=band.name), wanted, nodatas, is_dropped, frozenset(kinds))
+
+
+def _cube_band(facts: _BandFacts, mosaic: str | None, method: str) -> CubeBand:
+    """Decide what the array of a band holds where there is no data."""
+    dtype, kinds, nodatas = mosaic_dtype(mosaic, facts.dtype), facts.kinds, facts.nodatas
+    nodata = nodatas[0] if len(nodatas) == 1 else None
     if mosaic == "count":
         nodata, has_mask = None, False
     elif dtype.kind == "c":
@@ -361,19 +384,20 @@ def _cube_band(
     else:
         has_mask = nodata is None or not _holds(dtype, nodata) or kinds != {MaskKind.NODATA}
     return CubeBand(
-        name=band.name,
-        source_dtype=source_dtype,
+        name=facts.band.name,
+        source_dtype=facts.dtype,
         dtype=dtype,
         nodata=nodata,
         fill=fill_value(dtype, nodata),
         # A float may be nodata without being equal to it.
         is_filled=bool(kinds & {MaskKind.MASK, MaskKind.ALPHA} and dtype.kind != "c")
-        or (MaskKind.NODATA in kinds and (len(nodatas) > 1 or (dtype.kind == "f" and not np.isnan(nodata or 0.0)))),
+        or (MaskKind.NODATA in kinds and (len(nodatas) > 1 or (dtype.kind == "f" and not np.isnan(nodata or 0.0))))
+        or facts.is_dropped,
         has_mask=has_mask,
-        mask_kinds=frozenset(kinds),
-        scale=None if mosaic == "count" else first_band.scale,
-        offset=None if mosaic == "count" else first_band.offset,
-        unit=None if mosaic == "count" else first_band.unit,
+        mask_kinds=kinds,
+        scale=None if mosaic == "count" else facts.band.scale,
+        offset=None if mosaic == "count" else facts.band.offset,
+        unit=None if mosaic == "count" else facts.band.unit,
         method=method,
         mosaic=mosaic,
     )

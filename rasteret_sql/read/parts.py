@@ -12,6 +12,7 @@ from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.cube import Cube, CubeBand, Sources
+from rasteret_sql.plan.dtypes import common_dtype
 from rasteret_sql.plan.mosaics import mosaic_dtype
 from rasteret_sql.plan.places import Places
 from rasteret_sql.plan.tile_plan import MaskKind
@@ -51,7 +52,7 @@ class BandFiles:
 
     Attributes:
         bands: names, in the order in which they were asked for.
-        dtypes: of the bands, in all files.
+        dtypes: that the pixels of the bands are cast to when they are decoded.
         file: number of the file by item and band, shape (item, band).
         known: what the file says of that band, by the number of its kind and the place of the band.
     """
@@ -62,12 +63,13 @@ class BandFiles:
     known: dict[tuple[int, int], PlannedBand]
 
     @classmethod
-    def of(cls, table: Files, item_of: npt.NDArray[np.int64]) -> BandFiles:
+    def of(cls, table: Files, item_of: npt.NDArray[np.int64], *, may_cast: bool = False) -> BandFiles:
         """Find them.
 
         Args:
             table: the files.
             item_of: the item of each file.
+            may_cast: whether files of a band may have two dtypes; their pixels get one that holds both.
 
         Raises:
             InvalidArgumentError: an item lacks a band or has it twice, or the files of a band have two dtypes.
@@ -89,7 +91,7 @@ class BandFiles:
                     _refuse_second(table, item_of, int(doubled[0]), file, places, band.name)
                 file[item_of[mine], places[band.name]] = mine
         _require_all(table, item_of, file, tuple(places))
-        return cls(tuple(places), _dtypes(table, file, tuple(places)), file, known)
+        return cls(tuple(places), _dtypes(table, file, tuple(places), may_cast=may_cast), file, known)
 
 
 class PartReader:
@@ -285,7 +287,9 @@ def _require_all(
     )
 
 
-def _dtypes(table: Files, file: npt.NDArray[np.int64], names: Sequence[str]) -> tuple[np.dtype[Any], ...]:
+def _dtypes(
+    table: Files, file: npt.NDArray[np.int64], names: Sequence[str], *, may_cast: bool
+) -> tuple[np.dtype[Any], ...]:
     kinds = table.column("kind")
     found = []
     for place, name in enumerate(names):
@@ -293,10 +297,11 @@ def _dtypes(table: Files, file: npt.NDArray[np.int64], names: Sequence[str]) -> 
         _, first = np.unique(kinds[numbers], return_index=True)
         assets = [table.asset(int(numbers[row]), 0) for row in first]
         other = next((asset for asset in assets if asset.dtype != assets[0].dtype), None)
-        if other is not None:
+        common = common_dtype(*(asset.dtype for asset in assets))
+        if other is not None and not may_cast:
             raise InvalidArgumentError(
                 f'band "{name}": item {assets[0].item_id} is {assets[0].dtype} and item {other.item_id} is '
-                f"{other.dtype}, expected one dtype; read them apart"
+                f"{other.dtype}, expected one dtype; give dtype, one that holds {common}, or read them apart"
             )
-        found.append(np.dtype(assets[0].dtype))
+        found.append(common)
     return tuple(found)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.errors import FetchError, RasteretError
+from rasteret_sql.errors import FetchError, InvalidArgumentError, RasteretError
 from rasteret_sql.io import loop
+from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.dtypes import always_fits, first_misfit
 from rasteret_sql.plan.requests import plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.engine import ReadOptions, run_all
@@ -32,7 +34,7 @@ class Target:
     """Where pixels of one band of one file go.
 
     Attributes:
-        pixels: array (height, width) of the dtype of the asset; any strides.
+        pixels: array (height, width); any strides. Pixels of a file of another dtype are cast to its dtype.
         mask: booleans of the same shape, True means valid; None where nobody wants to know.
         row_off, col_off: pixel of the asset's level that lies at `pixels[0, 0]`; may be negative.
         fill: value for pixels that no tile covers; they are False in the mask.
@@ -51,6 +53,10 @@ class _Overlap:
 
     tile: tuple[slice, slice]
     target: tuple[slice, slice]
+
+
+class MisfitError(InvalidArgumentError):
+    """A dtype that the caller wants cannot hold a pixel. Not the file is at fault, so `on_failure` is not told."""
 
 
 class WindowReader:
@@ -92,6 +98,7 @@ class WindowReader:
                 become False in the mask. Without it the first error ends the read.
 
         Raises:
+            InvalidArgumentError: a target cannot hold a pixel.
             RasteretError: a tile could not be fetched or decoded, and there is no `on_failure`.
         """
         requests = plan_requests(self._plan, pixels=True, mask=True)
@@ -111,10 +118,17 @@ class WindowReader:
         def handle(piece: Piece, encoded: Encoded) -> None:
             try:
                 self._handle(piece, encoded)
+            except MisfitError:
+                raise
             except RasteretError as error:
                 failed([piece], error)
 
-        loop.run(run_all(requests, handle, options, lambda request, error: failed(request.pieces, error)))
+        def failed_request(request: Request, error: RasteretError) -> None:
+            if isinstance(error, MisfitError):
+                raise error
+            failed(request.pieces, error)
+
+        loop.run(run_all(requests, handle, options, failed_request))
 
     def _raise_named(self, request: Request, error: RasteretError) -> None:
         """Raise an error again; stores know addresses only, so that those of theirs get the item that failed."""
@@ -140,8 +154,9 @@ class WindowReader:
         if overlap is None:
             return
         rows, cols = overlap.tile
-        if rows.start == cols.start == 0 and (asset.format.planar or asset.format.samples_per_pixel == 1):
-            out = self._targets[row].pixels[overlap.target]
+        out = self._targets[row].pixels[overlap.target]
+        is_whole = rows.start == cols.start == 0 and (asset.format.planar or asset.format.samples_per_pixel == 1)
+        if is_whole and out.dtype == asset.dtype:
             self._tiles.image(row, encoded, out[..., np.newaxis], out.shape)
             self._mark_valid(row, overlap, out, out)
             return
@@ -160,8 +175,32 @@ class WindowReader:
         part = decoded[overlap.tile]
         band = part[..., 0 if part.shape[2] == 1 else int(self._plan.band[row]) - 1]
         alpha = part[..., asset.alpha_band - 1] if asset.alpha_band and not asset.format.planar else band
-        self._targets[row].pixels[overlap.target] = band
+        self._put(row, overlap, band)
         self._mark_valid(row, overlap, band, alpha)
+
+    def _put(self, row: int, overlap: _Overlap, band: npt.NDArray[Any]) -> None:
+        """Copy pixels into their target; a cast to its dtype is checked, but for pixels that are nodata.
+
+        Raises:
+            MisfitError: the dtype of the target cannot hold a pixel.
+        """
+        target = self._targets[row]
+        out = target.pixels[overlap.target]
+        if always_fits(band.dtype, out.dtype):
+            out[...] = band
+            return
+        is_nodata = self._plan.mask_kind[row] == MaskKind.NODATA
+        valid = valid_pixels(band, self._plan.nodata_of(row) if is_nodata else None)
+        value = first_misfit(band[valid], out.dtype)
+        if value is not None:
+            asset = self._plan.assets[self._plan.asset_no[row]]
+            where = asset.describe_tile(int(self._plan.tile_row[row]), int(self._plan.tile_col[row]))
+            raise MisfitError(
+                f"{where}, {redact(asset.address)}: got a pixel of {value.item()!r} ({band.dtype}), which {out.dtype} "
+                f'cannot hold, expected pixels that fit dtype="{out.dtype}"; give a wider one'
+            )
+        out[...] = target.fill
+        np.copyto(out, band, where=valid, casting="unsafe")
 
     def _mark_valid(self, row: int, overlap: _Overlap, band: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> None:
         whole = self._targets[row].mask
@@ -190,9 +229,10 @@ class WindowReader:
         overlap = self._overlap(row)
         if overlap is None:
             return
-        target = self._targets[row]
-        pixels = target.pixels[overlap.target]
-        pixels[...] = fill_value(target.pixels.dtype, self._plan.nodata_of(row))
+        dtype = np.dtype(self._plan.assets[self._plan.asset_no[row]].dtype)
+        shape = self._targets[row].pixels[overlap.target].shape
+        pixels = np.broadcast_to(fill_value(dtype, self._plan.nodata_of(row)), shape)
+        self._put(row, overlap, pixels)
         if self._plan.mask_kind[row] != MaskKind.ALPHA:
             self._mark_valid(row, overlap, pixels, pixels)
 

@@ -25,7 +25,7 @@ def valid_pixels(pixels: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[
     if pixels.dtype.kind == "f" and np.isnan(nodata):
         valid: npt.NDArray[np.bool_] = ~np.isnan(pixels)
         return valid
-    value = _as_stored(pixels.dtype, nodata)
+    value = stored_nodata(pixels.dtype, nodata)
     if value is None:
         return np.ones(pixels.shape, bool)
     if pixels.dtype.kind == "f":
@@ -64,11 +64,11 @@ def _nearly(dtype: str, nodata: float) -> tuple[Any, Any]:
 
 def fill_value(dtype: np.dtype[Any], nodata: float | None) -> Any:
     """The value for pixels that are nowhere: nodata where the dtype can hold it, else 0."""
-    value = None if nodata is None else _as_stored(dtype, nodata)
+    value = None if nodata is None else stored_nodata(dtype, nodata)
     return dtype.type(0) if value is None else value
 
 
-def _as_stored(dtype: np.dtype[Any], nodata: float) -> Any:
+def stored_nodata(dtype: np.dtype[Any], nodata: float) -> Any:
     """Give nodata as a value of the dtype, or None where it has none such."""
     if dtype.kind in "fc":
         with np.errstate(over="ignore"):

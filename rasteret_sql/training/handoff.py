@@ -31,7 +31,8 @@ _HEADER: Final = """\
 #: Arguments of `to_torchgeo` that a file can hold; those left out are objects of Python.
 _ARGUMENTS: Final = (
     "bands", "is_image", "geometry", "bbox", "geometry_crs", "datetime", "crs", "resolution", "resampling", "mosaic",
-    "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "fill", "dtype", "on_error",
+    "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "fill", "nodata", "dtype",
+    "on_error",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TAIL_BYTES: Final = 8

@@ -98,12 +98,13 @@ class Items:
         return smallest
 
 
-def items_of(table: Files, properties: AssetProperties) -> Items:
+def items_of(table: Files, properties: AssetProperties, *, may_cast: bool = False) -> Items:
     """Put files together to items.
 
     Args:
         table: the files.
         properties: of each file.
+        may_cast: whether files of a band may have two dtypes; their pixels get one that holds both.
 
     Raises:
         InvalidArgumentError: an item lacks a band or has it twice, or dtypes differ.
@@ -121,7 +122,7 @@ def items_of(table: Files, properties: AssetProperties) -> Items:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     item_of, first = rank[found], first[order]
-    files = BandFiles.of(table, item_of)
+    files = BandFiles.of(table, item_of, may_cast=may_cast)
     crs_of = table.column("crs")
     has_time = (starts[first] > FIRST_US) & (ends[first] < LAST_US)
     start_us = np.where(has_time, starts[first], FIRST_US)

@@ -10,7 +10,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rasteret_sql.training.dataset import RasteretDataset
     from rasteret_sql.training.items import Items
@@ -39,6 +39,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     label_column: str | None = None,
     scale: bool = False,
     fill: float | None = None,
+    nodata: float | Mapping[str, float] | None = None,
     dtype: Any = None,
     on_error: str = "raise",
     transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -70,7 +71,8 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
         label_column: a column of the index, or of `chips`, that becomes "label".
         scale: turn stored values into physical ones, by the scale and offset of each file; pixels without data are 0.
         fill: value of pixels without data; by default the nodata value of their band, or 0.
-        dtype: a `torch.dtype` for "image" or "mask".
+        dtype: a `torch.dtype` for "image" or "mask". Where one is given, the files of a band may have two dtypes, as
+            those of Landsat do. A pixel that the tensor cannot hold is an error.
         on_error: "raise"; or "count" makes the pixels of files that fail nodata, and counts these files in
             "read_errors" of the sample.
         transforms: a function that each sample passes through.
@@ -93,6 +95,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     from rasteret_sql.geo.geobox import checked_resolution
     from rasteret_sql.geo.resampling import METHODS
     from rasteret_sql.plan.mosaics import MOSAICS
+    from rasteret_sql.plan.nodata import checked_nodata, files_with_nodata
     from rasteret_sql.sql.readers import files_of, read_arguments
     from rasteret_sql.training.dataset import RasteretDataset, SampleOptions
     from rasteret_sql.training.dtypes import check_band, check_fill
@@ -113,9 +116,11 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise InvalidArgumentError(f"dtype: got {dtype!r}, expected a torch.dtype such as torch.float32")
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None)
+    given_nodata = checked_nodata(nodata)
     tensor_dtype = dtype or (torch.float32 if is_image else torch.int64)
     check_fill(fill, tensor_dtype)
-    items = items_of(*files_of(index, arguments))
+    files, properties = files_of(index, arguments)
+    items = items_of(files_with_nodata(files, given_nodata), properties, may_cast=dtype is not None)
     for name, source in zip(items.files.bands, items.files.dtypes, strict=True):
         check_band(name, source, tensor_dtype)
     _check_solar_days(items, groupby)

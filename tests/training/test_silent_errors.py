@@ -12,7 +12,7 @@ from torchgeo.samplers import GridGeoSampler
 
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
-from tests.arrays.cube_files import File, make_index, noise
+from tests.arrays.cube_files import WEST, File, at, make_index, noise
 from tests.training.scenes import PIXEL, Scenes, window
 
 
@@ -141,3 +141,59 @@ def test_windows_are_found_with_their_edges(scenes: Scenes):
     dataset = rs.to_torchgeo(scenes.index, bands=["red"])
     x, y = window(0, 0, 32, 32)
     assert dataset[x, y]["image"].shape[-2:] == (32, 32)
+
+
+def _mixture(folder, **options):
+    """Two items side by side, of uint8 and uint16, as Landsat's bands are."""
+    folder.mkdir(exist_ok=True)
+    values = noise(1, (16, 16), dtype="uint8"), noise(2, (16, 16))
+    files = [
+        File(f"i{number}", "red", data, options={"tile": 16, "transform": at(WEST + number * 160.0)} | options)
+        for number, data in enumerate(values)
+    ]
+    return make_index(folder, files), np.concatenate(values, axis=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.int64])
+def test_a_band_of_two_dtypes_is_read_where_a_dtype_is_given_and_else_refused(tmp_path, dtype):
+    index, expected = _mixture(tmp_path)
+    with pytest.raises(
+        InvalidArgumentError, match=r"i0 is uint8 and item i1 is uint16.*give dtype, one that holds uint16"
+    ):
+        rs.to_torchgeo(index)
+    dataset = rs.to_torchgeo(index, dtype=dtype)
+    x, y, t = dataset.bounds
+    sample = dataset[x, y, t]
+    assert sample["image"].dtype == dtype
+    assert np.array_equal(pixels(sample)[0], expected)
+    narrow = rs.to_torchgeo(index, dtype=torch.uint8)
+    with pytest.raises(InvalidArgumentError, match=r"dtype: the files hold \d+ \(uint16\), which torch.uint8 cannot"):
+        narrow[x, y, t]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int64"])
+def test_a_nodata_value_that_is_given_is_read_like_one_of_the_file(tmp_path, dtype):
+    """The oracle is the same file with that value in its header."""
+    data = noise(1, (16, 16)).astype(dtype)
+    data[:4] = 7 if dtype == "uint16" else 2**53 + 1
+    value = int(data[0, 0])
+    samples = []
+    for name, own in (("a", 3), ("b", value)):
+        (tmp_path / name).mkdir()
+        index = make_index(tmp_path / name, [File("i", "red", data, options={"nodata": own})])
+        dataset = rs.to_torchgeo(index, nodata={"red": value} if own == 3 else None, fill=-1, dtype=torch.int64)
+        samples.append(dataset[0])
+    assert not samples[0]["mask_valid"][0, :4].any()
+    assert samples[0]["mask_valid"].any()
+    for name in ("image", "mask_valid"):
+        assert np.array_equal(pixels(samples[0], name), pixels(samples[1], name))
+
+
+def test_a_nodata_value_is_refused_where_files_cannot_have_it_or_have_a_mask(tmp_path):
+    index = make_index(tmp_path, [File("i", "red", noise(1), mask=noise(2) > 900)])
+    with pytest.raises(InvalidArgumentError, match="has a mask or an alpha band"):
+        rs.to_torchgeo(index, nodata=7)
+    with pytest.raises(InvalidArgumentError, match="expected a value that uint16 pixels can have"):
+        rs.to_torchgeo(index, nodata=-1)
+    with pytest.raises(InvalidArgumentError, match="nodata: got band 'blue', expected one of red"):
+        rs.to_torchgeo(index, nodata={"blue": 1})
