@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rasteret_sql.index.report import BuildReport
     from rasteret_sql.index.sources.search import StacSearch, stac_search
     from rasteret_sql.index.validate import ValidationReport, validate
+    from rasteret_sql.io.options import Options, get_options, set_options
     from rasteret_sql.output.export import ExportReport, export
     from rasteret_sql.output.export_files import ExportedFile
     from rasteret_sql.output.footprints import plot_footprints
@@ -40,6 +41,7 @@ __all__ = [
     "ExportReport",
     "ExportedFile",
     "Handoff",
+    "Options",
     "Picture",
     "RasterArray",
     "RasteretError",
@@ -53,6 +55,7 @@ __all__ = [
     "explain",
     "export",
     "from_handoff",
+    "get_options",
     "handoff",
     "install",
     "picture",
@@ -62,6 +65,7 @@ __all__ = [
     "read_chips",
     "read_tiles",
     "refresh",
+    "set_options",
     "stac_search",
     "to_geopandas",
     "to_numpy",
@@ -77,6 +81,7 @@ _HOME = {
     "ExportReport": "rasteret_sql.output.export",
     "ExportedFile": "rasteret_sql.output.export_files",
     "Handoff": "rasteret_sql.training.handoff",
+    "Options": "rasteret_sql.io.options",
     "Picture": "rasteret_sql.output.picture",
     "RasterArray": "rasteret_sql.arrays.numpy",
     "RasteretError": "rasteret_sql.errors",
@@ -90,6 +95,7 @@ _HOME = {
     "explain": "rasteret_sql.sql.readers",
     "export": "rasteret_sql.output.export",
     "from_handoff": "rasteret_sql.training.handoff",
+    "get_options": "rasteret_sql.io.options",
     "handoff": "rasteret_sql.training.handoff",
     "install": "rasteret_sql.sql.connection",
     "picture": "rasteret_sql.output.picture",
@@ -99,6 +105,7 @@ _HOME = {
     "read_chips": "rasteret_sql.arrays.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.sql.indexes",
+    "set_options": "rasteret_sql.io.options",
     "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
     "to_numpy": "rasteret_sql.arrays.numpy",

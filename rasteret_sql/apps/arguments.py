@@ -28,6 +28,15 @@ def new_command(commands: Commands, name: str, summary: str, epilog: str) -> arg
         epilog=epilog if "\nexit codes:" in epilog else epilog + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_argument(
+        "--option",
+        action="append",
+        type=variable,
+        dest="process_options",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the process, such as identity=size; see rasteret_sql.Options; repeatable",
+    )
     return command
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from rasteret_sql.apps.shell import command as shell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
 _EPILOG = """\
@@ -114,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = parser().parse_args(argv)
-        code: int = arguments.run(arguments)
+        with _options(arguments):
+            code: int = arguments.run(arguments)
         sys.stdout.flush()
     except SystemExit as ending:
         # argparse has said what there was to say.
@@ -136,6 +139,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         fail(message)
         return ExitCode.ERROR
     return code
+
+
+def _options(arguments: argparse.Namespace) -> AbstractContextManager[object]:
+    """Set the options of a command; without any, their module is not imported."""
+    if not arguments.process_options:
+        return nullcontext()
+    from rasteret_sql.io.options import set_options
+
+    return set_options(**dict(arguments.process_options))
 
 
 def _silence_stdout() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from rasteret_sql.errors import CorruptTiffError, RasteretError, TiffError
 from rasteret_sql.io import loop
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.io.stores import redact, store_for
 from rasteret_sql.tiff.buffer import NeedBytes, SparseBytes, merge_ranges
 from rasteret_sql.tiff.header import parse_header
@@ -81,20 +82,22 @@ async def read_header(href: str) -> FileHeader:
     return await read_parsed(href, lambda buffer: parse_header(buffer, href=redact(href)))
 
 
-async def read_parsed(href: str, parse: Callable[[SparseBytes], T], *, if_match: str | None = None) -> ParsedFile[T]:
+async def read_parsed(
+    href: str, parse: Callable[[SparseBytes], T], *, identity: FileIdentity = UNKNOWN
+) -> ParsedFile[T]:
     """Fetch the first bytes of a TIFF, and then those that a parser asks for.
 
     Args:
         href: path or URL.
         parse: raises `NeedBytes` where bytes are missing.
-        if_match: ETag that the file must have, or None.
+        identity: facts that the file must have, as far as they are known.
 
     Raises:
         FetchError: its bytes cannot be fetched.
         TiffError: it is no TIFF, or one that cannot be read.
     """
     store = store_for(href)
-    first = await store.fetch(href, 0, FIRST_READ_BYTES, if_match=if_match)
+    first = await store.fetch(href, 0, FIRST_READ_BYTES, identity=identity)
     file_size = first.file_size
     if file_size is None and len(first.data) < FIRST_READ_BYTES:
         file_size = len(first.data)
@@ -110,7 +113,7 @@ async def read_parsed(href: str, parse: Callable[[SparseBytes], T], *, if_match:
             return ParsedFile(header, buffer.file_size, first.etag, first.last_modified, requests, fetched_bytes)
         if fetched_bytes + sum(end - start for start, end in ranges) > MAX_HEADER_BYTES:
             break
-        parts = await asyncio.gather(*(store.fetch(href, start, end, if_match=first.etag) for start, end in ranges))
+        parts = await asyncio.gather(*(store.fetch(href, start, end, identity=first.identity) for start, end in ranges))
         requests += len(ranges)
         for (_, end), part in zip(ranges, parts, strict=True):
             buffer.add(part.start, part.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rasteret_sql.checks import checked_path
 from rasteret_sql.database.folders import index_files, index_reader
@@ -20,7 +20,7 @@ from rasteret_sql.errors import (
     RasteretError,
 )
 from rasteret_sql.io import loop
-from rasteret_sql.io.http_answer import same_etag
+from rasteret_sql.io.identity import FileIdentity, compare
 from rasteret_sql.io.stores import redact, store_for
 from rasteret_sql.wording import count
 
@@ -39,8 +39,6 @@ FILES_IN_FLIGHT = 96
 ROWS_PER_BATCH = 2048
 #: Files of each kind that a report lists; it counts all of them.
 LISTED = 1000
-#: HTTP gives times in whole seconds.
-SAME_TIME_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,29 +221,23 @@ async def _compare(file: IndexedFile) -> tuple[Kind, str]:
         return "no access", str(error)
     except RasteretError as error:
         return "unknown", str(error)
-    return drift(file, answer)
+    return drift(file, answer.identity)
 
 
-def drift(file: IndexedFile, answer: Any) -> tuple[Kind, str]:
-    """Compare the index and a store on a file; pure.
+def drift(file: IndexedFile, found: FileIdentity) -> tuple[Kind, str]:
+    """Compare the index and a store on a file, as reads do; pure.
 
     Args:
         file: the file as the index has it.
-        answer: `etag`, `file_size` and `last_modified` of the store; each may be None.
+        found: the facts that the store has of it.
     """
     name = redact(file.href)
-    if file.file_size is not None and answer.file_size is not None and file.file_size != answer.file_size:
-        return "changed", f"{name} has {answer.file_size} bytes now, and had {file.file_size} when it was indexed"
-    if file.etag is not None:
-        if answer.etag is None:
-            return "unknown", f"{name}: the store gives no ETag; it was {file.etag} when the file was indexed"
-        if not same_etag(file.etag, answer.etag):
-            return "changed", f"{name} has the ETag {answer.etag} now, and had {file.etag} when it was indexed"
+    indexed = FileIdentity(file.etag, file.file_size, file.last_modified)
+    verdict, fact = compare(indexed, found)
+    if verdict == "changed":
+        return "changed", f"{name} has another {fact}: {found} now, and {indexed} when it was indexed"
+    if verdict == "same":
         return "unchanged", ""
-    if file.last_modified is not None and answer.last_modified is not None:
-        if abs(file.last_modified - answer.last_modified) >= SAME_TIME_S:
-            return "changed", f"{name} was modified after it was indexed"
-        return "unchanged", ""
-    if file.file_size is not None and answer.file_size is not None:
-        return "unchanged", ""
+    if fact:
+        return "unknown", f"{name}: the store gives no {fact}: {found} now, and {indexed} when it was indexed"
     return "unknown", f"{name}: index and store have neither ETag, size nor time of change in common"

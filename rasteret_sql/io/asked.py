@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.errors import AssetChangedError, InvalidArgumentError
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity, difference
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)")
 
@@ -38,7 +39,7 @@ class Asked:
         href: path or URL of the file.
         start: offset of the first byte, at least 0.
         end: offset after the last byte, more than `start`.
-        if_match: ETag that the file must still have, or None.
+        identity: facts that the file must still have, as far as they are known.
 
     Raises:
         InvalidArgumentError: no file can have such a range.
@@ -47,7 +48,7 @@ class Asked:
     href: str
     start: int
     end: int
-    if_match: str | None = None
+    identity: FileIdentity = UNKNOWN
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
@@ -64,10 +65,15 @@ class Asked:
         """
         return f"bytes {self.start}-{self.end - 1} of {redact(self.href)}"
 
-    @property
-    def strong_etag(self) -> str | None:
-        """`if_match` unless it is weak; a weak ETag never holds in the header If-Match (RFC 9110, 13.1.1)."""
-        return None if self.if_match is None or self.if_match.startswith("W/") else self.if_match
+    def require_same(self, found: FileIdentity) -> None:
+        """Compare the file with what a store says of it now; every store does so before it gives bytes.
+
+        Raises:
+            AssetChangedError: it is another version, or may be one.
+        """
+        why = difference(self.identity, found)
+        if why is not None:
+            raise AssetChangedError(f"{self}: {why}")
 
 
 def safe_cause(error: BaseException) -> BaseException | None:

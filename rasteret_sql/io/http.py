@@ -22,6 +22,7 @@ from rasteret_sql.errors import (
 from rasteret_sql.io import access, fork
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.http_answer import check_answer
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.io.retry import RETRIED_STATUSES, RetryPolicy, parse_http_date, parse_retry_after
 from rasteret_sql.io.signing import TokenSource
 from rasteret_sql.io.store import RangeResponse
@@ -103,9 +104,9 @@ class HttpStore:
         self._proxies: dict[tuple[str, str | None], URL | None] = {}
         self._tokens = TokenSource()
 
-    async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
+    async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
-        asked = Asked(href, start, end, if_match)
+        asked = Asked(href, start, end, identity)
         began_s = self._clock()
         failures = 0
         while True:
@@ -138,8 +139,8 @@ class HttpStore:
         import aiohttp
 
         headers = {"Range": f"bytes={asked.start}-{asked.end - 1}"}
-        if asked.strong_etag is not None:
-            headers["If-Match"] = asked.strong_etag
+        if asked.identity.if_match is not None:
+            headers["If-Match"] = asked.identity.if_match
         try:
             url = _as_url(asked, await self._signed(session, asked))
             async with session.get(

@@ -14,6 +14,8 @@ from rasteret_sql.errors import (
     RangeError,
     TransportError,
 )
+from rasteret_sql.io.identity import OTHER_ETAG, FileIdentity
+from rasteret_sql.io.retry import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,11 +60,6 @@ def parse_content_range(value: str | None) -> ContentRange | None:
     )
 
 
-def same_etag(one: str, other: str) -> bool:
-    """Compare two ETags weakly (RFC 9110, section 8.8.3.2): W/"a" is the same as "a", quoted or not."""
-    return one.removeprefix("W/").strip('"') == other.removeprefix("W/").strip('"')
-
-
 def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> Body:
     """Decide from status and headers whether the body may be read, and what it will hold.
 
@@ -71,7 +68,7 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> Body:
     since it may be a file of many gigabytes.
 
     Args:
-        asked: range and file, and the ETag that it must have.
+        asked: range and file, and the version that it must be.
         status: of the HTTP answer.
         headers: of the HTTP answer; looked up by their usual spelling, so the mapping must ignore case.
 
@@ -79,36 +76,36 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> Body:
         FetchError: one of its subclasses says what is wrong.
     """
     if status in {200, 206, 416}:
-        _check_etag(asked, headers.get("ETag"), required=status != 416)
+        asked.require_same(_identity(asked, status, headers))
     if status not in {200, 206}:
         raise _refusal(asked, status, headers)
-    encoding = headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
+    if _is_encoded(headers):
         raise RangeError(
-            f"{asked}: the server sent the bytes with Content-Encoding {encoding}; expected the file as it "
-            f"is "
-            f"stored. Turn off compression of these files on the server, or use another mirror or a local "
-            f"copy."
+            f"{asked}: the server sent the bytes with Content-Encoding {headers['Content-Encoding']}; expected "
+            f"the file as it is stored. Turn off compression of these files on the server, or use another mirror or a "
+            f"local copy."
         )
     if status == 200:
         return _whole_file(asked, headers)
     return _partial(asked, headers.get("Content-Range"))
 
 
-def _check_etag(asked: Asked, etag: str | None, *, required: bool) -> None:
-    if asked.if_match is None or (etag is None and not required):
-        return
-    if etag is None:
-        raise AssetChangedError(
-            f"{asked}: the server gave no ETag; expected {asked.if_match}, which the file had when it was "
-            f"indexed, so it is "
-            f"unknown whether it was rewritten since. Refresh or rebuild the index from this server."
-        )
-    if not same_etag(etag, asked.if_match):
-        raise AssetChangedError(
-            f"{asked}: the file now has the ETag {etag}; expected {asked.if_match}, which it had when it was "
-            f"indexed. It was rewritten since: refresh or rebuild the index."
-        )
+def _identity(asked: Asked, status: int, headers: Mapping[str, str]) -> FileIdentity:
+    """Give the facts of an answer about its file."""
+    size = None
+    if status == 200 and not _is_encoded(headers):
+        length = headers.get("Content-Length", "")
+        size = int(length) if length.isdecimal() else None
+    elif status in {206, 416}:
+        got = parse_content_range(headers.get("Content-Range"))
+        size = None if got is None else got.file_size
+    # Some servers give no ETag with 416; the sizes say what there is to say.
+    etag = headers.get("ETag") or (asked.identity.etag if status == 416 else None)
+    return FileIdentity(etag, size, parse_http_date(headers.get("Last-Modified")))
+
+
+def _is_encoded(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}
 
 
 def _whole_file(asked: Asked, headers: Mapping[str, str]) -> Body:
@@ -157,11 +154,10 @@ def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchErro
             f"{answered}; expected 206. There is no such file: check the URL, or refresh or rebuild the index."
         )
     if status == 412:
-        etag = headers.get("ETag")
-        got = f" (its ETag is now {etag})" if etag else ""
+        got = _identity(asked, status, headers)
         return AssetChangedError(
-            f"{answered}, precondition failed{got}; expected the ETag {asked.if_match}, which the file had "
-            f"when it was indexed. It was rewritten since: refresh or rebuild the index."
+            f"{answered}, precondition failed: the file has another ETag now ({got}); expected {asked.identity}, as "
+            f"it was when it was indexed. {OTHER_ETAG}"
         )
     if status == 416:
         got_range = parse_content_range(headers.get("Content-Range"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from rasteret_sql.errors import AssetNotFoundError, RangeError
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.io.store import RangeResponse
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class MemoryStore:
         start: int,
         end: int,
         *,
-        if_match: str | None = None,  # noqa: ARG002 - bytes in memory have no versions
+        identity: FileIdentity = UNKNOWN,  # noqa: ARG002 - bytes in memory have no versions
     ) -> RangeResponse:
         """Give bytes `start` to `end` (exclusive), which lie in one part.
 

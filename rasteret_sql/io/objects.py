@@ -15,6 +15,7 @@ from rasteret_sql.errors import (
     AccessDeniedError,
     AssetChangedError,
     AssetNotFoundError,
+    FetchError,
     InvalidArgumentError,
     RangeError,
     RasteretError,
@@ -22,7 +23,7 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked, redact, safe_cause
-from rasteret_sql.io.http_answer import same_etag
+from rasteret_sql.io.identity import OTHER_ETAG, UNKNOWN, FileIdentity
 from rasteret_sql.io.store import RangeResponse
 from rasteret_sql.io.threads import import_in_thread
 
@@ -70,10 +71,10 @@ class ObjectStore:
         self._open_store = open_store or open_bucket
         self._stores: dict[str, Any] = {}
 
-    async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
+    async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
         global _used_here  # noqa: PLW0603 - it says something of the process, not of a store
-        asked = Asked(href, start, end, if_match)
+        asked = Asked(href, start, end, identity)
         if _used_before_fork:
             raise RasteretError(
                 f"{asked}: this process was forked from one that had read from object stores, and obstore "
@@ -101,13 +102,13 @@ class ObjectStore:
         from obstore import get_async
 
         options: GetOptions = {"range": (asked.start, asked.end)}
-        if asked.strong_etag is not None:
-            options["if_match"] = asked.strong_etag
+        if asked.identity.if_match is not None:
+            options["if_match"] = asked.identity.if_match
         result = await get_async(self._store_of(bucket), key, options=options)
         meta = result.meta
-        size, etag = meta["size"], meta.get("e_tag")
-        if asked.if_match is not None and (etag is None or not same_etag(etag, asked.if_match)):
-            raise _changed(asked, etag)
+        found = FileIdentity(meta.get("e_tag"), meta["size"], meta["last_modified"].timestamp())
+        asked.require_same(found)
+        size = meta["size"]
         start, end = result.range
         if start != asked.start or end != min(asked.end, size):
             raise RangeError(
@@ -120,9 +121,7 @@ class ObjectStore:
                 f"{asked}: the store sent {len(data)} bytes; expected {end - start}. "
                 f"Use another mirror or a local copy."
             )
-        return RangeResponse(
-            data=data, start=start, file_size=size, etag=etag, last_modified=meta["last_modified"].timestamp()
-        )
+        return RangeResponse(data=data, start=start, file_size=size, etag=found.etag, last_modified=found.modified_s)
 
     def _store_of(self, bucket: str) -> Any:
         store = self._stores.get(bucket)
@@ -184,11 +183,11 @@ def _split(href: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-def _changed(asked: Asked, etag: str | None) -> AssetChangedError:
-    got = "another ETag now" if etag is None else f"the ETag {etag} now"
+def _changed(asked: Asked) -> AssetChangedError:
+    """Give the error for a refused If-Match; obstore does not tell the ETag that the file has now."""
     return AssetChangedError(
-        f"{asked}: the file has {got}; expected {asked.if_match}, which it had when it was indexed. It was "
-        f"rewritten since: refresh or rebuild the index."
+        f"{asked}: the file has another ETag now; expected {asked.identity}, as it was when it was indexed. "
+        f"{OTHER_ETAG}"
     )
 
 
@@ -197,7 +196,7 @@ def _mapped(error: Exception, asked: Asked) -> Exception:
 
     text = str(error).partition("\n")[0]
     if isinstance(error, exceptions.PreconditionError):
-        return _changed(asked, None)
+        return _changed(asked)
     if isinstance(error, FileNotFoundError | exceptions.NotFoundError):
         return AssetNotFoundError(
             f"{asked}: there is no such object. Check bucket and key, or refresh or rebuild the index."
@@ -230,9 +229,13 @@ def _mapped_text(asked: Asked, text: str, debug: str) -> Exception:
     return TransportError(f"{asked}: {shown}. Check the network, the endpoint and the region.")
 
 
-def _beyond_end(asked: Asked, debug: str) -> RangeError:
+def _beyond_end(asked: Asked, debug: str) -> FetchError:
     match = _OBJECT_SIZE.search(debug)
     size = None if match is None else next(group for group in match.groups() if group)
+    try:
+        asked.require_same(FileIdentity(asked.identity.etag, None if size is None else int(size)))
+    except AssetChangedError as error:
+        return error
     has = {None: "ends before this range", "0": "is empty (0 bytes)"}.get(size, f"has only {size} bytes")
     return RangeError(
         f"{asked}: the object {has}; expected bytes there. It was truncated or never written completely: "

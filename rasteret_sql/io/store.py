@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
+
 
 @dataclass(frozen=True, slots=True)
 class RangeResponse:
@@ -26,18 +28,23 @@ class RangeResponse:
     etag: str | None
     last_modified: float | None
 
+    @property
+    def identity(self) -> FileIdentity:
+        """The facts that tell this version of the file from another."""
+        return FileIdentity(self.etag, self.file_size, self.last_modified)
+
 
 class RangeStore(Protocol):
     """Gives byte ranges of the files of one kind of address."""
 
-    async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
+    async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive) of a file.
 
         Args:
             href: path or URL of the file.
             start: offset of the first byte, at least 0.
             end: offset after the last byte, more than `start`.
-            if_match: ETag that the file must still have, or None.
+            identity: facts that the file must still have, as far as they are known; see `identity.compare`.
 
         Returns:
             The bytes; fewer than asked for only where the file ends before `end`.
@@ -45,7 +52,7 @@ class RangeStore(Protocol):
         Raises:
             AssetNotFoundError: there is no such file, or it is a directory.
             AccessDeniedError: the store refused.
-            AssetChangedError: the file no longer has the ETag `if_match`.
+            AssetChangedError: the file is another one than `identity` describes.
             RangeError: the store answered with other bytes, or `start` is beyond the end of the file.
             TransportError: the connection failed, also after the retries.
         """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.io.identity import FileIdentity
     from rasteret_sql.plan.cube import Cube
     from rasteret_sql.plan.tile_plan import PlannedAsset
     from rasteret_sql.tiff.buffer import SparseBytes
@@ -84,7 +85,7 @@ def colors_of(cube: Cube, group: int, places: Sequence[int]) -> FileColors:
 
 def _shared_table(files: Sequence[PlannedAsset]) -> npt.NDArray[np.uint8] | None:
     """Give the palette of all files; None, with a warning in the log, where they differ."""
-    tables = {file.address: color_table(file.address, file.etag)[0] for file in files}
+    tables = {file.address: color_table(file.address, file.identity)[0] for file in files}
     expected = tables[files[0].address]
     for file in files[1:]:
         table = tables[file.address]
@@ -94,12 +95,12 @@ def _shared_table(files: Sequence[PlannedAsset]) -> npt.NDArray[np.uint8] | None
     return expected
 
 
-def color_table(address: str, etag: str | None) -> tuple[npt.NDArray[np.uint8] | None, int, int]:
+def color_table(address: str, identity: FileIdentity) -> tuple[npt.NDArray[np.uint8] | None, int, int]:
     """Read the colour table of a file.
 
     Args:
         address: where its bytes are.
-        etag: ETag that it must have, or None.
+        identity: facts that it must have.
 
     Returns:
         The colours, uint8 (n, 3), by value, or None where it has no such table; requests; and bytes.
@@ -107,7 +108,7 @@ def color_table(address: str, etag: str | None) -> tuple[npt.NDArray[np.uint8] |
     Raises:
         RasteretError: the bytes could not be fetched, or are those of no TIFF.
     """
-    found = loop.run(read_parsed(address, lambda buffer: _parsed(buffer, redact(address)), if_match=etag))
+    found = loop.run(read_parsed(address, lambda buffer: _parsed(buffer, redact(address)), identity=identity))
     return found.header, found.requests, found.nbytes
 
 

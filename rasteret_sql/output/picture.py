@@ -274,7 +274,7 @@ def _color_table(plan: TilePlan, reading: Reading) -> Image | None:
     asset = next((each for each in plan.assets if each.item_id in reading.item_ids[:1]), None)
     if asset is None or asset.format.photometric != _PALETTE:
         return None
-    table, requests, nbytes = color_table(asset.address, asset.etag)
+    table, requests, nbytes = color_table(asset.address, asset.identity)
     reading.requests += requests
     reading.nbytes += nbytes
     return table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.io.identity import FileIdentity
 from rasteret_sql.plan.ragged import Ragged, spread
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import PlannedAsset
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
 #: Columns of a file that are texts.
 TEXTS: Final = ("collection", "item_id", "asset", "href", "address", "etag")
-#: Columns of a file that are numbers. `crs` and `kind` count in lists; a transform that is not known is NaN.
+#: Columns of a file that are numbers. `crs` and `kind` count in lists; a transform that is not known is NaN. A size
+#: or time of change that is not known, or is not compared, is negative or `NO_TIME`.
 NUMBERS: Final = (
     "datetime_us", "crs", "kind", "x_size", "x_off", "y_size", "y_off", "start_us", "end_us", "first_level",
-    "level_count",
+    "level_count", "file_size", "modified_us",
 )  # fmt: skip
 #: Columns of a level; formats count from 1 in those of the kind, and a mask format of 0 is none.
 LEVEL_NUMBERS: Final = ("level_width", "level_height", "level_format", "level_mask_format")
@@ -165,8 +167,10 @@ class Files:
         texts = zip(*([self.columns[name][number] for number in numbers.tolist()] for name in TEXTS), strict=True)
         known: dict[Any, Any] = {}
         found = []
-        for key, text, time, kind_no, level, (wide, tall), form, mask_form, each, window in zip(
-            grids, texts, self.column("datetime_us")[numbers].tolist(), self.column("kind")[numbers].tolist(),
+        sizes, modified_us = (self.column(name)[numbers].tolist() for name in ("file_size", "modified_us"))
+        versions = zip(sizes, modified_us, strict=True)
+        for key, text, version, time, kind_no, level, (wide, tall), form, mask_form, each, window in zip(
+            grids, texts, versions, self.column("datetime_us")[numbers].tolist(), self.column("kind")[numbers].tolist(),
             levels.tolist(), zip(width.tolist(), height.tolist(), strict=True),
             self.column("level_format")[rows].tolist(), self.column("level_mask_format")[rows].tolist(), bands,
             windows.tolist(), strict=True,
@@ -179,12 +183,16 @@ class Files:
             # By position, in half the time: there may be a hundred thousand.
             found.append(
                 PlannedAsset(
-                    collection, item_id, asset, None if time == NO_TIME else time, href, address, etag, kind.frames,
-                    level, wide, tall, crs, transform, kind.formats[form - 1],
+                    collection, item_id, asset, None if time == NO_TIME else time, href, address,
+                    _identity(etag, *version), kind.frames, level, wide, tall, crs, transform, kind.formats[form - 1],
                     kind.formats[mask_form - 1] if mask_form else None, kind.alpha_band, each, *window,
                 )
             )  # fmt: skip
         return tuple(found)
+
+
+def _identity(etag: str | None, size: int, modified_us: int) -> FileIdentity:
+    return FileIdentity(etag, None if size < 0 else size, None if modified_us == NO_TIME else modified_us / 1e6)
 
 
 def _transform(x_size: float, x_off: float, y_size: float, y_off: float) -> Transform | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, RasteretError
+from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.io.memory import PART_BYTES, MemoryFile
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
 from rasteret_sql.plan.ragged import bounds_of
@@ -229,7 +230,7 @@ def _file(table: _Table, rows: Rows, positions: dict[str, int], number: int) -> 
         datetime_us=first["datetime"],
         href=first["href"] or "",
         address=MemoryFile(f"tiles/{uuid.uuid4().hex}/{number}", _parts(table, rows, size, dtype, mask_kind)),
-        etag=None,
+        identity=UNKNOWN,
         frames=Frames(),
         level=first["level"],
         width=ends[1],

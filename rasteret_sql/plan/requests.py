@@ -15,6 +15,7 @@ from rasteret_sql.plan.tile_plan import MaskKind
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from rasteret_sql.io.identity import FileIdentity
     from rasteret_sql.plan.tile_plan import MaskTile, MaskTiles, TilePlan
 
     Numbers = npt.NDArray[np.int64]
@@ -123,7 +124,7 @@ class Request:
     """
 
     address: str
-    etag: str | None
+    identity: FileIdentity
     start: int
     end: int
     pieces: Sequence[Piece]
@@ -168,9 +169,9 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
     table = _pieces(plan, pixels=pixels, mask=mask)
     if not len(table.offset):
         return []
-    # A file that was indexed twice, before and after it changed, is two: each is asked for with its own ETag.
-    files: dict[tuple[str, str | None], int] = {}
-    keys = np.array([files.setdefault((asset.address, asset.etag), len(files)) for asset in plan.assets], np.int64)
+    # A file that was indexed twice, before and after it changed, is two: each is asked for by its own identity.
+    files: dict[tuple[str, FileIdentity], int] = {}
+    keys = np.array([files.setdefault((asset.address, asset.identity), len(files)) for asset in plan.assets], np.int64)
     start, end = table.offset, table.offset + table.nbytes
     request = coalesce(keys[table.asset_no], start, end)
     order = np.argsort(request, kind="stable")
@@ -190,7 +191,7 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
         asset = plan.assets[table.asset_no[first]]
         requests.append(
             Request(
-                asset.address, asset.etag, int(starts[number]), int(ends[number]), _Pieces(table, first, last),
+                asset.address, asset.identity, int(starts[number]), int(ends[number]), _Pieces(table, first, last),
                 int(first_rows[number]),
             )
         )  # fmt: skip

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.io.identity import FileIdentity
     from rasteret_sql.tiff.ghost import Frames
 
 
@@ -45,7 +46,7 @@ class PlannedAsset:
         datetime_us: microseconds since 1970-01-01 UTC, or None.
         href: address as published; for messages and results.
         address: where the bytes are read.
-        etag: ETag that the file had when it was indexed, or None.
+        identity: facts that the file must still have when it is read.
         frames: what lies around each of its tiles.
         level: 0 is full resolution.
         width, height: of the level, in pixels.
@@ -66,7 +67,7 @@ class PlannedAsset:
     datetime_us: int | None
     href: str
     address: str
-    etag: str | None
+    identity: FileIdentity
     frames: Frames
     level: int
     width: int

@@ -148,7 +148,7 @@ async def _fetched(store: RangeStore, request: Request) -> RangeResponse:
         RasteretError: the bytes could not be fetched.
     """
     try:
-        return await store.fetch(request.address, request.start, request.end, if_match=request.etag)
+        return await store.fetch(request.address, request.start, request.end, identity=request.identity)
     except RasteretError:
         raise
     except MemoryError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from rasteret_sql.io import loop
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.plan.requests import Request, plan_requests
 from rasteret_sql.read.engine import ReadOptions, decode_threads, run_all
@@ -134,7 +135,7 @@ def cut(requests: Sequence[Request], nbytes: int, max_bytes: float) -> list[Requ
         for start in range(request.start, max(request.end - nbytes, request.start) + 1, nbytes):
             if ranges and (len(ranges) + 1) * nbytes > max_bytes:
                 return ranges
-            ranges.append(Request(request.address, request.etag, start, min(start + nbytes, request.end), ()))
+            ranges.append(Request(request.address, request.identity, start, min(start + nbytes, request.end), ()))
     return ranges
 
 
@@ -153,7 +154,7 @@ def probe(requests: Sequence[Request], seconds: float) -> list[float]:
             if began > end:
                 break
             await store_for(request.address).fetch(
-                request.address, request.start, request.start + 1, if_match=request.etag
+                request.address, request.start, request.start + 1, identity=request.identity
             )
             took.append(time.perf_counter() - began)
         return took
@@ -181,7 +182,7 @@ def sweep(requests: Sequence[Request], in_flight: int, seconds: float) -> Sweep:
                 if asked - began > seconds:
                     return
                 response = await store_for(request.address).fetch(
-                    request.address, request.start, request.end, if_match=request.etag
+                    request.address, request.start, request.end, identity=request.identity
                 )
                 took.append(time.perf_counter() - asked)
                 nbytes += len(response.data)
@@ -281,10 +282,10 @@ class _TimedStore:
     store: RangeStore
     times: list[tuple[float, float]]
 
-    async def fetch(self, href: str, start: int, end: int, *, if_match: str | None = None) -> RangeResponse:
+    async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch a range; see `RangeStore.fetch`."""
         began = time.perf_counter()
-        response = await self.store.fetch(href, start, end, if_match=if_match)
+        response = await self.store.fetch(href, start, end, identity=identity)
         self.times.append((began, time.perf_counter()))
         return response
 

@@ -13,6 +13,7 @@ from rasteret_sql.errors import InvalidIndexError
 from rasteret_sql.geo.antimeridian import middle_longitude
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.utm import is_lonlat
+from rasteret_sql.io.options import get_options
 from rasteret_sql.plan.area import Area
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.files import LEVEL_NUMBERS, NO_TIME, TEXTS, Files, Kind
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
+    from rasteret_sql.io.identity import IdentityRule
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import TilePlan
@@ -54,8 +56,9 @@ _BOUNDS: Final = ("xmin", "ymin", "xmax", "ymax")
 _LISTS: Final = ("tile_byte_counts", "run_offsets", "tile_gaps")
 _COLUMNS: Final = (
     "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
-    "transform", "dtype", "bands", "formats", "levels", "reach",
+    "transform", "dtype", "bands", "formats", "levels", "reach", "last_modified",
 )  # fmt: skip
+_TIME_OF_CHANGE: Final = _COLUMNS[-1]
 #: The rows of an index, cast and numbered. DuckDB names the table where it has no such column, as an index of another
 #: schema version has not.
 _FETCH: Final = """
@@ -107,7 +110,8 @@ class IndexRows:
         columns = property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
         condition = _condition(self._scope, arguments)
-        cursor.execute(_FETCH.format(casts=_casts(), properties=properties, condition=condition), [name])
+        self._rule: IdentityRule = arguments.identity or get_options().identity
+        self._fetch(name, properties, condition)
         self._base = base
         self._is_resolved: set[int] = set()
         self.index = self._fetched()
@@ -183,6 +187,18 @@ class IndexRows:
         ).fetchall()
         return int(largest or 0)
 
+    def _fetch(self, name: str, properties: str, condition: str) -> None:
+        import duckdb
+
+        try:
+            self._cursor.execute(_FETCH.format(casts=_casts(), properties=properties, condition=condition), [name])
+        except duckdb.BinderException as error:
+            if _TIME_OF_CHANGE not in str(error):
+                raise
+            # Queries that list the columns of an index by name may leave it out.
+            casts = _casts(_COLUMNS[:-1]) + f",\n        NULL::TIMESTAMPTZ AS {_TIME_OF_CHANGE}"
+            self._cursor.execute(_FETCH.format(casts=casts, properties=properties, condition=condition), [name])
+
     def _resolve(self, numbers: Numbers) -> None:
         """Lead addresses of files that are relative by the folder of their index."""
         addresses, items, assets = (self.index.files.columns[name] for name in ("address", "item_id", "asset"))
@@ -197,7 +213,8 @@ class IndexRows:
         )
         rows = self._numpy(
             "SELECT collection, item_id, asset, href, coalesce(mirror, href) AS address, etag, crs, "  # noqa: S608 - ours
-            "file_size, epoch_us(datetime) AS datetime_us, transform[1] AS x_size, transform[2] AS x_skew, "
+            "file_size, epoch_us(last_modified) AS modified_us, epoch_us(datetime) AS datetime_us, "
+            "transform[1] AS x_size, transform[2] AS x_skew, "
             "transform[3] AS x_off, transform[4] AS y_skew, transform[5] AS y_size, transform[6] AS y_off, "
             "len(transform) AS transform_length, reach.xmin AS xmin, reach.ymin AS ymin, "
             "reach.xmax AS xmax, reach.ymax AS ymax, reach.start_us AS start_us, reach.end_us AS end_us, "
@@ -210,6 +227,7 @@ class IndexRows:
         columns: dict[str, Any] = {name: _texts(rows[name]) for name in TEXTS}
         self._names = RowNames(columns["item_id"], columns["asset"])
         self._file_size = np.ma.filled(rows["file_size"].astype(np.int64), -1)
+        columns |= self._compared(columns["etag"], np.ma.filled(rows["modified_us"].astype(np.int64), NO_TIME))
         check_transforms(self._names, rows)
         for name in ("x_size", "x_off", "y_size", "y_off"):
             columns[name] = np.ma.filled(rows[name].astype(np.float64), np.nan)
@@ -226,6 +244,15 @@ class IndexRows:
         bounds = np.stack([np.ma.filled(rows[name].astype(np.float64), np.nan) for name in _BOUNDS], axis=1)
         files = Files(columns, kinds, list(codes))
         return IndexFiles(files, bands, bounds)
+
+    def _compared(self, etags: list[Any], modified_us: Numbers) -> dict[str, Any]:
+        """Give the columns that tell versions of files apart, of which the rule of a read compares some."""
+        everything, nothing = self._rule == "etag", self._rule == "none"
+        return {
+            "etag": etags if everything else [None] * len(etags),
+            "file_size": np.full_like(self._file_size, -1) if nothing else self._file_size,
+            "modified_us": modified_us if everything else np.full_like(modified_us, NO_TIME),
+        }
 
     def _kinds(self, count: int) -> tuple[list[Kind], tuple[tuple[IndexBand, ...], ...], Numbers]:
         """Give what rows share. Nested values take most of the time that rows do, so each is fetched once."""
@@ -284,8 +311,8 @@ class IndexRows:
         return {name: np.ma.masked_array(column) for name, column in columns.items()}
 
 
-def _casts() -> str:
-    return cast_columns(_COLUMNS, "index_of_schema_2", helpers=f"{CATALOG}.main.")
+def _casts(columns: Sequence[str] = _COLUMNS) -> str:
+    return cast_columns(columns, "index_of_schema_2", helpers=f"{CATALOG}.main.")
 
 
 def _scope(arguments: ReadArguments) -> Floats | None:

@@ -34,6 +34,8 @@ WHERE _call = encode('rst_' || to_json({
     'resolution': resolution::VARCHAR,
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR},
     'on_error': on_error::VARCHAR,
+    -- SET VARIABLE rasteret_identity = 'size': what is compared of the index and the files.
+    'identity': getvariable('rasteret_identity')::VARCHAR,
     -- Settings of the session change the results of views and of queries in text.
     'settings': {
         'search_path': current_setting('search_path')::VARCHAR,

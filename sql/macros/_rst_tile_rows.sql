@@ -43,7 +43,7 @@ SELECT
     t.tile_byte_count,
     t.mask_kind,
     t.mask_tiles,
-    {'href': coalesce(a.mirror, a.href), 'etag': a.etag} AS address,
+    {'href': coalesce(a.mirror, a.href), 'etag': a.etag, 'file_size': a.file_size} AS address,
     t.asset_no
 FROM query_table(tiles) AS t
 JOIN query_table(plan) AS a USING (asset_no)

@@ -24,7 +24,7 @@ planned_assets AS MATERIALIZED (
 planned_tiles AS MATERIALIZED (
     SELECT
         t.*,
-        {'href': coalesce(a.mirror, a.href), 'etag': a.etag} AS address,
+        {'href': coalesce(a.mirror, a.href), 'etag': a.etag, 'file_size': a.file_size} AS address,
         a.collection,
         a.item_id,
         regexp_extract(a.image.format.dtype, '\d+')::BIGINT // 8 AS sample_bytes

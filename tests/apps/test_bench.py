@@ -12,6 +12,7 @@ import pytest
 import rasteret_sql as rs
 from rasteret_sql.apps.bench import Bench
 from rasteret_sql.apps.bench_report import verdict
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.plan.requests import Request
 from rasteret_sql.read.measure import (
     PHASES,
@@ -90,10 +91,10 @@ def test_an_error_of_the_store_is_said(run, index, tmp_path):
 
 
 def test_ranges_of_one_length_are_cut_from_requests():
-    requests = [Request("a", None, 100, 1000, ()), Request("b", '"e"', 0, 50, ())]
+    requests = [Request("a", UNKNOWN, 100, 1000, ()), Request("b", FileIdentity('"e"'), 0, 50, ())]
     found = cut(requests, 300, 10_000)
-    assert [(each.address, each.etag, each.start, each.end) for each in found] == [
-        ("a", None, 100, 400), ("a", None, 400, 700), ("a", None, 700, 1000), ("b", '"e"', 0, 50)
+    assert [(each.address, each.identity, each.start, each.end) for each in found] == [
+        ("a", UNKNOWN, 100, 400), ("a", UNKNOWN, 400, 700), ("a", UNKNOWN, 700, 1000), ("b", FileIdentity('"e"'), 0, 50)
     ]  # fmt: skip
     assert cut(requests, 300, 600) == found[:2]
     assert cut(requests, 300, 1) == found[:1]

@@ -411,7 +411,13 @@ def test_every_field_of_a_cube_is_in_the_names_of_its_tasks(index: Path, options
     cube = rs.to_xarray(index, chunks={}, **options)
     part, settings = _blocks(cube[next(iter(cube))])[0].opened()
     varied = dict(_varied(part)) | dict(_varied(settings, "settings"))
-    for field in ("box.transform", "bands[0].fill", "plan.tile_offset", "plan.assets[0].etag", "sources.start"):
+    for field in (
+        "box.transform",
+        "bands[0].fill",
+        "plan.tile_offset",
+        "plan.assets[0].identity.etag",
+        "sources.start",
+    ):
         assert f"cube.{field}" in varied
     assert "cube.plan.assets[0].format.predictor" in varied
     assert len(varied) > 70

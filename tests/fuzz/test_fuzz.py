@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from rasteret_sql.errors import CorruptTiffError, RangeError, RasteretError, TiffError
 from rasteret_sql.index import headers
+from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.io.store import RangeResponse
 from rasteret_sql.tiff import names, tags
 from rasteret_sql.tiff.decode import TileDecoder
@@ -204,7 +205,7 @@ class MemoryStore:
         self.data, self.size_known = data, size_known
         self.requests = 0
 
-    async def fetch(self, href, start, end, *, if_match=None):
+    async def fetch(self, href, start, end, *, identity=UNKNOWN):
         self.requests += 1
         assert 0 <= start < end
         if start >= len(self.data):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +11,7 @@ import pytest
 import rasteret_sql as rs
 from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.validate import IndexedFile, drift
+from rasteret_sql.io.identity import FileIdentity
 from rasteret_sql.testing.server import Fault, RangeServer
 
 COUNTS = {"unchanged": 0, "changed": 0, "gone": 0, "no access": 0, "unknown": 0}
@@ -87,24 +87,17 @@ def test_a_relative_href_lies_beside_the_index(cog, tmp_path):
     assert rs.validate(tmp_path / "j.parquet").counts == COUNTS | {"unchanged": 1}
 
 
-@dataclass
-class Answer:
-    etag: str | None = None
-    file_size: int | None = None
-    last_modified: float | None = None
-
-
 @pytest.mark.parametrize(
     ("indexed", "answer", "kind"),
     [
-        ((None, None, None), Answer('"a"', 5, 1.0), "unknown"),
-        (('"a"', 5, 1.0), Answer(None, 5, 1.0), "unknown"),
-        (('"a"', 5, None), Answer('W/"a"', None, 9.0), "unchanged"),
-        (('"a"', 5, 1.0), Answer('"b"', 5, 1.0), "changed"),
-        (('"a"', 5, 1.0), Answer(None, 6, 1.0), "changed"),
-        ((None, 5, 1.4), Answer(None, 5, 1.0), "unchanged"),
-        ((None, 5, 1.0), Answer(None, 5, 3.0), "changed"),
-        ((None, 5, None), Answer(None, 5, None), "unchanged"),
+        ((None, None, None), FileIdentity('"a"', 5, 1.0), "unknown"),
+        (('"a"', 5, 1.0), FileIdentity(None, 5, 1.0), "unknown"),
+        (('"a"', 5, None), FileIdentity('W/"a"', None, 9.0), "unchanged"),
+        (('"a"', 5, 1.0), FileIdentity('"b"', 5, 1.0), "changed"),
+        (('"a"', 5, 1.0), FileIdentity(None, 6, 1.0), "changed"),
+        ((None, 5, 1.4), FileIdentity(None, 5, 1.0), "unchanged"),
+        ((None, 5, 1.0), FileIdentity(None, 5, 3.0), "changed"),
+        ((None, 5, None), FileIdentity(None, 5, None), "unchanged"),
     ],
 )
 def test_what_index_and_store_say_is_compared(indexed, answer, kind):

@@ -19,6 +19,7 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.io import http, loop
 from rasteret_sql.io.http import HttpOptions, HttpStore
+from rasteret_sql.io.identity import FileIdentity
 from rasteret_sql.io.retry import RetryPolicy
 from rasteret_sql.testing import Fault, RangeServer
 
@@ -125,13 +126,13 @@ class TestETag:
     def test_if_match_is_sent_and_holds(self, server, store):
         etag = fetch(store, server.url("a.tif"), 0, 10).etag
         server.reset()
-        assert fetch(store, server.url("a.tif"), 0, 10, if_match=etag).etag == etag
+        assert fetch(store, server.url("a.tif"), 0, 10, identity=FileIdentity(etag)).etag == etag
         assert server.requests[0].headers["if-match"] == etag
 
     def test_a_rewritten_file_is_an_error_that_names_both(self, server, store, folder):
         etag = fetch(store, server.url("a.tif"), 0, 10).etag
         (folder / "a.tif").write_bytes(CONTENT + b"more")
-        error = error_of(store, server.url("a.tif") + SECRET, if_match=etag)
+        error = error_of(store, server.url("a.tif") + SECRET, identity=FileIdentity(etag))
         assert isinstance(error, AssetChangedError)
         assert etag in str(error)
         assert "412" in str(error)
@@ -140,7 +141,7 @@ class TestETag:
 
     def test_a_server_that_ignores_if_match_does_not_hide_the_rewrite(self, folder, store):
         with RangeServer(folder, faults={"a.tif": [Fault("etag", value='"new"')]}) as server:
-            error = error_of(store, server.url("a.tif"), if_match='"old"')
+            error = error_of(store, server.url("a.tif"), identity=FileIdentity('"old"'))
         assert isinstance(error, AssetChangedError)
         assert '"new"' in str(error)
         assert '"old"' in str(error)
@@ -148,13 +149,13 @@ class TestETag:
     def test_a_weak_etag_is_compared_but_not_sent(self, folder, store):
         faults = {"a.tif": [Fault("etag", value='W/"v1"'), Fault("etag", value='W/"v2"')]}
         with RangeServer(folder, faults=faults) as server:
-            assert fetch(store, server.url("a.tif"), 0, 10, if_match='W/"v1"').etag == 'W/"v1"'
-            assert isinstance(error_of(store, server.url("a.tif"), if_match='W/"v1"'), AssetChangedError)
+            assert fetch(store, server.url("a.tif"), 0, 10, identity=FileIdentity('W/"v1"')).etag == 'W/"v1"'
+            assert isinstance(error_of(store, server.url("a.tif"), identity=FileIdentity('W/"v1"')), AssetChangedError)
             assert all("if-match" not in request.headers for request in server.requests)
 
     def test_no_etag_where_one_was_expected_is_an_error(self, folder, store):
         with RangeServer(folder, faults={"a.tif": [Fault("etag", value=None)]}) as server:
-            error = error_of(store, server.url("a.tif"), if_match='"v1"')
+            error = error_of(store, server.url("a.tif"), identity=FileIdentity('"v1"'))
         assert isinstance(error, AssetChangedError)
         assert "no ETag" in str(error)
 
@@ -260,7 +261,7 @@ class TestRedirects:
         with RangeServer(folder) as server:
             etag = fetch(store, server.url("a.tif"), 0, 10).etag
             server.add_faults("old.tif", Fault("redirect", value=server.url("a.tif") + "?sig=a%2Fb%7E"))
-            response = fetch(store, server.url("old.tif"), 10, 50, if_match=etag)
+            response = fetch(store, server.url("old.tif"), 10, 50, identity=FileIdentity(etag))
         assert response.data == CONTENT[10:50]
         assert server.requests[-1].headers["if-match"] == etag
 
@@ -416,7 +417,7 @@ class TestProxies:
 
 
 def test_an_etag_that_no_header_may_hold_is_an_invalid_argument(server, store):
-    error = error_of(store, server.url("a.tif"), if_match='"a"\r\nX-Other: 1')
+    error = error_of(store, server.url("a.tif"), identity=FileIdentity('"a"\r\nX-Other: 1'))
     assert isinstance(error, InvalidArgumentError | AssetChangedError)
     assert all("x-other" not in request.headers for request in server.requests)
 

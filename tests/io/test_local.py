@@ -16,6 +16,7 @@ from rasteret_sql.errors import (
     TransportError,
 )
 from rasteret_sql.io import local, loop
+from rasteret_sql.io.identity import FileIdentity
 from rasteret_sql.io.local import LocalStore
 
 from .conftest import CONTENT, SIZE
@@ -74,15 +75,15 @@ def test_relative_home_and_url_forms_name_the_same_file(files, folder, monkeypat
 
 def test_the_etag_holds_while_the_file_is_the_same(files, folder):
     etag = fetch(files, folder / "a.tif", 0, 10).etag
-    assert fetch(files, folder / "a.tif", 50, 60, if_match=etag).etag == etag
+    assert fetch(files, folder / "a.tif", 50, 60, identity=FileIdentity(etag)).etag == etag
 
 
 def test_a_rewritten_file_is_an_error_that_says_what_it_was_and_is(files, folder):
     path = folder / "a.tif"
-    etag = fetch(files, path, 0, 10).etag
+    identity = fetch(files, path, 0, 10).identity
     path.write_bytes(CONTENT + b"more")
     with pytest.raises(AssetChangedError) as caught:
-        fetch(files, path, 0, 10, if_match=etag)
+        fetch(files, path, 0, 10, identity=identity)
     for part in (str(path), f"{SIZE + 4} bytes", f"{SIZE} bytes", "modified", "rebuild the index"):
         assert part in str(caught.value)
 
@@ -92,12 +93,12 @@ def test_a_file_of_the_same_size_with_another_time_has_changed(files, folder):
     etag = fetch(files, path, 0, 10).etag
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     with pytest.raises(AssetChangedError):
-        fetch(files, path, 0, 10, if_match=etag)
+        fetch(files, path, 0, 10, identity=FileIdentity(etag))
 
 
 def test_the_etag_of_another_store_does_not_match_a_local_file(files, folder):
     with pytest.raises(AssetChangedError, match="ETag"):
-        fetch(files, folder / "a.tif", 0, 10, if_match='"5d41402abc4b2a76b9719d911017c592"')
+        fetch(files, folder / "a.tif", 0, 10, identity=FileIdentity('"5d41402abc4b2a76b9719d911017c592"'))
 
 
 @pytest.mark.parametrize(

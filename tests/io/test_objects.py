@@ -16,6 +16,7 @@ from rasteret_sql.errors import (
     TransportError,
 )
 from rasteret_sql.io import loop, objects
+from rasteret_sql.io.identity import FileIdentity
 from rasteret_sql.io.objects import ObjectStore, open_bucket
 
 from .conftest import CONTENT, SIZE
@@ -70,11 +71,11 @@ def test_a_bucket_is_opened_once(buckets):
 
 def test_the_etag_holds_or_the_file_has_changed(buckets):
     etag = fetch(buckets, "s3://memory/folder/a.tif", 0, 10).etag
-    assert fetch(buckets, "s3://memory/folder/a.tif", 0, 10, if_match=etag).etag == etag
-    assert fetch(buckets, "s3://memory/folder/a.tif", 0, 10, if_match=f"W/{etag}").etag == etag
+    assert fetch(buckets, "s3://memory/folder/a.tif", 0, 10, identity=FileIdentity(etag)).etag == etag
+    assert fetch(buckets, "s3://memory/folder/a.tif", 0, 10, identity=FileIdentity(f"W/{etag}")).etag == etag
     for other in ('"other"', 'W/"other"'):
         with pytest.raises(AssetChangedError, match=r"other.*rebuild the index"):
-            fetch(buckets, "s3://memory/folder/a.tif", 0, 10, if_match=other)
+            fetch(buckets, "s3://memory/folder/a.tif", 0, 10, identity=FileIdentity(other))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_each_error_of_obstore_becomes_one_of_ours(name, text, kind, says):
         raise _obstore_error(name, text)
 
     with pytest.raises(kind) as caught:
-        fetch(ObjectStore(open_store=open_store), "s3://bucket/a.tif", 0, 10, if_match='"x"')
+        fetch(ObjectStore(open_store=open_store), "s3://bucket/a.tif", 0, 10, identity=FileIdentity('"x"'))
     assert type(caught.value) is kind
     assert says in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -242,10 +243,10 @@ class TestS3:
     def test_a_range_gives_its_bytes(self, s3):
         response = fetch(s3, "s3://bucket/folder/a b.tif", 10, 5000)
         assert (response.data, response.file_size) == (CONTENT[10:5000], SIZE)
-        assert fetch(s3, "s3://bucket/folder/a b.tif", 0, 10, if_match=response.etag).data == CONTENT[:10]
+        assert fetch(s3, "s3://bucket/folder/a b.tif", 0, 10, identity=FileIdentity(response.etag)).data == CONTENT[:10]
 
     @pytest.mark.parametrize(
-        ("key", "start", "if_match", "kind", "says"),
+        ("key", "start", "etag", "kind", "says"),
         [
             ("nothing.tif", 0, None, AssetNotFoundError, "no such object"),
             ("empty.tif", 0, None, RangeError, "empty (0 bytes)"),
@@ -253,9 +254,9 @@ class TestS3:
             ("folder/a b.tif", 0, '"other"', AssetChangedError, "rebuild the index"),
         ],
     )
-    def test_what_cannot_be_read_is_a_clear_error(self, s3, key, start, if_match, kind, says):
+    def test_what_cannot_be_read_is_a_clear_error(self, s3, key, start, etag, kind, says):
         with pytest.raises(kind, match=re.escape(says)):
-            fetch(s3, f"s3://bucket/{key}", start, start + 10, if_match=if_match)
+            fetch(s3, f"s3://bucket/{key}", start, start + 10, identity=FileIdentity(etag))
 
 
 def test_an_endpoint_that_is_not_there_is_a_transport_error(monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.requests import pieces_per_row, plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTile, MaskTiles, TilePlan
@@ -17,8 +18,8 @@ from rasteret_sql.plan.tile_plan import MaskKind, MaskTile, MaskTiles, TilePlan
 class _File:
     """What requests need to know of a file."""
 
-    def __init__(self, address: str, etag: str | None) -> None:
-        self.address, self.etag = address, etag
+    def __init__(self, address: str, identity: FileIdentity) -> None:
+        self.address, self.identity = address, identity
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _File) and self.address == other.address
@@ -26,7 +27,9 @@ class _File:
     __hash__ = None
 
 
-FILES = (_File("a", None), _File("b", "1"), _File("b", "2"), _File("a", None))
+FILES = (
+    _File("a", UNKNOWN), _File("b", FileIdentity("1")), _File("b", FileIdentity("1", 9)), _File("a", UNKNOWN)
+)  # fmt: skip
 MASKS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 5000).map(lambda n: n * 997), st.integers(0, 300)),
     max_size=3,
@@ -84,7 +87,7 @@ def test_pieces_are_those_of_a_plain_loop(rows: list[Any], pixels: bool, mask: b
             place = (int(plan.tile_row[row]), int(plan.tile_col[row])) if tile is None else tile[:2]
             found[piece.kind, piece.asset_no, piece.offset, place] = list(piece.rows)
             file = FILES[piece.asset_no]
-            assert (request.address, request.etag) == (file.address, file.etag)
+            assert (request.address, request.identity) == (file.address, file.identity)
             assert request.start <= piece.offset
             assert piece.offset + piece.nbytes <= request.end
         assert request.first_row == min(piece.rows[0] for piece in request.pieces)

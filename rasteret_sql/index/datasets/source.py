@@ -17,6 +17,7 @@ from rasteret_sql.index.found import FoundItem
 from rasteret_sql.index.sources.tables import ROWS_PER_STEP, TableSource
 from rasteret_sql.index.stac.arguments import box_parts
 from rasteret_sql.io import loop
+from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.io.stores import redact, store_for
 from rasteret_sql.plan.period import parse_period
 
@@ -129,14 +130,14 @@ def _local_copy(href: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="rasteret_sql.") as folder:
         path = Path(folder) / "table.parquet"
         store = store_for(href)
-        etag = None
+        identity = UNKNOWN
         start = 0
         with path.open("wb") as file:
             while True:
-                piece = loop.run(store.fetch(href, start, start + PIECE_BYTES, if_match=etag))
+                piece = loop.run(store.fetch(href, start, start + PIECE_BYTES, identity=identity))
                 file.write(piece.data)
                 start += len(piece.data)
-                etag = piece.etag
+                identity = piece.identity
                 if start == piece.file_size or len(piece.data) < PIECE_BYTES:
                     break
         if piece.file_size is not None and start != piece.file_size:

@@ -20,6 +20,7 @@ from rasteret_sql.index.found import Found, SourceKind
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.items import own_base, take_item
 from rasteret_sql.io import access, loop
+from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.io.stores import redact, store_for
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ async def _fetch_whole(href: str) -> bytes:
     first = await store.fetch(href, 0, FIRST_DOCUMENT_BYTES)
     if len(first.data) < FIRST_DOCUMENT_BYTES or first.file_size == FIRST_DOCUMENT_BYTES:
         return first.data
-    rest = await store.fetch(href, FIRST_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES, if_match=first.etag)
+    rest = await store.fetch(href, FIRST_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES, identity=first.identity)
     return first.data + rest.data
 
 
@@ -296,11 +297,11 @@ def read_lines(href: str) -> Iterator[Any]:
     number = 0
     start = 0
     rest = b""
-    etag = None
+    identity = UNKNOWN
     while True:
-        piece = loop.run(store.fetch(href, start, start + NDJSON_PIECE_BYTES, if_match=etag))
+        piece = loop.run(store.fetch(href, start, start + NDJSON_PIECE_BYTES, identity=identity))
         start += len(piece.data)
-        etag = piece.etag
+        identity = piece.identity
         is_last = len(piece.data) < NDJSON_PIECE_BYTES or start == piece.file_size
         *lines, rest = (rest + piece.data).split(b"\n")
         if is_last:

@@ -1,0 +1,112 @@
+"""The settings of a process, in one table: `Options`. Environment, Python and the command line set the same ones."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.identity import IdentityRule, checked_rule
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: What the names of environment variables begin with: `RASTERET_SQL_IDENTITY`.
+PREFIX: Final = "RASTERET_SQL_"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of a process.
+
+    Attributes:
+        identity: what a read compares between the index and the file: "etag" compares ETag, size and time of change,
+            "size" the size alone, "none" nothing. With "size" or "none", a file that was rewritten may be read as
+            garbage.
+    """
+
+    identity: IdentityRule = "etag"
+
+    def __post_init__(self) -> None:
+        checked_rule(self.identity)
+
+
+class OptionsBlock:
+    """What `set_options` gives: at the end of a `with` block, the options are what they were before."""
+
+    def __init__(self, before: Options) -> None:
+        self._before = before
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _current[:] = [self._before]
+
+
+_current: list[Options] = []
+
+
+def get_options() -> Options:
+    """Give the options of this process: those of `set_options`, or else of the environment.
+
+    Raises:
+        InvalidArgumentError: a variable of the environment has a value that its option cannot have.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> rs.get_options().identity
+        'etag'
+    """
+    if not _current:
+        try:
+            _current.append(Options(**_of_environment()))
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{PREFIX}* in the environment: {error}") from error
+    return _current[0]
+
+
+def set_options(**changes: Any) -> OptionsBlock:
+    """Change options of this process, for a `with` block or for good.
+
+    Threads share them. Workers have those of their environment: `RASTERET_SQL_IDENTITY`, for example. How files are
+    compared is part of a plan, so workers compare as the process that planned.
+
+    Args:
+        **changes: attributes of `Options` and their values.
+
+    Returns:
+        A context manager: at its end, the options are what they were before.
+
+    Raises:
+        InvalidArgumentError: there is no such option, or it cannot have the value.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> with rs.set_options(identity="size"):
+        ...     rs.get_options().identity
+        'size'
+    """
+    before = get_options()
+    _require_known(changes)
+    _current[:] = [replace(before, **changes)]
+    return OptionsBlock(before)
+
+
+def names() -> list[str]:
+    """Give the names of all options."""
+    return [field.name for field in fields(Options)]
+
+
+def _require_known(changes: dict[str, Any]) -> None:
+    unknown = [name for name in changes if name not in names()]
+    if unknown:
+        raise InvalidArgumentError(f"options: got {', '.join(unknown)}, expected some of {', '.join(names())}")
+
+
+def _of_environment() -> dict[str, Any]:
+    found = {name: os.environ.get(f"{PREFIX}{name.upper()}") for name in names()}
+    return {name: text for name, text in found.items() if text}
