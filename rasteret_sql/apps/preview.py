@@ -28,6 +28,9 @@ band. If items overlap, the item with the least eo:cloud_cover is on top, then t
 row is on top. The command reads the coarsest sufficient overviews, and stops when everything is covered. Pixels without
 data are transparent.
 
+A formula over bands is shown in colours, those of a difference diverge from 0. A name in it that has other characters
+than letters, digits and "_" stands in double quotes. Files of classes, formulas and colour maps have a legend.
+
 --sql is a query for rows of an index, or of read_tiles. In the query, INDEX is the table `index`. A query that names
 its files needs no INDEX. A terminal shows the picture by its graphics protocol if the protocol is known, else in
 half-blocks. --protocol, or the variable RASTERET_SQL_IMAGES, selects another protocol.
@@ -36,6 +39,7 @@ examples:
   rasteret-sql preview s2.parquet
   rasteret-sql preview s2.parquet -o s2.png
   rasteret-sql preview s2.parquet --bands nir --colormap viridis --datetime 2024-01 -o nir.png
+  rasteret-sql preview s2.parquet --bands '(nir - red) / (nir + red)' -o ndvi.png
   rasteret-sql preview s2.parquet --bbox=77.96,13.01,77.99,13.04 --where '"eo:cloud_cover" < 10' -o clear.png
   rasteret-sql preview s2.parquet --sql "FROM index ORDER BY datetime DESC" -o latest.png
   rasteret-sql preview --sql "FROM read_tiles('s2.parquet', bands := ['scl'], level := 1)" -o classes.png"""
@@ -49,7 +53,10 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--where", metavar="CONDITION", help="show the rows of INDEX that meet a condition")
     command.add_argument("--item", action="append", metavar="ID", help="show this item; repeatable")
     command.add_argument(
-        "--bands", type=names, metavar="NAME,...", help="three bands, or one: assets, or bands of assets (visual:red)"
+        "--bands",
+        type=names,
+        metavar="NAME,...",
+        help="three bands, or one: assets, or bands of assets (visual:red); or a formula: '(nir - red) / (nir + red)'",
     )
     command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="area in lon/lat, or in --crs")
     command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
@@ -73,6 +80,7 @@ def add_parser(commands: Commands) -> None:
         metavar="NAME",
         help="colours of one band: gray, viridis, magma, RdYlGn, RdBu, or another name from cmap",
     )
+    command.add_argument("--no-legend", action="store_true", help="write the picture without its legend")
     command.add_argument("--mosaic", choices=_MOSAICS, default="first", help="rule for overlapping items (first)")
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .png, .jpg or .webp")
     command.add_argument("--protocol", choices=_PROTOCOLS, help="graphics protocol of the terminal")
@@ -96,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     drawn = _draw(arguments, usual if arguments.size is None else arguments.size)
     if arguments.output is not None:
         with written_aside(arguments.output) as file:
-            file.write(drawn.encoded(arguments.output.suffix))
+            file.write(drawn.encoded(arguments.output.suffix, legend=False if arguments.no_legend else None))
     if space is not None:
         sys.stdout.write(terminal_images.encode(drawn.pixels, space))
         sys.stdout.flush()
@@ -125,7 +133,10 @@ def described(drawn: Picture, style: Style) -> list[str]:
     lines = [style.dim("; ".join(parts))]
     if drawn.classes:
         shown = list(drawn.classes.items())
-        legend = [f"{_swatch(color, style)}{value}" for value, color in shown[:_SHOWN_CLASSES]]
+        legend = [
+            f"{_swatch(color, style)}{value} {drawn.class_names.get(value, '')}".rstrip()
+            for value, color in shown[:_SHOWN_CLASSES]
+        ]
         more = [f"and {len(shown) - _SHOWN_CLASSES} more"] if len(shown) > _SHOWN_CLASSES else []
         lines.append("  ".join([*legend, *more]))
     elif len(drawn.limits) == 1:

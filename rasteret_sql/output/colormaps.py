@@ -13,6 +13,8 @@ from rasteret_sql.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from rasteret_sql.plan.expressions import Expression
+
     Colors = npt.NDArray[np.uint8]
 
 #: Names of maps that messages and help texts suggest.
@@ -25,6 +27,10 @@ _CLASSES: Final = (
 #: Colours of the scene classification of Sentinel-2, by value, as ESA gives them.
 _SCENE_CLASSES: Final = "000000 ff0000 2f2f2f 643200 00a000 ffe65a 0000ff 808080 c0c0c0 ffffff 64c8ff ff96ff"
 _SCENE_NAME: Final = "scl"
+_SCENE_CLASS_NAMES: Final = (
+    "no data", "saturated or defective", "dark area", "cloud shadow", "vegetation", "not vegetated", "water",
+    "unclassified", "cloud, medium probability", "cloud, high probability", "thin cirrus", "snow or ice",
+)  # fmt: skip
 #: A band with more values than this has no classes.
 MAX_CLASSES: Final = 24
 
@@ -72,10 +78,40 @@ def class_colors(values: npt.NDArray[Any], band: str) -> Colors:
         values: integers.
         band: its name; the scene classification of Sentinel-2, which is called scl, has colours of its own.
     """
-    scene = _hexadecimal(_SCENE_CLASSES)
-    is_scene = _SCENE_NAME in band.casefold() and not ((values < 0) | (values >= len(scene))).any()
-    colors = scene if is_scene else _hexadecimal(_CLASSES)
+    colors = _hexadecimal(_SCENE_CLASSES if _is_scene(values, band) else _CLASSES)
     return colors[values.astype(np.int64) % len(colors)]
+
+
+def class_names(values: npt.NDArray[Any], band: str) -> dict[int, str]:
+    """Give the names of the classes of Sentinel-2's scene classification by value; none for other bands.
+
+    Args:
+        values: integers.
+        band: its name.
+    """
+    return {int(value): _SCENE_CLASS_NAMES[int(value)] for value in values} if _is_scene(values, band) else {}
+
+
+def _is_scene(values: npt.NDArray[Any], band: str) -> bool:
+    count = len(_SCENE_CLASS_NAMES)
+    return _SCENE_NAME in band.casefold() and not ((values < 0) | (values >= count)).any()
+
+
+def formula_colormap(formula: Expression) -> str:
+    """Give the map of a formula: one that diverges for a difference, whose values lie around 0, else another."""
+    return "RdYlGn" if formula.is_difference else "viridis"
+
+
+def is_diverging(name: str) -> bool:
+    """Whether the colours of a map run from one hue over a neutral middle to another, as those of RdBu do."""
+    from cmap import Catalog
+
+    catalog = Catalog()
+    try:
+        info = catalog[catalog.resolve(name.removesuffix("_r"))]
+    except (KeyError, ValueError):
+        return False
+    return str(info.category) == "diverging"
 
 
 def _hexadecimal(text: str) -> Colors:

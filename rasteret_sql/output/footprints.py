@@ -30,8 +30,9 @@ _MARGIN = 0.06  # of the longer side
 def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the footprints of the items of an index on a map in longitude and latitude.
 
-    Only the index is read. Where footprints overlap, colours are darker. A footprint over the antimeridian is drawn in
-    one piece where all items lie around the antimeridian, and is cut there otherwise.
+    Only the index is read. Without `color_by`, colours are darker where footprints overlap. With it, footprints are
+    opaque, and later ones lie on top, so that each colour is one of the legend. A footprint over the antimeridian is
+    drawn in one piece where all items lie around the antimeridian, and is cut there otherwise.
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table, a Parquet path, glob or URL, or the text of a query.
@@ -56,13 +57,12 @@ def plot_footprints(index: Any, *, color_by: str | None = None, ax: Axes | None 
     if ax is None:
         _, ax = plt.subplots(layout="compressed")
     pieces = _together([split_at_antimeridian(each) for each in footprints])
-    alpha = 0.3 if len(pieces) <= 20 else 0.12
     if color_by is None:
-        _add(ax, pieces, _PLAIN, alpha)
+        _add(ax, pieces, _PLAIN, 0.3 if len(pieces) <= 20 else 0.12)
     elif values.dtype.kind in "iufM":
-        _draw_scale(ax, pieces, values, color_by, alpha)
+        _draw_scale(ax, pieces, values, color_by)
     else:
-        _draw_kinds(ax, pieces, values, color_by, alpha)
+        _draw_kinds(ax, pieces, values, color_by)
     _set_map(ax, pieces)
     return ax
 
@@ -155,7 +155,7 @@ def _as_value(name: str, kind: str) -> str:
     return f"{quoted}::TIMESTAMP" if kind.startswith(("TIMESTAMP", "DATE")) else f"{quoted}::VARCHAR"
 
 
-def _draw_scale(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label: str, alpha: float) -> None:
+def _draw_scale(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label: str) -> None:
     from matplotlib import dates
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -166,15 +166,12 @@ def _draw_scale(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label:
     known = ~np.isnat(values) if is_time else np.isfinite(values.astype(np.float64))
     numbers[known] = drawing.date2num(values[known]) if is_time else values[known].astype(np.float64)
     if not known.any():
-        _draw_kinds(ax, footprints, np.full(len(values), None), label, alpha)
+        _draw_kinds(ax, footprints, np.full(len(values), None), label)
         return
     scale = ScalarMappable(Normalize(numbers[known].min(), numbers[known].max()), "viridis")
-    _add(ax, [each for each, is_known in zip(footprints, known, strict=True) if not is_known], _UNKNOWN, alpha)
+    _add(ax, [each for each, is_known in zip(footprints, known, strict=True) if not is_known], _UNKNOWN)
     _add(
-        ax,
-        [each for each, is_known in zip(footprints, known, strict=True) if is_known],
-        scale.to_rgba(numbers[known]),
-        alpha,
+        ax, [each for each, is_known in zip(footprints, known, strict=True) if is_known], scale.to_rgba(numbers[known])
     )
     bar = ax.figure.colorbar(scale, ax=ax, label=label)
     if is_time:
@@ -185,7 +182,7 @@ def _draw_scale(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label:
         _legend(ax, {"unknown": _UNKNOWN}, None)
 
 
-def _draw_kinds(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label: str, alpha: float) -> None:
+def _draw_kinds(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label: str) -> None:
     from matplotlib import colormaps
 
     texts = np.array(["" if value is None else str(value) for value in values], object)
@@ -202,18 +199,18 @@ def _draw_kinds(ax: Any, footprints: list[Any], values: npt.NDArray[Any], label:
         picked = [each for each, is_chosen in zip(footprints, chosen, strict=True) if is_chosen]
         if picked:
             shown[kind] = colors.get(kind, "#5c6770" if kind == rest else _UNKNOWN)
-            _add(ax, picked, shown[kind], alpha)
+            _add(ax, picked, shown[kind])
     _legend(ax, shown, label)
 
 
 def _legend(ax: Any, colors: dict[str, Any], title: str | None) -> None:
     from matplotlib.patches import Patch
 
-    patches = [Patch(facecolor=color, alpha=0.6, label=name) for name, color in colors.items()]
+    patches = [Patch(facecolor=color, label=name) for name, color in colors.items()]
     ax.legend(handles=patches, title=title, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
 
 
-def _add(ax: Any, footprints: Sequence[Any], colors: Any, alpha: float) -> None:
+def _add(ax: Any, footprints: Sequence[Any], colors: Any, alpha: float = 1.0) -> None:
     """Add footprints in one colour, or in one each: filled, with an edge."""
     import shapely
     from matplotlib.collections import PathCollection

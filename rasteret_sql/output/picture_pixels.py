@@ -106,6 +106,7 @@ def read_picture(
     *,
     resampling: str,
     mosaic: str,
+    is_physical: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Reading:
     """Read the bands of a plan onto a grid.
@@ -116,6 +117,7 @@ def read_picture(
         rank: of each asset of the plan; items of a lower rank lie on top.
         resampling: how pixels of the files become those of the grid.
         mosaic: one of `MOSAICS`. For "first" and "last", no more items are read than it takes.
+        is_physical: whether values are physical ones, in place of stored ones.
         max_bytes: bytes that may be fetched.
 
     Raises:
@@ -124,11 +126,11 @@ def read_picture(
             store in different ways.
         RasteretError: bytes could not be fetched or decoded.
     """
-    reader = _Reader(plan, box, rank, resampling, max_bytes, is_last=mosaic == "last")
+    reader = _Reader(plan, box, rank, resampling, max_bytes, is_last=mosaic == "last", is_physical=is_physical)
     if mosaic in {"first", "last"}:
         reader.read_until_covered()
     else:
-        reader.add(reader.items, mosaic, is_scaled=False)
+        reader.add(reader.items, mosaic, is_scaled=is_physical)
     return reader.reading
 
 
@@ -142,6 +144,7 @@ class _Reader:
         max_bytes: int,
         *,
         is_last: bool,
+        is_physical: bool,
     ) -> None:
         self._plan, self._box, self._rank = plan, box, -rank if is_last else rank
         self._resampling, self._max_bytes = resampling, max_bytes
@@ -150,6 +153,7 @@ class _Reader:
         self._kinds = kinds
         #: Whether files of a band differ in dtype or scale: then physical values are compared.
         self._is_mixed = _are_mixed(kinds)
+        self._is_scaled = self._is_mixed or is_physical
         #: Where files lie in the grid, of those that were looked at last.
         self._footprints: dict[tuple[Lattice, Window], tuple[tuple[slice, slice], Mask]] = {}
         #: From the top.
@@ -165,10 +169,10 @@ class _Reader:
             taken, waiting = self._next(waiting, int(_SPARE_ITEMS * (2.0 ** (round_no - 1) - 1)))
             if not taken:
                 break
-            self.add(taken, "first", is_scaled=self._is_mixed)
+            self.add(taken, "first", is_scaled=self._is_scaled)
         if not self.reading.values:
             # All items are smaller than a pixel, and beside its centre.
-            self.add(self.items[:1], "first", is_scaled=False)
+            self.add(self.items[:1], "first", is_scaled=self._is_scaled)
 
     def _next(self, waiting: list[int], spare: int) -> tuple[list[int], list[int]]:
         """Give the items that are read next, and those that are left.

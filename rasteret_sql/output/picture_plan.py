@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from rasteret_sql.arrays.cubes import check_area, check_no_area
-from rasteret_sql.arrays.display import RGB_NAMES
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.arrays.grids import onto_grid
 from rasteret_sql.database.folders import is_many
@@ -21,8 +20,17 @@ from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelsize import pixel_size_in
 from rasteret_sql.geo.project import joint_bounds
+from rasteret_sql.output.class_meanings import Meanings, indexed_meanings
+from rasteret_sql.output.picture_bands import (
+    check_expression,
+    choose_bands,
+    expression_of,
+    known_assets,
+    known_of_tiles,
+    labels_of_index,
+    labels_of_keys,
+)
 from rasteret_sql.output.picture_pixels import band_names, used_assets, with_bands
-from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.native_grid import bounds_of
 
 if TYPE_CHECKING:
@@ -33,7 +41,8 @@ if TYPE_CHECKING:
 
     from rasteret_sql.geo.geobox import Bounds
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.select import IndexFiles, Selection
+    from rasteret_sql.plan.expressions import Expression
+    from rasteret_sql.plan.select import IndexFiles
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.sql.planning import PlannedTiles
     from rasteret_sql.sql.properties import AssetProperties
@@ -43,10 +52,6 @@ MAX_FILES: Final = 3000
 _PLACED: Final = "crs IS NOT NULL AND transform IS NOT NULL"
 #: Column of the index by which items lie on top of each other.
 _CLOUDS: Final = "eo:cloud_cover"
-#: Words in the keys of assets that are pictures of others.
-_MINOR: Final = ("thumbnail", "preview", "overview", "browse")
-#: TIFF PhotometricInterpretation: RGB and YCbCr.
-_COLOR_PHOTOMETRICS: Final = frozenset({2, 6})
 #: Files in several CRSs are shown in the CRS of most of them, up to so many degrees from west to east: two UTM zones.
 _WIDEST_OF_ZONES: Final = 12.0
 _WEB_MERCATOR: Final = "EPSG:3857"
@@ -67,6 +72,8 @@ class PicturePlan:
         rank: of each asset of the plan; items of a lower rank lie on top.
         is_given: whether the tiles are rows of `read_tiles`, so that nothing is fetched.
         notes: remarks for users.
+        expression: formula over the bands that is shown in their place, or None.
+        meanings: classes of the one band that is shown, as the index describes them.
     """
 
     plan: TilePlan
@@ -75,6 +82,8 @@ class PicturePlan:
     rank: npt.NDArray[np.int64]
     is_given: bool = False
     notes: tuple[str, ...] = ()
+    expression: Expression | None = None
+    meanings: Meanings = field(default_factory=dict)
 
 
 def plan_picture(
@@ -184,14 +193,18 @@ class _IndexPlanner:
         #: Asset and number of the bands, where nobody has named them.
         self._keys = keys
         self._notes = notes
+        self._expression: Expression | None = None
 
     def plan(self) -> PicturePlan:
         from rasteret_sql.sql.planning import index_rows, nothing_found
 
         with index_rows(self._cursor, self._arguments, with_properties=True) as rows:
+            self._expression = expression_of(self._arguments.bands, lambda: labels_of_index(rows.index))
+            if self._expression is not None:
+                self._arguments = replace(self._arguments, bands=list(self._expression.bands))
             selection = rows.select(self._arguments)
             if self._arguments.bands is None and len(selection):
-                self._keys = choose_bands(_known_assets(rows.index, selection))
+                self._keys = choose_bands(known_assets(rows.index, selection))
                 named = list(dict.fromkeys(asset for asset, _ in self._keys))
                 self._arguments = replace(self._arguments, bands=named)
                 selection = rows.select(self._arguments)
@@ -215,17 +228,30 @@ class _IndexPlanner:
         if not len(plan):
             raise nothing_found(self._cursor, self._arguments)
         assert properties is not None
-        names = _labels(plan, self._keys) if self._keys is not None else band_names(plan)
+        names = labels_of_keys(plan, self._keys) if self._keys is not None else band_names(plan)
         plan = with_bands(plan, names, self._keys)
+        check_expression(self._expression, names)
         rank = properties.position if self._arguments.is_ordered else _rank(plan.assets, properties)
-        if not placed:
-            return replace(_on_pixels(plan, rank, self._size), notes=self._notes)
-        return PicturePlan(plan, box, tuple(names), rank, notes=self._notes)
+        planned = PicturePlan(plan, box, tuple(names), rank) if placed else _on_pixels(plan, rank, self._size)
+        return replace(planned, notes=self._notes, expression=self._expression, meanings=self._meanings(planned))
+
+    def _meanings(self, planned: PicturePlan) -> Meanings:
+        """Give the classes of the one band, by its file on top."""
+        from rasteret_sql.sql.planning import named_index
+
+        if len(planned.bands) != 1 or self._expression is not None:
+            return {}
+        top = min(np.unique(planned.plan.asset_no).tolist(), key=lambda number: planned.rank[number])
+        asset = planned.plan.assets[top]
+        name = named_index(self._cursor, self._arguments.index)
+        return indexed_meanings(self._cursor, name, asset.item_id, asset.asset, asset.bands[0].band)
 
     def _narrowed(self, condition: str, note: str) -> PicturePlan:
         """Plan a picture of fewer rows."""
         where = self._arguments.where
         arguments = replace(self._arguments, where=condition if where is None else f"{where} AND {condition}")
+        if self._expression is not None:
+            arguments = replace(arguments, bands=[self._expression.text])
         return _IndexPlanner(self._cursor, arguments, self._size, self._keys, (*self._notes, note)).plan()
 
 
@@ -270,8 +296,11 @@ def _of_tiles(planned: PlannedTiles, bands: Sequence[str] | None, size: tuple[in
     """Plan a picture of rows of `read_tiles`."""
     plan = planned.plan
     known = band_names(plan)
+    expression = expression_of(bands, lambda: known)
+    if expression is not None:
+        bands = expression.bands
     if bands is None:
-        keys = choose_bands(_known_of_tiles(plan))
+        keys = choose_bands(known_of_tiles(plan))
         by_key = {(asset.asset, band.band): band.name for asset in plan.assets for band in asset.bands}
         bands = [by_key[key] for key in keys]
     missing = [name for name in bands if name not in known]
@@ -281,8 +310,8 @@ def _of_tiles(planned: PlannedTiles, bands: Sequence[str] | None, size: tuple[in
     used = used_assets(plan)
     rank = planned.properties.position if planned.properties is not None else np.zeros(len(plan.assets), np.int64)
     if any(asset.crs is None or asset.transform is None for asset in used):
-        return replace(_on_pixels(plan, rank, size), is_given=True)
-    return PicturePlan(plan, picture_box(used, size), tuple(bands), rank, is_given=True)
+        return replace(_on_pixels(plan, rank, size), is_given=True, expression=expression)
+    return PicturePlan(plan, picture_box(used, size), tuple(bands), rank, is_given=True, expression=expression)
 
 
 def _on_pixels(plan: TilePlan, rank: npt.NDArray[np.int64], size: tuple[int, int]) -> PicturePlan:
@@ -301,109 +330,6 @@ def _on_pixels(plan: TilePlan, rank: npt.NDArray[np.int64], size: tuple[int, int
     shape = max(round(height / step), 1), max(round(width / step), 1)
     box = GeoBox(None, (step, 0.0, 0.0, 0.0, step, 0.0), *shape)
     return PicturePlan(replace(plan, assets=assets), box, tuple(band_names(plan)), rank)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAsset:
-    """The files of a collection with one asset key and the same bands.
-
-    Attributes:
-        collection, asset: the key.
-        dtype: of the files.
-        photometric: TIFF PhotometricInterpretation, or None.
-        bands: in their order.
-        count: how many files there are.
-    """
-
-    collection: str | None
-    asset: str
-    dtype: str
-    photometric: int | None
-    bands: tuple[IndexBand, ...]
-    count: int
-
-    @property
-    def colors(self) -> list[IndexBand]:
-        """The bands without alpha."""
-        return [band for band in self.bands if not band.is_alpha]
-
-
-def _known_assets(index: IndexFiles, selection: Selection) -> list[KnownAsset]:
-    files = index.files
-    counts: Counter[tuple[Any, ...]] = Counter()
-    for number in selection.files.tolist():
-        kind = int(files.column("kind")[number])
-        counts[files.texts("collection")[number], str(files.texts("asset")[number]), kind] += 1
-    found = []
-    for (collection, asset, kind), count in sorted(counts.items(), key=lambda each: str(each[0])):
-        layout = files.kinds[kind].formats[0]
-        found.append(KnownAsset(collection, asset, str(layout.dtype), layout.photometric, index.bands[kind], count))
-    return found
-
-
-def _known_of_tiles(plan: TilePlan) -> list[KnownAsset]:
-    """Give the assets of rows of tiles, which have no common names and no photometric interpretation."""
-    known: dict[tuple[str | None, str], tuple[str, dict[int, IndexBand]]] = {}
-    for asset in plan.assets:
-        _, bands = known.setdefault((asset.collection, asset.asset), (asset.dtype, {}))
-        bands |= {
-            band.band: IndexBand(band.band, band.name.rpartition(":")[2], None, None, None, None, None, is_alpha=None)
-            for band in asset.bands
-        }
-    return [
-        KnownAsset(collection, asset, dtype, None, tuple(bands.values()), 1)
-        for (collection, asset), (dtype, bands) in known.items()
-    ]
-
-
-def _labels(plan: TilePlan, keys: Sequence[tuple[str, int]]) -> list[str]:
-    """Name bands as a read does that names them by asset and number; an asset with one band is named by itself."""
-    names = {(asset.asset, band.band): band.name for asset in plan.assets for band in asset.bands}
-    return [asset if names.get((asset, band), asset) == asset else f"{asset}:{band}" for asset, band in keys]
-
-
-def choose_bands(known: Sequence[KnownAsset]) -> list[tuple[str, int]]:
-    """Choose one band or three, each by asset and number; of several collections, from that with the most files.
-
-    Red, green and blue by common name, by asset key or by name, each in a file of its own before all in one; then a
-    file that is a picture in colour; then the first band of the first asset, pictures of others last.
-
-    Args:
-        known: the assets; at least one.
-    """
-    counts: Counter[str | None] = Counter()
-    for each in known:
-        counts[each.collection] += each.count
-    largest = max(counts.values())
-    mine = [each for each in known if counts[each.collection] == largest]
-    mine = [each for each in mine if each.collection == mine[0].collection]
-    mine.sort(key=lambda each: (any(word in each.asset for word in _MINOR), each.asset, -each.count))
-    alone = [each for each in mine if len(each.bands) == 1]
-    together = [[each] for each in mine if len(each.bands) > 1]
-    for assets in (alone, *together):
-        for names in RGB_NAMES:
-            found = [_named(assets, name) for name in names]
-            if all(key is not None for key in found):
-                return [key for key in found if key is not None]
-    for (asset,) in together:
-        is_picture = asset.photometric in _COLOR_PHOTOMETRICS or (asset.dtype == "uint8" and len(asset.colors) == 3)
-        if is_picture and len(asset.colors) >= 3:
-            return [(asset.asset, band.band) for band in asset.colors[:3]]
-    first = next((each for each in mine if each.colors), mine[0])
-    return [(first.asset, first.colors[0].band if first.colors else 1)]
-
-
-def _named(assets: Sequence[KnownAsset], name: str) -> tuple[str, int] | None:
-    """Give the band of a name: an asset key goes before a common name, and that before a name in the file."""
-    for asset in assets:
-        if asset.asset == name and len(asset.bands) == 1:
-            return (asset.asset, asset.colors[0].band) if asset.colors else None
-    for field in ("common_name", "name"):
-        for asset in assets:
-            for band in asset.colors:
-                if (getattr(band, field) or "").casefold() == name.casefold():
-                    return asset.asset, band.band
-    return None
 
 
 def picture_box(assets: Iterable[PlannedAsset], size: tuple[int, int]) -> GeoBox:

@@ -1,4 +1,4 @@
-"""Datasets in natural colours, with matplotlib."""
+"""Datasets in natural colours, or a formula over their bands, with matplotlib."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.arrays.display import checked_percentiles, stretch_limits, stretched
+from rasteret_sql.arrays.display import checked_percentiles, rgb_places, stretch_limits, stretched
 from rasteret_sql.checks import shown as shown_value
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.output.colormaps import colormap_colors, formula_colormap
+from rasteret_sql.plan.expressions import looks_like_expression, parse_expression
 from rasteret_sql.tiff.nodata import valid_pixels
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import xarray as xr
     from matplotlib.axes import Axes
+
+    from rasteret_sql.plan.expressions import Expression
 
 #: Pixels along the longer side of a picture; larger arrays are thinned to every nth pixel.
 _MAX_PIXELS = 2000
@@ -28,22 +32,27 @@ _NO_DATA = "#d9dee3"
 
 def plot_rgb(
     ds: xr.Dataset,
-    bands: Sequence[str] = ("B04", "B03", "B02"),
+    bands: Sequence[str] | str | None = None,
     *,
     time: Any = None,
     percentiles: tuple[float, float] = (2, 98),
     ax: Axes | None = None,
 ) -> Axes | npt.NDArray[Any]:
-    """Show three bands of a dataset as red, green and blue.
+    """Show three bands of a dataset as red, green and blue, or a formula over its bands.
 
     Each band is stretched from its lower to its upper percentile over valid pixels. For several times, the medians of
     their percentiles count, so that colours can be compared and one cloudy day does not darken all. Clouds are bright:
     with more than a few per cent of clouds, give a lower upper percentile. Pixels that are invalid in any of the three
     bands, by NaN, `_FillValue` or "<band>_valid", are transparent. North is up, whichever way the rows run.
 
+    A formula, such as "(nir - red) / (nir + red)", is computed from the values of the dataset. All its pictures share
+    one colour bar, which diverges from 0 if the formula is a difference.
+
     Args:
         ds: a dataset of `to_xarray`; lazy arrays are computed. Every nth pixel of a large one is shown.
-        bands: names of three variables (y, x) or (time, y, x).
+        bands: names of three variables (y, x) or (time, y, x); or one formula of names, numbers, + - * / ** and
+            parentheses, in which a name that is no identifier stands in double quotes. By default red, green and blue,
+            as `picture` finds them.
         time: None for all times, one small picture each; a number or a list of numbers, counted from 0; or a value
             for `ds.sel`, such as "2024-01-05" or slice("2024-01", "2024-03").
         percentiles: percentiles that become black and white, 0 to 100.
@@ -61,8 +70,10 @@ def plot_rgb(
     plt = import_pyplot("plot_rgb")
     check_axes(ax)
     chosen = checked_percentiles(percentiles)
-    shown = _thinned(_chosen(ds, bands, time))
-    arrays = [_as_pictures(shown[name]) for name in bands]
+    formula = _formula(ds, bands)
+    names = list(formula.bands) if formula is not None else _three_bands(ds, bands)
+    shown = _thinned(_chosen(ds, names, time))
+    arrays = [_as_pictures(shown[name]) for name in names]
     count = arrays[0].sizes["time"]
     if count > 1 and ax is not None:
         raise InvalidArgumentError(
@@ -71,12 +82,13 @@ def plot_rgb(
     if count > _MAX_PANELS:
         raise InvalidArgumentError(f"time: got {count} times, expected {_MAX_PANELS} at most; choose some of them")
     pixels, valid = zip(*(_values(shown, array) for array in arrays), strict=True)
-    visible = np.logical_and.reduce(valid)
-    image = np.empty((*visible.shape, 4), np.uint8)
-    for channel, (values, each) in enumerate(zip(pixels, valid, strict=True)):
-        seen = [one[mask] for one, mask in zip(values, each, strict=True)]
-        image[..., channel] = stretched(values, visible, stretch_limits(seen, chosen))
-    image[..., 3] = np.where(visible, 255, 0)
+    scale = None
+    if formula is None:
+        image = _natural(pixels, valid, chosen)
+    else:
+        image, scale = _colored(
+            formula, dict(zip(names, pixels, strict=True)), dict(zip(names, valid, strict=True)), chosen
+        )
     if ax is not None:
         axes = np.array([ax], object)
     else:
@@ -96,7 +108,89 @@ def plot_rgb(
             axes[number].tick_params(labelbottom=True)
         if number % _COLUMNS:
             axes[number].set_ylabel("")
+    if scale is not None and formula is not None:
+        axes[0].figure.colorbar(scale, ax=axes.tolist(), label=formula.text, shrink=0.8)
     return axes[0] if count == 1 else axes[:count]
+
+
+def _formula(ds: Any, bands: Any) -> Expression | None:
+    """Give the formula that stands in place of bands, or None.
+
+    Raises:
+        InvalidArgumentError: it cannot be parsed, or names no variable of the dataset.
+    """
+    is_one = isinstance(bands, (list, tuple)) and len(bands) == 1
+    label = bands[0] if is_one else bands
+    if not looks_like_expression(label) or label in ds.data_vars:
+        return None
+    formula = parse_expression(str(label))
+    unknown = [name for name in formula.bands if name not in ds.data_vars]
+    if unknown:
+        raise InvalidArgumentError(
+            f"bands: got {unknown[0]!r} in {formula.text!r}, expected some of the dataset's variables: {_known(ds)}"
+        )
+    return formula
+
+
+def _three_bands(ds: Any, bands: Any) -> list[str]:
+    """Give red, green and blue.
+
+    Raises:
+        InvalidArgumentError: the bands are not three, or the dataset lacks one of them.
+    """
+    if bands is None:
+        known = [str(name) for name in ds.data_vars]
+        places = rgb_places(known)
+        if places is None:
+            raise InvalidArgumentError(
+                f"bands: got none, and the dataset has no red, green and blue; expected three of {_known(ds)}"
+            )
+        return [known[place] for place in places]
+    names = list(bands)
+    if len(names) != 3 or isinstance(bands, str) or any(name not in ds.data_vars for name in names):
+        raise InvalidArgumentError(
+            f"bands: got {bands!r}, expected three of the dataset's variables, or a formula over them: {_known(ds)}"
+        )
+    return names
+
+
+def _known(ds: Any) -> str:
+    return ", ".join(str(name) for name in ds.data_vars if not str(name).endswith("_valid"))
+
+
+def _natural(
+    pixels: Sequence[npt.NDArray[Any]], valid: Sequence[npt.NDArray[np.bool_]], percentiles: tuple[float, float]
+) -> npt.NDArray[np.uint8]:
+    """Stretch three bands to red, green, blue and alpha, shape (time, y, x, 4)."""
+    visible = np.logical_and.reduce(valid)
+    image = np.empty((*visible.shape, 4), np.uint8)
+    for channel, (values, each) in enumerate(zip(pixels, valid, strict=True)):
+        seen = [one[mask] for one, mask in zip(values, each, strict=True)]
+        image[..., channel] = stretched(values, visible, stretch_limits(seen, percentiles))
+    image[..., 3] = np.where(visible, 255, 0)
+    return image
+
+
+def _colored(
+    formula: Expression,
+    pixels: dict[str, npt.NDArray[Any]],
+    valid: dict[str, npt.NDArray[np.bool_]],
+    percentiles: tuple[float, float],
+) -> tuple[npt.NDArray[np.uint8], Any]:
+    """Colour the values of a formula; shape (time, y, x, 4), and the scale of the colour bar."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    values, visible = formula.compute_masked(pixels, valid)
+    low, high = stretch_limits([one[mask] for one, mask in zip(values, visible, strict=True)], percentiles)
+    name = formula_colormap(formula)
+    if formula.is_difference:
+        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    colors = colormap_colors(name)
+    image = np.zeros((*visible.shape, 4), np.uint8)
+    image[..., :3] = colors[stretched(values, visible, (low, high))]
+    image[..., 3] = np.where(visible, 255, 0)
+    return image, ScalarMappable(Normalize(low, high), ListedColormap(colors / 255, name))
 
 
 def check_axes(ax: Any) -> None:
@@ -118,22 +212,16 @@ def import_pyplot(caller: str) -> Any:
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
-        raise InvalidArgumentError(
-            f"{caller}: matplotlib is not installed, expected it to be; run pip install 'rasteret-sql[plot]'"
-        ) from error
+        raise InvalidArgumentError(f"{caller}: matplotlib is required; run pip install 'rasteret-sql[plot]'") from error
     return plt
 
 
-def _chosen(ds: Any, bands: Sequence[str], time: Any) -> Any:
+def _chosen(ds: Any, names: list[str], time: Any) -> Any:
     """Select bands and times.
 
     Raises:
-        InvalidArgumentError: the dataset lacks one of them.
+        InvalidArgumentError: the dataset lacks one of the times.
     """
-    names = list(bands)
-    if len(names) != 3 or isinstance(bands, str) or any(name not in ds.data_vars for name in names):
-        known = ", ".join(str(name) for name in ds.data_vars if not str(name).endswith("_valid"))
-        raise InvalidArgumentError(f"bands: got {bands!r}, expected three of the dataset's variables: {known}")
     wanted = ds[names + [f"{name}_valid" for name in names if f"{name}_valid" in ds.data_vars]]
     if time is None:
         return wanted

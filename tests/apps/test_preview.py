@@ -40,6 +40,9 @@ def test_arguments_are_those_of_a_picture(run, index, tmp_path):
     facts = json.loads(outcome.out)
     assert facts == expected.facts() | {"output": str(tmp_path / "a.png")}
     assert outcome.err == ""
+    written = imagecodecs.png_decode((tmp_path / "a.png").read_bytes())
+    np.testing.assert_array_equal(written, expected.with_legend())
+    run("preview", index, *arguments, "--no-legend", "-o", tmp_path / "a.png")
     np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "a.png").read_bytes()), expected.pixels)
 
 
@@ -103,9 +106,18 @@ def test_no_color_is_honoured(index):
 
 def test_classes_are_shown_with_their_colours(run, index):
     outcome = run("preview", index, "--bands", "scl", "--protocol", "ascii")
-    assert re.search(r"#[0-9a-f]{6} \d+  #", outcome.err)
+    assert re.search(r"#[0-9a-f]{6} 4 vegetation  #", outcome.err)
     lines = described(picture(index, bands=["scl"], size=20), Style(enabled=True))
     assert re.search(r"\x1b\[38;2;\d+;\d+;\d+m■\x1b\[0m \d+", lines[1])
+
+
+def test_a_formula_is_a_band(run, index, tmp_path):
+    outcome = run("preview", index, "--bands", "(nir - red)/(nir + red)", "--json", "-o", tmp_path / "a.png")
+    facts = json.loads(outcome.out)
+    assert (facts["bands"], facts["colormap"]) == (["(nir - red)/(nir + red)"], "RdYlGn")
+    assert facts["limits"][0][0] == -facts["limits"][0][1]
+    written = imagecodecs.png_decode((tmp_path / "a.png").read_bytes())
+    assert written.shape[0] > facts["height"]
 
 
 def test_one_band_says_what_its_colours_mean(run, index):

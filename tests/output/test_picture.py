@@ -19,7 +19,7 @@ from rasteret_sql.output import picture_pixels, picture_plan
 from rasteret_sql.output.colormaps import MAX_CLASSES, SUGGESTED, class_colors, colormap_colors
 from rasteret_sql.output.file_colors import color_table
 from rasteret_sql.output.picture import Picture, picture
-from rasteret_sql.output.picture_plan import KnownAsset, choose_bands
+from rasteret_sql.output.picture_bands import KnownAsset, choose_bands
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.testing.server import RangeServer

@@ -172,12 +172,41 @@ def test_a_dataset_of_a_read_is_plotted_lazy_or_not_and_by_xarray_itself(index: 
     eager.red.isel(time=0).plot().figure.canvas.draw()
 
 
+def test_bands_that_nobody_names_are_red_green_and_blue() -> None:
+    shuffled = _dataset()[["blue", "red", "green"]]
+    np.testing.assert_array_equal(_image(rs.plot_rgb(shuffled))[0], _image(rs.plot_rgb(shuffled, BANDS))[0])
+    named = shuffled.rename(red="B04", green="B03", blue="B02")
+    np.testing.assert_array_equal(_image(rs.plot_rgb(named))[0], _image(rs.plot_rgb(shuffled, BANDS))[0])
+
+
+@pytest.mark.parametrize("bands", ["(red - green) / (red + green)", ["red / green"]])
+def test_a_formula_has_one_colour_bar_for_all_times(bands: Any) -> None:
+    dataset = _dataset(3)
+    dataset["green"] = dataset.green * 0 + 130
+    axes = rs.plot_rgb(dataset, bands)
+    assert len(axes) == 3
+    assert [bar.get_ylabel() for bar in axes[0].figure.axes if bar.get_label() == "<colorbar>"] == [
+        bands if isinstance(bands, str) else bands[0]
+    ]
+    image, _ = _image(axes[1])
+    assert image[..., 3].min() == 255
+    assert len({tuple(color) for color in image[..., :3].reshape(-1, 3).tolist()}) > 5
+    assert rs.plot_rgb(dataset, bands, time=0).figure.axes
+
+
 def test_bad_arguments_of_plot_rgb_are_refused() -> None:
     from matplotlib import pyplot as plt
 
     dataset = _dataset(2)
-    with pytest.raises(InvalidArgumentError, match=r"expected three of the dataset's variables: red, green, blue"):
-        rs.plot_rgb(dataset)
+    expected = r"expected three of the dataset's variables, or a formula over them: red, green, blue"
+    with pytest.raises(InvalidArgumentError, match=expected):
+        rs.plot_rgb(dataset, ("B04", "B03", "B02"))
+    with pytest.raises(InvalidArgumentError, match="bands: got none, and the dataset has no red, green and blue"):
+        rs.plot_rgb(dataset[["red", "blue"]])
+    with pytest.raises(
+        InvalidArgumentError, match="got 'nir' in 'nir - red', expected some of the dataset's variables"
+    ):
+        rs.plot_rgb(dataset, "nir - red")
     for percentiles in ((98, 2), (2, 101), 5, ("a", "b")):
         with pytest.raises(InvalidArgumentError, match="percentiles: got"):
             rs.plot_rgb(dataset, BANDS, percentiles=percentiles)
@@ -228,6 +257,19 @@ def test_numbers_and_times_get_a_colour_bar(index: Path, color_by: str) -> None:
     _, bar = ax.figure.axes
     assert bar.get_ylabel() == color_by
     ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], ["a", "b", "c"]])
+def test_each_colour_of_footprints_is_one_of_the_legend(values: list[Any]) -> None:
+    boxes = [shapely.box(0, 0, 2, 1), shapely.box(1, 0, 3, 1), shapely.box(0.5, 0, 1.5, 1)]
+    ax = rs.plot_footprints(_rows(*boxes, v=values), color_by="v")
+    faces = np.concatenate([collection.get_facecolor() for collection in ax.collections])
+    edges = np.concatenate([collection.get_edgecolor() for collection in ax.collections])
+    assert (faces[:, 3] == 1).all()
+    np.testing.assert_array_equal(faces, edges)
+    if isinstance(values[0], str):
+        shown = [patch.get_facecolor() for patch in ax.get_legend().get_patches()]
+        np.testing.assert_allclose(sorted(map(tuple, faces)), sorted(shown))
 
 
 def test_other_columns_get_a_legend(index: Path) -> None:

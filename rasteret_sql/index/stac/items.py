@@ -11,6 +11,7 @@ from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.index.found import TIME_NAMES, AssetRef, BandList, Found, FoundItem, ItemRef, parse_times
 from rasteret_sql.index.report import Failure
+from rasteret_sql.index.stac.classes import CLASSES, classes_of
 from rasteret_sql.index.stac.locations import locations, storage_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def _parse_item(
             f"correct the STAC document."
         )
     times = parse_times(properties, f"item {item_id!r}")
+    classes = classes_of({key: raw for key, raw in raw_assets.items() if isinstance(raw, dict)})
+    if classes:
+        properties = {CLASSES: classes} | properties
     item = ItemRef(
         item_id=item_id,
         collection=_collection(document, properties) or options.collection,
