@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
+    from rasteret_sql.sql.vector_readers import sample_points
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
 
@@ -65,6 +66,7 @@ __all__ = [
     "read_chips",
     "read_tiles",
     "refresh",
+    "sample_points",
     "set_options",
     "stac_search",
     "to_geopandas",
@@ -105,6 +107,7 @@ _HOME = {
     "read_chips": "rasteret_sql.arrays.numpy",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.sql.indexes",
+    "sample_points": "rasteret_sql.sql.vector_readers",
     "set_options": "rasteret_sql.io.options",
     "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",

@@ -79,14 +79,15 @@ def to_geopandas(
         raise InvalidArgumentError(
             "to_geopandas: geopandas is not installed, expected it to be; run pip install 'rasteret-sql[geopandas]'"
         ) from error
-    from rasteret_sql.read.zones import ZoneLayout, search_boxes
+    from rasteret_sql.geo.search import search_boxes
+    from rasteret_sql.read.zones import ZoneLayout
     from rasteret_sql.sql.readers import read_arguments
 
     failures = Failures.of(on_error)
     check_flag("all_touched", all_touched)
     given = _frame(geometries, geometry_crs)
     crs = normalized_crs(given.crs)
-    area = search_boxes(given.geometry.to_numpy(), crs)
+    area = search_boxes(given.geometry.bounds.to_numpy(), crs)
     if area is None:
         raise EmptyReadError("geometries: got none that is not empty, expected one or more")
     arguments = read_arguments(bands, area, None, crs, datetime, level, resolution)

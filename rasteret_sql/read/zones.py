@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.geo.crs import revolution_of
 from rasteret_sql.geo.inside import pixels_inside
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
 from rasteret_sql.plan.cube import check_no_second
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from rasteret_sql.read.windows import OnFailure
 
     Rows = npt.NDArray[np.int64]
-
-#: Boxes by which files are selected. Each geometry lies in one of them; more would take longer than they save.
-_SEARCH_BOXES = 24
 
 #: The key of the item of a file.
 _ITEM = attrgetter("collection", "item_id", "datetime_us")
@@ -167,44 +163,6 @@ class ZoneLayout:
         corner = cell.col_off, cell.row_off
         shifted = shapely.transform(self._place(cell).geometry, lambda points: points - corner)
         return pixels_inside(shifted, (cell.height, cell.width), all_touched=self._all_touched)
-
-
-def search_boxes(geometries: npt.NDArray[Any], crs: str) -> Any:
-    """Give a few boxes that hold all geometries, or None where all of them are empty; files are selected by the boxes.
-
-    Geometries that lie near each other share a box.
-
-    Args:
-        geometries: array of Shapely geometries, shape (zone,).
-        crs: of the geometries.
-
-    Returns:
-        A Shapely MultiPolygon.
-    """
-    import shapely
-
-    bounds = shapely.bounds(geometries)
-    bounds = bounds[np.isfinite(bounds).all(axis=1)]
-    if not len(bounds):
-        return None
-    revolution = revolution_of(crs)
-    # A centimetre, so that rounding leaves no file out.
-    edge = 0.01 if revolution is None else 1e-7 * revolution / 360
-    middles = (bounds[:, :2] + bounds[:, 2:]) / 2
-    origin, span = middles.min(axis=0), max(np.ptp(middles, axis=0).max(), edge)
-    cells_across = min(len(bounds), _SEARCH_BOXES)
-    while True:
-        places = np.floor((middles - origin) / span * cells_across).astype(np.int64)
-        number = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
-        if number.max() < _SEARCH_BOXES:
-            break
-        cells_across //= 2
-    boxes = []
-    for one in range(number.max() + 1):
-        xmin, ymin = bounds[number == one, :2].min(axis=0) - edge
-        xmax, ymax = bounds[number == one, 2:].max(axis=0) + edge
-        boxes.append(shapely.box(xmin, ymin, xmax, ymax))
-    return shapely.MultiPolygon(boxes)
 
 
 def _lattice(asset: PlannedAsset) -> _Lattice:

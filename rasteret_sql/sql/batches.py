@@ -26,15 +26,16 @@ READ_COLUMNS = ("pixels", "mask", "error")
 PLAIN_BATCH_ROWS = 65_536
 
 
-def tile_schema(con: duckdb.DuckDBPyConnection) -> pa.Schema:
-    """Give the columns of `sql/schema/tiles.sql` as an Arrow schema, with times in UTC whatever the session's zone."""
+def schema_of(con: duckdb.DuckDBPyConnection, name: str) -> pa.Schema:
+    """Give the columns of a file of `sql/schema` as an Arrow schema, with times in UTC whatever the session's zone."""
     # Under a name of ours: a user may well have a temporary table of tiles.
-    con.execute(sql_file("schema/tiles.sql").replace("CREATE TABLE tiles", "CREATE TEMP TABLE _rst_tiles", 1))
+    text = sql_file(f"schema/{name}.sql")
+    con.execute(text.replace(f"CREATE TABLE {name}", f"CREATE TEMP TABLE _rst_{name}", 1))
     fields = [
         field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
-        for field in con.sql("FROM temp.main._rst_tiles LIMIT 0").to_arrow_table().schema
+        for field in con.sql(f"FROM temp.main._rst_{name} LIMIT 0").to_arrow_table().schema
     ]
-    con.execute("DROP TABLE temp.main._rst_tiles")
+    con.execute(f"DROP TABLE temp.main._rst_{name}")
     return pa.schema(fields)
 
 

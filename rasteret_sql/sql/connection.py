@@ -158,7 +158,8 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
 
 def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     """Make everything in the catalog."""
-    from rasteret_sql.sql.batches import tile_schema
+    from rasteret_sql.sql.batches import schema_of
+    from rasteret_sql.sql.samples import SampleSource
     from rasteret_sql.sql.virtual import TileSource
 
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
@@ -166,8 +167,8 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     con.execute(f"USE {CATALOG}")
     try:
         set_identity(con, connections.identity)
-        source = TileSource(tile_schema(con), connections)
-        con.from_arrow(source).create_view("_rst_tile_source")
+        con.from_arrow(TileSource(schema_of(con, "tiles"), connections)).create_view("_rst_tile_source")
+        con.from_arrow(SampleSource(schema_of(con, "samples"), connections)).create_view("_rst_sample_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")
     _make_helpers(con)

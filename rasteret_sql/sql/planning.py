@@ -416,10 +416,10 @@ def base_of(index: str) -> str | None:
     return os.path.dirname(index)  # noqa: PTH120 - URLs too
 
 
-def parse_arguments(text: str) -> tuple[ReadArguments, OnError, dict[str, str]]:
-    """Read the arguments that the macro `read_tiles` passes as JSON; also gives `on_error` and the settings."""
+def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], OnError, dict[str, str]]:
+    """Read the arguments that a macro passes as JSON; also gives those of its own, `on_error` and the settings."""
     values = json.loads(text)
-    settings = values.pop("settings")
+    settings, own = values.pop("settings"), values.pop("own", {})
     on_error = values.pop("on_error")
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
@@ -443,6 +443,7 @@ def parse_arguments(text: str) -> tuple[ReadArguments, OnError, dict[str, str]]:
             resolution=numbers["resolution"],
             door=SQL,
         ),
+        own,
         on_error,
         settings,
     )

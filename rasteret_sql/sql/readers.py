@@ -98,14 +98,14 @@ def read_tiles(
     """
     import pyarrow as pa
 
-    from rasteret_sql.sql.batches import tile_batches, tile_schema
+    from rasteret_sql.sql.batches import tile_batches, schema_of
     from rasteret_sql.sql.tile_rows import tile_rows
 
     check_choice("on_error", on_error, ("raise", "null"))
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
     with planning_cursor(index) as cursor:
         plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
-        schema = pa.schema([field for field in tile_schema(cursor) if field.name != "_call"])
+        schema = pa.schema([field for field in schema_of(cursor, "tiles") if field.name != "_call"])
     return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, tile_rows(plan), schema, on_error=on_error))
 
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.sql.workarounds import Call
 
 #: Empty, or how large batches may be.
 _batch_bytes: list[int] = []
@@ -183,7 +183,7 @@ def _interruptible(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         yield batch
 
 
-class _Stream:
+class Stream:
     """What DuckDB takes for a scanner: something that gives a record batch reader."""
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
@@ -198,8 +198,18 @@ class _Stream:
         return pa.RecordBatchReader.from_batches(self.projected_schema, batches)
 
 
-class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
-    """The table of all tiles of all calls; a scan without a token is refused."""
+class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
+    """A table of the rows of all calls of a table function; a scan without arguments is refused.
+
+    Args:
+        schema: its columns, among them `_call`.
+        connections: of the database.
+    """
+
+    #: The function that users call.
+    function: str
+    #: Columns whose values need bytes of files: a condition on them prunes nothing.
+    read_columns: tuple[str, ...]
 
     def __init__(self, schema: pa.Schema, connections: Connections) -> None:
         self._schema = schema
@@ -207,38 +217,41 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of `sql/schema/tiles.sql`."""
+        """The columns of the table."""
         return self._schema
 
-    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> _Stream:  # noqa: A002
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> Stream:  # noqa: A002
         """Start a scan, as DuckDB asks for it.
 
         Args:
             columns: names of the columns wanted, or None for all.
             filter: a `pyarrow.compute.Expression` that the rows must meet, or None.
         """
-        names = list(columns) if columns else self._schema.names
-        schema = pa.schema([self._schema.field(name) for name in names])
+        schema = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
         call = call_of(filter)
         if call is None:
             raise self._no_call()
-        arguments, on_error, settings = parse_arguments(call.arguments)
-        plan = self._plan(arguments, settings)
-        rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(call.token), len(plan)))
-        if mentions(filter, READ_COLUMNS):
-            # The condition looks at what is read: all tiles are read, and then it is applied.
-            if _dry_runs:
-                return _noted(plan, self._schema, schema)
-            return _Stream(schema, _filtered(tile_batches(plan, rows, self._schema, on_error=on_error), filter, names))
-        kept = rows_kept(rows, filter)
-        if len(kept) < len(plan):
-            plan, rows = plan.take(kept), rows.take(kept)
-        if _dry_runs:
-            return _noted(plan, schema, schema)
-        return _Stream(schema, tile_batches(plan, rows, schema, on_error=on_error))
+        return self._scan(call, schema, filter)
+
+    def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
+        """Plan a call, and give the columns of `schema` of the rows that meet a condition."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _planning(self, settings: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a cursor on which names, times and orders mean what they mean in the session of a query.
+
+        Our own SQL says all of them itself.
+        """
+        with self._connections.planning() as cursor:
+            require_no_collation(settings)
+            apply_settings(cursor, settings)
+            refuse_variables(cursor)
+            yield cursor
 
     def _no_call(self) -> InvalidArgumentError:
         """Say why a scan has no arguments: DuckDB's optimizer hands them over, and only constants."""
+        name = self.function
         with self._connections.planning() as cursor:
             settings = dict(
                 cursor.execute("SELECT name, value FROM duckdb_settings() WHERE name LIKE '%optimizer%'").fetchall()
@@ -246,40 +259,62 @@ class TileSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         disabled = settings.get("disabled_optimizers") or ""
         if settings.get("enable_optimizer") == "false":
             return InvalidArgumentError(
-                "read_tiles: got a session without DuckDB's optimizer (enable_optimizer = false), expected one with "
+                f"{name}: got a session without DuckDB's optimizer (enable_optimizer = false), expected one with "
                 "it: it hands arguments and conditions to the read. Write PRAGMA enable_optimizer"
             )
         if "filter_pushdown" in disabled:
             return InvalidArgumentError(
-                f"read_tiles: got a session with disabled_optimizers = {disabled!r}, expected one with "
+                f"{name}: got a session with disabled_optimizers = {disabled!r}, expected one with "
                 "filter_pushdown: it hands arguments and conditions to the read. Write RESET disabled_optimizers"
             )
         # PRAGMA disable_optimizer holds for one connection, and a scan is not told which one that is.
         return InvalidArgumentError(
-            "read_tiles: got arguments that change from row to row, or a session without DuckDB's optimizer (PRAGMA "
+            f"{name}: got arguments that change from row to row, or a session without DuckDB's optimizer (PRAGMA "
             "disable_optimizer), expected constants or prepared parameters, which the optimizer hands over: a read is "
-            "planned before it starts. Put conditions in WHERE, or call rasteret_sql.read_tiles(con.sql(...)) with "
+            f"planned before it starts. Put conditions in WHERE, or call rasteret_sql.{name}(con.sql(...)) with "
             "rows of an index; write PRAGMA enable_optimizer if the arguments are constants"
         )
 
-    def _plan(self, arguments: ReadArguments, settings: dict[str, str]) -> TilePlan:
-        with self._connections.planning() as cursor:
-            # The names, times and orders of a query mean here what they mean in its session. Our own SQL says all of
-            # them itself.
-            require_no_collation(settings)
-            apply_settings(cursor, settings)
-            refuse_variables(cursor)
-            return plan_tiles(cursor, arguments)
+
+class TileSource(CallSource):
+    """The table of all tiles of all calls of `read_tiles`."""
+
+    function = "read_tiles"
+    read_columns = READ_COLUMNS
+
+    def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
+        arguments, _, on_error, settings = parse_arguments(call.arguments)
+        with self._planning(settings) as cursor:
+            plan = plan_tiles(cursor, arguments)
+        rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(call.token), len(plan)))
+        # A condition that looks at what is read is applied to all tiles, once they are read.
+        is_of_pixels = mentions(condition, self.read_columns)
+        if not is_of_pixels:
+            kept = rows_kept(rows, condition)
+            if len(kept) < len(plan):
+                plan, rows = plan.take(kept), rows.take(kept)
+        read = self._schema if is_of_pixels else schema
+        if is_dry_run():
+            names = set(read.names)
+            return noted(plan, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)
+        batches = tile_batches(plan, rows, read, on_error=on_error)
+        return Stream(schema, filtered(batches, condition, schema) if is_of_pixels else batches)
 
 
-def _noted(plan: TilePlan, read: pa.Schema, wanted: pa.Schema) -> _Stream:
+def is_dry_run() -> bool:
+    """Whether scans are planned only; see `scans_only_planned`."""
+    return bool(_dry_runs)
+
+
+def noted(plan: TilePlan, wanted: pa.Schema, *, pixels: bool, mask: bool) -> Stream:
     """Note what a scan would read, and give no rows."""
-    scan = PlannedScan(plan, pixels="pixels" in read.names or "error" in read.names, mask="mask" in read.names)
+    scan = PlannedScan(plan, pixels=pixels, mask=mask)
     for scans in _dry_runs:
         scans.append(scan)
-    return _Stream(wanted, iter(()))
+    return Stream(wanted, iter(()))
 
 
-def _filtered(batches: Iterator[pa.RecordBatch], condition: Any, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def filtered(batches: Iterator[pa.RecordBatch], condition: Any, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Give the columns of `wanted` of the rows that meet a condition."""
     for batch in batches:
-        yield from pa.Table.from_batches([batch]).filter(condition).select(names).to_batches()
+        yield from pa.Table.from_batches([batch]).filter(condition).select(wanted.names).to_batches()

@@ -3,14 +3,14 @@
 -- grain: one value
 -- reads: the names of temporary tables, of views and of the CTEs of the running statement
 -- True; an error where an index uses the name of a temporary table, temporary view or CTE, in whose place a read would find another table.
-CREATE OR REPLACE MACRO _rst_sees_the_same(index) AS (
+CREATE OR REPLACE MACRO _rst_sees_the_same(index, what := 'index') AS (
     SELECT
         CASE
             WHEN count(*) = 0 THEN true
-            ELSE error('index: got ' || min(hidden.kind || ' ''' || hidden.name || '''') || ', expected rows that a read can see. A read runs '
+            ELSE error(what || ': got ' || min(hidden.kind || ' ''' || hidden.name || '''') || ', expected rows that a read can see. A read runs '
                 || 'beside the query that it is part of, so it sees no CTE, temporary table or uncommitted row; give a table, a view, '
                 || 'a Parquet path or the text of a query, of a name that nothing hides, or pass the rows from Python: '
-                || 'rasteret_sql.read_tiles' || '(con.sql(...))')
+                || 'rasteret_sql.' || CASE WHEN what = 'index' THEN 'read_tiles' ELSE 'sample_points' END || '(con.sql(...))')
         END
     FROM (
         SELECT 'the temporary table' AS kind, t.table_name AS name FROM duckdb_tables() AS t WHERE t.temporary

@@ -36,23 +36,6 @@ WHERE _call = encode('rst_' || to_json({
     'on_error': on_error::VARCHAR,
     -- SET VARIABLE rasteret_identity = 'size': what is compared of the index and the files.
     'identity': getvariable('rasteret_identity')::VARCHAR,
-    -- Settings of the session change the results of views and of queries in text.
-    'settings': {
-        'search_path': current_setting('search_path')::VARCHAR,
-        'file_search_path': current_setting('file_search_path')::VARCHAR,
-        'Calendar': current_setting('Calendar')::VARCHAR,
-        'TimeZone': current_setting('TimeZone')::VARCHAR,
-        'binary_as_string': current_setting('binary_as_string')::VARCHAR,
-        'default_collation': current_setting('default_collation')::VARCHAR,
-        'default_null_order': current_setting('default_null_order')::VARCHAR,
-        'default_order': current_setting('default_order')::VARCHAR,
-        'disable_timestamptz_casts': current_setting('disable_timestamptz_casts')::VARCHAR,
-        'enable_geoparquet_conversion': current_setting('enable_geoparquet_conversion')::VARCHAR,
-        'ieee_floating_point_ops': current_setting('ieee_floating_point_ops')::VARCHAR,
-        'integer_division': current_setting('integer_division')::VARCHAR,
-        'order_by_non_integer_literal': current_setting('order_by_non_integer_literal')::VARCHAR,
-        'preserve_insertion_order': current_setting('preserve_insertion_order')::VARCHAR,
-        'scalar_subquery_error_on_multiple_rows': current_setting('scalar_subquery_error_on_multiple_rows')::VARCHAR
-    }
+    'settings': _rst_settings()
 })::VARCHAR)
 AND _rst_sees_the_same(index);

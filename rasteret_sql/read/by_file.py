@@ -1,0 +1,78 @@
+"""Decoded tiles, file by file: what everything is computed with that joins rows of a vector table to pixels.
+
+Samples of points, statistics of zones and pixels as rows share this. Tiles are planned once for all rows, fetched and
+decoded once in the order of their bytes, and handed on one after the other. Memory is a few batches of tiles.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rasteret_sql.plan.tile_plan import MaskKind
+from rasteret_sql.read.stream import TileStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from rasteret_sql.errors import RasteretError
+    from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.stream import OnError
+
+
+class DecodedTile(NamedTuple):
+    """One band of a tile.
+
+    Attributes:
+        row: its row of the plan.
+        pixels: array (height, width) of the dtype of the file.
+        valid: booleans of the same shape; None where all pixels are valid.
+        error: why there are no pixels, or None.
+    """
+
+    row: int
+    pixels: npt.NDArray[Any]
+    valid: npt.NDArray[np.bool_] | None
+    error: RasteretError | None
+
+
+def in_file_order(plan: TilePlan) -> TilePlan:
+    """Give a plan with its rows by file and byte offset; bands that share a tile lie side by side."""
+    return plan.take(np.lexsort((plan.band, plan.tile_col, plan.tile_row, plan.tile_offset, plan.asset_no)))
+
+
+def tiles_by_file(
+    plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
+) -> Iterator[tuple[int, Iterator[DecodedTile]]]:
+    """Read a plan, and give the number of each file with its tiles.
+
+    Args:
+        plan: the tiles, in the order of their files.
+        on_error: "raise", or "null" to hand on tiles that could not be read with their error.
+        options: limits of the read.
+
+    Raises:
+        RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
+    """
+    for asset_no, tiles in groupby(_tiles(plan, on_error, options), lambda tile: int(plan.asset_no[tile.row])):
+        yield asset_no, tiles
+
+
+def _tiles(plan: TilePlan, on_error: OnError, options: ReadOptions | None) -> Iterator[DecodedTile]:
+    for batch in TileStream(plan, on_error=on_error, options=options):
+        assert batch.pixels is not None
+        assert batch.mask is not None
+        for number, row in enumerate(batch.rows):
+            shape = int(plan.height[row]), int(plan.width[row])
+            pixels = batch.pixels[batch.pixel_ends[number] : batch.pixel_ends[number + 1]]
+            valid = None
+            if plan.mask_kind[row] != MaskKind.NONE:
+                mask = batch.mask[batch.mask_ends[number] : batch.mask_ends[number + 1]]
+                valid = mask.view(np.bool_).reshape(shape)
+            dtype = plan.assets[plan.asset_no[row]].dtype
+            yield DecodedTile(row, pixels.view(dtype).reshape(shape), valid, batch.errors.get(row))

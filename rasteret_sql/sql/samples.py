@@ -1,0 +1,281 @@
+"""The rows of `sample_points`: planned on a cursor, and streamed as Arrow record batches, for SQL and for Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_sql.checks import check_choice, check_flag, shown
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.geo.points import ProjectedPoints
+from rasteret_sql.geo.search import search_boxes
+from rasteret_sql.read.by_file import in_file_order
+from rasteret_sql.read.samples import SampleLayout, SampleOptions
+from rasteret_sql.sql.batches import rows_kept
+from rasteret_sql.sql.planning import IndexPlans, named_index, parse_arguments
+from rasteret_sql.sql.vectors import VectorColumns, point_rows
+from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted
+from rasteret_sql.sql.workarounds import mentions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import duckdb
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.read.samples import Samples
+    from rasteret_sql.read.stream import OnError
+    from rasteret_sql.sql.planning import SelectedFiles
+    from rasteret_sql.sql.vectors import VectorRows
+    from rasteret_sql.sql.workarounds import Call
+
+#: Columns of a row that follow from the file and the band alone.
+_FILE_COLUMNS: Final = ("item_id", "collection", "datetime", "band", "scale", "offset")
+#: Columns that need bytes of a file.
+VALUE_COLUMNS: Final = ("value", "window_values", "error")
+#: Columns that users see; those of the points have none of these names.
+SAMPLE_COLUMNS: Final = ("item_id", "collection", "datetime", "band", *VALUE_COLUMNS[:2], "scale", "offset", "error")
+#: Rows of a batch, unless a file has more points.
+_BATCH_ROWS: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class SampleArguments:
+    """The arguments of `sample_points` that are not those of every read.
+
+    Attributes:
+        columns: where the points are.
+        options: how they are sampled.
+        scale: whether values are physical ones.
+
+    Raises:
+        InvalidArgumentError: one of them is wrong, or two contradict each other.
+    """
+
+    columns: VectorColumns
+    options: SampleOptions
+    scale: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("scale", self.scale)
+        needs_time, has_time = self.options.match == "nearest_time", self.columns.time is not None
+        if needs_time != has_time:
+            raise InvalidArgumentError(
+                f"time_column: got {shown(self.columns.time)} and match {self.options.match!r}, expected a column of "
+                "times for match 'nearest_time', and none for others"
+            )
+
+    @classmethod
+    def of_call(cls, own: Mapping[str, str | None]) -> SampleArguments:
+        """Make them of what the macro passes.
+
+        Raises:
+            InvalidArgumentError: one of them is wrong.
+        """
+        window = _number("window_size", own["window_size"])
+        if window != int(window):
+            raise InvalidArgumentError(f"window_size: got {window}, expected an odd number of pixels")
+        return cls(
+            VectorColumns("points", own["geometry"], own["x"], own["y"], own["time"], own["crs"]),
+            SampleOptions(
+                str(own["method"]), str(own["match"]), int(window),
+                _number("max_distance_pixels", own["max_distance_pixels"]),
+            ),
+            _flag("scale", own["scale"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedSamples:
+    """Points, the files that they lie in, and the tiles that these take.
+
+    Attributes:
+        layout: the points in files; None where no row has a position.
+        plan: the tiles, in the order of files; None with the layout.
+        keys: of the rows of the points.
+    """
+
+    layout: SampleLayout | None
+    plan: TilePlan | None
+    keys: npt.NDArray[np.uint64]
+
+
+class SampleSource(CallSource):
+    """The table of all samples of all calls of `sample_points`."""
+
+    function = "sample_points"
+    read_columns = VALUE_COLUMNS
+
+    def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
+        arguments, own, on_error, settings = parse_arguments(call.arguments)
+        asked = SampleArguments.of_call(own)
+        if own["points"] is None:
+            raise InvalidArgumentError("points: got NULL, expected the name of a table or view, or a Parquet path")
+        with self._planning(settings) as cursor:
+            points = point_rows(cursor, named_index(cursor, own["points"]), asked.columns, SAMPLE_COLUMNS)
+            planned = plan_samples(cursor, arguments, points, asked.options, _kept_files(condition, call))
+        needs_values = bool({*schema.names} & {*VALUE_COLUMNS}) or mentions(condition, VALUE_COLUMNS)
+        if is_dry_run() and planned.plan is not None:
+            return noted(planned.plan, schema, pixels=needs_values, mask=needs_values)
+        batches = sample_batches(planned, self._schema, asked, on_error=on_error, reads=needs_values, token=call.token)
+        return Stream(schema, filtered(batches, condition, schema))
+
+
+def plan_samples(
+    cursor: duckdb.DuckDBPyConnection,
+    arguments: ReadArguments,
+    points: VectorRows,
+    options: SampleOptions,
+    kept: Any = None,
+) -> PlannedSamples:
+    """Plan samples of an index that a cursor sees.
+
+    Args:
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: what is read, without an area.
+        points: the points.
+        options: how they are sampled.
+        kept: gives the numbers of the rows, of one per file and band, that are wanted; or None for all.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: the index is not one.
+        EmptyReadError: no point lies in a file that the other arguments leave.
+    """
+    assert points.x is not None
+    assert points.y is not None
+    bounds = np.stack([points.x, points.y, points.x, points.y], axis=1)
+    area = in_proj_thread(search_boxes)(bounds, points.crs)
+    if area is None:
+        return PlannedSamples(None, None, points.keys)
+    arguments = replace(arguments, geometry=area.wkb_hex, crs=points.crs)
+    files = _files(IndexPlans(cursor, arguments), arguments)
+    layout = SampleLayout(files.assets, ProjectedPoints(points.x, points.y, points.crs), options, points.times_us)
+    if not len(layout.windows.bands) and options.match != "nearest_time":
+        raise EmptyReadError(
+            f"points: none of {len(points.x)} lies in a file that the index, bands and datetime leave; expected one or "
+            "more. Check crs and the order: x is longitude"
+        )
+    if kept is not None:
+        layout.keep(kept(_file_rows(layout.parts())))
+    if not len(layout.windows.bands):
+        return PlannedSamples(None, None, points.keys)
+    return PlannedSamples(layout, in_file_order(files.plan_windows(layout.windows).tiles), points.keys)
+
+
+def sample_batches(
+    planned: PlannedSamples,
+    schema: pa.Schema,
+    asked: SampleArguments,
+    *,
+    on_error: OnError,
+    reads: bool = True,
+    token: bytes = b"",
+) -> Iterator[pa.RecordBatch]:
+    """Read samples, and give them as record batches.
+
+    Args:
+        planned: what is read.
+        schema: of `sql/schema/samples.sql`.
+        asked: what is asked.
+        on_error: "raise", or "null" for rows without a value whose `error` says why.
+        reads: whether values are wanted; nothing is fetched otherwise.
+        token: what `_call` holds.
+    """
+    check_choice("on_error", on_error, ("raise", "null"))
+    if planned.layout is None or planned.plan is None:
+        return
+    found = planned.layout.read(planned.plan, on_error=on_error) if reads else planned.layout.unread()
+    waiting: list[pa.RecordBatch] = []
+    for samples in found:
+        waiting.append(_record_batch(samples, planned.keys, schema, asked, token))
+        if sum(batch.num_rows for batch in waiting) >= _BATCH_ROWS:
+            yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
+            waiting = []
+    if waiting:
+        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
+
+
+def _files(plans: IndexPlans, arguments: ReadArguments) -> SelectedFiles:
+    try:
+        return plans.files(arguments)
+    except EmptyReadError as error:
+        raise EmptyReadError(f"points: {error}") from error
+
+
+def _kept_files(condition: Any, call: Call) -> Any:
+    """Give what finds the files and bands that a condition leaves, or None where it says more than of files."""
+    if condition is None or mentions(condition, ("rst_row", "rst_key", *VALUE_COLUMNS)):
+        return None
+
+    def kept(rows: pa.Table) -> Any:
+        return rows_kept(rows.append_column("_call", pa.repeat(pa.scalar(call.token), len(rows))), condition)
+
+    return kept
+
+
+def _file_rows(parts: list[tuple[PlannedAsset, PlannedBand]]) -> pa.Table:
+    """Give the columns that follow from a file and a band."""
+    return pa.table(
+        {
+            "item_id": pa.array([asset.item_id for asset, _ in parts], pa.string()),
+            "collection": pa.array([asset.collection for asset, _ in parts], pa.string()),
+            "datetime": pa.array([asset.datetime_us for asset, _ in parts], pa.timestamp("us", "UTC")),
+            "band": pa.array([band.name for _, band in parts], pa.string()),
+            "scale": pa.array([band.scale for _, band in parts], pa.float64()),
+            "offset": pa.array([band.offset for _, band in parts], pa.float64()),
+        }
+    )
+
+
+def _record_batch(
+    samples: Samples, keys: npt.NDArray[np.uint64], schema: pa.Schema, asked: SampleArguments, token: bytes
+) -> pa.RecordBatch:
+    count = len(samples.points)
+    file = _file_rows([(samples.asset, samples.band)]).take(pa.array(np.zeros(count, np.int64)))
+    columns: dict[str, Any] = {name: file.column(name).combine_chunks() for name in _FILE_COLUMNS}
+    values, window = samples.values, samples.window_values
+    if asked.scale:
+        values = _physical(values, samples.band)
+        window = None if window is None else _physical(window, samples.band)
+    columns |= {
+        "rst_row": pa.array(samples.points),
+        "rst_key": pa.array(keys[samples.points]),
+        "value": pa.array(values, mask=~samples.valid),
+        "window_values": pa.nulls(count, pa.list_(pa.float64())),
+        "error": pa.array([str(samples.errors[place]) if place in samples.errors else None for place in range(count)]
+                          if samples.errors else pa.nulls(count, pa.string()), pa.string()),
+        "_call": pa.repeat(pa.scalar(token), count),
+    }  # fmt: skip
+    if window is not None and samples.window_valid is not None:
+        ends = pa.array(np.arange(count + 1, dtype=np.int32) * window[0].size)
+        numbers = pa.array(window.ravel(), mask=~samples.window_valid.ravel())
+        columns["window_values"] = pa.ListArray.from_arrays(ends, numbers)
+    return pa.record_batch([columns[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _physical(values: npt.NDArray[np.float64], band: PlannedBand) -> npt.NDArray[np.float64]:
+    scale, offset = (1.0 if band.scale is None else band.scale), (0.0 if band.offset is None else band.offset)
+    return values * scale + offset
+
+
+def _number(name: str, text: str | None) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected a number")
+    return number
+
+
+def _flag(name: str, text: str | None) -> bool:
+    if text not in {"true", "false"}:
+        raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected true or false")
+    return text == "true"

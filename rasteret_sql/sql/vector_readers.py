@@ -1,0 +1,117 @@
+"""What Python callers read with that joins a vector table to pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from rasteret_sql.checks import check_choice
+from rasteret_sql.shared_docs import shares_arguments
+from rasteret_sql.sql.readers import planning_cursor, read_arguments, shown_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+    from rasteret_sql.read.stream import OnError
+
+#: Under which a cursor sees the vector table.
+_VECTORS = "given_vectors"
+
+
+@shares_arguments
+def sample_points(
+    index: Any,
+    points: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry_column: str | None = None,
+    x_column: str | None = None,
+    y_column: str | None = None,
+    crs: Any = None,
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    method: Literal["nearest", "bilinear"] = "nearest",
+    match: Literal["all", "latest", "nearest_time"] = "all",
+    time_column: str | None = None,
+    window_size: int = 1,
+    max_distance_pixels: float = 0,
+    scale: bool = False,
+    on_error: OnError = "raise",
+) -> pa.RecordBatchReader:
+    """Read the values of pixels at points, each tile fetched and decoded once however many points lie in it.
+
+    A point lies in the pixel that holds it; one on an edge, in the pixel to the right of it or below it, as in GDAL.
+    Memory is the points, some batches of tiles, and the values of one file at a time.
+
+    Args:
+        points: a GeoDataFrame or GeoSeries, a data frame, an Arrow table, a DuckDB relation, the path of a Parquet,
+            CSV or GeoJSON file, the text of a query; or points in any form, one or a list.
+        geometry_column: column of points as GEOMETRY, WKB, WKT or GeoJSON. By default the one of that type, or of a
+            usual name.
+        x_column, y_column: columns of coordinates, instead of `geometry_column`.
+        crs: CRS of the points, x before y, where they do not say it themselves.
+        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        method: "nearest" takes the pixel in which a point lies. "bilinear" weighs the four pixels around it; invalid
+            ones do not take part.
+        match: "all" items whose file holds the point, the "latest" of them, or the one "nearest_time" to the time of
+            the point, for each point and band. A file holds a point even where its pixel is invalid.
+        time_column: column of times of the points, for match "nearest_time". Times without a zone are UTC.
+        window_size: side of the square of pixels around each point that comes as `window_values`; an odd number.
+        max_distance_pixels: where a point lies in an invalid pixel, take the valid one whose centre is nearest, up to
+            this distance.
+        scale: give physical values, stored ones times the scale of the band plus its offset.
+        on_error: "raise", or "null" for rows without a value whose `error` says why.
+
+    Returns:
+        A reader of record batches: `read_all()` gives a `pyarrow.Table`, `read_pandas()` a data frame. One row per
+        point, item and band, file by file and in the order of the points. The columns of the points come first, then
+        `item_id`, `collection`, `datetime`, `band`; `value`, NULL where the pixel is masked or nodata;
+        `window_values`; `scale`, `offset` and `error`. A point that no file holds has no row; neither has one without
+        coordinates. Nothing is fetched before the first batch is asked for.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, the points do not say where they are, or have a column of a name
+            that the result has.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: no point lies in a file.
+        RasteretError: while reading: bytes could not be fetched or decoded.
+
+    Example:
+        >>> rows = sample_points("s2.parquet", "plots.parquet", bands=["red"])  # doctest: +SKIP
+        >>> rows.read_pandas().groupby("plot")["value"].mean()  # doctest: +SKIP
+    """
+    import pyarrow as pa
+
+    from rasteret_sql.read.samples import SampleOptions
+    from rasteret_sql.sql.batches import schema_of
+    from rasteret_sql.sql.samples import SAMPLE_COLUMNS, SampleArguments, plan_samples, sample_batches
+    from rasteret_sql.sql.vector_tables import vector_table
+    from rasteret_sql.sql.vectors import VectorColumns, point_rows
+
+    check_choice("on_error", on_error, ("raise", "null"))
+    arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
+    columns = VectorColumns("points", geometry_column, x_column, y_column, time_column, crs)
+    asked = SampleArguments(columns, SampleOptions(method, match, window_size, max_distance_pixels), scale)
+    with planning_cursor(index) as cursor:
+        given = vector_table(cursor, points, "points", crs)
+        cursor.register(_VECTORS, given)
+        rows = point_rows(cursor, _VECTORS, columns, SAMPLE_COLUMNS)
+        planned = plan_samples(cursor, shown_index(cursor, index, arguments), rows, asked.options)
+        schema = schema_of(cursor, "samples")
+    fields = [*given.schema, *(schema.field(name) for name in SAMPLE_COLUMNS)]
+    batches = sample_batches(planned, schema, asked, on_error=on_error)
+    result = pa.schema(fields)
+    return pa.RecordBatchReader.from_batches(result, _joined(batches, given, result))
+
+
+def _joined(batches: Iterator[pa.RecordBatch], given: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Put the columns of the rows of a vector table before those that were read for them."""
+    import pyarrow as pa
+
+    for batch in batches:
+        rows = given.take(batch.column("rst_row"))
+        added = [batch.column(name) for name in schema.names[len(given.schema) :]]
+        table = pa.table([*rows.columns, *added], schema=schema)
+        yield from table.combine_chunks().to_batches()
