@@ -80,6 +80,10 @@ def _all_tiles(index: Any, **options: Any) -> pa.Table:
     return rs.read_tiles(index, **options).read_all()
 
 
+def _all_samples(index: Any, points: Any, **options: Any) -> pa.Table:
+    return rs.sample_points(index, points, **options).read_all()
+
+
 def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]]:
     """Give, by name, what is called, the function whose arguments it takes, and arguments that work."""
     index: dict[str, Any] = {"index": folder / "i.parquet"}
@@ -93,6 +97,9 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "to_geopandas": (
             rs.to_geopandas, rs.to_geopandas,
             index | {"geometries": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643"},
+        ),
+        "sample_points": (
+            _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "crs": "EPSG:32643"}
         ),
         "to_torchgeo": (rs.to_torchgeo, rs.to_torchgeo, index),
         "explain": (rs.explain, rs.explain, index),
@@ -163,7 +170,7 @@ def test_every_value_of_every_argument_is_taken_or_refused_by_name(folder: Path,
 
 
 #: Doors that fetch and decode tiles.
-READING = [door for door in DOORS if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "picture", "export"))]
+READING = [door for door in DOORS if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "sample", "picture", "export"))]
 FAULTS = [OSError("disk on fire"), MemoryError(), ValueError("not a shape"), RuntimeError("codec"), KeyError("x")]
 
 

@@ -51,6 +51,13 @@ _EXAMPLES = {
 SELECT item_id, band_name, tile_row, tile_col, octet_length(pixels) AS pixel_bytes
 FROM read_tiles('s2.parquet', bands := ['red', 'nir'], bbox := [77.98, 12.98, 78.00, 13.00])
 WHERE datetime >= '2024-02-01';""",
+    "sample_points": """\
+CREATE OR REPLACE TABLE plots AS
+SELECT * FROM (VALUES ('north', 821900.0, 1437000.0), ('south', 822300.0, 1436200.0)) AS t(plot, x, y);
+
+SELECT plot, item_id, band, value
+FROM sample_points('s2.parquet', 'plots', bands := ['red', 'nir'], crs := 'EPSG:32643')
+ORDER BY ALL;""",
     "tile_plan": """\
 SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
 FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
@@ -90,7 +97,12 @@ WHERE crs = 'EPSG:32643'
 _EXAMPLE_NEEDS = {"stac_search": "rustac"}
 _ALTERNATE = "Name of the alternate location of assets to read, such as 's3', or several names, best first."
 #: The schema files of results. DuckDB describes the results of all other functions.
-_SCHEMAS = {"read_tiles": "tiles", "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"}
+_SCHEMAS = {
+    "read_tiles": "tiles", "sample_points": "samples",
+    "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"
+}  # fmt: skip
+#: Columns that carry arguments, and join results to the rows of a vector table.
+_HIDDEN = frozenset({"_call", "rst_row", "rst_key"})
 #: Meanings of arguments that neither the Python function of the same name nor `read_tiles` explains.
 _MEANINGS: dict[str, dict[str, str]] = {
     "stac_search": {
@@ -105,6 +117,10 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "collection": "Collection of items without one.",
         "on_error": "'raise', or 'skip' unreadable documents.",
         "alternate": _ALTERNATE,
+    },
+    "sample_points": {
+        "points": "Table, view, or Parquet or CSV path. CTEs and temporary tables are refused, as for the index.",
+        "crs": "CRS of the points, x before y, where their column of type GEOMETRY does not say it.",
     },
     "read_headers": {
         "source": "Table, view, CTE or Parquet path with a column href. Relative hrefs start at the working directory.",
@@ -125,7 +141,11 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "datasets": {"folder": "Folder of your own entries; by default the folder in RASTERET_SQL_DATASETS."},
 }
 #: Notes below the columns.
-_NOTES = {"items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.'}
+_NOTES = {
+    "sample_points": "The columns of the points precede these. A point that no file holds has no row, and neither has "
+    "one without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
+    "items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.',
+}
 #: Types that no cast says.
 _TYPES = {
     "rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"},
@@ -205,6 +225,7 @@ in a file take a request each, so a condition can take more requests than the wh
 """
 _ORDER = (
     "read_tiles",
+    "sample_points",
     "tile_plan",
     "explain_read",
     "items",
@@ -305,7 +326,8 @@ def _in_sql(name: str, text: str) -> str:
 
 def _columns_given(name: str) -> list[Column]:
     if name in _SCHEMAS:
-        return [one for one in columns_of(sql_file(f"schema/{_SCHEMAS[name]}.sql")) if one.name != "_call"]
+        columns = columns_of(sql_file(f"schema/{_SCHEMAS[name]}.sql"))
+        return [one for one in columns if one.name not in _HIDDEN]
     with rs.connect() as con:
         con.execute(sql_file("schema/asset_index.sql"))
         given = con.sql(f"DESCRIBE FROM {name}('asset_index')").fetchall()

@@ -59,8 +59,7 @@ def tiles_by_file(
     Raises:
         RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
     """
-    for asset_no, tiles in groupby(_tiles(plan, on_error, options), lambda tile: int(plan.asset_no[tile.row])):
-        yield asset_no, tiles
+    return groupby(_tiles(plan, on_error, options), lambda tile: int(plan.asset_no[tile.row]))
 
 
 def _tiles(plan: TilePlan, on_error: OnError, options: ReadOptions | None) -> Iterator[DecodedTile]:

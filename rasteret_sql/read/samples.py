@@ -69,10 +69,10 @@ class SampleOptions:
         check_choice("method", self.method, METHODS)
         check_choice("match", self.match, MATCHES)
         largest = 2 * _MAX_REACH + 1
-        if not _is_number(self.window) or self.window % 2 != 1 or not 1 <= self.window <= largest:
+        if not _is_number(self.window) or not 1 <= self.window <= largest or self.window % 2 != 1:
             raise InvalidArgumentError(
-                f"window_size: got {shown(self.window)}, expected an odd number of pixels from 1 to {largest}: the point is "
-                "in the middle"
+                f"window_size: got {shown(self.window)}, expected an odd number from 1 to {largest}: the point "
+                "is in the middle"
             )
         if not _is_number(self.max_distance) or not 0 <= self.max_distance < _MAX_REACH:
             raise InvalidArgumentError(
@@ -442,4 +442,4 @@ def _refuse_complex(assets: Sequence[PlannedAsset]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

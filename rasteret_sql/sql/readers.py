@@ -98,7 +98,7 @@ def read_tiles(
     """
     import pyarrow as pa
 
-    from rasteret_sql.sql.batches import tile_batches, schema_of
+    from rasteret_sql.sql.batches import schema_of, tile_batches
     from rasteret_sql.sql.tile_rows import tile_rows
 
     check_choice("on_error", on_error, ("raise", "null"))

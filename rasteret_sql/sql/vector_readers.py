@@ -20,7 +20,7 @@ _VECTORS = "given_vectors"
 
 
 @shares_arguments
-def sample_points(
+def sample_points(  # noqa: PLR0913 - each is a question of its own
     index: Any,
     points: Any,
     *,

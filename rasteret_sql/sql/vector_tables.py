@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_sql.checks import shown
+from rasteret_sql.database.select_text import message_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs
 from rasteret_sql.geo.geometry import parse_geometries
-from rasteret_sql.index.select_text import message_of
 from rasteret_sql.sql.planning import is_query, named_index
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.checks import shown
+from rasteret_sql.database.select_text import message_of
+from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import LONLAT, in_proj_thread, normalized_crs, revolution_of, same_crs, shortened
 from rasteret_sql.geo.geometry import parse_geometry
-from rasteret_sql.index.select_text import message_of
-from rasteret_sql.index.sqlfiles import quote_identifier
 from rasteret_sql.sql.catalog import CATALOG
 
 if TYPE_CHECKING:
