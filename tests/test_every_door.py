@@ -170,7 +170,11 @@ def test_every_value_of_every_argument_is_taken_or_refused_by_name(folder: Path,
 
 
 #: Doors that fetch and decode tiles.
-READING = [door for door in DOORS if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "sample", "picture", "export"))]
+READING = [
+    door
+    for door in DOORS
+    if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "sample", "picture", "export"))
+]
 FAULTS = [OSError("disk on fire"), MemoryError(), ValueError("not a shape"), RuntimeError("codec"), KeyError("x")]
 
 
