@@ -5,8 +5,9 @@ Names are imported when they are first used, so that `import rasteret_sql` costs
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.importing import import_whole
 
 if TYPE_CHECKING:
     from rasteret_sql.arrays.geopandas import to_geopandas
@@ -122,7 +123,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _HOME:
         raise AttributeError(f"module 'rasteret_sql' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_whole(_HOME[name]), name)
     globals()[name] = value
     return value
 

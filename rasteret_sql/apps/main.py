@@ -133,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return ExitCode.PIPE_CLOSED
     except Exception as error:
+        if _is_interrupt(error):
+            return ExitCode.INTERRUPTED
         message = error_message(error)
         if message is None:
             raise
@@ -148,6 +150,15 @@ def _options(arguments: argparse.Namespace) -> AbstractContextManager[object]:
     from rasteret_sql.io.options import set_options
 
     return set_options(**dict(arguments.process_options))
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Whether DuckDB saw Ctrl-C before Python did."""
+    if not isinstance(error, RuntimeError):
+        return False
+    from rasteret_sql.sql.ctrlc import is_interrupt
+
+    return is_interrupt(error)
 
 
 def _silence_stdout() -> None:

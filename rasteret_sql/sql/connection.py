@@ -18,6 +18,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.importing import import_whole
 from rasteret_sql.io import fork, loop
 from rasteret_sql.sql import ctrlc, functions, read_headers, stac
 from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objects
@@ -139,6 +140,7 @@ def _install(con: duckdb.DuckDBPyConnection) -> None:
 
 def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
     """Attach the catalog and fill it; gives what the virtual table needs to know of connections."""
+    import_whole("rasteret_sql.sql.virtual")
     from rasteret_sql.sql.virtual import Connections
 
     connections = Connections(uuid.uuid4().hex, _make_helpers)

@@ -1,39 +1,39 @@
-"""Ctrl-C in plain Python: it ends the read that a query waits for, and reaches the caller as KeyboardInterrupt.
+"""Ctrl-C in plain Python: it ends the reads that a query waits for, and the query raises KeyboardInterrupt.
 
-DuckDB (1.5.5, 2.0.1) does not look for signals while its threads work, or makes an error of its own of a
-KeyboardInterrupt, and a thread of it that waits for bytes sees nothing of a signal. But Python writes each signal into
-a socket (`signal.set_wakeup_fd`), whatever its main thread is doing. A thread of ours listens there and ends the reads.
-Where the main thread itself read, and DuckDB swallows the KeyboardInterrupt, it is sent again after the query. Where
-DuckDB sees it first, it says RuntimeError: Query interrupted. Nothing is done where another handler has SIGINT, as
-in our shell.
+Python handles a signal in its main thread, between two steps of Python code. Three things are in the way while DuckDB
+(1.5.5, 2.0.1) runs a query there:
+
+* The main thread is in C++, and other threads wait for bytes. But Python writes each signal into a socket at once
+  (`signal.set_wakeup_fd`). A thread of ours listens there and ends the reads, and so the query ends with an error.
+* The error of DuckDB comes first. `workarounds.raise_from_errors` has code of ours run where Python makes the error,
+  and there the KeyboardInterrupt takes its place.
+* The main thread may read itself, in the middle of DuckDB, which makes an error of the KeyboardInterrupt. This is
+  noted, and the same code raises it again.
+
+Where DuckDB looks for signals itself, it raises `RuntimeError: Query interrupted`, as for any query. Nothing is done
+where another handler has SIGINT, as in our shell.
 """
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import signal
 import socket
 import threading
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rasteret_sql.io import fork
+from rasteret_sql.sql.workarounds import raise_from_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: How long DuckDB has to end a query whose scan has ended: it would swallow a signal that comes before.
-_UNWINDING_S: Final = 0.1
-_LOOK_AGAIN_S: Final = 0.02
-_GIVE_UP_S: Final = 5.0
-_ONE_PRESS_S: Final = 0.5
-
 _writer: socket.socket | None = None
-_sent_s = -_ONE_PRESS_S
-#: How to stop each scan that waits now. Sets of Python change whole, so no lock is needed.
+#: How to stop each scan that waits now. Dictionaries of Python change whole, so no lock is needed.
 _waiting: dict[object, Callable[[], None]] = {}
+#: Whether the main thread has raised a KeyboardInterrupt into DuckDB.
+_raised_into_duckdb = False
 
 
 def watch() -> None:
@@ -53,63 +53,56 @@ def watch() -> None:
     listener = threading.Thread(target=_listen, args=(reader,), name="rasteret-sigint", daemon=True)
     listener.start()
     atexit.register(_end, listener)
+    raise_from_errors(_interrupt_in_place_of)
 
 
 @contextmanager
 def interruptible(stop: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C end what a thread waits for in the block.
+    """Let Ctrl-C end what a thread does for DuckDB in the block.
 
     Args:
-        stop: ends it with an error; called in a thread of ours, maybe several times.
+        stop: ends it with an error; called in a thread of ours.
     """
+    global _raised_into_duckdb  # noqa: PLW0603 - a fact of the main thread
     key = object()
-    _waiting[key] = stop
     try:
+        _waiting[key] = stop
         yield
     except KeyboardInterrupt:
-        # This is the main thread, in the middle of a query of DuckDB, which makes an error of it.
-        _send_again()
+        # This is the main thread, and DuckDB makes an error of it.
+        _raised_into_duckdb = True
         raise
     finally:
-        del _waiting[key]
+        _waiting.pop(key, None)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C, also where DuckDB saw the signal first."""
+    # DuckDB has no class for it.
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+    )
 
 
 def _listen(reader: socket.socket) -> None:
     with reader:
         while signals := reader.recv(64):
-            is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            if signal.SIGINT in signals and is_ours and _waiting:
-                _stop_waiting()
+            if signal.SIGINT in signals and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                for stop in tuple(_waiting.values()):
+                    stop()
 
 
-def _stop_waiting() -> None:
-    """End what is waited for. The main thread raises KeyboardInterrupt when the query has ended."""
-    # If the main thread itself waits, its KeyboardInterrupt must come while it does, where `interruptible` sees it.
-    time.sleep(_LOOK_AGAIN_S)
-    stops = dict(_waiting)
-    end_s = time.monotonic() + _GIVE_UP_S
-    while stops.keys() & _waiting.keys() and time.monotonic() < end_s:
-        for key in stops.keys() & _waiting.keys():
-            # What is stopped may only just have come to what can be stopped.
-            stops[key]()
-        time.sleep(_LOOK_AGAIN_S)
+def _interrupt_in_place_of(message: str) -> BaseException | None:
+    """Give the KeyboardInterrupt that DuckDB made an error of; called for each of its errors.
 
-
-def _send_again() -> None:
-    """Send SIGINT to the main thread once more, soon; once for all scans that one Ctrl-C ended."""
-    global _sent_s  # noqa: PLW0603 - a time of the process
-    now_s = time.monotonic()
-    if now_s - _sent_s > _ONE_PRESS_S:
-        _sent_s = now_s
-        threading.Timer(_UNWINDING_S, _send).start()
-
-
-def _send() -> None:
-    if hasattr(signal, "pthread_kill"):
-        # A signal to the thread ends a sleep too.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        _thread.interrupt_main()
+    A signal that Python has not handled yet becomes a KeyboardInterrupt by itself, since this is Python code.
+    """
+    global _raised_into_duckdb  # noqa: PLW0603 - a fact of the main thread
+    if not _raised_into_duckdb or threading.current_thread() is not threading.main_thread():
+        return None
+    _raised_into_duckdb = False
+    # Readers of Arrow have errors of their own. Then this is another one, and comes later.
+    return KeyboardInterrupt() if KeyboardInterrupt.__name__ in message else None
 
 
 def _end(listener: threading.Thread) -> None:
@@ -117,7 +110,7 @@ def _end(listener: threading.Thread) -> None:
     if _writer is not None:
         signal.set_wakeup_fd(-1)
         _writer.close()
-        listener.join(_LOOK_AGAIN_S)
+        listener.join()
 
 
 def _reset_in_child() -> None:

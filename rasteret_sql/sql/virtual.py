@@ -174,7 +174,7 @@ def _cut(batches: Iterator[pa.RecordBatch], nbytes: int) -> Iterator[pa.RecordBa
 
 
 def _interruptible(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give the batches; while one is waited for, Ctrl-C ends the wait."""
+    """Give the batches; while one is waited for, Ctrl-C ends all reads."""
     while True:
         with interruptible(loop.interrupt):
             batch = next(batches, None)
@@ -227,11 +227,12 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             columns: names of the columns wanted, or None for all.
             filter: a `pyarrow.compute.Expression` that the rows must meet, or None.
         """
-        schema = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
-        call = call_of(filter)
-        if call is None:
-            raise self._no_call()
-        return self._scan(call, schema, filter)
+        with interruptible(self._connections.interrupt):
+            schema = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
+            call = call_of(filter)
+            if call is None:
+                raise self._no_call()
+            return self._scan(call, schema, filter)
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         """Plan a call, and give the columns of `schema` of the rows that meet a condition."""

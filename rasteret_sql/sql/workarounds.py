@@ -123,6 +123,30 @@ def replace_cursor(cursor: Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPy
         setattr(duckdb.DuckDBPyConnection, name, cursor)
 
 
+# Ctrl-C. DuckDB (1.5.5, 2.0.1) raises its own error where a signal ended a query. A Python function around each of its
+# methods could replace the error, but DuckDB looks for variables such as `df` in the frame that calls it. So the
+# initialiser of its errors is replaced: Python calls it where an error comes out of C++, and what it raises is raised
+# in place of the error.
+
+_original_error_init = duckdb.Error.__init__
+
+
+def raise_from_errors(replacement: Callable[[str], BaseException | None]) -> None:
+    """Have another error raised in place of an error of DuckDB.
+
+    Args:
+        replacement: called with the message of each error; gives what is raised in its place, or None.
+    """
+
+    def initialise(self: duckdb.Error, *arguments: object) -> None:
+        _original_error_init(self, *arguments)
+        other = replacement(str(arguments[0]) if arguments else "")
+        if other is not None:
+            raise other
+
+    setattr(duckdb.Error, "__init__", initialise)  # noqa: B010 - assignment to a method is an error of types
+
+
 # One database, many connection objects. The client (1.5.5, 2.0.1) does not say which database a connection belongs to,
 # and two in-memory databases have one name. So a macro in our catalog gives a key.
 

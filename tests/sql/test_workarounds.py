@@ -149,3 +149,26 @@ def test_a_cursor_still_has_no_variables_and_a_read_refuses_them(tmp_path):
             with pytest.raises(duckdb.Error, match=r"getvariable\(most\): got a variable of the session"):
                 con.execute("SELECT item_id FROM read_tiles($1)", [name]).fetchall()
         assert con.execute("SELECT getvariable('most')").fetchall() == [(5,)]
+
+
+def test_duckdb_still_makes_an_error_of_its_own_of_a_keyboard_interrupt():
+    def interrupted():
+        raise KeyboardInterrupt
+        yield
+
+    schema = pa.schema([("a", pa.int32())])
+    with duckdb.connect() as con, pytest.raises(duckdb.Error, match="KeyboardInterrupt"):
+        con.from_arrow(pa.RecordBatchReader.from_batches(schema, interrupted())).fetchall()
+
+
+def test_a_function_around_a_method_still_hides_the_variables_of_its_caller():
+    """Once it does not, methods can be replaced, and the initialiser of errors need not be."""
+
+    def execute(con, query):
+        return con.execute(query)
+
+    rows = pa.table({"a": [1]})
+    with duckdb.connect() as con:
+        assert con.execute("SELECT a FROM rows").fetchall() == [(rows["a"][0].as_py(),)]
+        with pytest.raises(duckdb.CatalogException, match="rows"):
+            execute(con, "SELECT a FROM rows")
