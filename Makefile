@@ -67,6 +67,8 @@ files: $(TEST_STAMP)
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/outputs.py
+	$(BIN)/python docs/pictures.py
 
 # The documents as a site, in build/site; a warning is an error.
 site: $(DOCS_STAMP)

@@ -300,3 +300,10 @@ def test_every_page_is_on_the_map() -> None:
         for match in _LINK.finditer(page.read_text(encoding="utf-8")):
             linked.add((page.parent / match["target"].partition("#")[0]).resolve())
     assert {page.resolve() for page in DOCS.rglob("*.md")} - {DOCS / "index.md"} <= linked
+
+
+def test_outputs_in_pages_are_those_of_their_queries() -> None:
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, str(DOCS / "outputs.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr

@@ -15,16 +15,19 @@ IMAGES = ROOT / "docs" / "images"
 _PICTURE = re.compile(r"!\[(?P<alternative>[^\]]*)\]\((?P<path>[^)\s]+)\)")
 
 
-def _script():
+@pytest.fixture
+def script(monkeypatch):
+    """The script, which imports its neighbours as it does when it is run."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("docs_pictures", ROOT / "docs" / "pictures.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_script_draws_the_pictures_that_are_there(tmp_path, capsys):
+def test_the_script_draws_the_pictures_that_are_there(script, tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    assert _script().main([str(tmp_path)]) == 0
+    assert script.main([str(tmp_path)]) == 0
     drawn = {path.name for path in tmp_path.iterdir()}
     assert drawn == {path.name for path in IMAGES.iterdir()}
     assert len(capsys.readouterr().out.splitlines()) == len(drawn)
