@@ -27,7 +27,8 @@ SHARED: Final = {
     "glob or URL, or the text of a query.",
     "bands": 'assets ("red"), or bands inside them ("visual:red"); None for all.',
     "geometry": "area as GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; "
-    "or None.",
+    "or None. The result covers its bounds. Pixels whose centre is outside are masked: invalid, with nodata, NaN or 0 "
+    "as their value. Give `bbox` for a rectangle.",
     "bbox": "area as (xmin, ymin, xmax, ymax) in `geometry_crs`, or None. In longitude and latitude, xmin above xmax "
     "crosses the antimeridian.",
     "geometry_crs": "CRS of `geometry` and `bbox`, x before y; longitude and latitude by default.",

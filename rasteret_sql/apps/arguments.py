@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 #: What `add_subparsers` gives; argparse has no public name for its type.
@@ -57,13 +58,14 @@ def add_bands(group: Group) -> None:
     group.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands of assets (visual:red)")
 
 
-def add_area(group: Group, *, crs_flag: str, of_geometry: str | None) -> None:
+def add_area(group: Group, *, crs_flag: str, of_geometry: str | None, is_clipped: bool = False) -> None:
     """Add the area that is read.
 
     Args:
         group: where it goes.
         crs_flag: the option that names its CRS.
         of_geometry: the help of --geometry, or None for a command without it.
+        is_clipped: whether pixels outside of a geometry are masked, which --all-touched goes with.
     """
     group.add_argument(
         "--bbox",
@@ -73,6 +75,12 @@ def add_area(group: Group, *, crs_flag: str, of_geometry: str | None) -> None:
     )
     if of_geometry is not None:
         group.add_argument("--geometry", metavar="GEOMETRY", help=of_geometry)
+    if is_clipped:
+        group.add_argument(
+            "--all-touched",
+            action="store_true",
+            help="keep every pixel that the geometry touches, not only those whose centre is inside",
+        )
     of = "--bbox" if of_geometry is None else "--bbox and --geometry"
     group.add_argument(crs_flag, default="OGC:CRS84", metavar="CRS", help=f"CRS of {of} (lon/lat)")
 
@@ -118,6 +126,14 @@ def numbers(text: str) -> list[float]:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected xmin,ymin,xmax,ymax") from error
+
+
+def geometry(text: str | None) -> str | None:
+    """Read a geometry, which may be in a file."""
+    if text is None or text.lstrip().startswith(("{", "POINT", "POLYGON", "MULTI", "LINESTRING", "GEOMETRY")):
+        return text
+    path = Path(text).expanduser()
+    return path.read_text(encoding="utf-8") if path.is_file() else text
 
 
 def names(text: str) -> list[str]:

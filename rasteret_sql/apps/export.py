@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import (
@@ -16,6 +15,7 @@ from rasteret_sql.apps.arguments import (
     add_datetime,
     add_index,
     add_level,
+    geometry,
     names,
     new_command,
     numbers,
@@ -78,7 +78,8 @@ def add_parser(commands: Commands) -> None:
     add_datetime(rows)
     area = command.add_argument_group("area and bands")
     add_bands(area)
-    add_area(area, crs_flag="--geometry-crs", of_geometry="GeoJSON or WKT, or a file with it; its bounds are the area")
+    of_geometry = "GeoJSON or WKT, or a file with it; pixels outside are masked"
+    add_area(area, crs_flag="--geometry-crs", of_geometry=of_geometry, is_clipped=True)
     add_level(area)
     grid = command.add_argument_group("grid")
     grid.add_argument("--crs", metavar="CRS", help="CRS of the grid, such as EPSG:32643")
@@ -151,9 +152,10 @@ def run(arguments: argparse.Namespace) -> int:
                 index,
                 arguments.output,
                 bands=arguments.bands,
-                geometry=_geometry(arguments.geometry),
+                geometry=geometry(arguments.geometry),
                 bbox=arguments.bbox,
                 geometry_crs=arguments.geometry_crs,
+                all_touched=arguments.all_touched,
                 datetime=arguments.datetime,
                 level=arguments.level,
                 crs=arguments.crs,
@@ -223,14 +225,6 @@ def _reader(con: duckdb.DuckDBPyConnection, index: str) -> str:
     if con.execute(f"SELECT href FROM {led} EXCEPT SELECT href FROM {name} LIMIT 1").fetchall():  # noqa: S608 - quoted
         return led
     return name
-
-
-def _geometry(text: str | None) -> str | None:
-    """Give a geometry, which may be in a file."""
-    if text is None or text.lstrip().startswith(("{", "POINT", "POLYGON", "MULTI", "LINESTRING", "GEOMETRY")):
-        return text
-    path = Path(text).expanduser()
-    return path.read_text(encoding="utf-8") if path.is_file() else text
 
 
 def _resolution(text: str) -> float | tuple[float, float]:

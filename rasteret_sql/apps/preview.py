@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, names, new_command, numbers
+from rasteret_sql.apps.arguments import Commands, add_area, geometry, names, new_command
 from rasteret_sql.apps.console import Style, note, written_aside
 from rasteret_sql.wording import count, size
 
@@ -58,8 +58,8 @@ def add_parser(commands: Commands) -> None:
         metavar="NAME,...",
         help="three bands, or one: assets, or bands of assets (visual:red); or a formula: '(nir - red) / (nir + red)'",
     )
-    command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="area in lon/lat, or in --crs")
-    command.add_argument("--crs", default="OGC:CRS84", help="CRS of --bbox (lon/lat)")
+    of_geometry = "GeoJSON or WKT, or a file with it; pixels outside are transparent"
+    add_area(command, crs_flag="--crs", of_geometry=of_geometry, is_clipped=True)
     command.add_argument(
         "--datetime", metavar="WHEN", help="period, both ends included: '2024-01', '2024-01-01/2024-02-15'"
     )
@@ -169,7 +169,9 @@ def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
     wanted = {
         "bands": arguments.bands,
         "bbox": arguments.bbox,
+        "geometry": geometry(arguments.geometry),
         "geometry_crs": arguments.crs,
+        "all_touched": arguments.all_touched,
         "datetime": arguments.datetime,
         "where": arguments.where,
         "item": arguments.item,

@@ -19,9 +19,11 @@ from rasteret_sql.arrays.grids import (
     onto_grid,
 )
 from rasteret_sql.arrays.groups import GROUPINGS, agreed, group_keys, members_of
-from rasteret_sql.checks import check_choice, check_known_bands, shown
-from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.crs import same_crs
+from rasteret_sql.checks import check_choice, check_flag, check_known_bands, shown
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.geo.clip import Clip
+from rasteret_sql.geo.crs import same_crs, shortened
+from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.like import centres_of
 from rasteret_sql.geo.resampling import METHODS
 from rasteret_sql.plan.cube import Cube, make_cube
@@ -56,6 +58,7 @@ class CubeArguments:
         mosaic: how items of one group that overlap become one.
         nodata: value, or values by band, that take the place of those of the files; None for those of the files.
         dtype: dtype of pixels, or dtypes by band; None for those of the files.
+        all_touched: whether all pixels that the polygon of an area touches are inside it.
     """
 
     grid: GridArguments = field(default_factory=GridArguments)
@@ -64,6 +67,7 @@ class CubeArguments:
     mosaic: str = "first"
     nodata: Any = None
     dtype: Any = None
+    all_touched: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +116,7 @@ def plan_cube(
     resampling = _checked_resampling(wanted.resampling, arguments.bands)
     _check_mosaic(wanted)
     nodata, dtypes = checked_nodata(wanted.nodata), checked_dtypes(wanted.dtype)
+    check_flag("all_touched", wanted.all_touched)
     check_area(arguments)
     box = given_box(arguments, wanted.grid)
     if holds_tiles(index):
@@ -130,12 +135,32 @@ def plan_cube(
             if derived is None and (wanted.grid.is_given or is_one_grid(assets)):
                 planned = plans.plan(arguments)
                 planned = replace(planned, plan=with_nodata(planned.plan, nodata, dtypes))
-                return _assembled(planned, native_box(planned.plan.assets), wanted, resampling, dtypes)
+                box = native_box(planned.plan.assets)
+                clip = clip_of(arguments, box, wanted.all_touched)
+                return _assembled(planned, box, wanted, resampling, dtypes, clip)
             box = derived or native_box(assets)
         planned = plans.plan(onto_grid(arguments, box, resampling))
         planned = replace(planned, plan=with_nodata(planned.plan, nodata, dtypes))
     box = on_files_grid(box, planned.plan.assets, arguments, wanted.grid)
-    return _assembled(planned, box, wanted, resampling, dtypes)
+    return _assembled(planned, box, wanted, resampling, dtypes, clip_of(arguments, box, wanted.all_touched))
+
+
+def clip_of(arguments: ReadArguments, box: GeoBox, all_touched: bool) -> Clip | None:  # noqa: FBT001 - a value
+    """Give the geometry of a read on its grid; None without one.
+
+    Raises:
+        EmptyReadError: the geometry lies outside the grid.
+    """
+    if arguments.geometry is None:
+        return None
+    geometry = parse_geometry(arguments.geometry, arguments.crs)
+    clip = Clip.of(geometry, arguments.crs, box, all_touched=all_touched)
+    if clip is None:
+        raise EmptyReadError(
+            f"geometry ({arguments.crs}): lies outside the grid in {shortened(box.crs)} with bounds {list(box.bounds)}"
+            "; expected a geometry that touches the grid. Check the order (longitude first) and the CRS of both"
+        )
+    return clip
 
 
 class Files(Protocol):
@@ -232,6 +257,7 @@ def _assembled(
     wanted: CubeArguments,
     resampling: Mapping[str, str],
     dtypes: Mapping[str, np.dtype[Any]],
+    clip: Clip | None,
 ) -> PlannedCube:
     """Put a plan's assets into groups, and make a cube of them."""
     plan = planned.plan
@@ -255,6 +281,7 @@ def _assembled(
         mosaic=None if wanted.groupby is None else wanted.mosaic,
         resampling=resampling,
         dtypes=dtypes,
+        clip=clip,
     )
     starts = starts[order]
     members = members_of(plan.assets, group_of)

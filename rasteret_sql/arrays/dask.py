@@ -14,6 +14,8 @@ import numpy as np
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.scaling import filled, scaled, scaled_dtype
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.clip import Clip
+from rasteret_sql.geo.inside import Outline, Part
 from rasteret_sql.plan.cube import Cube, CubeBand, Sources, is_covered
 from rasteret_sql.plan.places import Places
 from rasteret_sql.plan.tile_plan import MaskTiles, PlannedAsset, TilePlan
@@ -226,7 +228,7 @@ def _add_value(digest: hashlib._Hash, value: Any) -> None:
     if isinstance(value, np.ndarray):
         digest.update(f"\n{value.dtype.str}{value.shape}".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, (Cube, CubeBand, TilePlan, MaskTiles, Sources)):
+    elif isinstance(value, (Cube, CubeBand, TilePlan, MaskTiles, Sources, Clip, Outline, Part)):
         names = [field.name for field in fields(value)]
         digest.update(f"\n{type(value).__name__}{names}".encode())
         for name in names:

@@ -134,6 +134,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
     geometry_crs: str = "OGC:CRS84",
+    all_touched: bool = False,
     datetime: str | None = None,
     level: int | None = None,
     crs: Any = None,
@@ -154,8 +155,6 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     resampled to the grid.
 
     Args:
-        geometry: area as GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`. Its bounds are
-            read; on the files' own grid only the tiles that it touches are read, and pixels of other tiles are masked.
         level: on the files' own grid: 0 is full resolution, n the nth overview.
 
     Returns:
@@ -174,7 +173,13 @@ def to_numpy(  # noqa: PLR0913 - keywords only
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
         CubeArguments(
-            GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata, dtype
+            GridArguments(crs, resolution, shape, transform, like),
+            resampling,
+            groupby,
+            mosaic,
+            nodata,
+            dtype,
+            all_touched,
         ),
     )
     cube = planned.cube

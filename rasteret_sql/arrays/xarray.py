@@ -41,6 +41,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
     geometry_crs: str = "OGC:CRS84",
+    all_touched: bool = False,
     datetime: str | None = None,
     level: int | None = None,
     crs: Any = None,
@@ -64,8 +65,6 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     by part of a pixel, need `crs` and `resolution`, or another definition of the grid.
 
     Args:
-        geometry: area as GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`. Its bounds are
-            read; on the files' own grid only the tiles that it touches are read, and pixels of other tiles are masked.
         level: on the files' own grid: 0 is full resolution, n the nth overview.
         chunks: None reads at once. Sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, make Dask arrays
             that are read when they are computed; {} is one chunk per slice and band.
@@ -100,7 +99,13 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
         CubeArguments(
-            GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, nodata, dtype
+            GridArguments(crs, resolution, shape, transform, like),
+            resampling,
+            groupby,
+            mosaic,
+            nodata,
+            dtype,
+            all_touched,
         ),
         with_properties=True,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+Window: TypeAlias = tuple[int, int, int, int]
+"""(row_off, col_off, height, width) in pixels of a grid."""
 
 #: Decimals of a pixel that count. What projection and division leave beyond them is noise, which would decide about
 #: pixels whose edges a geometry follows.
@@ -38,24 +42,90 @@ def pixels_inside(geometry: Any, shape: tuple[int, int], *, all_touched: bool = 
         array([[0, 1, 1],
                [0, 0, 0]])
     """
-    import shapely
+    return Outline.of(geometry).inside((0, 0, *shape), all_touched=all_touched)
 
-    inside = np.zeros(shape, np.bool_)
-    for part in _simple_parts(geometry):
-        kind = shapely.get_type_id(part)
-        if kind == _POINT:
-            _mark(inside, np.round(shapely.get_coordinates(part), _DECIMALS))
-            continue
-        lines = shapely.get_rings(part) if kind == _POLYGON else part
-        points, line_no = shapely.get_coordinates(lines, return_index=True)
-        is_edge = line_no[1:] == line_no[:-1]
-        points = np.round(points, _DECIMALS)
-        starts, ends = points[:-1][is_edge], points[1:][is_edge]
-        if kind == _POLYGON:
-            _mark_centres(inside, starts, ends)
-        if kind != _POLYGON or all_touched:
-            _mark_edges(inside, starts, ends, is_area=kind == _POLYGON)
-    return inside
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A point, line or polygon of an outline.
+
+    Attributes:
+        kind: Shapely's number of its kind.
+        starts, ends: its edges in pixels (x, y), shape (n, 2), those of holes too; both are the points of a point.
+    """
+
+    kind: int
+    starts: Floats
+    ends: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """A geometry in pixels of a grid, as edges.
+
+    A window of the grid has the same pixels inside, whatever other windows are looked at: positions are counted from
+    the corner of the grid.
+
+    Attributes:
+        parts: what it is made of.
+    """
+
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, geometry: Any) -> Outline:
+        """Take a Shapely geometry in pixels; see `pixels_inside`."""
+        import shapely
+
+        parts = []
+        for part in _simple_parts(geometry):
+            kind = int(shapely.get_type_id(part))
+            lines = shapely.get_rings(part) if kind == _POLYGON else part
+            points, line_no = shapely.get_coordinates(lines, return_index=True)
+            points = np.round(points, _DECIMALS)
+            is_edge = line_no[1:] == line_no[:-1]
+            edges = (points, points) if kind == _POINT else (points[:-1][is_edge], points[1:][is_edge])
+            parts.append(Part(kind, *edges))
+        return cls(tuple(parts))
+
+    def near(self, window: Window) -> Outline:
+        """Give what decides about the pixels of a window; other edges are left out.
+
+        Args:
+            window: (row_off, col_off, height, width) in pixels of the grid; it may reach beyond the grid.
+        """
+        row_off, _, height, _ = window
+        parts = []
+        for part in self.parts:
+            low, high = np.minimum(part.starts, part.ends)[:, 1], np.maximum(part.starts, part.ends)[:, 1]
+            # Edges beside the window decide about its pixels too.
+            near = (low <= row_off + height) & (high >= row_off)
+            if near.any():
+                parts.append(Part(part.kind, part.starts[near], part.ends[near]))
+        return Outline(tuple(parts))
+
+    def inside(self, window: Window, *, all_touched: bool = False) -> npt.NDArray[np.bool_]:
+        """Say which pixels of a window are inside.
+
+        Args:
+            window: (row_off, col_off, height, width) in pixels of the grid.
+            all_touched: see `pixels_inside`.
+
+        Returns:
+            Booleans (height, width).
+        """
+        row_off, col_off, height, width = window
+        inside = np.zeros((height, width), np.bool_)
+        for part in self.near(window).parts:
+            if part.kind == _POINT:
+                _mark(inside, part.starts, (row_off, col_off))
+                continue
+            is_area = part.kind == _POLYGON
+            if is_area:
+                _mark_centres(inside, part.starts, part.ends, (row_off, col_off))
+            if not is_area or all_touched:
+                _mark_edges(inside, part.starts, part.ends, (row_off, col_off), is_area=is_area)
+        return inside
 
 
 def _simple_parts(geometry: Any) -> list[Any]:
@@ -70,19 +140,19 @@ def _simple_parts(geometry: Any) -> list[Any]:
     return [part for part in parts if not part.is_empty]
 
 
-def _mark_centres(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats) -> None:
+def _mark_centres(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, corner: tuple[int, int]) -> None:
     """Mark the pixels whose centres are inside rings: those with an odd number of edges to their left."""
-    height, width = inside.shape
+    (height, width), (row_off, col_off) = inside.shape, corner
     is_down = starts[:, 1] < ends[:, 1]
     upper, lower = np.where(is_down[:, None], starts, ends), np.where(is_down[:, None], ends, starts)
-    first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.int64)
-    end = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.int64)
+    first = np.clip(np.ceil(upper[:, 1] - 0.5), row_off, row_off + height).astype(np.int64)
+    end = np.clip(np.ceil(lower[:, 1] - 0.5), row_off, row_off + height).astype(np.int64)
     crosses = first < end
     if not crosses.any():
         return
     upper, lower, first, end = upper[crosses], lower[crosses], first[crosses], end[crosses]
     slope = (lower[:, 0] - upper[:, 0]) / (lower[:, 1] - upper[:, 1])
-    left, right = _span(upper[:, 0], lower[:, 0], width)
+    left, right = _span(upper[:, 0], lower[:, 0], col_off, width)
     if left >= right:
         return
     rows_at_once = max(_CHUNK_PIXELS // (right - left + 1), 1)
@@ -91,27 +161,31 @@ def _mark_centres(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats) -
         begin, count = np.maximum(first, top), np.minimum(end, bottom) - np.maximum(first, top)
         edge, step = _repeated(np.maximum(count, 0))
         row = begin[edge] + step
-        col = np.ceil(upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge] - 0.5)
+        crossing = np.round(upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge], _DECIMALS)
+        # A centre on an edge is inside on the right, and outside on the left, as in GDAL.
+        col = np.floor(crossing + 0.5)
         place = (row - top) * (right - left + 1) + np.clip(col, left, right).astype(np.int64) - left
         turns = np.bincount(place, minlength=(bottom - top) * (right - left + 1)).astype(np.uint8)
         turns = np.add.accumulate(turns.reshape(bottom - top, -1), axis=1, dtype=np.uint8)
-        inside[top:bottom, left:right] |= (turns[:, :-1] & 1).astype(np.bool_)
+        part = inside[top - row_off : bottom - row_off, left - col_off : right - col_off]
+        part |= (turns[:, :-1] & 1).astype(np.bool_)
 
 
-def _mark_edges(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, *, is_area: bool) -> None:
+def _mark_edges(
+    inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, corner: tuple[int, int], *, is_area: bool
+) -> None:
     """Mark the pixels that edges run through: they are cut at the lines between pixels, and each piece lies in one."""
-    height, width = inside.shape
-    seen = (
-        (np.maximum(starts, ends) >= 0).all(axis=1) & (np.minimum(starts, ends) <= (width, height)).all(axis=1)
-    )  # fmt: skip
+    (height, width), (row_off, col_off) = inside.shape, corner
+    seen = (np.maximum(starts, ends) >= (col_off, row_off)).all(axis=1)
+    seen &= (np.minimum(starts, ends) <= (col_off + width, row_off + height)).all(axis=1)
     starts, ends = starts[seen], ends[seen]
     if not len(starts):
         return
     edges, shares = [np.arange(len(starts))] * 2, [np.zeros(len(starts)), np.ones(len(starts))]
-    for axis, size in ((0, width), (1, height)):
+    for axis, off, size in ((0, col_off, width), (1, row_off, height)):
         low, high = np.minimum(starts[:, axis], ends[:, axis]), np.maximum(starts[:, axis], ends[:, axis])
-        first = np.clip(np.ceil(low), 0, size + 1).astype(np.int64)
-        count = np.clip(np.floor(high) + 1, 0, size + 1).astype(np.int64) - first
+        first = np.clip(np.ceil(low), off, off + size + 1).astype(np.int64)
+        count = np.clip(np.floor(high) + 1, off, off + size + 1).astype(np.int64) - first
         edge, step = _repeated(np.where(high > low, np.maximum(count, 0), 0))
         edges.append(edge)
         shares.append((first[edge] + step - starts[edge, axis]) / (ends[edge, axis] - starts[edge, axis]))
@@ -125,20 +199,20 @@ def _mark_edges(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, *, 
     if is_area:
         # A polygon that ends between two pixels has nothing of the one beyond, and all of the other.
         is_long &= (np.abs(points - np.round(points)) > 10.0**-_DECIMALS / 2).all(axis=1)
-    _mark(inside, points[is_long])
+    _mark(inside, points[is_long], corner)
 
 
-def _mark(inside: npt.NDArray[np.bool_], points: Floats) -> None:
+def _mark(inside: npt.NDArray[np.bool_], points: Floats, corner: tuple[int, int]) -> None:
     height, width = inside.shape
-    cols, rows = np.floor(points).T
+    cols, rows = (np.floor(points) - corner[::-1]).T
     seen = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     inside[rows[seen].astype(np.int64), cols[seen].astype(np.int64)] = True
 
 
-def _span(x: Floats, other: Floats, width: int) -> tuple[int, int]:
-    """First column and end of what lies between the outermost x."""
-    left = np.clip(np.floor(min(x.min(), other.min())), 0, width)
-    right = np.clip(np.ceil(max(x.max(), other.max())), 0, width)
+def _span(x: Floats, other: Floats, off: int, width: int) -> tuple[int, int]:
+    """First column and end of what lies between the outermost x, in the columns from `off` on."""
+    left = np.clip(np.floor(min(x.min(), other.min())), off, off + width)
+    right = np.clip(np.ceil(max(x.max(), other.max())), off, off + width)
     return int(left), int(right)
 
 

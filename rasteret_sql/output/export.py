@@ -55,6 +55,7 @@ def export(  # noqa: PLR0913 - keywords only
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
     geometry_crs: str = "OGC:CRS84",
+    all_touched: bool = False,
     datetime: str | None = None,
     level: int | None = None,
     crs: Any = None,
@@ -119,7 +120,15 @@ def export(  # noqa: PLR0913 - keywords only
     planned = plan_cube(
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(GridArguments(crs, resolution, shape, transform, like), resampling, groupby, mosaic, None, dtype),
+        CubeArguments(
+            GridArguments(crs, resolution, shape, transform, like),
+            resampling,
+            groupby,
+            mosaic,
+            None,
+            dtype,
+            all_touched,
+        ),
         with_properties=kind in {"zarr", "nc"},
     )
     counts = _Counts()

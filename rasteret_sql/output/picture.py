@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.arrays.display import PERCENTILES, checked_percentiles, stretch_limits, stretched
-from rasteret_sql.checks import check_choice, checked_list, shown
+from rasteret_sql.checks import check_choice, check_flag, checked_list, shown
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.colormaps import (
@@ -205,6 +205,7 @@ def picture(  # noqa: PLR0913 - keywords only
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
     geometry_crs: str = "OGC:CRS84",
+    all_touched: bool = False,
     datetime: str | None = None,
     where: str | None = None,
     item: str | Sequence[str] | None = None,
@@ -234,7 +235,8 @@ def picture(  # noqa: PLR0913 - keywords only
         bands: three, or one: assets ("red"), or bands inside them ("visual:red"); or one formula of band names,
             numbers, + - * / ** and parentheses, in which a name such as "visual:red" stands in double quotes. By
             default red, green and blue where the index has them, else a picture in colour, else the first band.
-        geometry: GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; its bounds are shown.
+        geometry: area as GeoJSON, WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; pixels whose
+            centre is outside it are transparent.
         where: a condition in SQL on the rows of the index, such as `"eo:cloud_cover" < 10`.
         item: id of the item that is shown, or several.
         size: pixels along the longer side, or (height, width), at most.
@@ -266,6 +268,7 @@ def picture(  # noqa: PLR0913 - keywords only
     limits_of = None if percentiles is None else checked_percentiles(percentiles)
     colors = None if colormap is None else colormap_colors(colormap)
     check_choice("mosaic", mosaic, MOSAICS)
+    check_flag("all_touched", all_touched)
     items = checked_list("item", item, "the id of an item, or several")
     if where is not None and not isinstance(where, str):
         raise InvalidArgumentError(f"where: got {shown(where)}, expected a condition in SQL, as text")
@@ -276,6 +279,7 @@ def picture(  # noqa: PLR0913 - keywords only
         where=where,
         items=None if items is None else [str(each) for each in items],
         size=within,
+        all_touched=all_touched,
     )
     formula = planned.expression
     _check_bands(planned.bands if formula is None else (formula.text,), has_colormap=colors is not None)
@@ -286,6 +290,7 @@ def picture(  # noqa: PLR0913 - keywords only
         planned.plan,
         planned.box,
         planned.rank,
+        clip=planned.clip,
         resampling="nearest" if may_be_classes else "average",
         mosaic=mosaic,
         is_physical=formula is not None,

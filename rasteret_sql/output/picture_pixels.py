@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.geo.clip import Clip
     from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.cube import Cube
     from rasteret_sql.plan.places import Lattice
@@ -107,6 +108,7 @@ def read_picture(
     resampling: str,
     mosaic: str,
     is_physical: bool = False,
+    clip: Clip | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Reading:
     """Read the bands of a plan onto a grid.
@@ -118,6 +120,7 @@ def read_picture(
         resampling: how pixels of the files become those of the grid.
         mosaic: one of `MOSAICS`. For "first" and "last", no more items are read than it takes.
         is_physical: whether values are physical ones, in place of stored ones.
+        clip: the geometry in the grid that is shown; or None.
         max_bytes: bytes that may be fetched.
 
     Raises:
@@ -126,7 +129,7 @@ def read_picture(
             store in different ways.
         RasteretError: bytes could not be fetched or decoded.
     """
-    reader = _Reader(plan, box, rank, resampling, max_bytes, is_last=mosaic == "last", is_physical=is_physical)
+    reader = _Reader(plan, box, rank, resampling, max_bytes, clip, is_last=mosaic == "last", is_physical=is_physical)
     if mosaic in {"first", "last"}:
         reader.read_until_covered()
     else:
@@ -142,12 +145,17 @@ class _Reader:
         rank: npt.NDArray[np.int64],
         resampling: str,
         max_bytes: int,
+        clip: Clip | None,
         *,
         is_last: bool,
         is_physical: bool,
     ) -> None:
         self._plan, self._box, self._rank = plan, box, -rank if is_last else rank
         self._resampling, self._max_bytes = resampling, max_bytes
+        self._clip = clip
+        shape = box.height, box.width
+        #: The pixels that are shown, where there is a pixel.
+        self._inside = np.ones(shape, np.bool_) if clip is None else clip.inside((0, 0, *shape))
         self._members = _items(plan)
         kinds = {item: _kind(plan.assets[number] for number in self._members[item]) for item in self._members}
         self._kinds = kinds
@@ -197,7 +205,7 @@ class _Reader:
             if is_other or (is_hidden and spare <= 0) or (needed & blocked[place]).any():
                 left.append(item)
                 blocked[place] |= needed
-                if (blocked | valid).all():
+                if (blocked | valid | ~self._inside).all():
                     return taken, left + waiting[number + 1 :]
                 continue
             spare -= is_hidden
@@ -214,7 +222,7 @@ class _Reader:
                 self._footprints.pop(next(iter(self._footprints)))
             self._footprints[key] = _footprint(*key, self._box)
         place, inside = self._footprints[key]
-        return place, inside & ~self.reading.valid[place]
+        return place, inside & self._inside[place] & ~self.reading.valid[place]
 
     def add(self, items: Sequence[int], mosaic: str, *, is_scaled: bool) -> None:
         """Read items, and put their pixels where there are none."""
@@ -227,6 +235,7 @@ class _Reader:
             self._rank,
             mosaic=mosaic,
             resampling={"*": self._resampling},
+            clip=self._clip,
         )
         self.reading.levels |= {self._plan.assets[number].level for number in assets}
         self.reading.item_ids += [self._plan.assets[self._members[item][0]].item_id for item in items]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.arrays.cubes import check_area, check_no_area
+from rasteret_sql.arrays.cubes import check_area, check_no_area, clip_of
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.arrays.grids import onto_grid
 from rasteret_sql.database.folders import is_many
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
+    from rasteret_sql.geo.clip import Clip
     from rasteret_sql.geo.geobox import Bounds
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.expressions import Expression
@@ -70,6 +71,7 @@ class PicturePlan:
         box: the grid.
         bands: names, in the order in which they are shown.
         rank: of each asset of the plan; items of a lower rank lie on top.
+        clip: the geometry that is shown; or None.
         is_given: whether the tiles are rows of `read_tiles`, so that nothing is fetched.
         notes: remarks for users.
         expression: formula over the bands that is shown in their place, or None.
@@ -80,6 +82,7 @@ class PicturePlan:
     box: GeoBox
     bands: tuple[str, ...]
     rank: npt.NDArray[np.int64]
+    clip: Clip | None = None
     is_given: bool = False
     notes: tuple[str, ...] = ()
     expression: Expression | None = None
@@ -94,6 +97,7 @@ def plan_picture(
     where: str | None,
     items: Sequence[str] | None,
     size: tuple[int, int],
+    all_touched: bool = False,
 ) -> PicturePlan:
     """Plan a picture; nothing is fetched.
 
@@ -104,6 +108,7 @@ def plan_picture(
         where: SQL condition on the rows of an index, or None.
         items: ids of the items that are shown; None for all.
         size: (height, width) in pixels, at most.
+        all_touched: whether all pixels that the geometry touches are shown.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or leaves too much for a picture.
@@ -128,7 +133,8 @@ def plan_picture(
     with planning_cursor(index) as cursor:
         arguments = shown_index(cursor, index, arguments, with_properties=True)
         arguments = replace(arguments, where=_condition(cursor, arguments, where, items))
-        return _IndexPlanner(cursor, arguments, size).plan()
+        planned = _IndexPlanner(cursor, arguments, size).plan()
+        return replace(planned, clip=clip_of(arguments, planned.box, all_touched))
 
 
 def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:

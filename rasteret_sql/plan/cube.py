@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.geo.clip import Clip
     from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.places import Places, Window
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
@@ -108,6 +109,7 @@ class Cube:
         plan: the tiles, by file and band.
         sources: which of them go where.
         whole: the grid that `box` is a part of, which says how wide kernels are.
+        clip: the geometry in `whole` that the read is cut to; or None.
     """
 
     box: GeoBox
@@ -116,6 +118,12 @@ class Cube:
     plan: TilePlan
     sources: Sources
     whole: GeoBox
+    clip: Clip | None = None
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """(row_off, col_off, height, width) of `box` in `whole`."""
+        return _window_in(self.whole, self.box)
 
     def located(
         self, source: int, box: GeoBox, places: Places
@@ -179,12 +187,19 @@ class Cube:
                 end=ends,
             ),
             whole=self.whole,
+            clip=None if self.clip is None else self.clip.near(_window_in(self.whole, box)),
         )
 
 
+def _window_in(whole: GeoBox, part: GeoBox) -> tuple[int, int, int, int]:
+    """Give (row_off, col_off, height, width) of a part of a grid."""
+    a, _, c, _, e, f = whole.transform
+    return round((part.transform[5] - f) / e), round((part.transform[2] - c) / a), part.height, part.width
+
+
 def is_covered(cube: Cube, place: int, places: Places) -> bool:
-    """Whether files without masks have all pixels of a band, on the very grid of the cube."""
-    if cube.bands[place].mask_kinds != {MaskKind.NONE}:
+    """Whether files without masks have all pixels of a band, on the very grid of the cube, which no geometry clips."""
+    if cube.clip is not None or cube.bands[place].mask_kinds != {MaskKind.NONE}:
         return False
     full = set()
     for number in np.flatnonzero(cube.sources.place == place).tolist():
@@ -208,6 +223,7 @@ def make_cube(
     mosaic: str | None,
     resampling: Mapping[str, str],
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    clip: Clip | None = None,
 ) -> Cube:
     """Find what makes up a cube.
 
@@ -219,6 +235,7 @@ def make_cube(
         mosaic: how assets of one group that overlap become one, or None where a group must have one per band.
         resampling: method by band, or by the asset of several bands; "*" is for all others.
         dtypes: dtypes that the caller wants, in the same form; files have theirs otherwise.
+        clip: the geometry in `box` that the cube is cut to.
 
     Raises:
         InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
@@ -251,7 +268,10 @@ def make_cube(
         )
         for number, each in enumerate(found)
     ]
-    return Cube(box, tuple(bands), group_count, plan, sources, whole=box)
+    if clip is not None:
+        # No value of a complex number tells that a pixel is outside.
+        bands = [replace(band, has_mask=band.has_mask or band.dtype.kind == "c") for band in bands]
+    return Cube(box, tuple(bands), group_count, plan, sources, whole=box, clip=clip)
 
 
 def bands_of(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:

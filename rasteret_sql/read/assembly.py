@@ -49,8 +49,8 @@ def read_cube(
 
     Args:
         cube: What is read.
-        pixels: One array (group, y, x) per band, of the band's dtype. Every pixel is written; pixels without data get
-            the band's fill.
+        pixels: One array (group, y, x) per band, of the band's dtype. Every pixel is written; pixels without data, and
+            those that a geometry clips away, get the band's fill.
         masks: One array of booleans per band, of the same shape, or None where none is wanted; True means valid. With a
             mask and without a mosaic, invalid pixels of a file on the cube's own grid keep the value of the file.
         options: Bounds of the read.
@@ -80,9 +80,16 @@ def read_cubes(
     """
     jobs = [job for each in cubes for job in _Jobs(*each).all()]
     batches = _batches(jobs)
-    if not batches:
-        return
-    plan = cubes[0][0].plan
+    if batches:
+        _read_batches(cubes[0][0].plan, batches, options, on_failure)
+    for cube, pixels, masks, _ in cubes:
+        _clip(cube, pixels, masks)
+
+
+def _read_batches(
+    plan: TilePlan, batches: Sequence[list[Share]], options: ReadOptions | None, on_failure: OnFailure | None
+) -> None:
+    """Read batches, each while the one before it is resampled."""
     pending: list[Share] = []
     if len(batches) == 1:
         # In this thread, so that Ctrl-C ends it at once.
@@ -96,6 +103,19 @@ def read_cubes(
             fetched.result()
             pending = batch
         _place(pending)
+
+
+def _clip(cube: Cube, pixels: Sequence[npt.NDArray[Any]], masks: Sequence[npt.NDArray[np.bool_] | None]) -> None:
+    """Make pixels outside of the geometry of a cube invalid."""
+    if cube.clip is None:
+        return
+    inside = cube.clip.inside(cube.window)
+    if inside.all():
+        return
+    for band, array, mask in zip(cube.bands, pixels, masks, strict=True):
+        np.copyto(array, band.fill, where=~inside)
+        if mask is not None:
+            np.logical_and(mask, inside, out=mask)
 
 
 class _Jobs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.geo.inside import pixels_inside
+from rasteret_sql.geo.inside import Outline
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
 from rasteret_sql.plan.cube import check_no_second
 from rasteret_sql.plan.tiles import Cells, Windows
@@ -158,11 +158,8 @@ class ZoneLayout:
         return cell.zone, id(self._place(cell))
 
     def _inside(self, cell: Cell) -> npt.NDArray[np.bool_]:
-        import shapely
-
-        corner = cell.col_off, cell.row_off
-        shifted = shapely.transform(self._place(cell).geometry, lambda points: points - corner)
-        return pixels_inside(shifted, (cell.height, cell.width), all_touched=self._all_touched)
+        window = cell.row_off, cell.col_off, cell.height, cell.width
+        return Outline.of(self._place(cell).geometry).inside(window, all_touched=self._all_touched)
 
 
 def _lattice(asset: PlannedAsset) -> _Lattice:

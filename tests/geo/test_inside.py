@@ -41,6 +41,16 @@ def test_polygons_are_burnt_as_gdal_burns_them(all_touched: bool, monkeypatch: p
         np.testing.assert_array_equal(pixels_inside(star, shape, all_touched=all_touched), expected)
 
 
+def test_centres_on_an_edge_are_burnt_as_gdal_burns_them() -> None:
+    rng = np.random.default_rng(11)
+    for number in range(400):
+        polygon = shapely.Polygon(rng.integers(0, 24, (int(rng.integers(3, 7)), 2)) / 2)
+        if polygon.is_valid:
+            polygon = polygon if number % 2 else polygon.reverse()
+            expected = _burnt(polygon, (12, 12), all_touched=False)
+            np.testing.assert_array_equal(pixels_inside(polygon, (12, 12)), expected)
+
+
 @pytest.mark.parametrize("all_touched", [False, True])
 def test_a_polygon_that_ends_between_pixels_takes_none_of_the_next(all_touched: bool) -> None:
     noise = 1e-9  # as division by a pixel's size leaves it
