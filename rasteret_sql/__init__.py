@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
-    from rasteret_sql.sql.vector_readers import sample_points
+    from rasteret_sql.sql.vector_readers import sample_points, zonal_stats
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
 
@@ -75,6 +75,7 @@ __all__ = [
     "to_torchgeo",
     "to_xarray",
     "validate",
+    "zonal_stats",
 ]
 
 _HOME = {
@@ -116,6 +117,7 @@ _HOME = {
     "to_torchgeo": "rasteret_sql.training.torchgeo",
     "to_xarray": "rasteret_sql.arrays.xarray",
     "validate": "rasteret_sql.index.validate",
+    "zonal_stats": "rasteret_sql.sql.vector_readers",
 }
 
 

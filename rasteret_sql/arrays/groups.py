@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
-from rasteret_sql.geo.antimeridian import joined_longitudes
 from rasteret_sql.io.stores import redact
+from rasteret_sql.plan.days import solar_days, utc_days
 from rasteret_sql.plan.native_grid import named
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Ways of grouping items that are no columns.
 GROUPINGS: Final = ("id", "time", "day", "solar_day")
-_DAY_US: Final = 86_400_000_000
-_US_PER_DEGREE: Final = _DAY_US // 360
 
 
 def group_keys(
@@ -93,14 +91,14 @@ def _times(assets: Sequence[PlannedAsset], properties: AssetProperties, groupby:
     if groupby == "time":
         return times
     if groupby == "day":
-        return times // _DAY_US
+        return utc_days(times)
     unknown = np.flatnonzero(np.isnan(properties.longitude))
     if unknown.size:
         raise InvalidArgumentError(
             f'groupby: {named(assets[int(unknown[0])])} has no bbox in the index, expected one for "solar_day"; '
             'group by "day"'
         )
-    return (times + (joined_longitudes(properties.longitude) * _US_PER_DEGREE).astype(np.int64)) // _DAY_US
+    return solar_days(times, properties.longitude)
 
 
 def _column(assets: Sequence[PlannedAsset], properties: AssetProperties, name: str) -> list[Any]:

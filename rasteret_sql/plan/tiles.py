@@ -123,6 +123,15 @@ class Windows:
         tilings = Tilings([assets[each] for each in used.tolist()])
         return cls(asset_no, bands, cells_of_windows(tilings, number, pixels))
 
+    def take(self, numbers: Numbers) -> Windows:
+        """Give some of the windows, by their numbers, ascending."""
+        places = np.full(len(self.bands), -1, np.int64)
+        places[numbers] = np.arange(len(numbers))
+        owner = places[self.cells.owner]
+        kept = owner >= 0
+        cells = Cells(owner[kept], self.cells.row[kept], self.cells.col[kept])
+        return Windows(self.asset_no[numbers], [self.bands[number] for number in numbers.tolist()], cells)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPlan:

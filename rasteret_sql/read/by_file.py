@@ -7,22 +7,26 @@ decoded once in the order of their bytes, and handed on one after the other. Mem
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import TileStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
-    from rasteret_sql.errors import RasteretError
-    from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
+
+
+#: Integers up to here are exact as float64.
+_EXACT: Final = 1 << 53
 
 
 class DecodedTile(NamedTuple):
@@ -75,3 +79,41 @@ def _tiles(plan: TilePlan, on_error: OnError, options: ReadOptions | None) -> It
                 valid = mask.view(np.bool_).reshape(shape)
             dtype = plan.assets[plan.asset_no[row]].dtype
             yield DecodedTile(row, pixels.view(dtype).reshape(shape), valid, batch.errors.get(row))
+
+
+def refuse_complex(assets: Sequence[PlannedAsset]) -> None:
+    """Refuse files whose pixels are no real numbers.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    for asset in assets:
+        if np.dtype(asset.dtype).kind == "c":
+            raise InvalidArgumentError(
+                f'bands: asset "{asset.asset}" of item {asset.item_id} is {asset.dtype}, expected real numbers: a '
+                "DOUBLE would lose the imaginary part. Read complex pixels as arrays, with rasteret_sql.to_numpy"
+            )
+
+
+def require_exact(pixels: npt.NDArray[Any], asset: PlannedAsset) -> None:
+    """Refuse integers that float64 would round.
+
+    Raises:
+        RasteretError: there is one.
+    """
+    if pixels.dtype.name not in {"int64", "uint64"}:
+        return
+    is_long = pixels > _EXACT
+    if pixels.dtype.kind == "i":
+        is_long |= pixels < -_EXACT
+    if is_long.any():
+        raise RasteretError(
+            f'asset "{asset.asset}" of item {asset.item_id}: got the integer {pixels[is_long][0]}, expected at most '
+            f"{_EXACT}, for a DOUBLE would round it; read such pixels with read_tiles or to_numpy"
+        )
+
+
+def physical(values: npt.NDArray[Any], band: PlannedBand) -> npt.NDArray[np.float64]:
+    """Give stored values times the scale of a band plus its offset; without either, as they are."""
+    scale, offset = (1.0 if band.scale is None else band.scale), (0.0 if band.offset is None else band.offset)
+    return values.astype(np.float64) * scale + offset

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from rasteret_sql.checks import check_choice, shown
-from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.cube import check_no_second
 from rasteret_sql.plan.tiles import Cells, Windows
-from rasteret_sql.read.by_file import tiles_by_file
+from rasteret_sql.read.by_file import refuse_complex, require_exact, tiles_by_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
+    from rasteret_sql.errors import RasteretError
     from rasteret_sql.geo.points import PlacedPoints, ProjectedPoints
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile
@@ -38,8 +39,6 @@ _MAX_REACH: Final = 50
 _MAX_GATHERED: Final = 1 << 25
 #: Placed points that are kept for the next file on the same grid; each takes 40 bytes.
 _CACHED_POINTS: Final = 4_000_000
-#: Integers up to here are exact as float64.
-_EXACT: Final = 1 << 53
 _NO_TIME: Final = np.iinfo(np.int64).min
 
 _ITEM = attrgetter("collection", "item_id", "datetime_us")
@@ -140,8 +139,13 @@ class SampleLayout:
         self._points, self._options, self._times_us = points, options, times_us
         self._known: OrderedDict[_Grid, PlacedPoints] = OrderedDict()
         check_no_second(assets, _ITEM, "href")
-        _refuse_complex(assets)
+        refuse_complex(assets)
         self._grids = [_grid(asset) for asset in assets]
+        #: A number for each band, by its name; positions are equal where all bands are read.
+        self._column = {
+            name: number
+            for number, name in enumerate(dict.fromkeys(band.name for asset in assets for band in asset.bands))
+        }
         self._winners = None if options.match == "all" else self._matched()
         self._take(self._windows())
 
@@ -152,14 +156,7 @@ class SampleLayout:
 
     def keep(self, numbers: Numbers) -> None:
         """Leave out all windows but some, by their numbers, ascending."""
-        windows = self.windows
-        places = np.full(len(windows.bands), -1, np.int64)
-        places[numbers] = np.arange(len(numbers))
-        owner = places[windows.cells.owner]
-        is_kept = owner >= 0
-        cells = Cells(owner[is_kept], windows.cells.row[is_kept], windows.cells.col[is_kept])
-        bands = [windows.bands[number] for number in numbers.tolist()]
-        self._take(Windows(windows.asset_no[numbers], bands, cells))
+        self._take(self.windows.take(numbers))
 
     def _take(self, windows: Windows) -> None:
         self.windows = windows
@@ -193,8 +190,7 @@ class SampleLayout:
 
     def _matched(self) -> npt.NDArray[np.int32]:
         """Choose the file of each point and band, by its number; -1 for none. Shape (points, bands)."""
-        count = 1 + max(band.position for asset in self.assets for band in asset.bands)
-        shape = len(self._points), count
+        shape = len(self._points), len(self._column)
         best, winner = np.full(shape, _NO_TIME), np.full(shape, -1, np.int32)
         for asset_no in self._by_grid():
             asset = self.assets[asset_no]
@@ -207,13 +203,13 @@ class SampleLayout:
                 times = self._times_us[numbers]
                 numbers, times = numbers[times != _NO_TIME], times[times != _NO_TIME]
                 score = -np.abs(times - asset.datetime_us)
-            for position in {band.position for band in asset.bands}:
-                known, holder = best[numbers, position], winner[numbers, position]
+            for column in {self._column[band.name] for band in asset.bands}:
+                known, holder = best[numbers, column], winner[numbers, column]
                 # Files are in the order of time. Of two that are equally near in time the earlier one is taken.
                 is_later = asset_no > holder if self._times_us is None else asset_no < holder
                 wins = (score > known) | (score == known) & is_later | (holder < 0)
-                best[numbers[wins], position] = score[wins]
-                winner[numbers[wins], position] = asset_no
+                best[numbers[wins], column] = score[wins]
+                winner[numbers[wins], column] = asset_no
         return winner
 
     def _by_grid(self) -> list[int]:
@@ -231,7 +227,7 @@ class SampleLayout:
             if self._winners is not None:
                 placed = self._placed(asset_no)
                 for place, band in enumerate(asset.bands):
-                    wins = self._winners[placed.numbers, band.position] == asset_no
+                    wins = self._winners[placed.numbers, self._column[band.name]] == asset_no
                     found[asset_no, place] = _tiles_of(placed.take(wins), asset, self._options.reach)
                 continue
             if grid not in shared:
@@ -270,14 +266,14 @@ class SampleLayout:
         placed, wins = self._placed(asset_no), None
         if self._winners is not None:
             taken = self._winners[placed.numbers] == asset_no
-            is_taken = taken[:, [band.position for band in asset.bands]].any(axis=1)
+            is_taken = taken[:, [self._column[band.name] for band in asset.bands]].any(axis=1)
             placed, wins = placed.take(is_taken), taken[is_taken]
         gather = _Gather(placed, asset, options.reach)
         for tile in tiles:
             assert plan is not None
             gather.take(tile, int(plan.band[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row]))
         for band in self._bands[asset_no]:
-            chosen = np.ones(len(placed), bool) if wins is None else wins[:, band.position]
+            chosen = np.ones(len(placed), bool) if wins is None else wins[:, self._column[band.name]]
             if chosen.any():
                 yield _samples(asset, band, placed.take(chosen), gather.block(band.band, chosen), options)
 
@@ -319,7 +315,7 @@ class _Gather:
             return
         pixels = tile.pixels[rows, cols]
         valid = None if tile.valid is None else tile.valid[rows, cols]
-        self._refuse_long(pixels, valid)
+        require_exact(pixels if valid is None else pixels[valid], self._asset)
         block.values.reshape(-1)[slots] = pixels
         block.valid.reshape(-1)[slots] = True if valid is None else valid
 
@@ -333,18 +329,6 @@ class _Gather:
     def _empty(self) -> _Block:
         shape = self._count, self._side, self._side
         return _Block(np.zeros(shape), np.zeros(shape, np.bool_), {})
-
-    def _refuse_long(self, pixels: npt.NDArray[Any], valid: Bools | None) -> None:
-        """Refuse integers that float64 would round."""
-        if pixels.dtype.name not in {"int64", "uint64"}:
-            return
-        known = pixels if valid is None else pixels[valid]
-        long = known[(known > _EXACT) | (known < -_EXACT)] if pixels.dtype.kind == "i" else known[known > _EXACT]
-        if len(long):
-            raise RasteretError(
-                f'asset "{self._asset.asset}" of item {self._asset.item_id}: got the integer {long[0]}, expected at '
-                f"most {_EXACT}, for a DOUBLE would round it; read such pixels with read_tiles or to_numpy"
-            )
 
 
 def _samples(
@@ -430,15 +414,6 @@ def _steps(reach: int, tile: int) -> list[int]:
 def _grid(asset: PlannedAsset) -> _Grid:
     form = asset.format
     return asset.crs, asset.transform, asset.height, asset.width, form.tile_height, form.tile_width
-
-
-def _refuse_complex(assets: Sequence[PlannedAsset]) -> None:
-    for asset in assets:
-        if np.dtype(asset.dtype).kind == "c":
-            raise InvalidArgumentError(
-                f'bands: asset "{asset.asset}" of item {asset.item_id} is {asset.dtype}, expected real numbers: a '
-                "DOUBLE would lose the imaginary part. Read complex pixels as arrays, with rasteret_sql.to_numpy"
-            )
 
 
 def _is_number(value: Any) -> bool:

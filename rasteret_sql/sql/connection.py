@@ -163,6 +163,7 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     from rasteret_sql.sql.batches import schema_of
     from rasteret_sql.sql.samples import SampleSource
     from rasteret_sql.sql.virtual import TileSource
+    from rasteret_sql.sql.zonal import ZonalSource, zonal_schema
 
     # duckdb 1.5 scans an Arrow view with the context of the connection that made it, so it is made on this one.
     ((search_path,),) = con.execute("SELECT current_setting('search_path')").fetchall()
@@ -171,6 +172,7 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
         set_identity(con, connections.identity)
         con.from_arrow(TileSource(schema_of(con, "tiles"), connections)).create_view("_rst_tile_source")
         con.from_arrow(SampleSource(schema_of(con, "samples"), connections)).create_view("_rst_sample_source")
+        con.from_arrow(ZonalSource(zonal_schema(con), connections)).create_view("_rst_zonal_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")
     _make_helpers(con)

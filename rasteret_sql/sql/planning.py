@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
+    import numpy.typing as npt
 
     from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
@@ -83,6 +84,13 @@ class SelectedFiles:
     assets: tuple[PlannedAsset, ...]
     _rows: IndexRows
     _selection: Selection
+
+    def longitudes(self) -> npt.NDArray[np.float64]:
+        """Give the longitude of the middle of each file's item in degrees, NaN where it is unknown.
+
+        Plans have them where the properties of the items were asked for.
+        """
+        return self._rows.properties_of(self._selection).longitude
 
     def plan_windows(self, windows: Windows) -> WindowPlan:
         """Plan windows of the files. Offsets of tiles are fetched for the files of the windows only.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,13 +10,11 @@ import pyarrow as pa
 
 from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
-from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.points import ProjectedPoints
-from rasteret_sql.geo.search import search_boxes
-from rasteret_sql.read.by_file import in_file_order
+from rasteret_sql.read.by_file import in_file_order, physical
 from rasteret_sql.read.samples import SampleLayout, SampleOptions
-from rasteret_sql.sql.batches import rows_kept
-from rasteret_sql.sql.planning import IndexPlans, named_index, parse_arguments
+from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, required
+from rasteret_sql.sql.planning import named_index, parse_arguments
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted
 from rasteret_sql.sql.workarounds import mentions
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.samples import Samples
     from rasteret_sql.read.stream import OnError
-    from rasteret_sql.sql.planning import SelectedFiles
     from rasteret_sql.sql.vectors import VectorRows
     from rasteret_sql.sql.workarounds import Call
 
@@ -41,8 +38,6 @@ _FILE_COLUMNS: Final = ("item_id", "collection", "datetime", "band", "scale", "o
 VALUE_COLUMNS: Final = ("value", "window_values", "error")
 #: Columns that users see; those of the points have none of these names.
 SAMPLE_COLUMNS: Final = ("item_id", "collection", "datetime", "band", *VALUE_COLUMNS[:2], "scale", "offset", "error")
-#: Rows of a batch, unless a file has more points.
-_BATCH_ROWS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +73,16 @@ class SampleArguments:
         Raises:
             InvalidArgumentError: one of them is wrong.
         """
-        window = _number("window_size", own["window_size"])
+        window = number_of("window_size", own["window_size"])
         if window != int(window):
             raise InvalidArgumentError(f"window_size: got {window}, expected an odd number of pixels")
         return cls(
             VectorColumns("points", own["geometry"], own["x"], own["y"], own["time"], own["crs"]),
             SampleOptions(
                 str(own["method"]), str(own["match"]), int(window),
-                _number("max_distance_pixels", own["max_distance_pixels"]),
+                number_of("max_distance_pixels", own["max_distance_pixels"]),
             ),
-            _flag("scale", own["scale"]),
+            flag_of("scale", own["scale"]),
         )  # fmt: skip
 
 
@@ -115,11 +110,11 @@ class SampleSource(CallSource):
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         arguments, own, on_error, settings = parse_arguments(call.arguments)
         asked = SampleArguments.of_call(own)
-        if own["points"] is None:
-            raise InvalidArgumentError("points: got NULL, expected the name of a table or view, or a Parquet path")
+        name = required("points", own["points"])
+        kept = kept_by(condition, call, ("rst_row", "rst_key", *VALUE_COLUMNS))
         with self._planning(settings) as cursor:
-            points = point_rows(cursor, named_index(cursor, own["points"]), asked.columns, SAMPLE_COLUMNS)
-            planned = plan_samples(cursor, arguments, points, asked.options, _kept_files(condition, call))
+            points = point_rows(cursor, named_index(cursor, name), asked.columns, SAMPLE_COLUMNS)
+            planned = plan_samples(cursor, arguments, points, asked.options, kept)
         needs_values = bool({*schema.names} & {*VALUE_COLUMNS}) or mentions(condition, VALUE_COLUMNS)
         if is_dry_run() and planned.plan is not None:
             return noted(planned.plan, schema, pixels=needs_values, mask=needs_values)
@@ -151,11 +146,9 @@ def plan_samples(
     assert points.x is not None
     assert points.y is not None
     bounds = np.stack([points.x, points.y, points.x, points.y], axis=1)
-    area = in_proj_thread(search_boxes)(bounds, points.crs)
-    if area is None:
+    files = files_around(cursor, arguments, bounds, points.crs, "points")
+    if files is None:
         return PlannedSamples(None, None, points.keys)
-    arguments = replace(arguments, geometry=area.wkb_hex, crs=points.crs)
-    files = _files(IndexPlans(cursor, arguments), arguments)
     layout = SampleLayout(files.assets, ProjectedPoints(points.x, points.y, points.crs), options, points.times_us)
     if not len(layout.windows.bands) and options.match != "nearest_time":
         raise EmptyReadError(
@@ -192,32 +185,7 @@ def sample_batches(
     if planned.layout is None or planned.plan is None:
         return
     found = planned.layout.read(planned.plan, on_error=on_error) if reads else planned.layout.unread()
-    waiting: list[pa.RecordBatch] = []
-    for samples in found:
-        waiting.append(_record_batch(samples, planned.keys, schema, asked, token))
-        if sum(batch.num_rows for batch in waiting) >= _BATCH_ROWS:
-            yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
-            waiting = []
-    if waiting:
-        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
-
-
-def _files(plans: IndexPlans, arguments: ReadArguments) -> SelectedFiles:
-    try:
-        return plans.files(arguments)
-    except EmptyReadError as error:
-        raise EmptyReadError(f"points: {error}") from error
-
-
-def _kept_files(condition: Any, call: Call) -> Any:
-    """Give what finds the files and bands that a condition leaves, or None where it says more than of files."""
-    if condition is None or mentions(condition, ("rst_row", "rst_key", *VALUE_COLUMNS)):
-        return None
-
-    def kept(rows: pa.Table) -> Any:
-        return rows_kept(rows.append_column("_call", pa.repeat(pa.scalar(call.token), len(rows))), condition)
-
-    return kept
+    yield from rebatched(_record_batch(samples, planned.keys, schema, asked, token) for samples in found)
 
 
 def _file_rows(parts: list[tuple[PlannedAsset, PlannedBand]]) -> pa.Table:
@@ -242,15 +210,14 @@ def _record_batch(
     columns: dict[str, Any] = {name: file.column(name).combine_chunks() for name in _FILE_COLUMNS}
     values, window = samples.values, samples.window_values
     if asked.scale:
-        values = _physical(values, samples.band)
-        window = None if window is None else _physical(window, samples.band)
+        values = physical(values, samples.band)
+        window = None if window is None else physical(window, samples.band)
     columns |= {
         "rst_row": pa.array(samples.points),
         "rst_key": pa.array(keys[samples.points]),
         "value": pa.array(values, mask=~samples.valid),
         "window_values": pa.nulls(count, pa.list_(pa.float64())),
-        "error": pa.array([str(samples.errors[place]) if place in samples.errors else None for place in range(count)]
-                          if samples.errors else pa.nulls(count, pa.string()), pa.string()),
+        "error": errors_of(samples.errors, count),
         "_call": pa.repeat(pa.scalar(token), count),
     }  # fmt: skip
     if window is not None and samples.window_valid is not None:
@@ -258,24 +225,3 @@ def _record_batch(
         numbers = pa.array(window.ravel(), mask=~samples.window_valid.ravel())
         columns["window_values"] = pa.ListArray.from_arrays(ends, numbers)
     return pa.record_batch([columns[field.name].cast(field.type) for field in schema], schema=schema)
-
-
-def _physical(values: npt.NDArray[np.float64], band: PlannedBand) -> npt.NDArray[np.float64]:
-    scale, offset = (1.0 if band.scale is None else band.scale), (0.0 if band.offset is None else band.offset)
-    return values * scale + offset
-
-
-def _number(name: str, text: str | None) -> float:
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
-        raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected a number")
-    return number
-
-
-def _flag(name: str, text: str | None) -> bool:
-    if text not in {"true", "false"}:
-        raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected true or false")
-    return text == "true"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from rasteret_sql.checks import check_choice
+from rasteret_sql.checks import check_choice, checked_list
 from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.sql.readers import planning_cursor, read_arguments, shown_index
 
@@ -82,8 +82,6 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
         >>> rows = sample_points("s2.parquet", "plots.parquet", bands=["red"])  # doctest: +SKIP
         >>> rows.read_pandas().groupby("plot")["value"].mean()  # doctest: +SKIP
     """
-    import pyarrow as pa
-
     from rasteret_sql.read.samples import SampleOptions
     from rasteret_sql.sql.batches import schema_of
     from rasteret_sql.sql.samples import SAMPLE_COLUMNS, SampleArguments, plan_samples, sample_batches
@@ -100,18 +98,115 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
         rows = point_rows(cursor, _VECTORS, columns, SAMPLE_COLUMNS)
         planned = plan_samples(cursor, shown_index(cursor, index, arguments), rows, asked.options)
         schema = schema_of(cursor, "samples")
-    fields = [*given.schema, *(schema.field(name) for name in SAMPLE_COLUMNS)]
-    batches = sample_batches(planned, schema, asked, on_error=on_error)
-    result = pa.schema(fields)
-    return pa.RecordBatchReader.from_batches(result, _joined(batches, given, result))
+    return _joined(sample_batches(planned, schema, asked, on_error=on_error), given, schema, SAMPLE_COLUMNS)
 
 
-def _joined(batches: Iterator[pa.RecordBatch], given: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Put the columns of the rows of a vector table before those that were read for them."""
+@shares_arguments
+def zonal_stats(  # noqa: PLR0913 - each is a question of its own
+    index: Any,
+    zones: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    stats: Sequence[str] | None = None,
+    geometry_column: str | None = None,
+    crs: Any = None,
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    weights: Literal["none", "coverage"] = "none",
+    all_touched: bool = False,
+    by: Literal["item", "day", "solar_day", "all"] = "item",
+    scale: bool = False,
+    on_error: OnError = "raise",
+) -> pa.RecordBatchReader:
+    """Compute statistics of the pixels in zones, each tile fetched and decoded once however many zones it lies in.
+
+    Pixels that are masked, nodata or NaN never count. Memory is the zones, some batches of tiles, and the statistics of
+    the files that are computed together; median, quantiles, majority, minority and variety are exact, and hold the
+    values of these files meanwhile.
+
+    Args:
+        zones: a GeoDataFrame or GeoSeries, an Arrow table, a DuckDB relation, the path of a Parquet or GeoJSON file,
+            the text of a query; or geometries in any form, one or a list.
+        stats: names out of "count", "sum", "sumsq", "mean", "stdev" (of the population), "min", "max", "median",
+            "majority", "minority", "variety", and quantiles "p0" to "p100", interpolated as by NumPy; by default
+            "count", "sum", "mean", "stdev", "min" and "max".
+        geometry_column: column of zones as GEOMETRY, WKB, WKT or GeoJSON. By default the one of that type, or of a
+            usual name.
+        crs: CRS of the zones, x before y, where they do not say it themselves.
+        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        weights: "none" takes the pixels whose centres are inside, as GDAL's rasterizer does. "coverage" takes all
+            pixels that a polygon covers a part of, and weighs them by this part, as exactextract does.
+        by: which files are computed together: those of each "item", of each UTC "day" or "solar_day", or "all". Where
+            items overlap, each of their pixels counts.
+        scale: compute with physical values, stored ones times the scale of the band plus its offset.
+        on_error: "raise", or "null" for rows without statistics whose `error` says why.
+
+    Returns:
+        A reader of record batches: `read_all()` gives a `pyarrow.Table`, `read_pandas()` a data frame. One row per
+        zone, band, and item or day. The columns of the zones come first, then `item_id`, `collection`, `datetime`,
+        `band`; `items`, the number of files of the band that the zone touches; one column per statistic; `scale`,
+        `offset` and `error`. A zone that touches a file and has no valid pixel in it has a row with a count of 0. A
+        zone that touches no file has none. Nothing is fetched before the first batch is asked for.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, the zones do not say where they are, or have a column of a name
+            that the result may have.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: no zone touches a file.
+        RasteretError: while reading: bytes could not be fetched or decoded.
+
+    Example:
+        >>> rows = zonal_stats("s2.parquet", "fields.parquet", bands=["red"], stats=["mean"])  # doctest: +SKIP
+        >>> rows.read_pandas().pivot_table("mean", "field", "datetime")  # doctest: +SKIP
+    """
+    from rasteret_sql.read.statistics import check_statistics
+    from rasteret_sql.read.zonal import ZonalOptions
+    from rasteret_sql.sql.vector_tables import vector_table
+    from rasteret_sql.sql.vectors import VectorColumns, zone_rows
+    from rasteret_sql.sql.zonal import (
+        OUTPUT_COLUMNS,
+        ZONAL_COLUMNS,
+        ZonalArguments,
+        plan_zones,
+        zonal_batches,
+        zonal_schema,
+    )
+
+    check_choice("on_error", on_error, ("raise", "null"))
+    statistics = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
+    arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
+    columns = VectorColumns("zones", geometry_column, crs=crs)
+    asked = ZonalArguments(columns, ZonalOptions(statistics, weights, all_touched, scale), by)
+    with planning_cursor(index) as cursor:
+        given = vector_table(cursor, zones, "zones", crs)
+        cursor.register(_VECTORS, given)
+        rows = zone_rows(cursor, _VECTORS, columns, ZONAL_COLUMNS)
+        planned = plan_zones(cursor, shown_index(cursor, index, arguments), rows, asked)
+        schema = zonal_schema(cursor)
+    names = [*OUTPUT_COLUMNS[0], *statistics, *OUTPUT_COLUMNS[1]]
+    return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema, names)
+
+
+def _joined(
+    batches: Iterator[pa.RecordBatch], given: pa.Table, schema: pa.Schema, names: Sequence[str]
+) -> pa.RecordBatchReader:
+    """Put the columns of the rows of a vector table before those that are read for them.
+
+    Args:
+        batches: what is read; `rst_row` is the number of a row of the table.
+        given: the table.
+        schema: of `batches`.
+        names: columns of `batches` that the result has.
+    """
     import pyarrow as pa
 
-    for batch in batches:
-        rows = given.take(batch.column("rst_row"))
-        added = [batch.column(name) for name in schema.names[len(given.schema) :]]
-        table = pa.table([*rows.columns, *added], schema=schema)
-        yield from table.combine_chunks().to_batches()
+    result = pa.schema([*given.schema, *(schema.field(name) for name in names)])
+
+    def joined() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            rows = given.take(batch.column("rst_row"))
+            table = pa.table([*rows.columns, *(batch.column(name) for name in names)], schema=result)
+            yield from table.combine_chunks().to_batches()
+
+    return pa.RecordBatchReader.from_batches(result, joined())

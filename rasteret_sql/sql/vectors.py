@@ -34,6 +34,8 @@ _GEOMETRY_NAMES: Final = ("geometry", "geom", "wkb_geometry", "the_geom", "wkb",
 _XY_NAMES: Final = (("x", "y"), ("lon", "lat"), ("lng", "lat"), ("longitude", "latitude"))
 _TYPED_CRS: Final = re.compile(r"GEOMETRY\('(.*)'\)", re.DOTALL)
 _NUMBERS: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+#: Shapely's number of the last kind without curves.
+_LAST_STRAIGHT: Final = 7
 #: A little-endian point in WKB: byte order, type 1, x and y.
 _POINT: Final = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
 _FETCH: Final = """
@@ -109,12 +111,40 @@ def point_rows(
     Raises:
         InvalidArgumentError: the table cannot be read, has no points, or does not say where they are.
     """
-    return _fetched(cursor, name, columns, taken)
+    found, crs, rows = _fetched(cursor, name, columns, taken)
+    if found.geometry is not None:
+        x, y = _points_of(rows.column("rst_geometry").combine_chunks(), columns.what)
+    else:
+        x, y = (_floats(rows.column(side)) for side in ("rst_x", "rst_y"))
+    times = None
+    if found.time is not None:
+        times = rows.column("rst_time").fill_null(np.iinfo(np.int64).min).to_numpy()
+    in_proj_thread(_check_range)(x, y, crs, columns.what)
+    return VectorRows(x, y, None, crs, times, rows.column("rst_key").to_numpy())
+
+
+def zone_rows(
+    cursor: duckdb.DuckDBPyConnection, name: str, columns: VectorColumns, taken: Collection[str]
+) -> VectorRows:
+    """Fetch geometries; the arguments are those of `point_rows`.
+
+    Raises:
+        InvalidArgumentError: the table cannot be read, has no geometries, or does not say where they are.
+    """
+    import shapely
+
+    _, crs, rows = _fetched(cursor, name, columns, taken)
+    geometries = _geometries_of(rows.column("rst_geometry").combine_chunks(), columns.what)
+    xmin, ymin, _, ymax = shapely.bounds(geometries).T
+    highest = np.where(np.abs(ymax) > np.abs(ymin), ymax, ymin)
+    in_proj_thread(_check_range)(xmin, highest, crs, columns.what)
+    return VectorRows(None, None, geometries, crs, None, rows.column("rst_key").to_numpy())
 
 
 def _fetched(
     cursor: duckdb.DuckDBPyConnection, name: str, columns: VectorColumns, taken: Collection[str]
-) -> VectorRows:
+) -> tuple[VectorColumns, str, Any]:
+    """Fetch the columns that a read needs; gives their names, their CRS, and the rows as an Arrow table."""
     import duckdb
 
     what = columns.what
@@ -126,22 +156,13 @@ def _fetched(
         found = _located(columns, types)
         crs = in_proj_thread(_crs_of)(columns, found, types)
         cursor.execute(_FETCH.format(columns=", ".join(_expressions(found, types))), [name])
-        rows = cursor.sql("FROM vector_rows ORDER BY rst_row ASC").to_arrow_table()
+        return found, crs, cursor.sql("FROM vector_rows ORDER BY rst_row ASC").to_arrow_table()
     except duckdb.Error as error:
         raise InvalidArgumentError(
             f"{what}: {shown(name)} cannot be read ({message_of(error)}); expected a table, a view or a Parquet path "
             "that a read can see. A read runs beside the query that it is part of, so it sees no CTE, temporary table "
             "or uncommitted row"
         ) from error
-    if found.geometry is not None:
-        x, y = _points_of(rows.column("rst_geometry").combine_chunks(), what)
-    else:
-        x, y = (_floats(rows.column(side)) for side in ("rst_x", "rst_y"))
-    times = None
-    if found.time is not None:
-        times = rows.column("rst_time").fill_null(np.iinfo(np.int64).min).to_numpy()
-    in_proj_thread(_check_range)(x, y, crs, what)
-    return VectorRows(x, y, None, crs, times, rows.column("rst_key").to_numpy())
 
 
 def _refuse_taken(types: Collection[str], taken: Collection[str], what: str) -> None:
@@ -176,15 +197,17 @@ def _located(columns: VectorColumns, types: dict[str, str]) -> VectorColumns:
     if geometry is None and x is None:
         typed = [name for name, kind in types.items() if kind.startswith("GEOMETRY")]
         listed = [lower[name] for name in _GEOMETRY_NAMES if name in lower]
-        pairs = [pair for pair in _XY_NAMES if set(pair) <= set(lower)]
+        pairs = [pair for pair in _XY_NAMES if set(pair) <= set(lower)] if columns.what == "points" else []
         if len(typed) == 1 or (not typed and listed):
             geometry = typed[0] if typed else listed[0]
         elif not typed and pairs:
             x, y = lower[pairs[0][0]], lower[pairs[0][1]]
         else:
+            expected, remedy = "one of geometries", "name it with geometry_column"
+            if columns.what == "points":
+                expected, remedy = f"{expected}, or coordinates x and y", f"{remedy}, or with x_column and y_column"
             raise InvalidArgumentError(
-                f"{columns.what}: got the columns {', '.join(types)}, expected one of geometries, or coordinates x and "
-                "y; name them with geometry_column, or with x_column and y_column"
+                f"{columns.what}: got the columns {', '.join(types)}, expected {expected}; {remedy}"
             )
     return VectorColumns(columns.what, geometry, x, y, time, columns.crs)
 
@@ -270,6 +293,31 @@ def _points_of(column: Any, what: str) -> tuple[Floats, Floats]:
             )
         x[row], y[row] = point.x, point.y
     return x, y
+
+
+def _geometries_of(column: Any, what: str) -> npt.NDArray[Any]:
+    """Give Shapely geometries with two dimensions; None of NULL, empty ones stay."""
+    import pyarrow as pa
+    import shapely
+
+    values = np.array([None, *column.to_pylist()], object)[1:]
+    if pa.types.is_binary(column.type):
+        try:
+            found = shapely.from_wkb(values)
+        except (shapely.errors.ShapelyError, TypeError):
+            found = None
+        if found is not None and _is_plain(found):
+            return np.asarray(shapely.force_2d(found))
+    geometries = [None if value is None else _geometry_of(value, what, row) for row, value in enumerate(values)]
+    return np.array([None, *geometries], object)[1:]
+
+
+def _is_plain(geometries: npt.NDArray[Any]) -> bool:
+    """Whether geometries have straight edges and finite coordinates; what parses them one by one says more."""
+    import shapely
+
+    is_straight = (shapely.get_type_id(geometries) <= _LAST_STRAIGHT).all()
+    return bool(is_straight and np.isfinite(shapely.get_coordinates(geometries)).all())
 
 
 def _simple_points(column: Any) -> tuple[Floats, Floats] | None:

@@ -10,7 +10,7 @@ CREATE OR REPLACE MACRO _rst_sees_the_same(index, what := 'index') AS (
             ELSE error(what || ': got ' || min(hidden.kind || ' ''' || hidden.name || '''') || ', expected rows that a read can see. A read runs '
                 || 'beside the query that it is part of, so it sees no CTE, temporary table or uncommitted row; give a table, a view, '
                 || 'a Parquet path or the text of a query, of a name that nothing hides, or pass the rows from Python: '
-                || 'rasteret_sql.' || CASE WHEN what = 'index' THEN 'read_tiles' ELSE 'sample_points' END || '(con.sql(...))')
+                || 'rasteret_sql.' || CASE what WHEN 'points' THEN 'sample_points' WHEN 'zones' THEN 'zonal_stats' ELSE 'read_tiles' END || '(con.sql(...))')
         END
     FROM (
         SELECT 'the temporary table' AS kind, t.table_name AS name FROM duckdb_tables() AS t WHERE t.temporary

@@ -1,0 +1,413 @@
+"""Statistics of the pixels of files in zones: each tile is fetched and decoded once, however many zones it lies in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.checks import check_choice, check_flag
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.covered import pixels_covered
+from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.geo.inside import pixels_inside
+from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
+from rasteret_sql.plan.cube import check_no_second
+from rasteret_sql.plan.tiles import Cells, Windows
+from rasteret_sql.read.by_file import physical, refuse_complex, require_exact, tiles_by_file
+from rasteret_sql.read.statistics import MERGEABLE, ZoneStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.errors import RasteretError
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.read.by_file import DecodedTile
+    from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.stream import OnError
+
+    Floats = npt.NDArray[np.float64]
+    Numbers = npt.NDArray[np.int64]
+
+WEIGHTS: Final = ("none", "coverage")
+#: Bytes of pixel numbers of tiles that are kept for the next file on the same grid.
+_CACHED_BYTES: Final = 1 << 26
+#: Grids on which zones are kept.
+_CACHED_GRIDS: Final = 8
+_ITEM = attrgetter("collection", "item_id", "datetime_us")
+_Grid = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ZonalOptions:
+    """Which pixels are in a zone, and what is computed of them.
+
+    Attributes:
+        statistics: names of statistics; see `read/statistics`.
+        weights: "none" takes the pixels whose centres are inside; "coverage" takes all pixels that a polygon covers
+            a part of, and weighs them by it.
+        all_touched: without weights, take all pixels that a polygon touches.
+        scale: compute with physical values.
+
+    Raises:
+        InvalidArgumentError: one of them is wrong, or two contradict each other.
+    """
+
+    statistics: tuple[str, ...]
+    weights: str = "none"
+    all_touched: bool = False
+    scale: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("weights", self.weights, WEIGHTS)
+        check_flag("all_touched", self.all_touched)
+        check_flag("scale", self.scale)
+        if self.all_touched and self.weights == "coverage":
+            raise InvalidArgumentError(
+                "all_touched: got True with weights 'coverage', expected one of them; coverage takes all pixels that "
+                "a polygon covers a part of"
+            )
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether a statistic needs all values of a zone."""
+        return not set(self.statistics) <= set(MERGEABLE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZonalGroup:
+    """Statistics of one band of some files in zones; arrays have one element per zone.
+
+    Attributes:
+        assets: the files.
+        band: the band, as the first of them has it.
+        scale, offset: of the band, where all files have the same; None otherwise.
+        zones: numbers of the zones that touch one of the files, ascending.
+        items: how many of the files each touches.
+        statistics: by name; NaN where a zone has no valid pixel.
+        errors: why a zone has no statistics, by place in `zones`.
+    """
+
+    assets: tuple[PlannedAsset, ...]
+    band: PlannedBand
+    scale: float | None
+    offset: float | None
+    zones: Numbers
+    items: Numbers
+    statistics: dict[str, Floats]
+    errors: dict[int, RasteretError]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """Zones that touch a grid: numbers, geometries in pixels, windows, and the tiles of each.
+
+    Attributes:
+        zones: numbers of the zones, ascending.
+        geometries: in pixels of the grid.
+        windows: (row_off, col_off, row_end, col_end) of each.
+        in_tile: places in `zones`, by (tile_row, tile_col).
+    """
+
+    zones: Numbers
+    geometries: npt.NDArray[Any]
+    windows: Numbers
+    in_tile: dict[tuple[int, int], list[int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TilePixels:
+    """The pixels of a tile that lie in zones, zone by zone.
+
+    Attributes:
+        zones: numbers of the zones that have pixels in the tile.
+        starts: where the pixels of each begin in `pixels`.
+        pixels: numbers of pixels in the tile, row by row.
+        weights: of the pixels, or None.
+    """
+
+    zones: Numbers
+    starts: Numbers
+    pixels: npt.NDArray[np.int32]
+    weights: Floats | None
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes) + self.zones.nbytes * 2
+
+
+class _Group:
+    """What is computed of one band of some files while their tiles arrive.
+
+    Args:
+        zones: how many zones there are.
+        options: what is computed.
+        waiting: how many files are still to come.
+    """
+
+    def __init__(self, zones: int, options: ZonalOptions, waiting: int) -> None:
+        self.statistics = ZoneStatistics(zones, keeps_values=options.keeps_values)
+        self.items = np.zeros(zones, np.int64)
+        self.assets: list[tuple[PlannedAsset, PlannedBand]] = []
+        self.errors: dict[int, RasteretError] = {}
+        self.waiting = waiting
+
+    def result(self, options: ZonalOptions) -> ZonalGroup:
+        """Give the statistics of the zones that touch a file."""
+        zones = np.flatnonzero(self.items)
+        places = {zone: place for place, zone in enumerate(zones.tolist())}
+        scales = {(band.scale, band.offset) for _, band in self.assets}
+        scale, offset = next(iter(scales))
+        return ZonalGroup(
+            tuple(asset for asset, _ in self.assets),
+            self.assets[0][1],
+            scale if len(scales) == 1 else None,
+            offset if len(scales) == 1 else None,
+            zones,
+            self.items[zones],
+            {name: values[zones] for name, values in self.statistics.values_of(options.statistics).items()},
+            {places[zone]: error for zone, error in self.errors.items()},
+        )
+
+
+class ZonalLayout:
+    """The pixels of zones in files.
+
+    Args:
+        assets: the files, each at the level that is read.
+        geometries: array of Shapely geometries, shape (zone,); None and empty ones have no pixels.
+        crs: of the geometries.
+        options: which pixels count, and what is computed.
+        group_of: a number for each file; files of one number are computed together, band by band.
+
+    Attributes:
+        assets: the files.
+        windows: the tiles of each band of each file that a zone touches.
+
+    Raises:
+        InvalidArgumentError: two files claim one band of an item, or a band is complex.
+    """
+
+    def __init__(
+        self,
+        assets: Sequence[PlannedAsset],
+        geometries: npt.NDArray[Any],
+        crs: str,
+        options: ZonalOptions,
+        group_of: Sequence[int],
+    ) -> None:
+        self.assets = assets
+        self._options, self._group_of, self._count = options, group_of, len(geometries)
+        self._projected = ProjectedGeometries(geometries, crs)
+        self._placed: OrderedDict[_Grid, _Placed] = OrderedDict()
+        self._pixels: OrderedDict[tuple[Any, ...], _TilePixels] = OrderedDict()
+        self._cached_bytes = 0
+        check_no_second(assets, _ITEM, "href")
+        refuse_complex(assets)
+        self._grids = [
+            (a.crs, a.transform, a.height, a.width, a.format.tile_height, a.format.tile_width) for a in assets
+        ]
+        self.windows = self._windows()
+
+    def keep(self, numbers: Numbers) -> None:
+        """Leave out all windows but some, by their numbers, ascending."""
+        self.windows = self.windows.take(numbers)
+
+    def parts(self) -> list[tuple[PlannedAsset, PlannedBand]]:
+        """Give the file and the band of each window."""
+        numbers = self.windows.asset_no.tolist()
+        return [(self.assets[number], band) for number, band in zip(numbers, self.windows.bands, strict=True)]
+
+    def read(
+        self, plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
+    ) -> Iterator[ZonalGroup]:
+        """Read the zones; a group is given once all of its files are read.
+
+        Args:
+            plan: of `windows`, in the order of files.
+            on_error: "raise", or "null" to give zones without statistics and say why.
+            options: limits of the read.
+
+        Raises:
+            RasteretError: a tile could not be fetched or decoded and `on_error` is "raise", or an integer has too many
+                digits for float64.
+        """
+        groups = self._groups()
+        used = list(self._bands)
+        for number, tiles in tiles_by_file(plan, on_error=on_error, options=options):
+            asset_no = used[number]
+            asset = self.assets[asset_no]
+            members = {band.band: (band, groups[self._key(asset_no, band)]) for band in self._bands[asset_no]}
+            for tile in tiles:
+                band, group = members[int(plan.band[tile.row])]
+                place = int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
+                self._add(tile, asset, band, group, self._pixels_in(asset_no, place))
+            yield from self._ended(asset_no, groups)
+
+    def unread(self) -> Iterator[ZonalGroup]:
+        """Give what `read` would give, without statistics."""
+        groups = self._groups()
+        for asset_no in self._bands:
+            yield from self._ended(asset_no, groups)
+
+    def _windows(self) -> Windows:
+        tiles: dict[_Grid, Numbers] = {}
+        for grid in sorted(set(self._grids), key=str):
+            found = list(self._place(grid).in_tile)
+            tiles[grid] = np.array(sorted(found), np.int64).reshape(-1, 2)
+        keys = [
+            (asset_no, band)
+            for asset_no, asset in enumerate(self.assets)
+            for band in asset.bands
+            if len(tiles[self._grids[asset_no]])
+        ]
+        cells = [tiles[self._grids[asset_no]] for asset_no, _ in keys]
+        owner = np.repeat(np.arange(len(keys)), [len(each) for each in cells])
+        joined = np.concatenate(cells) if cells else np.empty((0, 2), np.int64)
+        numbers = np.array([asset_no for asset_no, _ in keys], np.int64)
+        return Windows(numbers, [band for _, band in keys], Cells(owner, joined[:, 0], joined[:, 1]))
+
+    def _place(self, grid: _Grid) -> _Placed:
+        placed = self._placed.get(grid)
+        if placed is None:
+            placed = self._placed[grid] = self._find(grid)
+            while len(self._placed) > _CACHED_GRIDS:
+                self._placed.popitem(last=False)
+        self._placed.move_to_end(grid)
+        return placed
+
+    def _find(self, grid: _Grid) -> _Placed:
+        raster_crs, transform, height, width, tile_height, tile_width = grid
+        zones, geometries, windows = in_proj_thread(self._projected.place)(raster_crs, transform, (height, width))
+        tiles = [
+            tiles_touched(geometry, window, (tile_height, tile_width), (height, width)).tolist()
+            for geometry, window in zip(geometries, windows, strict=True)
+        ]
+        # The bounds of the others touch the grid, and they themselves do not.
+        touches = np.flatnonzero([len(each) > 0 for each in tiles])
+        in_tile: dict[tuple[int, int], list[int]] = {}
+        for place, number in enumerate(touches.tolist()):
+            for row, col in tiles[number]:
+                in_tile.setdefault((row, col), []).append(place)
+        return _Placed(np.asarray(zones, np.int64)[touches], geometries[touches], windows[touches], in_tile)
+
+    def _key(self, asset_no: int, band: PlannedBand) -> tuple[int, str]:
+        return self._group_of[asset_no], band.name
+
+    def _groups(self) -> dict[tuple[int, str], _Group]:
+        """Make what is computed of each group and band, and know how many files it waits for."""
+        self._bands: dict[int, list[PlannedBand]] = {}
+        sizes: dict[tuple[int, str], int] = {}
+        for asset_no, band in zip(self.windows.asset_no.tolist(), self.windows.bands, strict=True):
+            self._bands.setdefault(asset_no, []).append(band)
+            key = self._key(asset_no, band)
+            sizes[key] = sizes.get(key, 0) + 1
+        return _Groups(sizes, self._count, self._options)
+
+    def _add(
+        self, tile: DecodedTile, asset: PlannedAsset, band: PlannedBand, group: _Group, found: _TilePixels
+    ) -> None:
+        """Add the pixels of a tile to the zones that they lie in."""
+        if tile.error is not None:
+            group.errors.update(dict.fromkeys(found.zones.tolist(), tile.error))
+            return
+        values = tile.pixels.reshape(-1)[found.pixels]
+        counts = np.ones(len(values), bool) if tile.valid is None else tile.valid.reshape(-1)[found.pixels]
+        if values.dtype.kind == "f":
+            # What is not a number is in no statistic, whether or not the file says that it is nodata.
+            counts &= ~np.isnan(values)
+        if not len(values) or not counts.any():
+            return
+        zones, starts, weights = found.zones, found.starts, found.weights
+        if not counts.all():
+            left = np.add.reduceat(counts, starts, dtype=np.int64)
+            zones, left = zones[left > 0], left[left > 0]
+            starts = np.cumsum(left) - left
+            values, weights = values[counts], None if weights is None else weights[counts]
+        require_exact(values, asset)
+        if self._options.scale:
+            values = physical(values, band)
+        group.statistics.add(zones, starts, values, weights)
+
+    def _ended(self, asset_no: int, groups: dict[tuple[int, str], _Group]) -> Iterator[ZonalGroup]:
+        """Give the groups that have waited for a file alone."""
+        placed = self._place(self._grids[asset_no])
+        for band in self._bands[asset_no]:
+            key = self._key(asset_no, band)
+            group = groups[key]
+            group.items[placed.zones] += 1
+            group.assets.append((self.assets[asset_no], band))
+            group.waiting -= 1
+            if not group.waiting:
+                del groups[key]
+                yield group.result(self._options)
+
+    def _pixels_in(self, asset_no: int, place: tuple[int, int]) -> _TilePixels:
+        """Find the pixels of a tile that lie in zones."""
+        grid = self._grids[asset_no]
+        key = (*grid, *place)
+        found = self._pixels.get(key)
+        if found is None:
+            found = self._pixels[key] = self._find_pixels(grid, place)
+            self._cached_bytes += found.nbytes
+            while len(self._pixels) > 1 and self._cached_bytes > _CACHED_BYTES:
+                self._cached_bytes -= self._pixels.popitem(last=False)[1].nbytes
+        self._pixels.move_to_end(key)
+        return found
+
+    def _find_pixels(self, grid: _Grid, place: tuple[int, int]) -> _TilePixels:
+        placed = self._place(grid)
+        _, _, height, width, tile_height, tile_width = grid
+        top, left = place[0] * tile_height, place[1] * tile_width
+        bottom, right = min(top + tile_height, height), min(left + tile_width, width)
+        zones, pixels, weights = [], [], []
+        for number in placed.in_tile[place]:
+            row_off, col_off, row_end, col_end = placed.windows[number].tolist()
+            row_off, col_off = max(row_off, top), max(col_off, left)
+            row_end, col_end = min(row_end, bottom), min(col_end, right)
+            if row_off >= row_end or col_off >= col_end:
+                continue
+            window = row_off, col_off, row_end - row_off, col_end - col_off
+            taken, weight = self._taken(placed.geometries[number], window)
+            rows, cols = np.nonzero(taken)
+            if len(rows):
+                zones.append(placed.zones[number])
+                pixels.append(((rows + row_off - top) * (right - left) + cols + col_off - left).astype(np.int32))
+                weights.append(weight[rows, cols])
+        lengths = np.array([len(each) for each in pixels], np.int64)
+        is_weighted = self._options.weights == "coverage"
+        return _TilePixels(
+            np.array(zones, np.int64),
+            np.cumsum(lengths) - lengths,
+            np.concatenate(pixels) if pixels else np.empty(0, np.int32),
+            np.concatenate([np.empty(0), *weights]) if is_weighted else None,
+        )
+
+    def _taken(self, geometry: Any, window: tuple[int, int, int, int]) -> tuple[npt.NDArray[np.bool_], Floats]:
+        """Say which pixels of a window are in a zone, and what they weigh."""
+        if self._options.weights == "coverage":
+            covered = pixels_covered(geometry, window)
+            return covered > 0, covered
+        import shapely
+
+        row_off, col_off, *shape = window
+        shifted = shapely.transform(geometry, lambda points: points - (col_off, row_off))
+        inside = pixels_inside(shifted, (shape[0], shape[1]), all_touched=self._options.all_touched)
+        return inside, np.broadcast_to(1.0, inside.shape)
+
+
+class _Groups(dict[tuple[int, str], _Group]):
+    """Groups by number and band, each made when its first file comes."""
+
+    def __init__(self, sizes: dict[tuple[int, str], int], zones: int, options: ZonalOptions) -> None:
+        self._sizes, self._zones, self._options = sizes, zones, options
+
+    def __missing__(self, key: tuple[int, str]) -> _Group:
+        group = self[key] = _Group(self._zones, self._options, self._sizes[key])
+        return group
