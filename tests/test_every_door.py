@@ -84,6 +84,10 @@ def _all_samples(index: Any, points: Any, **options: Any) -> pa.Table:
     return rs.sample_points(index, points, **options).read_all()
 
 
+def _all_zones(index: Any, zones: Any, **options: Any) -> pa.Table:
+    return rs.zonal_stats(index, zones, **options).read_all()
+
+
 def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]]:
     """Give, by name, what is called, the function whose arguments it takes, and arguments that work."""
     index: dict[str, Any] = {"index": folder / "i.parquet"}
@@ -100,6 +104,10 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         ),
         "sample_points": (
             _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "crs": "EPSG:32643"}
+        ),
+        "zonal_stats": (
+            _all_zones, rs.zonal_stats,
+            index | {"zones": ["POINT (600050 1399950)"], "crs": "EPSG:32643", "stats": ["mean", "median"]},
         ),
         "to_torchgeo": (rs.to_torchgeo, rs.to_torchgeo, index),
         "explain": (rs.explain, rs.explain, index),
@@ -173,7 +181,7 @@ def test_every_value_of_every_argument_is_taken_or_refused_by_name(folder: Path,
 READING = [
     door
     for door in DOORS
-    if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "sample", "picture", "export"))
+    if door.startswith(("to_numpy", "to_xarray", "read_", "to_geo", "sample", "zonal", "picture", "export"))
 ]
 FAULTS = [OSError("disk on fire"), MemoryError(), ValueError("not a shape"), RuntimeError("codec"), KeyError("x")]
 

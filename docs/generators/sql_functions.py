@@ -58,6 +58,18 @@ SELECT * FROM (VALUES ('north', 821900.0, 1437000.0), ('south', 822300.0, 143620
 SELECT plot, item_id, band, value
 FROM sample_points('s2.parquet', 'plots', bands := ['red', 'nir'], crs := 'EPSG:32643')
 ORDER BY ALL;""",
+    "zonal_stats": """\
+CREATE OR REPLACE TABLE fields AS
+SELECT * FROM (VALUES
+    ('a', 'POLYGON ((821800 1436000, 822300 1436000, 822100 1436600, 821800 1436000))'),
+    ('b', 'POLYGON ((822400 1436700, 822900 1436700, 822900 1437100, 822400 1437100, 822400 1436700))')
+) AS t(field, wkt);
+
+SELECT field, datetime, band, count, mean, p90
+FROM zonal_stats(
+    's2.parquet', 'fields', bands := ['red', 'nir'], stats := ['count', 'mean', 'p90'], crs := 'EPSG:32643'
+)
+ORDER BY ALL;""",
     "tile_plan": """\
 SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
 FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
@@ -99,6 +111,7 @@ _ALTERNATE = "Name of the alternate location of assets to read, such as 's3', or
 #: The schema files of results. DuckDB describes the results of all other functions.
 _SCHEMAS = {
     "read_tiles": "tiles", "sample_points": "samples",
+    "zonal_stats": "zonal_stats",
     "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"
 }  # fmt: skip
 #: Columns that carry arguments, and join results to the rows of a vector table.
@@ -117,6 +130,10 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "collection": "Collection of items without one.",
         "on_error": "'raise', or 'skip' unreadable documents.",
         "alternate": _ALTERNATE,
+    },
+    "zonal_stats": {
+        "zones": "Table, view or Parquet path. CTEs and temporary tables are refused, as for the index.",
+        "crs": "CRS of the zones, x before y, where their column of type GEOMETRY does not say it.",
     },
     "sample_points": {
         "points": "Table, view, or Parquet or CSV path. CTEs and temporary tables are refused, as for the index.",
@@ -144,6 +161,8 @@ _MEANINGS: dict[str, dict[str, str]] = {
 _NOTES = {
     "sample_points": "The columns of the points precede these. A point that no file holds has no row, and neither has "
     "one without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
+    "zonal_stats": "The columns of the zones precede these, and of the statistics those in `stats` are there. A zone that "
+    "touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.',
 }
 #: Types that no cast says.
@@ -226,6 +245,7 @@ in a file take a request each, so a condition can take more requests than the wh
 _ORDER = (
     "read_tiles",
     "sample_points",
+    "zonal_stats",
     "tile_plan",
     "explain_read",
     "items",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.checks import is_one_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def check_statistics(names: Iterable[Any] | None) -> tuple[str, ...]:
     if names is None:
         return DEFAULT
     found = tuple(names)
-    unknown = [name for name in found if name not in STATISTICS and name not in QUANTILES]
+    unknown = [name for name in found if not is_one_of(name, STATISTICS + QUANTILES)]
     if unknown or not found:
         raise InvalidArgumentError(
-            f"stats: got {unknown[0] if unknown else []!r}, expected some of {', '.join(STATISTICS)}, and quantiles "
+            f"stats: got {shown(unknown[0]) if unknown else []}, expected some of {', '.join(STATISTICS)}, and quantiles "
             "p0 to p100"
         )
     return tuple(dict.fromkeys(found))
@@ -138,7 +139,8 @@ class ZoneStatistics:
         values = np.concatenate([part[1] for part in self._kept])
         has_weights = self._kept[0][2] is not None
         weights = np.concatenate([part[2] for part in self._kept if part[2] is not None]) if has_weights else None
-        order = np.lexsort((values, zones))
+        # Equal values by weight too, so that the order of tiles decides nothing.
+        order = np.lexsort((values, zones) if weights is None else (weights, values, zones))
         zones, values = zones[order], values[order].astype(np.float64)
         weights = None if weights is None else weights[order]
         bounds = np.append(np.flatnonzero(np.diff(zones, prepend=-1)), len(zones))
@@ -166,7 +168,11 @@ def _statistic(name: str, values: Floats, weights: Floats | None) -> float:
 
 
 def _weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
-    """Interpolate between sorted values by their weights, as exactextract does; with equal weights, as NumPy does."""
+    """Interpolate between sorted values by their weights, as exactextract does between values that all differ.
+
+    Equal weights give what NumPy gives. exactextract takes equal values for one, so that its median of 0, 0, 0 and 10
+    is 5.
+    """
     before = np.cumsum(weights) - weights
     places = np.arange(len(values)) * weights + (len(values) - 1) * before
     return float(np.interp(share * (len(values) - 1) * weights.sum(), places, values))

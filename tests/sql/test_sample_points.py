@@ -280,6 +280,16 @@ def test_latest_takes_the_last_item_that_holds_each_point(tmp_path: Path) -> Non
     assert len({item for item, _ in expected.values()}) > 3
 
 
+def test_items_are_matched_for_each_band_by_its_name(scene: Scene) -> None:
+    """Also where all bands are read, and have no place in what was asked for."""
+    x, y = _points(50)
+    rows = rs.sample_points(scene.index, _frame(x, y), match="latest").read_all().to_pylist()
+    for band in BANDS:
+        found = [row for row in rows if row["band"] == band]
+        assert {row["item_id"] for row in found} == {"c"}
+        assert [row["value"] for row in found] == scene.sampled("c", band, x, y)
+
+
 def test_nearest_time_takes_the_item_nearest_to_the_time_of_each_point(
     scene: Scene, con: duckdb.DuckDBPyConnection
 ) -> None:
