@@ -161,8 +161,8 @@ _MEANINGS: dict[str, dict[str, str]] = {
 _NOTES = {
     "sample_points": "The columns of the points precede these. A point that no file holds has no row, and neither has "
     "one without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
-    "zonal_stats": "The columns of the zones precede these, and of the statistics those in `stats` are there. A zone that "
-    "touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
+    "zonal_stats": "The columns of the zones precede these, and of the statistics those in `stats` are there. A zone "
+    "that touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.',
 }
 #: Types that no cast says.

@@ -46,8 +46,8 @@ def check_statistics(names: Iterable[Any] | None) -> tuple[str, ...]:
     unknown = [name for name in found if not is_one_of(name, STATISTICS + QUANTILES)]
     if unknown or not found:
         raise InvalidArgumentError(
-            f"stats: got {shown(unknown[0]) if unknown else []}, expected some of {', '.join(STATISTICS)}, and quantiles "
-            "p0 to p100"
+            f"stats: got {shown(unknown[0]) if unknown else []}, expected some of {', '.join(STATISTICS)}, and "
+            "quantiles p0 to p100"
         )
     return tuple(dict.fromkeys(found))
 

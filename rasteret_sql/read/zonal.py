@@ -13,7 +13,7 @@ from rasteret_sql.checks import check_choice, check_flag
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.covered import pixels_covered
 from rasteret_sql.geo.crs import in_proj_thread
-from rasteret_sql.geo.inside import pixels_inside
+from rasteret_sql.geo.inside import Outline
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
 from rasteret_sql.plan.cube import check_no_second
 from rasteret_sql.plan.tiles import Cells, Windows
@@ -394,11 +394,7 @@ class ZonalLayout:
         if self._options.weights == "coverage":
             covered = pixels_covered(geometry, window)
             return covered > 0, covered
-        import shapely
-
-        row_off, col_off, *shape = window
-        shifted = shapely.transform(geometry, lambda points: points - (col_off, row_off))
-        inside = pixels_inside(shifted, (shape[0], shape[1]), all_touched=self._options.all_touched)
+        inside = Outline.of(geometry).inside(window, all_touched=self._options.all_touched)
         return inside, np.broadcast_to(1.0, inside.shape)
 
 
