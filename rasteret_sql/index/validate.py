@@ -235,7 +235,8 @@ def drift(file: IndexedFile, found: FileIdentity) -> tuple[Kind, str]:
     indexed = FileIdentity(file.etag, file.file_size, file.last_modified)
     verdict, fact = compare(indexed, found)
     if verdict == "changed":
-        return "changed", f"{name} has another {fact}: {found} now, and {indexed} when it was indexed"
+        assert fact
+        return "changed", f"{name} has {found.said(fact)} now, and had {indexed.said(fact)} when it was indexed"
     if verdict == "same":
         return "unchanged", ""
     if fact:

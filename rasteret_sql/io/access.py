@@ -1,12 +1,17 @@
-"""What a process that serves others may read: folders, URLs and addresses; everything where nothing is restricted.
+"""What may be read: folders, URLs and addresses. One policy says so for a server, and for documents of strangers.
 
-DuckDB has settings of its own for the files that it opens. This is their counterpart for what is read past it: TIFF
-files, STAC documents and APIs. The policy is one of the process, since stores and their event loop are.
+A process that serves others restricts all that it reads, by `restrict`. DuckDB has settings of its own for the files
+that it opens; this is their counterpart for TIFF files, STAC documents and APIs.
+
+In any other process the policy is one of documents. What comes over the network (an index, a STAC document, an answer
+of an API, a redirect) names public addresses and its own server only. What lies on this machine, or is passed from
+Python or SQL, names what it likes, besides link-local addresses. The option `allow` opens more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import posixpath
@@ -20,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from rasteret_sql.errors import AccessDeniedError, InvalidArgumentError
 from rasteret_sql.io.asked import redact
+from rasteret_sql.io.options import get_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +37,10 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 #: Of these the last 32 bits are an IPv4 address: IPv4-compatible ones and NAT64, RFC 4291 and 6052.
 _HOLD_IPV4 = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+
+#: Of these clouds use some for the credentials of a machine, as they use 169.254.169.254.
+_METADATA = ipaddress.IPv6Network("fd00:ec2::/32")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 
 #: Scheme, host, port and path of a URL; the path begins with a slash and ends with one where it is a folder.
 _Parts = tuple[str, str, int, str]
@@ -47,6 +57,7 @@ class AccessPolicy:
             never are, unless a prefix names their host.
         query_check: name of a scalar macro (session, query) that says whether the text of a query may run, or None.
         remedy: how a message says that more can be allowed.
+        reader: how a message goes on after "what": who may read what.
     """
 
     folders: tuple[str, ...] = ()
@@ -54,6 +65,7 @@ class AccessPolicy:
     public: bool = True
     query_check: str | None = None
     remedy: str = "Ask whoever runs this process."
+    reader: str = "this process lets its clients read"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folders", tuple(os.path.realpath(Path(name).expanduser()) for name in self.folders))
@@ -83,8 +95,8 @@ class AccessPolicy:
 
 
 _policy: AccessPolicy | None = None
-_hosts: frozenset[tuple[str, int]] = frozenset()
-_addresses: frozenset[tuple[str, int]] = frozenset()
+#: Hosts that documents of strangers named: connections to them are made to public addresses only.
+_strange: set[tuple[str, int]] = set()
 
 
 def restrict(policy: AccessPolicy | None) -> None:
@@ -92,9 +104,11 @@ def restrict(policy: AccessPolicy | None) -> None:
 
     Connections that are open already stay, so call it before anything is read.
     """
-    global _policy, _hosts, _addresses  # noqa: PLW0603 - a policy of the process
-    _hosts = frozenset() if policy is None else policy.hosts()
-    _addresses = frozenset((address, port) for host, port in _hosts for address in _resolved(host, port))
+    global _policy  # noqa: PLW0603 - a policy of the process
+    _hosts_of.cache_clear()
+    _addresses_of.cache_clear()
+    if policy is not None:
+        _addresses_of(policy)
     _policy = policy
 
 
@@ -109,14 +123,7 @@ def real_path(path: str) -> str:
     Raises:
         AccessDeniedError: the policy does not allow it; the message does not tell whether there is such a file.
     """
-    if _policy is None:
-        return path
-    if "\0" in path or not _policy.allows_path(path):
-        raise AccessDeniedError(
-            f"{path}: outside of the folders that this process lets its clients read "
-            f"({', '.join(_policy.folders) or 'none'}); expected a file in one of them. {_policy.remedy}"
-        )
-    return os.path.realpath(path)
+    return path if _policy is None else _real_path(_policy, path)
 
 
 def check_pattern(pattern: str) -> None:
@@ -140,7 +147,7 @@ def kept_paths(paths: Sequence[str]) -> list[str]:
 
 
 def check_url(url: str, *, resolve: bool = False) -> None:
-    """See to it that a URL may be read.
+    """See to it that this process may read a URL.
 
     Args:
         url: of any scheme that a store reads.
@@ -149,55 +156,181 @@ def check_url(url: str, *, resolve: bool = False) -> None:
     Raises:
         AccessDeniedError: it may not.
     """
-    if _policy is None or _policy.allows_url(url):
+    found = policy_of_connections(is_strange=_policy is None and is_strange(url))
+    if found is not None:
+        _check_url(found, url, resolve=resolve)
+
+
+def check_named(href: str, by: str | Iterable[str] | None, *, resolve: bool = False) -> None:
+    """See to it that a document may name a file or another document.
+
+    Args:
+        href: path or URL, absolute.
+        by: path or URL of the document, or several that it may be of; None for an object in memory.
+        resolve: whether to look up its host too.
+
+    Raises:
+        AccessDeniedError: it may not; see the head of this module.
+    """
+    origins = [by] if isinstance(by, str) else list(by or ())
+    remote = tuple(sorted({_root_of(origin) for origin in origins if _is_remote(origin)}))
+    if _policy is not None or not remote:
+        # Stores look at what they read where the process is restricted.
         return
-    scheme, host, port, _ = _parts(url)
-    if scheme not in _PORTS or not _policy.public:
-        what = "URLs" if _policy.public else "addresses"
-        raise AccessDeniedError(
-            f"{redact(url)}: none of the {what} that this process lets its clients read "
-            f"({', '.join(map(redact, _policy.urls)) or 'none listed'}); expected one of them. {_policy.remedy}"
-        )
-    literal = _literal(host)
-    # A listed host may be asked for what its prefix names only, even by a name that leads inside.
-    if literal is None and (resolve or (host, port) in _hosts):
-        is_private = any(not _is_public(address) for address in _resolved(host, port))
-    else:
-        is_private = host == "localhost" if literal is None else not _is_public(literal)
-    if is_private:
-        raise _private(redact(url))
+    strangers = _strangers(remote, get_options().allow)
+    if strangers is None:
+        return
+    if not _is_remote(href):
+        path = unquote(urlsplit(href).path) if href.lower().startswith("file:") else href
+        _real_path(strangers, os.path.expanduser(path))  # noqa: PTH111 - as stores do
+        return
+    scheme, host, port, _ = _parts(href)
+    if scheme in _PORTS and not strangers.allows_url(href):
+        _check_url(strangers, href, resolve=resolve)
+        _strange.add((host, port))
 
 
-def check_resolved(host: str, port: int, addresses: Iterable[str]) -> None:
+def check_redirect(url: str, target: str) -> None:
+    """See to it that a server may redirect to another URL; its host is looked up.
+
+    Args:
+        url: what was asked for.
+        target: where it leads, absolute.
+
+    Raises:
+        AccessDeniedError: it may not.
+    """
+    if _policy is not None:
+        check_url(target, resolve=True)
+    elif _root_of(url) != _root_of(target):
+        check_named(target, url, resolve=True)
+
+
+def is_strange(url: str) -> bool:
+    """Whether a document of a stranger named the host of a URL."""
+    return bool(_strange) and _host_of(url) in _strange
+
+
+def policy_of_connections(*, is_strange: bool) -> AccessPolicy | None:
+    """Give the policy by which connections are made: that of the process, or of hosts that strangers named."""
+    return _policy if _policy is not None or not is_strange else _strangers((), get_options().allow)
+
+
+def check_resolved(policy: AccessPolicy | None, host: str, port: int, addresses: Iterable[str]) -> None:
     """See to it that a name which was looked up may be asked: another name of a listed host is not a listed one.
 
     Raises:
         AccessDeniedError: it may not.
     """
-    if _policy is None or (host.rstrip(".").lower(), port) in _hosts:
+    if policy is None or (host.rstrip(".").lower(), port) in _hosts_of(policy):
         return
     if any(not _is_public(address) for address in addresses):
-        raise _private(f"{host}:{port}")
+        raise _private(policy, f"{host}:{port}")
 
 
-def check_address(address: str, port: int) -> None:
+def check_address(policy: AccessPolicy | None, address: str, port: int) -> None:
     """See to it that a connection may be made: this also holds for redirects, and for names that lead inside.
+
+    Without a policy link-local addresses are refused alone: there clouds keep the credentials of a machine.
 
     Raises:
         AccessDeniedError: it may not.
     """
-    if _policy is None or (address, port) in _addresses:
-        return
-    if not _policy.public or not _is_public(address):
-        raise _private(f"{address}:{port}")
+    if policy is None:
+        opened = _strangers((), get_options().allow)
+        if _is_link_local(address) and opened is not None and (address, port) not in _addresses_of(opened):
+            raise _private(opened, f"{address}:{port}")
+    elif (address, port) not in _addresses_of(policy) and not (policy.public and _is_public(address)):
+        raise _private(policy, f"{address}:{port}")
 
 
-def _private(what: str) -> AccessDeniedError:
-    remedy = "" if _policy is None else f" {_policy.remedy}"
-    return AccessDeniedError(
-        f"{what}: a private, loopback or link-local address, or none that is listed, which this process does not "
-        f"let its clients read; expected a public one.{remedy}"
+@functools.lru_cache(maxsize=256)
+def _strangers(origins: tuple[str, ...], allow: tuple[str, ...]) -> AccessPolicy | None:
+    """Give the policy of what documents of some servers name; None where all is allowed."""
+    if "*" in allow:
+        return None
+    urls = [name if name.endswith("/") else f"{name}/" for name in allow if "://" in name]
+    return AccessPolicy(
+        folders=tuple(name for name in allow if "://" not in name),
+        urls=(*urls, *origins),
+        remedy='If you trust it, allow it: set_options(allow=["..."]), --option allow=..., or RASTERET_SQL_ALLOW.',
+        reader="a document from the network may name",
     )
+
+
+def _is_remote(href: str) -> bool:
+    return _SCHEME.match(href) is not None and not href.lower().startswith("file:")
+
+
+@functools.lru_cache(maxsize=1024)
+def _host_of(url: str) -> tuple[str, int]:
+    return _parts(url)[1:3]
+
+
+@functools.lru_cache(maxsize=1024)
+def _root_of(url: str) -> str:
+    scheme, host, port, _ = _parts(url)
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{port}/" if port else f"{scheme}://{name}/"
+
+
+@functools.lru_cache(maxsize=256)
+def _hosts_of(policy: AccessPolicy) -> frozenset[tuple[str, int]]:
+    return policy.hosts()
+
+
+@functools.lru_cache(maxsize=256)
+def _addresses_of(policy: AccessPolicy) -> frozenset[tuple[str, int]]:
+    return frozenset((address, port) for host, port in _hosts_of(policy) for address in _resolved(host, port))
+
+
+def _real_path(policy: AccessPolicy, path: str) -> str:
+    if "\0" in path or not policy.allows_path(path):
+        raise AccessDeniedError(
+            f"{path}: outside of the folders that {policy.reader} "
+            f"({', '.join(policy.folders) or 'none'}); expected a file in one of them. {policy.remedy}"
+        )
+    return os.path.realpath(path)
+
+
+def _check_url(policy: AccessPolicy, url: str, *, resolve: bool) -> None:
+    if policy.allows_url(url):
+        return
+    scheme, host, port, _ = _parts(url)
+    if scheme not in _PORTS or not policy.public:
+        what = "URLs" if policy.public else "addresses"
+        raise AccessDeniedError(
+            f"{redact(url)}: none of the {what} that {policy.reader} "
+            f"({', '.join(map(redact, policy.urls)) or 'none listed'}); expected one of them. {policy.remedy}"
+        )
+    literal = _literal(host)
+    # A listed host may be asked for what its prefix names only, even by a name that leads inside.
+    if literal is None and (resolve or (host, port) in _hosts_of(policy)):
+        is_private = any(not _is_public(address) for address in _resolved(host, port))
+    else:
+        is_private = _is_localhost(host) if literal is None else not _is_public(literal)
+    if is_private:
+        raise _private(policy, redact(url))
+
+
+def _private(policy: AccessPolicy, what: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"{what}: a private, loopback or link-local address, or none of those that {policy.reader}; expected a public "
+        f"one. {policy.remedy}"
+    )
+
+
+def _is_localhost(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_link_local(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_link_local or found in _METADATA
 
 
 def _literal(host: str) -> str | None:

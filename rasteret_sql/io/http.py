@@ -99,7 +99,8 @@ class HttpStore:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._session: aiohttp.ClientSession | None = None
+        #: One for hosts that documents of strangers named, and one for all others.
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._proxies: dict[tuple[str, str | None], URL | None] = {}
         self._tokens = TokenSource()
@@ -112,7 +113,7 @@ class HttpStore:
         while True:
             try:
                 # Anew each time, since the store may have been closed meanwhile.
-                return await self._attempt(await self._session_here(), asked)
+                return await self._attempt(await self._session_for(asked), asked)
             except _Failed as failed:
                 failures += 1
                 delay_s = self._retry.delay_s(
@@ -131,9 +132,10 @@ class HttpStore:
 
     async def aclose(self) -> None:
         """Close the connections; the store can be used again afterwards, also on another event loop."""
-        session, self._session = self._session, None
-        if session is not None and self._owner is not None and self._owner[0] == os.getpid():
-            await session.close()
+        sessions, self._sessions = self._sessions, {}
+        if self._owner is not None and self._owner[0] == os.getpid():
+            for session in sessions.values():
+                await session.close()
 
     async def _attempt(self, session: aiohttp.ClientSession, asked: Asked) -> RangeResponse:
         import aiohttp
@@ -178,23 +180,26 @@ class HttpStore:
         except TransportError as error:
             raise _Failed(TransportError(f"{asked}: {error}")) from error
 
-    async def _session_here(self) -> aiohttp.ClientSession:
+    async def _session_for(self, asked: Asked) -> aiohttp.ClientSession:
+        is_strange = access.is_strange(asked.href)
         here = (os.getpid(), asyncio.get_running_loop())
-        if self._session is not None and self._owner == here:
-            return self._session
-        if self._session is not None and self._owner is not None and self._owner[0] == here[0]:
+        if is_strange in self._sessions and self._owner == here:
+            return self._sessions[is_strange]
+        if self._sessions and self._owner is not None and self._owner != here and self._owner[0] == here[0]:
             raise RasteretError(
                 "HttpStore: it was first used on another event loop; its connections belong to that one. "
                 "Fetch through rasteret_sql.io.loop.run or submit, or close the store first."
             )
         await import_in_thread(*_LIBRARIES)
-        if self._session is None or self._owner != here:
-            self._session, self._owner = self._new_session(), here
+        if self._owner != here or not self._sessions:
+            self._sessions, self._owner = {}, here
             self._proxies = {}
             self._tokens = TokenSource()
-        return self._session
+        if is_strange not in self._sessions:
+            self._sessions[is_strange] = self._new_session(access.policy_of_connections(is_strange=is_strange))
+        return self._sessions[is_strange]
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _new_session(self, policy: access.AccessPolicy | None) -> aiohttp.ClientSession:
         import aiohttp
 
         options = self._options
@@ -202,7 +207,7 @@ class HttpStore:
             limit=0,
             limit_per_host=options.connections_per_host,
             ttl_dns_cache=300,
-            **_checked_names(),
+            **_checked_names(policy),
         )
         session = aiohttp.ClientSession(
             connector=connector,
@@ -213,7 +218,7 @@ class HttpStore:
             read_bufsize=options.buffer_bytes,
             # A redirect to a signed URL must be followed as it is, or its signature no longer fits.
             requote_redirect_url=False,
-            **_checked_redirects(),
+            trace_configs=[_checked_redirects()],
         )
         fork.pin_in_child(connector)
         fork.pin_in_child(session)
@@ -227,45 +232,40 @@ class HttpStore:
         return self._proxies[key]
 
 
-def _checked_names() -> dict[str, Any]:
-    """How names are looked up, and that each address is looked at where not all of them may be read."""
+def _checked_names(policy: access.AccessPolicy | None) -> dict[str, Any]:
+    """How names are looked up and sockets made: the policy looks at each name and each address."""
     import aiohttp
-
-    if access.policy() is None:
-        return {"resolver": aiohttp.ThreadedResolver()}
 
     class Checked(aiohttp.ThreadedResolver):
         async def resolve(self, host: str, port: int = 0, *arguments: Any, **named: Any) -> Any:
             found = await super().resolve(host, port, *arguments, **named)
-            access.check_resolved(host, port, [each["host"] for each in found])
+            access.check_resolved(policy, host, port, [each["host"] for each in found])
             return found
 
-    return {"resolver": Checked(), "socket_factory": _checked_socket}
+    def checked_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+        family, kind, protocol, _, address = info
+        access.check_address(policy, str(address[0]), int(address[1]))
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    return {"resolver": Checked(), "socket_factory": checked_socket}
 
 
-def _checked_socket(info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-    family, kind, protocol, _, address = info
-    access.check_address(str(address[0]), int(address[1]))
-    return socket.socket(family=family, type=kind, proto=protocol)
-
-
-def _checked_redirects() -> dict[str, Any]:
+def _checked_redirects() -> aiohttp.TraceConfig:
     import aiohttp
-
-    if access.policy() is None:
-        return {}
 
     async def check(_session: Any, _context: Any, redirect: aiohttp.TraceRequestRedirectParams) -> None:
         where = redirect.response.headers.get("Location") or redirect.response.headers.get("URI") or ""
+        url = str(redirect.url)
         try:
-            access.check_url(urljoin(str(redirect.url), where))
+            # It looks the name up, which may take long.
+            await asyncio.to_thread(access.check_redirect, url, urljoin(url, where))
         except RasteretError:
             redirect.response.close()
             raise
 
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(check)
-    return {"trace_configs": [trace]}
+    return trace
 
 
 def _proxy_from_environment(url: URL) -> URL | None:

@@ -15,6 +15,10 @@ from rasteret_sql.errors import InvalidArgumentError
 #: What is compared: all facts; the size alone; nothing.
 IdentityRule = Literal["etag", "size", "none"]
 
+#: The facts that messages name.
+Fact = Literal["size", "time of change", "ETag"]
+
+_FACTS: Final[tuple[Fact, ...]] = ("size", "time of change", "ETag")
 RULES: Final[tuple[IdentityRule, ...]] = ("etag", "size", "none")
 #: HTTP gives times in whole seconds.
 SAME_TIME_S: Final = 1.0
@@ -53,18 +57,21 @@ class FileIdentity:
         """
         return None if self.etag is None or _is_loose(self.etag) else self.etag
 
+    def said(self, fact: Fact) -> str:
+        """Give a fact for a message, or "" where it is not known."""
+        if fact == "size":
+            return "" if self.size is None else f"{self.size} bytes"
+        if fact == "time of change":
+            return "" if self.modified_s is None else f"time of change {_as_time(self.modified_s)}"
+        return "" if self.etag is None else f"ETag {self.etag}"
+
     def __str__(self) -> str:
         """List the facts for a message.
 
         >>> str(FileIdentity('"a"', 10))
         '10 bytes, ETag "a"'
         """
-        facts = {
-            "{} bytes": self.size,
-            "modified {}": None if self.modified_s is None else _as_time(self.modified_s),
-            "ETag {}": self.etag,
-        }
-        return ", ".join(form.format(fact) for form, fact in facts.items() if fact is not None) or "nothing known"
+        return ", ".join(filter(None, map(self.said, _FACTS))) or "nothing known"
 
 
 #: A file of which nothing is known: every answer is taken.
@@ -80,7 +87,7 @@ class Comparison(NamedTuple):
     """
 
     verdict: Literal["same", "changed", "unknown"]
-    fact: Literal["", "ETag", "size", "time of change"] = ""
+    fact: Fact | Literal[""] = ""
 
 
 def checked_rule(value: Any) -> IdentityRule:

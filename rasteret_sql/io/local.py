@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import os
 import re
 import stat
@@ -81,6 +83,10 @@ def _read(asked: Asked) -> RangeResponse:
             if not stat.S_ISREG(info.st_mode):
                 kind = "a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file"
                 raise AssetNotFoundError(f"{asked}: this is {kind}; expected a file. Name the file itself.")
+            if info.st_dev in _kernel_devices():
+                raise AccessDeniedError(
+                    f"{asked}: this is a file of the kernel, which tells about this machine; expected a file of data."
+                )
             data = _read_all(descriptor, start, end)
             # After the bytes, so that a file that is overwritten meanwhile is noticed too.
             info = os.fstat(descriptor)
@@ -99,6 +105,19 @@ def _read(asked: Asked) -> RangeResponse:
             f"completely: replace it, then refresh or rebuild the index."
         )
     return RangeResponse(data=data, start=start, file_size=found.size, etag=found.etag, last_modified=found.modified_s)
+
+
+@functools.cache
+def _kernel_devices() -> frozenset[int]:
+    """Give the devices of file systems that hold no rasters, but facts about processes and settings."""
+    found = set()
+    for name in ("/proc", "/sys"):
+        with contextlib.suppress(OSError):
+            found.add(os.stat(name).st_dev)  # noqa: PTH116 - as fstat
+    # Where one is not mounted, its folder is one of the root.
+    with contextlib.suppress(OSError):
+        found.discard(os.stat("/").st_dev)  # noqa: PTH116
+    return frozenset(found)
 
 
 def _read_all(descriptor: int, start: int, end: int) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -10,6 +12,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.identity import IdentityRule, checked_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 #: What the names of environment variables begin with: `RASTERET_SQL_IDENTITY`.
@@ -24,12 +27,16 @@ class Options:
         identity: what a read compares between the index and the file: "etag" compares ETag, size and time of change,
             "size" the size alone, "none" nothing. With "size" or "none", a file that was rewritten may be read as
             garbage.
+        allow: folders and prefixes of URLs that documents from the network may name, besides public addresses: an index
+            or a STAC document on a server, an answer of an API, a redirect. "*" allows all. A text has commas between.
     """
 
     identity: IdentityRule = "etag"
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
+        object.__setattr__(self, "allow", _checked_names("allow", self.allow))
 
 
 class OptionsBlock:
@@ -48,6 +55,8 @@ class OptionsBlock:
 
 
 _current: list[Options] = []
+#: Options of one call, such as those that a session sets in SQL.
+_of_call: ContextVar[Options | None] = ContextVar("rasteret_sql_options", default=None)
 
 
 def get_options() -> Options:
@@ -61,6 +70,9 @@ def get_options() -> Options:
         >>> rs.get_options().identity
         'etag'
     """
+    of_call = _of_call.get()
+    if of_call is not None:
+        return of_call
     if not _current:
         try:
             _current.append(Options(**_of_environment()))
@@ -96,15 +108,43 @@ def set_options(**changes: Any) -> OptionsBlock:
     return OptionsBlock(before)
 
 
+@contextmanager
+def options_of_call(changes: Mapping[str, Any]) -> Iterator[None]:
+    """Change options for what this thread does in a block.
+
+    Raises:
+        InvalidArgumentError: there is no such option, or it cannot have the value.
+    """
+    _require_known(changes)
+    token = _of_call.set(replace(get_options(), **changes))
+    try:
+        yield
+    finally:
+        _of_call.reset(token)
+
+
 def names() -> list[str]:
     """Give the names of all options."""
     return [field.name for field in fields(Options)]
 
 
-def _require_known(changes: dict[str, Any]) -> None:
+def _require_known(changes: Mapping[str, Any]) -> None:
     unknown = [name for name in changes if name not in names()]
     if unknown:
         raise InvalidArgumentError(f"options: got {', '.join(unknown)}, expected some of {', '.join(names())}")
+
+
+def _checked_names(option: str, value: Any) -> tuple[str, ...]:
+    """Give names as a tuple; a text has commas between them.
+
+    Raises:
+        InvalidArgumentError: these are no texts.
+    """
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(part, (str, os.PathLike)) for part in value):
+        raise InvalidArgumentError(f"{option}: got {value!r}, expected a list of texts")
+    return tuple(os.fspath(part) for part in value if part)
 
 
 def _of_environment() -> dict[str, Any]:

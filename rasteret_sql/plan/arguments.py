@@ -12,13 +12,11 @@ import numpy as np
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import GeoBox  # noqa: TC001 - dataclasses look annotations up
 from rasteret_sql.geo.utm import is_lonlat
-from rasteret_sql.io.identity import checked_rule
 from rasteret_sql.plan.period import parse_period
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from rasteret_sql.io.identity import IdentityRule
     from rasteret_sql.plan.period import Period
 
 _HALF_TURN: Final = 180.0
@@ -59,7 +57,6 @@ class ReadArguments:
         where: SQL condition on the rows of the index, checked by `require_condition`; or None.
         is_ordered: whether the order of the index's rows means something, as in the result of a query.
         door: how messages spell arguments.
-        identity: what is compared of the index and the files; None for the option of the process.
 
     Raises:
         InvalidArgumentError: one of them is wrong, or two contradict each other.
@@ -79,7 +76,6 @@ class ReadArguments:
     where: str | None = None
     is_ordered: bool = False
     door: Door = PYTHON
-    identity: IdentityRule | None = None
 
     def __post_init__(self) -> None:
         if self.bbox is not None and self.geometry is not None:
@@ -98,8 +94,6 @@ class ReadArguments:
             raise InvalidArgumentError(f"resolution: got {self.resolution}, expected a pixel size above 0")
         if self.datetime is not None:
             parse_period(self.datetime)
-        if self.identity is not None:
-            checked_rule(self.identity)
 
     @property
     def has_area(self) -> bool:

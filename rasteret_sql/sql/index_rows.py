@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.database.schema import cast_columns
-from rasteret_sql.errors import InvalidIndexError
+from rasteret_sql.errors import AccessDeniedError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import middle_longitude
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.utm import is_lonlat
+from rasteret_sql.io import access
 from rasteret_sql.io.options import get_options
 from rasteret_sql.plan.area import Area
 from rasteret_sql.plan.bands import IndexBand
@@ -89,9 +90,11 @@ class IndexRows:
         arguments: area and period, by which row groups are left out; whether the order of rows means something.
         base: folder that relative hrefs resolve against, or None.
         with_properties: whether the properties of items are wanted.
+        origins: URLs that the rows come from, by which it is checked what they name.
 
     Raises:
         InvalidArgumentError: the area cannot be read.
+        AccessDeniedError: a row that is read names what an index from the network may not name.
         InvalidIndexError: a row has no address, or contradicts itself.
         duckdb.Error: the index is not one, or its query does not run.
     """
@@ -104,13 +107,14 @@ class IndexRows:
         *,
         base: str | None,
         with_properties: bool = False,
+        origins: Sequence[str] = (),
     ) -> None:
-        self._cursor = cursor
+        self._cursor, self._origins = cursor, tuple(origins)
         self._scope = _scope(arguments)
         columns = property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
         condition = _condition(self._scope, arguments)
-        self._rule: IdentityRule = arguments.identity or get_options().identity
+        self._rule: IdentityRule = get_options().identity
         self._fetch(name, properties, condition)
         self._base = base
         self._is_resolved: set[int] = set()
@@ -204,8 +208,17 @@ class IndexRows:
         addresses, items, assets = (self.index.files.columns[name] for name in ("address", "item_id", "asset"))
         for number in numbers.tolist():
             if number not in self._is_resolved:
-                addresses[number] = resolved(addresses[number], self._base, items[number], assets[number])
+                address = resolved(addresses[number], self._base, items[number], assets[number])
+                if self._origins:
+                    self._check_named(address, items[number], assets[number])
+                addresses[number] = address
                 self._is_resolved.add(number)
+
+    def _check_named(self, address: str, item_id: str, asset: str) -> None:
+        try:
+            access.check_named(address, self._origins, resolve=True)
+        except AccessDeniedError as error:
+            raise AccessDeniedError(f'asset "{asset}" of item {item_id}: {error}') from error
 
     def _fetched(self) -> IndexFiles:
         checked = ", ".join(

@@ -29,6 +29,7 @@ from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.plan.tiles import Layouts, plan_windows
 from rasteret_sql.sql.catalog import CATALOG, make_public
 from rasteret_sql.sql.index_rows import IndexRows
+from rasteret_sql.sql.origins import origins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,8 +188,7 @@ class IndexPlans:
         return self._rows
 
     def _fetched(self, arguments: ReadArguments, name: str) -> IndexRows:
-        base = base_of(arguments.index)
-        return IndexRows(self._cursor, name, arguments, base=base, with_properties=self._with_properties)
+        return _rows(self._cursor, name, arguments, with_properties=self._with_properties)
 
 
 @contextmanager
@@ -207,7 +207,15 @@ def index_rows(
         InvalidIndexError: the index is not one.
     """
     with _explained(cursor, arguments.index) as name:
-        yield IndexRows(cursor, name, arguments, base=base_of(arguments.index), with_properties=with_properties)
+        yield _rows(cursor, name, arguments, with_properties=with_properties)
+
+
+def _rows(
+    cursor: duckdb.DuckDBPyConnection, name: str, arguments: ReadArguments, *, with_properties: bool
+) -> IndexRows:
+    index = arguments.index
+    origins = origins_of(cursor, index, is_file=is_path(index) and not is_query(index))
+    return IndexRows(cursor, name, arguments, base=base_of(index), with_properties=with_properties, origins=origins)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -17,6 +17,7 @@ import pyarrow.dataset as pads
 from rasteret_sql.database.own_connection import apply_settings, require_no_collation
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.io import loop
+from rasteret_sql.io.options import options_of_call
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.ctrlc import interruptible
 from rasteret_sql.sql.planning import parse_arguments, plan_tiles
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.sql.workarounds import Call
 
+#: Variables of a session whose names begin so are options.
+_OPTION: Final = "rasteret_"
 #: Empty, or how large batches may be.
 _batch_bytes: list[int] = []
 
@@ -242,9 +245,14 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
     def _planning(self, settings: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a cursor on which names, times and orders mean what they mean in the session of a query.
 
-        Our own SQL says all of them itself.
+        Our own SQL says all of them itself. The options of the session hold while the block lasts.
         """
-        with self._connections.planning() as cursor:
+        options = {name.removeprefix(_OPTION): value for name, value in settings.items() if name.startswith(_OPTION)}
+        settings = {name: value for name, value in settings.items() if not name.startswith(_OPTION)}
+        with (
+            options_of_call({name: value for name, value in options.items() if value is not None}),
+            self._connections.planning() as cursor,
+        ):
             require_no_collation(settings)
             apply_settings(cursor, settings)
             refuse_variables(cursor)

@@ -1,9 +1,12 @@
 -- name: _rst_settings
 -- kind: scalar macro
 -- grain: one value
--- reads: settings of the session
--- The settings of a session that change the results of views and of queries in text, for a read that runs beside the query.
+-- reads: settings and variables of the session
+-- The settings and options of a session that change the results of views and of queries in text, for a read that runs beside the query.
 CREATE OR REPLACE MACRO _rst_settings() AS {
+    -- Options of rasteret_sql: SET VARIABLE rasteret_identity = 'size'.
+    'rasteret_identity': getvariable('rasteret_identity')::VARCHAR,
+    'rasteret_allow': getvariable('rasteret_allow')::VARCHAR,
     'search_path': current_setting('search_path')::VARCHAR,
     'file_search_path': current_setting('file_search_path')::VARCHAR,
     'Calendar': current_setting('Calendar')::VARCHAR,

@@ -34,8 +34,6 @@ WHERE _call = encode('rst_' || to_json({
     'resolution': resolution::VARCHAR,
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR},
     'on_error': on_error::VARCHAR,
-    -- SET VARIABLE rasteret_identity = 'size': what is compared of the index and the files.
-    'identity': getvariable('rasteret_identity')::VARCHAR,
     'settings': _rst_settings()
 })::VARCHAR)
 AND _rst_sees_the_same(index);

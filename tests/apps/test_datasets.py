@@ -44,7 +44,7 @@ def api(collection, tmp_path_factory):
 
 def test_a_dataset_is_built_by_its_id(run, api, tmp_path):
     index = tmp_path / "s2.parquet"
-    options = ("--bbox", "77.5,12.5,78.5,13.5", "--datetime", "2024", "--asset", "red", "--json")
+    options = ("--bbox", "77.5,12.5,78.5,13.5", "--datetime", "2024", "--asset", "red", "--json", "--option", "allow=*")
     outcome = run("build", "earthsearch/sentinel-2-l2a", *options, "-o", index)
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)["assets"] == {"red": 2}
@@ -53,7 +53,7 @@ def test_a_dataset_is_built_by_its_id(run, api, tmp_path):
 
 
 def test_an_api_is_searched_by_its_url(run, api, tmp_path):
-    options = ("--collection", "sentinel-2-l2a", "--max-items", "1", "--json")
+    options = ("--collection", "sentinel-2-l2a", "--max-items", "1", "--json", "--option", "allow=*")
     outcome = run("build", api, *options, "-o", tmp_path / "a.parquet")
     assert json.loads(outcome.out)["items"] == 1
 

@@ -80,8 +80,10 @@ def ways(stem, index, item_id):
     first = f"FROM '{index}' WHERE asset = 'red' AND item_id = '{item_id}'"
     tiles = "SELECT item_id FROM read_tiles($$SELECT * REPLACE ({}) " + first + "$$)"
     return {
-        "href": tiles.format(f"'{stem}.tif' AS href, NULL::VARCHAR AS mirror, NULL::VARCHAR AS etag"),
-        "mirror": tiles.format(f"'{stem}.tif' AS mirror, NULL::VARCHAR AS etag"),
+        "href": tiles.format(
+            f"'{stem}.tif' AS href, NULL::VARCHAR AS mirror, NULL::VARCHAR AS etag, NULL AS last_modified"
+        ),
+        "mirror": tiles.format(f"'{stem}.tif' AS mirror, NULL::VARCHAR AS etag, NULL AS last_modified"),
         "headers": on_server(f"WITH f AS (SELECT '{stem}.tif' AS href) SELECT href FROM read_headers('f')"),
         "document": f"SELECT item_id FROM stac_items('{stem}.json')",
         "documents": f"SELECT item_id FROM stac_items('{stem}.js*n')",

@@ -209,7 +209,7 @@ def test_a_refresh_that_fails_leaves_the_index_as_it_was(cog, tmp_path):
 
 def test_a_search_is_asked_again(cog, stac_item, tmp_path):
     items = [stac_item(name, {"red": cog(f"{name}.tif").as_uri()}) for name in "abc"]
-    with ScriptedApi(items[:2]) as api:
+    with rs.set_options(allow=[tmp_path]), ScriptedApi(items[:2]) as api:
         search = rs.stac_search(api.url, collections=["c"], datetime="2024-01", bbox=[77, 12, 78, 13])
         rs.build_index(search, tmp_path / "i.parquet", assets=["red"])
         api.items[:] = items[1:]
@@ -220,7 +220,7 @@ def test_a_search_is_asked_again(cog, stac_item, tmp_path):
 
 def test_a_definition_that_searches_takes_its_arguments_from_variables(cog, stac_item, tmp_path):
     items = [stac_item(name, {"red": cog(f"{name}.tif").as_uri()}, **{"eo:cloud_cover": 5}) for name in "ab"]
-    with ScriptedApi(items) as api:
+    with rs.set_options(allow=[tmp_path]), ScriptedApi(items) as api:
         (tmp_path / "index.sql").write_text(
             "-- name: demo\n-- kind: index\n-- grain: one row per asset\n"
             f"WITH found AS (FROM stac_search('{api.url}', collections := ['c'], "

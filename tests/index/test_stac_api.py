@@ -315,7 +315,8 @@ def test_an_index_keeps_the_search_that_made_it(scripted, tmp_path, cog):
     for item in scripted.items:
         item["assets"]["red"]["href"] = path.as_uri()
     search = rs.stac_search(f"{scripted.url}?key=secret", collections=["c"], datetime="2024-01", max_items=3)
-    rs.build_index(search, tmp_path / "i.parquet")
+    with rs.set_options(allow=[tmp_path]):
+        rs.build_index(search, tmp_path / "i.parquet")
     metadata = parquet.read_schema(tmp_path / "i.parquet").metadata
     definition = json.loads(metadata[b"rasteret_sql.definition"])
     assert definition["search"] == {

@@ -158,7 +158,9 @@ def built(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> Built:
         environment = {"STAC_CATALOG": scenes.server.url("catalog.json")}
         if stac_api.is_installed():
             serving = stac_api.serving(scenes.items(), folder / "items.json")
-            environment = {"STAC_API": stack.enter_context(serving)}
+            # It names the files of another server on this machine.
+            allow = scenes.server.url("")
+            environment = {"STAC_API": stack.enter_context(serving), "RASTERET_SQL_ALLOW": allow}
         for _ in range(2):
             run = dbt(project, "build", **environment)
             assert run.returncode == 0, run.stdout
@@ -422,7 +424,8 @@ def test_threads_take_turns_and_one_that_fails_holds_up_no_other(plugin: Any, sc
 def test_a_search_takes_lists_and_objects_of_yaml(plugin: Any, scenes: Scenes, tmp_path: Path) -> None:
     if not stac_api.is_installed():
         pytest.skip("no STAC API: pip install rustac")
-    with stac_api.serving(scenes.items(), tmp_path / "items.json") as url:
+    allowed = rs.set_options(allow=[scenes.server.url("")])
+    with allowed, stac_api.serving(scenes.items(), tmp_path / "items.json") as url:
         search = {
             "api": url,
             "collections": [scenes.info.collection_id],

@@ -74,8 +74,8 @@ class TestFolders:
         inside, outside = folders
         assert read(outside / "a.tif") == read(inside / "out.tif") == b"0123456789"
         access.check_url("http://127.0.0.1/a.tif", resolve=True)
-        access.check_address("127.0.0.1", 80)
-        access.check_resolved("localhost", 80, ["127.0.0.1"])
+        access.check_address(access.policy(), "127.0.0.1", 80)
+        access.check_resolved(access.policy(), "localhost", 80, ["127.0.0.1"])
         access.check_pattern("/etc/*")
         assert access.kept_paths(["/etc/passwd"]) == ["/etc/passwd"]
 
@@ -196,7 +196,7 @@ class TestAddresses:
         with pytest.raises(AccessDeniedError, match=r"https://inside.example.org/a.json: a private"):
             access.check_url("https://inside.example.org/a.json?token=secret", resolve=True)
         with pytest.raises(AccessDeniedError):
-            access.check_resolved("inside.example.org", 443, addresses)
+            access.check_resolved(access.policy(), "inside.example.org", 443, addresses)
 
     def test_only_listed_urls_are_allowed_where_public_ones_are_not(self, restricted, lookups):
         restricted(public=False, urls=("https://data.example.org/cogs/",))
@@ -205,7 +205,7 @@ class TestAddresses:
             with pytest.raises(AccessDeniedError, match=r"none of the addresses .*https://data.example.org/cogs/"):
                 access.check_url(url)
         with pytest.raises(AccessDeniedError):
-            access.check_address("8.8.8.8", 443)
+            access.check_address(access.policy(), "8.8.8.8", 443)
 
 
 class TestPrefixes:
@@ -246,12 +246,12 @@ class TestPrefixes:
         monkeypatch.setenv("http_proxy", "proxy.inside:3128")
         monkeypatch.setenv("https_proxy", "http://10.0.0.8:3128")
         restricted()
-        access.check_address("10.0.0.9", 3128)
-        access.check_address("10.0.0.8", 3128)
-        access.check_resolved("proxy.inside", 3128, ["10.0.0.9"])
+        access.check_address(access.policy(), "10.0.0.9", 3128)
+        access.check_address(access.policy(), "10.0.0.8", 3128)
+        access.check_resolved(access.policy(), "proxy.inside", 3128, ["10.0.0.9"])
         for address, port in (("10.0.0.9", 80), ("10.0.0.8", 80)):
             with pytest.raises(AccessDeniedError):
-                access.check_address(address, port)
+                access.check_address(access.policy(), address, port)
 
 
 class TestConnections:

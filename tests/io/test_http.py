@@ -457,7 +457,7 @@ class TestEventLoops:
             return await asyncio.gather(*(store.fetch(url, 0, 10) for _ in range(20)))
 
         assert len(loop.run(many())) == 20
-        assert store._session is not None
+        assert len(store._sessions) == 1
 
     def test_cancelling_a_fetch_leaves_the_store_usable(self, folder, store, monkeypatch):
         reading = asyncio.Event()

@@ -65,8 +65,8 @@ def test_a_difference_names_the_fact_both_versions_and_the_remedy():
     assert text is not None
     for part in (
         "another ETag",
-        'now: 5 bytes, modified 1970-01-01T00:01:00.000000+00:00, ETag "b"',
-        'expected 5 bytes, modified 1970-01-01T00:00:00.000000+00:00, ETag "a"',
+        'now: 5 bytes, time of change 1970-01-01T00:01:00.000000+00:00, ETag "b"',
+        'expected 5 bytes, time of change 1970-01-01T00:00:00.000000+00:00, ETag "a"',
         "refresh or rebuild the index",
         'identity="size"',
     ):

@@ -84,7 +84,7 @@ def test_a_rewritten_file_is_an_error_that_says_what_it_was_and_is(files, folder
     path.write_bytes(CONTENT + b"more")
     with pytest.raises(AssetChangedError) as caught:
         fetch(files, path, 0, 10, identity=identity)
-    for part in (str(path), f"{SIZE + 4} bytes", f"{SIZE} bytes", "modified", "rebuild the index"):
+    for part in (str(path), f"{SIZE + 4} bytes", f"{SIZE} bytes", "time of change", "rebuild the index"):
         assert part in str(caught.value)
 
 

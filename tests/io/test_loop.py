@@ -307,10 +307,10 @@ for _ in range(2):
             + """
 url = sys.argv[1]
 read(url)
-session = store_for(url)._session
-in_child(lambda: (len(read(url)), store_for(url)._session is session), "exit")
+session = store_for(url)._sessions[False]
+in_child(lambda: (len(read(url)), store_for(url)._sessions.get(False) is session), "exit")
 read(url)
-print(store_for(url)._session is session)
+print(store_for(url)._sessions.get(False) is session)
 """
         )
         assert python(code, server.url("a.tif")).split("\n") == ["child (100, False)", "True"]

@@ -73,14 +73,23 @@ class StacDocumentSource:
                 except RasteretError as error:
                     found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
                     links = []
+                waiting += _allowed(found, [link for link in dict.fromkeys(links) if link not in seen], href)
+                seen.update(links)
                 yield found
-                for link in links:
-                    if link not in seen:
-                        seen.add(link)
-                        waiting.append(link)
         finally:
             for _, future in fetching:
                 future.cancel()
+
+
+def _allowed(found: Found, links: Sequence[str], href: str) -> Iterator[str]:
+    """Give the links that a document may name; the others are failures."""
+    for link in links:
+        try:
+            access.check_named(link, href)
+        except RasteretError as error:
+            found.failures.append(Failure(redact(link), None, None, type(error).__name__, str(error)))
+        else:
+            yield link
 
 
 class NdjsonSource:
@@ -198,7 +207,13 @@ KIND = SourceKind(rank=20, of_object=_of_object, takes_path=_takes_path, of_path
 
 
 def take_document(
-    found: Found, document: Any, href: str | None, options: SourceOptions, *, is_own_document: bool = True
+    found: Found,
+    document: Any,
+    href: str | None,
+    options: SourceOptions,
+    *,
+    is_own_document: bool = True,
+    named_by: str | None = None,
 ) -> list[str]:
     """Add the items of a STAC document to `found`.
 
@@ -208,6 +223,7 @@ def take_document(
         href: path or URL of the document, or None.
         options: which assets are wanted.
         is_own_document: relative hrefs of an item refer to `href`, rather than to its self link.
+        named_by: path or URL of the document that this one was read in; `href` by default.
 
     Returns:
         Documents to read next: the links of a catalog or collection, absolute.
@@ -215,13 +231,15 @@ def take_document(
     Raises:
         InvalidArgumentError: it is no STAC document.
     """
+    named_by = named_by or href
     if isinstance(document, list):
         parts = [take_document(found, part, href, options, is_own_document=False) for part in document]
         return [link for links in parts for link in links]
     if isinstance(document, dict):
         kind = document.get("type")
         if kind == "Feature":
-            take_item(found, document, href if is_own_document else own_base(document, href), options)
+            base = href if is_own_document else own_base(document, href)
+            take_item(found, document, base, options, named_by=named_by)
             return []
         if kind == "FeatureCollection" and isinstance(document.get("features"), list):
             for item in document["features"]:
@@ -328,7 +346,7 @@ def _get(href: str) -> bytes:
 
     class CheckedRedirects(HTTPRedirectHandler):
         def redirect_request(self, *arguments: Any) -> Request | None:
-            access.check_url(arguments[-1], resolve=True)
+            access.check_redirect(arguments[0].full_url, arguments[-1])
             return super().redirect_request(*arguments)
 
     access.check_url(href, resolve=True)

@@ -274,7 +274,7 @@ class ApiSource:
                     seen.add(key)
                     found_in.add(key[0])
                     base = own_base(item, search.url) if isinstance(item, dict) else None
-                    take_document(found, item, base, self._options)
+                    take_document(found, item, base, self._options, named_by=search.url)
                 advance(pages, len(seen))
                 yield found
                 if search.max_items is not None and len(seen) >= search.max_items:

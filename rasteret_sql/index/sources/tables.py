@@ -13,6 +13,7 @@ from rasteret_sql.index.found import TIME_NAMES, AssetRef, Found, FoundItem, Sou
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.sources.tiffs import file_item
 from rasteret_sql.index.stac.items import own_base, take_item
+from rasteret_sql.io import access
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
@@ -141,11 +142,15 @@ class TableSource:
         item = replace(entry.item, **changes)
         bands = _structs(values.get("bands"))
         mirror = values.get("mirror")
+        mirror = absolute(mirror) if isinstance(mirror, str) else None
+        read_instead = mirror_of(href, self._options.href_map)
+        if read_instead is None:
+            access.check_named(mirror or href, self._base)
         asset = AssetRef(
             asset=str(values["asset"]) if values.get("asset") is not None else entry.assets[0].asset,
             href=href,
             band_lists=(bands,) if bands else (),
-            mirror=mirror_of(href, self._options.href_map) or (absolute(mirror) if isinstance(mirror, str) else None),
+            mirror=read_instead or mirror,
         )
         return FoundItem(item, (asset,))
 
@@ -161,7 +166,7 @@ class TableSource:
             values = {name: column[row] for name, column in zip(wanted, rows, strict=True)}
             values |= {lower: values.get(name) for lower, name in names.items() if lower in _STAC_COLUMNS}
             before = len(found.items)
-            take_item(found, _document(values), own_base(values, self._base), self._options)
+            take_item(found, _document(values), own_base(values, self._base), self._options, named_by=self._base)
             if len(found.items) > before:
                 entry = found.items[-1]
                 item = replace(entry.item, geometry=wkb_of(values.get("geometry")), properties={})

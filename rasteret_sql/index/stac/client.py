@@ -63,14 +63,15 @@ class _Retry(urllib3.Retry):
 class _PagedIO(StacApiIO):
     """The class of pystac-client, except that an empty page with a link to the next one is not the last."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, api: str, **options: Any) -> None:
         super().__init__(**options)
-        if access.policy() is not None:
-            self.session.hooks["response"].append(_check_redirect)
+        self._named_by = api
+        self.session.hooks["response"].append(_check_redirect)
 
     def request(self, href: str, *arguments: Any, **named: Any) -> str:
-        """Send a request, if the access policy of this process allows it."""
+        """Send a request, if the process may read the URL, and the API may name it."""
         access.check_url(href, resolve=True)
+        access.check_named(href, self._named_by, resolve=True)
         answer: str = super().request(href, *arguments, **named)
         return answer
 
@@ -103,7 +104,7 @@ def _check_redirect(response: Any, **_options: Any) -> None:
         with contextlib.ExitStack() as on_failure:
             # Its body is not read yet, so its connection is in no pool that could be closed later.
             on_failure.callback(response.close)
-            access.check_url(urljoin(response.url, response.headers["Location"]), resolve=True)
+            access.check_redirect(response.url, urljoin(response.url, response.headers["Location"]))
             on_failure.pop_all()
 
 
@@ -132,7 +133,7 @@ class ApiClient:
         retries.backoff_max = MAX_WAIT_S
         with contextlib.ExitStack() as on_failure:
             with self._errors("the landing page"), _quiet():
-                io = _PagedIO(timeout=TIMEOUT_S, max_retries=retries)
+                io = _PagedIO(url, timeout=TIMEOUT_S, max_retries=retries)
                 on_failure.callback(io.session.close)
                 self._client: Client = Client.open(url, stac_io=io, timeout=TIMEOUT_S)
             if self._client.get_single_link("search") is None:

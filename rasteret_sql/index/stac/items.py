@@ -13,6 +13,8 @@ from rasteret_sql.index.found import TIME_NAMES, AssetRef, BandList, Found, Foun
 from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.classes import CLASSES, classes_of
 from rasteret_sql.index.stac.locations import locations, storage_of
+from rasteret_sql.io import access
+from rasteret_sql.io.asked import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +29,9 @@ _COLLECTION_IS_PROPERTY = ("0.4", "0.5", "0.6", "0.7")
 _BAND_FIELDS = ("bands", "eo:bands", "raster:bands")
 
 
-def take_item(found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions) -> None:
+def take_item(
+    found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions, *, named_by: str | None
+) -> None:
     """Add one STAC item to `found`: its TIFF assets, or a failure.
 
     Args:
@@ -35,10 +39,12 @@ def take_item(found: Found, document: Mapping[str, Any], base: str | None, optio
         document: the item.
         base: path or URL that its relative hrefs are resolved against, or None for the working directory.
         options: which assets are wanted.
+        named_by: path or URL of the document that the item was read from, or None for an object in memory: what it
+            names is checked by that, since an item can give any `base`.
     """
     item_id = document.get("id")
     try:
-        item, assets = _parse_item(found, document, base, options)
+        item, assets = _parse_item(found, document, base, options, named_by)
     except RasteretError as error:
         name = item_id if isinstance(item_id, str) else None
         found.failures.append(Failure(None, name, None, type(error).__name__, str(error)))
@@ -64,7 +70,7 @@ def own_base(document: Mapping[str, Any], base: str | None) -> str | None:
 
 
 def _parse_item(
-    found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions
+    found: Found, document: Mapping[str, Any], base: str | None, options: SourceOptions, named_by: str | None
 ) -> tuple[ItemRef, list[AssetRef]]:
     item_id = document.get("id")
     if not isinstance(item_id, str) or not item_id:
@@ -115,6 +121,12 @@ def _parse_item(
         found.alternates.update(named)
         href, read_href = absolute(raw["href"], base), absolute(location["href"], base)
         mirror = mirror_of(read_href, options.href_map)
+        try:
+            if mirror is None:
+                access.check_named(read_href, named_by)
+        except RasteretError as error:
+            found.failures.append(Failure(redact(read_href), item_id, key, type(error).__name__, str(error)))
+            continue
         # STAC does not describe the mirrors that a caller names.
         storage = storage_of(read_href, location, raw, properties=properties) if mirror is None else {}
         assets.append(
