@@ -13,6 +13,7 @@ from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import new_array
 from rasteret_sql.arrays.scaling import filled, scaled
 from rasteret_sql.checks import check_flag
+from rasteret_sql.database.schema import RENAMED_PROPERTY
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.shared_docs import shares_arguments
@@ -214,9 +215,11 @@ def _coordinates(planned: PlannedCube) -> dict[str, Any]:
     coordinates["x"] = ("x", xs, x_attributes)
     coordinates["y"] = ("y", ys, y_attributes)
     coordinates[SPATIAL_REF] = ((), 0, reference)
+    # A property may have any name, that of a band too; then it is called as an index calls properties.
+    bands = {name for band in planned.cube.bands for name in (band.name, f"{band.name}_valid")}
     for name, column in planned.properties.items():
-        if name not in coordinates:
-            coordinates[name] = ("time", _coordinate(column))
+        is_taken = name in coordinates or name in bands
+        coordinates[RENAMED_PROPERTY.format(name) if is_taken else name] = ("time", _coordinate(column))
     return coordinates
 
 

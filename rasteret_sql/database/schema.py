@@ -28,6 +28,9 @@ SCHEMA_VERSION = 2
 #: Prefix of our keys in the Parquet metadata; the only other key is `geo`.
 METADATA_PREFIX = "rasteret_sql."
 
+#: Name of a property whose own name is empty, or that of a column, band or coordinate beside it.
+RENAMED_PROPERTY = "properties:{}"
+
 _TIME = "TIMESTAMP WITH TIME ZONE"
 #: DuckDB's names of the types that already say an instant.
 _INSTANTS = f"('{_TIME}', 'TIMESTAMPTZ_NS')"

@@ -172,7 +172,7 @@ def _counts(con: duckdb.DuckDBPyConnection, column: str) -> dict[Any, int]:
 
 def _bands(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, ...]]:
     rows = con.execute(
-        "SELECT asset, list_distinct(flatten(list(list_transform(bands, lambda b: b.name)))) "
+        "SELECT asset, list_distinct(flatten(list(list_transform(bands, lambda rst_band: rst_band.name)))) "
         "FROM asset_index GROUP BY asset ORDER BY asset"
     ).fetchall()
     return {asset: tuple(sorted(name for name in names or () if name is not None)) for asset, names in rows}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.database.schema import index_columns
+from rasteret_sql.database.schema import RENAMED_PROPERTY, index_columns
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path
 from rasteret_sql.index.staging import ITEMS
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: STAC properties whose values are times.
 _TIMES = frozenset({"created", "updated", "published", "expires", "unpublished"})
-#: Column of a property whose name is empty or the name of an index column.
-_RENAMED = "properties:{}"
+#: Columns that `items` adds to those of properties.
+_ADDED_BY_ITEMS = frozenset({"assets", "files", "file_bytes"})
 #: Only one item of each structure: the function joins all its input to one text.
 _STRUCTURE = """
     SELECT json_group_structure(properties)::VARCHAR
@@ -65,15 +65,15 @@ def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_
 
 
 def column_names(names: Iterable[str]) -> dict[str, str]:
-    """Give each property a column name that differs from index columns and other properties, whatever the case."""
-    taken = set(index_columns()) | {"item_no", "asset_no"}
+    """Give each property a name that no other column of an index or of `items` has, whatever the case."""
+    taken = set(index_columns()) | {"item_no", "asset_no"} | _ADDED_BY_ITEMS
     columns: dict[str, str] = {}
     for name in names:
-        column = name if name and name.lower() not in taken else _RENAMED.format(name)
+        column = name if name and name.lower() not in taken else RENAMED_PROPERTY.format(name)
         number = 1
         while column.lower() in taken:
             number += 1
-            column = f"{_RENAMED.format(name)}_{number}"
+            column = f"{RENAMED_PROPERTY.format(name)}_{number}"
         taken.add(column.lower())
         columns[name] = column
     return columns

@@ -186,7 +186,7 @@ class IndexRows:
     def largest_tile(self) -> int:
         """Give the bytes of the largest tile of any level; 0 without tiles."""
         ((largest,),) = self._cursor.execute(
-            "SELECT max(list_max(list_transform(levels, lambda each: list_max(each.tile_byte_counts)))) "
+            "SELECT max(list_max(list_transform(levels, lambda rst_level: list_max(rst_level.tile_byte_counts)))) "
             "FROM planned_rows"
         ).fetchall()
         return int(largest or 0)
@@ -222,7 +222,7 @@ class IndexRows:
 
     def _fetched(self) -> IndexFiles:
         checked = ", ".join(
-            f"list_transform(levels, lambda each: {number}) AS {name}" for name, number in CHECKED_LEVELS
+            f"list_transform(levels, lambda rst_level: {number}) AS {name}" for name, number in CHECKED_LEVELS
         )
         rows = self._numpy(
             "SELECT collection, item_id, asset, href, coalesce(mirror, href) AS address, etag, crs, "  # noqa: S608 - ours
@@ -231,10 +231,10 @@ class IndexRows:
             "transform[3] AS x_off, transform[4] AS y_skew, transform[5] AS y_size, transform[6] AS y_off, "
             "len(transform) AS transform_length, reach.xmin AS xmin, reach.ymin AS ymin, "
             "reach.xmax AS xmax, reach.ymax AS ymax, reach.start_us AS start_us, reach.end_us AS end_us, "
-            "list_transform(levels, lambda each: each.width) AS level_width, "
-            "list_transform(levels, lambda each: each.height) AS level_height, "
-            "list_transform(levels, lambda each: each.format) AS level_format, "
-            "list_transform(levels, lambda each: coalesce(each.mask.format, 0)) AS level_mask_format, "
+            "list_transform(levels, lambda rst_level: rst_level.width) AS level_width, "
+            "list_transform(levels, lambda rst_level: rst_level.height) AS level_height, "
+            "list_transform(levels, lambda rst_level: rst_level.format) AS level_format, "
+            "list_transform(levels, lambda rst_level: coalesce(rst_level.mask.format, 0)) AS level_mask_format, "
             f"{checked} FROM planned_rows ORDER BY rst_row ASC"
         )
         columns: dict[str, Any] = {name: _texts(rows[name]) for name in TEXTS}

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 #: Lists, beside those of plans, that the check of levels needs: sizes of masks, and numbers of byte counts.
 CHECKED_LEVELS: Final = (
-    ("level_tiles", "coalesce(len(each.tile_byte_counts), -1)"),
-    ("mask_width", "coalesce(each.mask.width, 0)"),
-    ("mask_height", "coalesce(each.mask.height, 0)"),
-    ("mask_tiles", "coalesce(len(each.mask.tile_byte_counts), 0)"),
+    ("level_tiles", "coalesce(len(rst_level.tile_byte_counts), -1)"),
+    ("mask_width", "coalesce(rst_level.mask.width, 0)"),
+    ("mask_height", "coalesce(rst_level.mask.height, 0)"),
+    ("mask_tiles", "coalesce(len(rst_level.mask.tile_byte_counts), 0)"),
 )
 _TRANSFORM: Final = ("x_size", "x_skew", "x_off", "y_skew", "y_size", "y_off")
 #: Bits of one sample, at most: complex128.

@@ -8,9 +8,9 @@ SELECT
     item_id,
     asset,
     'it has ' || coalesce(samples_per_pixel, 0) || ' samples and the bands '
-        || coalesce(list_transform(bands, lambda b: b.band || ': ' || coalesce(b.name, '(none)'))::VARCHAR, '(none)') AS problem
+        || coalesce(list_transform(bands, lambda rst_band: rst_band.band || ': ' || coalesce(rst_band.name, '(none)'))::VARCHAR, '(none)') AS problem
 FROM asset_index
 WHERE bands IS NULL
-    OR list_transform(bands, lambda b: b.band::BIGINT) <> range(1, samples_per_pixel + 1)
-    OR len(list_filter(bands, lambda b: b.name IS NULL)) > 0
+    OR list_transform(bands, lambda rst_band: rst_band.band::BIGINT) <> range(1, samples_per_pixel + 1)
+    OR len(list_filter(bands, lambda rst_band: rst_band.name IS NULL)) > 0
 ORDER BY collection, item_id, asset

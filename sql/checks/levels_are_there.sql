@@ -7,11 +7,11 @@ SELECT
     collection,
     item_id,
     asset,
-    'the sizes of its levels are ' || coalesce(list_transform(levels, lambda l: l.width || ' x ' || l.height)::VARCHAR, 'missing') AS problem
+    'the sizes of its levels are ' || coalesce(list_transform(levels, lambda rst_level: rst_level.width || ' x ' || rst_level.height)::VARCHAR, 'missing') AS problem
 FROM asset_index
 WHERE levels IS NULL
     OR len(levels) = 0
     OR levels[1].width <> width
     OR levels[1].height <> height
-    OR len(list_filter(levels, lambda l: l.width < 1 OR l.height < 1 OR l.width > width OR l.height > height)) > 0
+    OR len(list_filter(levels, lambda rst_level: rst_level.width < 1 OR rst_level.height < 1 OR rst_level.width > width OR rst_level.height > height)) > 0
 ORDER BY collection, item_id, asset

@@ -6,9 +6,9 @@
 WITH
 -- Memory holds only the hashes of all rows, and the texts of the few rows that share a hash.
 shared AS (
-    SELECT hash(collection, item_id, asset) AS key_hash
+    SELECT hash(collection, item_id, asset) AS rst_key_hash
     FROM asset_index
-    GROUP BY key_hash
+    GROUP BY rst_key_hash
     HAVING count(*) > 1
 )
 SELECT
@@ -18,7 +18,7 @@ SELECT
     count(*) AS files,
     'the files ' || array_to_string(list(href ORDER BY href)[1:3], ', ') || ' share it' AS problem
 FROM asset_index
-WHERE hash(collection, item_id, asset) IN (SELECT key_hash FROM shared)
+WHERE hash(collection, item_id, asset) IN (SELECT rst_key_hash FROM shared)
 GROUP BY collection, item_id, asset
 HAVING count(*) > 1
 ORDER BY collection, item_id, asset

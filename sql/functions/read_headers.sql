@@ -36,27 +36,27 @@ rst_assets AS (
         band_lists,
         proj,
         -- COLUMNS must match at least one column, so href is included.
-        COLUMNS(lambda name: lower(name) = 'href' OR NOT list_contains(_rst_index_columns(), lower(name)))
+        COLUMNS(lambda rst_name: lower(rst_name) = 'href' OR NOT list_contains(_rst_index_columns(), lower(rst_name)))
     FROM rst_named
 ),
 rst_read AS (
     SELECT
         * EXCLUDE (geometry, mirror, bands, band_lists, proj, href),
-        _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS _header
+        _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS rst_header
     FROM rst_assets
 )
 SELECT
-    * EXCLUDE (_header),
-    ST_GeomFromWKB(_header.geometry) AS geometry,    -- OGC:CRS84
-    unnest(_header.columns),
+    * EXCLUDE (rst_header),
+    ST_GeomFromWKB(rst_header.geometry) AS geometry,    -- OGC:CRS84
+    unnest(rst_header.columns),
     {
-        'xmin': coalesce(_header.columns.bbox.xmin, '-inf'::DOUBLE),
-        'ymin': coalesce(_header.columns.bbox.ymin, '-inf'::DOUBLE),
-        'xmax': coalesce(_header.columns.bbox.xmax, 'inf'::DOUBLE),
-        'ymax': coalesce(_header.columns.bbox.ymax, 'inf'::DOUBLE),
+        'xmin': coalesce(rst_header.columns.bbox.xmin, '-inf'::DOUBLE),
+        'ymin': coalesce(rst_header.columns.bbox.ymin, '-inf'::DOUBLE),
+        'xmax': coalesce(rst_header.columns.bbox.xmax, 'inf'::DOUBLE),
+        'ymax': coalesce(rst_header.columns.bbox.ymax, 'inf'::DOUBLE),
         'start_us': epoch_us(coalesce(start_datetime, datetime)),
         'end_us': epoch_us(coalesce(end_datetime, datetime))
     } AS reach
 FROM rst_read
 -- The function raises an error unless on_error says otherwise.
-WHERE on_error::VARCHAR IS DISTINCT FROM 'skip' OR _header.columns.levels IS NOT NULL;
+WHERE on_error::VARCHAR IS DISTINCT FROM 'skip' OR rst_header.columns.levels IS NOT NULL;

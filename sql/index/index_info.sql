@@ -11,11 +11,11 @@ totals AS (
         min(coalesce(start_datetime, datetime)) AS first_time,
         max(coalesce(end_datetime, datetime)) AS last_time,
         [min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax)] AS bbox,    -- degrees
-        sum(list_sum(list_transform(levels, lambda l:
-            len(l.tile_byte_counts) + coalesce(len(l.mask.tile_byte_counts), 0)
+        sum(list_sum(list_transform(levels, lambda rst_level:
+            len(rst_level.tile_byte_counts) + coalesce(len(rst_level.mask.tile_byte_counts), 0)
         )))::BIGINT AS tiles,
-        sum(list_sum(list_transform(levels, lambda l:
-            coalesce(list_sum(l.tile_byte_counts), 0) + coalesce(list_sum(l.mask.tile_byte_counts), 0)
+        sum(list_sum(list_transform(levels, lambda rst_level:
+            coalesce(list_sum(rst_level.tile_byte_counts), 0) + coalesce(list_sum(rst_level.mask.tile_byte_counts), 0)
         )))::BIGINT AS tile_bytes
     FROM asset_index
 )

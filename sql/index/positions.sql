@@ -28,7 +28,7 @@ places AS (
             list_concat(
                 [{'col': cell_col, 'row': cell_row, 'side': 0::BIGINT, 'place': 0::BIGINT}],
                 list_transform(
-                    range(bits - 1, -1, -1), lambda bit: {'col': 0::BIGINT, 'row': 0::BIGINT, 'side': 1::BIGINT << bit, 'place': 0::BIGINT}
+                    range(bits - 1, -1, -1), lambda rst_bit: {'col': 0::BIGINT, 'row': 0::BIGINT, 'side': 1::BIGINT << rst_bit, 'place': 0::BIGINT}
                 )
             ),
             lambda cell, step: {

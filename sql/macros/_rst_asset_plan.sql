@@ -35,7 +35,7 @@ rst_plan_arguments AS MATERIALIZED (
                 THEN error('level: got ' || level::VARCHAR || ', expected a whole number: 0 (full resolution) or more')
             WHEN resolution IS NOT NULL AND TRY_CAST(resolution AS DOUBLE) IS NULL
                 THEN error('resolution: got ' || resolution::VARCHAR || ', expected a number')
-            WHEN len(TRY_CAST(bands AS VARCHAR[])) = 0 OR len(list_filter(TRY_CAST(bands AS VARCHAR[]), lambda name: name IS NULL)) > 0
+            WHEN len(TRY_CAST(bands AS VARCHAR[])) = 0 OR len(list_filter(TRY_CAST(bands AS VARCHAR[]), lambda rst_name: rst_name IS NULL)) > 0
                 THEN error('bands: got ' || bands::VARCHAR || ', expected names such as [''red'', ''visual:red''], or NULL for all')
             WHEN len(list_distinct(TRY_CAST(bands AS VARCHAR[]))) < len(TRY_CAST(bands AS VARCHAR[]))
                 THEN error('bands: got ' || bands::VARCHAR || ', expected each name once; leave the repeated ones out')
@@ -74,7 +74,7 @@ indexed AS MATERIALIZED (
             crs,
             TRY_CAST(bbox AS DOUBLE[])[4],
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: rst_part.ymax
             )) END,
             'inf'::DOUBLE
         )
@@ -82,7 +82,7 @@ indexed AS MATERIALIZED (
             crs,
             TRY_CAST(bbox AS DOUBLE[])[2],
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: rst_part.ymin
             )) END,
             '-inf'::DOUBLE
         )
@@ -90,7 +90,7 @@ indexed AS MATERIALIZED (
             crs,
             CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: CASE WHEN rst_part.xmin < -180 OR rst_part.xmax > 180 THEN 'inf'::DOUBLE ELSE rst_part.xmax END
             )) END,
             'inf'::DOUBLE
         )
@@ -98,7 +98,7 @@ indexed AS MATERIALIZED (
             crs,
             CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: CASE WHEN rst_part.xmin < -180 OR rst_part.xmax > 180 THEN '-inf'::DOUBLE ELSE rst_part.xmin END
             )) END,
             '-inf'::DOUBLE
         )
@@ -108,9 +108,9 @@ indexed AS MATERIALIZED (
             a.area IS NULL
             OR NOT _rst_is_lonlat(crs)
             -- Longitudes may start at -180 or 0, or continue beyond 180.
-            OR len(list_filter(_rst_turns(a.area), lambda part:
-                part.xmin <= index_of_schema_2.reach.xmax AND part.xmax >= index_of_schema_2.reach.xmin
-                AND part.ymin <= index_of_schema_2.reach.ymax AND part.ymax >= index_of_schema_2.reach.ymin
+            OR len(list_filter(_rst_turns(a.area), lambda rst_part:
+                rst_part.xmin <= index_of_schema_2.reach.xmax AND rst_part.xmax >= index_of_schema_2.reach.xmin
+                AND rst_part.ymin <= index_of_schema_2.reach.ymax AND rst_part.ymax >= index_of_schema_2.reach.ymin
             )) > 0
         )
     UNION ALL
@@ -143,27 +143,27 @@ sibling_names AS MATERIALIZED (
 candidates AS (
     SELECT
         described.*,
-        list_transform(described.bands, lambda known: {'band': known.band, 'name': known.name, 'common_name': known.common_name}) AS named
+        list_transform(described.bands, lambda rst_known: {'band': rst_known.band, 'name': rst_known.name, 'common_name': rst_known.common_name}) AS named
     FROM (
         SELECT i.* REPLACE (
-            CASE WHEN s.names IS NULL THEN i.bands ELSE list_transform(i.bands, lambda known: {
+            CASE WHEN s.names IS NULL THEN i.bands ELSE list_transform(i.bands, lambda rst_known: {
                 'name': CASE
-                    WHEN known.name IS NULL OR known.name IN ('', known.band::VARCHAR) THEN coalesce(
-                        list_filter(s.names, lambda sibling: sibling.band = known.band
-                            AND len(list_filter(i.bands, lambda other: other.name = sibling.name)) = 0)[1].name,
-                        known.name
+                    WHEN rst_known.name IS NULL OR rst_known.name IN ('', rst_known.band::VARCHAR) THEN coalesce(
+                        list_filter(s.names, lambda rst_sibling: rst_sibling.band = rst_known.band
+                            AND len(list_filter(i.bands, lambda rst_other: rst_other.name = rst_sibling.name)) = 0)[1].name,
+                        rst_known.name
                     )
-                    ELSE known.name
+                    ELSE rst_known.name
                 END,
-                'band': known.band,
-                'common_name': known.common_name,
-                'description': known.description,
-                'nodata': known.nodata,
-                'scale': known.scale,
-                'offset': known."offset",
-                'unit': known.unit,
-                'is_alpha': known.is_alpha,
-                'nodata_integer': known.nodata_integer
+                'band': rst_known.band,
+                'common_name': rst_known.common_name,
+                'description': rst_known.description,
+                'nodata': rst_known.nodata,
+                'scale': rst_known.scale,
+                'offset': rst_known."offset",
+                'unit': rst_known.unit,
+                'is_alpha': rst_known.is_alpha,
+                'nodata_integer': rst_known.nodata_integer
             }) END AS bands
         )
         FROM indexed AS i
@@ -186,12 +186,12 @@ known_bands AS MATERIALIZED (
         CASE
             WHEN k.has_unique_names THEN b.b.name
             WHEN regexp_full_match(b.b.name, '[0-9]+') THEN NULL
-            WHEN len(list_filter(k.named, lambda known: known.name = b.b.name)) = 1 THEN b.b.name
+            WHEN len(list_filter(k.named, lambda rst_known: rst_known.name = b.b.name)) = 1 THEN b.b.name
         END AS unique_name
     FROM (
         SELECT
             *,
-            len(list_distinct(list_transform(named, lambda known: nullif(known.name, '')))) = len(named) AS has_unique_names
+            len(list_distinct(list_transform(named, lambda rst_known: nullif(rst_known.name, '')))) = len(named) AS has_unique_names
         -- Files of one asset may have different bands, or the same bands in another order.
         FROM (SELECT DISTINCT collection, asset, named FROM candidates)
     ) AS k, unnest(k.named) AS b(b)
@@ -354,21 +354,21 @@ projected AS (
 levelled AS MATERIALIZED (
     SELECT
         c.* EXCLUDE (formats, levels, bands, named),
-        list_transform(list_filter(list_transform(b.chosen, lambda band: {
-            'chosen': band,
+        list_transform(list_filter(list_transform(b.chosen, lambda rst_band: {
+            'chosen': rst_band,
             -- Band n is the nth band, except in an edited index. Always searching would take quadratic time.
             'known': CASE
-                WHEN c.bands[band.band].band = band.band THEN c.bands[band.band]
-                ELSE list_filter(c.bands, lambda known: known.band = band.band)[1]
+                WHEN c.bands[rst_band.band].band = rst_band.band THEN c.bands[rst_band.band]
+                ELSE list_filter(c.bands, lambda rst_known: rst_known.band = rst_band.band)[1]
             END
-        }), lambda pair: pair.known IS NOT NULL), lambda pair: {
-            'band': pair.chosen.band,
-            'name': pair.chosen.name,
-            'position': pair.chosen.position,
-            'nodata': pair.known.nodata,
-            'scale': pair.known.scale,
-            'offset': pair.known."offset",
-            'unit': pair.known.unit
+        }), lambda rst_pair: rst_pair.known IS NOT NULL), lambda rst_pair: {
+            'band': rst_pair.chosen.band,
+            'name': rst_pair.chosen.name,
+            'position': rst_pair.chosen.position,
+            'nodata': rst_pair.known.nodata,
+            'scale': rst_pair.known.scale,
+            'offset': rst_pair.known."offset",
+            'unit': rst_pair.known.unit
         }) AS bands,
         -- GDAL's rule for alpha: the last of two or four bands of unsigned 8 or 16 bits.
         CASE
@@ -385,8 +385,8 @@ levelled AS MATERIALIZED (
             WHEN c.transform IS NULL
                 THEN error('resolution: asset ''' || c.asset || ''' of item ''' || c.item_id || ''' has no transform, so '
                     || 'its pixel size is not known; give level := instead')
-            ELSE coalesce(list_max(list_filter(range(len(c.levels)), lambda n:
-                abs(c.transform[1]) * c.levels[1].width / c.levels[n + 1].width <= p.pixel_size * 1.000001
+            ELSE coalesce(list_max(list_filter(range(len(c.levels)), lambda rst_n:
+                abs(c.transform[1]) * c.levels[1].width / c.levels[rst_n + 1].width <= p.pixel_size * 1.000001
             )), 0)
         END::INTEGER AS level,
         c.formats,
@@ -400,24 +400,24 @@ levelled AS MATERIALIZED (
 sized AS (
     SELECT
         s.* EXCLUDE (transform),
-        list_transform([s.levels[s.level + 1]], lambda l: {
-            'width': l.width,
-            'height': l.height,
-            'format': s.formats[l.format],
-            'tile_byte_counts': l.tile_byte_counts,
-            'run_offsets': l.run_offsets,
-            'tile_gaps': l.tile_gaps,
-            'mask': CASE WHEN l.mask IS NOT NULL THEN {
-                'format': s.formats[l.mask.format],
-                'tile_byte_counts': l.mask.tile_byte_counts,
-                'run_offsets': l.mask.run_offsets,
-                'tile_gaps': l.mask.tile_gaps
+        list_transform([s.levels[s.level + 1]], lambda rst_level: {
+            'width': rst_level.width,
+            'height': rst_level.height,
+            'format': s.formats[rst_level.format],
+            'tile_byte_counts': rst_level.tile_byte_counts,
+            'run_offsets': rst_level.run_offsets,
+            'tile_gaps': rst_level.tile_gaps,
+            'mask': CASE WHEN rst_level.mask IS NOT NULL THEN {
+                'format': s.formats[rst_level.mask.format],
+                'tile_byte_counts': rst_level.mask.tile_byte_counts,
+                'run_offsets': rst_level.mask.run_offsets,
+                'tile_gaps': rst_level.mask.tile_gaps
             } END
         })[1] AS image,
         list_transform([{
             'x_size': s.transform[1] * s.levels[1].width / s.levels[s.level + 1].width,
             'y_size': s.transform[5] * s.levels[1].height / s.levels[s.level + 1].height
-        }], lambda pixel: [pixel.x_size, 0::DOUBLE, s.transform[3], 0::DOUBLE, pixel.y_size, s.transform[6]])[1] AS transform
+        }], lambda rst_pixel: [rst_pixel.x_size, 0::DOUBLE, s.transform[3], 0::DOUBLE, rst_pixel.y_size, s.transform[6]])[1] AS transform
     FROM levelled AS s
 ),
 parted AS (
@@ -430,16 +430,16 @@ parted AS (
                 THEN error('area: asset ''' || s.asset || ''' of item ''' || s.item_id || ''' has no CRS or no transform, so '
                     || 'no place in it can be found; leave the area out, or the asset: give a query WHERE crs IS NOT NULL as the index')
             ELSE list_filter(
-                list_transform(s.area, lambda part: {
-                    'xmin': least((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
-                    'ymin': least((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5]),
-                    'xmax': greatest((part.xmin - s.transform[3]) / s.transform[1], (part.xmax - s.transform[3]) / s.transform[1]),
-                    'ymax': greatest((part.ymin - s.transform[6]) / s.transform[5], (part.ymax - s.transform[6]) / s.transform[5])
+                list_transform(s.area, lambda rst_part: {
+                    'xmin': least((rst_part.xmin - s.transform[3]) / s.transform[1], (rst_part.xmax - s.transform[3]) / s.transform[1]),
+                    'ymin': least((rst_part.ymin - s.transform[6]) / s.transform[5], (rst_part.ymax - s.transform[6]) / s.transform[5]),
+                    'xmax': greatest((rst_part.xmin - s.transform[3]) / s.transform[1], (rst_part.xmax - s.transform[3]) / s.transform[1]),
+                    'ymax': greatest((rst_part.ymin - s.transform[6]) / s.transform[5], (rst_part.ymax - s.transform[6]) / s.transform[5])
                 }),
                 -- Pixels are half open, and a part touches one at least.
-                lambda part: greatest(ceil(part.xmax - 1e-6), floor(part.xmin + 1e-6) + 1) > 0
-                    AND greatest(ceil(part.ymax - 1e-6), floor(part.ymin + 1e-6) + 1) > 0
-                    AND floor(part.xmin + 1e-6) < s.image.width AND floor(part.ymin + 1e-6) < s.image.height
+                lambda rst_part: greatest(ceil(rst_part.xmax - 1e-6), floor(rst_part.xmin + 1e-6) + 1) > 0
+                    AND greatest(ceil(rst_part.ymax - 1e-6), floor(rst_part.ymin + 1e-6) + 1) > 0
+                    AND floor(rst_part.xmin + 1e-6) < s.image.width AND floor(rst_part.ymin + 1e-6) < s.image.height
             )
         END AS touched_parts,
         CASE
@@ -452,20 +452,20 @@ windowed AS (
     SELECT
         p.* EXCLUDE (touched_parts, beside, pixel_size),
         {
-            'xmin': list_min(list_transform(p.pixel_parts, lambda part: part.xmin)),
-            'ymin': list_min(list_transform(p.pixel_parts, lambda part: part.ymin)),
-            'xmax': list_max(list_transform(p.pixel_parts, lambda part: part.xmax)),
-            'ymax': list_max(list_transform(p.pixel_parts, lambda part: part.ymax))
+            'xmin': list_min(list_transform(p.pixel_parts, lambda rst_part: rst_part.xmin)),
+            'ymin': list_min(list_transform(p.pixel_parts, lambda rst_part: rst_part.ymin)),
+            'xmax': list_max(list_transform(p.pixel_parts, lambda rst_part: rst_part.xmax)),
+            'ymax': list_max(list_transform(p.pixel_parts, lambda rst_part: rst_part.ymax))
         } AS pixels
     FROM (
         SELECT
             *,
             -- In whole pixels. A point on the border of two pixels lies in the pixel that begins there.
-            list_transform(touched_parts, lambda part: {
-                'xmin': floor(part.xmin - beside + 1e-6),
-                'ymin': floor(part.ymin - beside + 1e-6),
-                'xmax': greatest(ceil(part.xmax + beside - 1e-6), floor(part.xmin - beside + 1e-6) + 1),
-                'ymax': greatest(ceil(part.ymax + beside - 1e-6), floor(part.ymin - beside + 1e-6) + 1)
+            list_transform(touched_parts, lambda rst_part: {
+                'xmin': floor(rst_part.xmin - beside + 1e-6),
+                'ymin': floor(rst_part.ymin - beside + 1e-6),
+                'xmax': greatest(ceil(rst_part.xmax + beside - 1e-6), floor(rst_part.xmin - beside + 1e-6) + 1),
+                'ymax': greatest(ceil(rst_part.ymax + beside - 1e-6), floor(rst_part.ymin - beside + 1e-6) + 1)
             }) AS pixel_parts
         FROM parted
     ) AS p

@@ -45,8 +45,8 @@ cells AS (
                     THEN _rstpy_tiles_touched(geometry::VARCHAR, crs, g.raster_crs, g.transform, g.tile_grid)
                 ELSE flatten(list_transform(
                     range(g.tile_grid.first_row, g.tile_grid.last_row + 1),
-                    lambda r: range(
-                        r * g.tiles_across + g.tile_grid.first_col, r * g.tiles_across + g.tile_grid.last_col + 1
+                    lambda rst_r: range(
+                        rst_r * g.tiles_across + g.tile_grid.first_col, rst_r * g.tiles_across + g.tile_grid.last_col + 1
                     )
                 ))
             END
@@ -63,11 +63,11 @@ touched AS (
     FROM cells AS c
     -- In a raster of the whole Earth, the parts of an area over the antimeridian are far apart.
     WHERE len(c.pixel_parts) = 1
-        OR len(list_filter(c.pixel_parts, lambda part:
-            part.xmin < (c.cell % c.tiles_across + 1) * c.tile_width
-            AND part.xmax > c.cell % c.tiles_across * c.tile_width
-            AND part.ymin < (c.cell // c.tiles_across + 1) * c.tile_height
-            AND part.ymax > c.cell // c.tiles_across * c.tile_height
+        OR len(list_filter(c.pixel_parts, lambda rst_part:
+            rst_part.xmin < (c.cell % c.tiles_across + 1) * c.tile_width
+            AND rst_part.xmax > c.cell % c.tiles_across * c.tile_width
+            AND rst_part.ymin < (c.cell // c.tiles_across + 1) * c.tile_height
+            AND rst_part.ymax > c.cell // c.tiles_across * c.tile_height
         )) > 0
 ),
 masked AS (
@@ -80,18 +80,18 @@ masked AS (
                         t.tile_row * t.tile_height // t.mask.format.tile_height,
                         (t.tile_row * t.tile_height + t.tile_pixel_height - 1) // t.mask.format.tile_height + 1
                     ),
-                    lambda mask_row: list_transform(
+                    lambda rst_mask_row: list_transform(
                         range(
                             t.tile_col * t.tile_width // t.mask.format.tile_width,
                             (t.tile_col * t.tile_width + t.tile_pixel_width - 1) // t.mask.format.tile_width + 1
                         ),
-                        lambda mask_col: list_transform(
-                            [mask_row * ((t.width::BIGINT + t.mask.format.tile_width - 1) // t.mask.format.tile_width) + mask_col + 1],
-                            lambda n: {
-                                'tile_row': mask_row::INTEGER,
-                                'tile_col': mask_col::INTEGER,
-                                'tile_offset': _rst_tile_offset(t.mask.tile_byte_counts, t.mask.run_offsets, t.mask.tile_gaps, n),
-                                'tile_byte_count': t.mask.tile_byte_counts[n]::BIGINT
+                        lambda rst_mask_col: list_transform(
+                            [rst_mask_row * ((t.width::BIGINT + t.mask.format.tile_width - 1) // t.mask.format.tile_width) + rst_mask_col + 1],
+                            lambda rst_n: {
+                                'tile_row': rst_mask_row::INTEGER,
+                                'tile_col': rst_mask_col::INTEGER,
+                                'tile_offset': _rst_tile_offset(t.mask.tile_byte_counts, t.mask.run_offsets, t.mask.tile_gaps, rst_n),
+                                'tile_byte_count': t.mask.tile_byte_counts[rst_n]::BIGINT
                             }
                         )[1]
                     )
@@ -99,11 +99,11 @@ masked AS (
             WHEN t.alpha_band IS NOT NULL AND t.planar
                 THEN list_transform(
                     [(t.alpha_band - 1) * t.tiles_across * t.tiles_down + t.tile_row * t.tiles_across + t.tile_col + 1],
-                    lambda n: {
+                    lambda rst_n: {
                         'tile_row': t.tile_row::INTEGER,
                         'tile_col': t.tile_col::INTEGER,
-                        'tile_offset': _rst_tile_offset(t.tile_byte_counts, t.run_offsets, t.tile_gaps, n),
-                        'tile_byte_count': t.tile_byte_counts[n]::BIGINT
+                        'tile_offset': _rst_tile_offset(t.tile_byte_counts, t.run_offsets, t.tile_gaps, rst_n),
+                        'tile_byte_count': t.tile_byte_counts[rst_n]::BIGINT
                     }
                 )
         END AS mask_tiles

@@ -5,7 +5,7 @@
 -- A bbox as one bounds, or as two bounds over the antimeridian. Raises an error if it cannot be (xmin, ymin, xmax, ymax).
 CREATE OR REPLACE MACRO _rst_bbox_parts(box, code) AS
     CASE
-        WHEN len(box) != 4 OR len(list_filter(box, lambda v: v IS NULL OR NOT isfinite(v))) > 0
+        WHEN len(box) != 4 OR len(list_filter(box, lambda rst_v: rst_v IS NULL OR NOT isfinite(rst_v))) > 0
             THEN error('bbox: got ' || box::VARCHAR || ', expected four finite numbers [xmin, ymin, xmax, ymax]')
         WHEN box[2] > box[4]
             THEN error('bbox: got ' || box::VARCHAR || ', whose ymin ' || box[2] || ' is above its ymax ' || box[4]

@@ -6,12 +6,12 @@
 CREATE OR REPLACE MACRO _rst_boundary(part, meridian) AS
     list_transform(
         [greatest(22, ceil(22 * greatest(part.xmax - part.xmin, part.ymax - part.ymin)))::BIGINT],
-        lambda steps: list_concat(
-            flatten(list_transform(range(steps + 1), lambda step: [
-                {'x': part.xmin + (part.xmax - part.xmin) * step / steps, 'y': part.ymin},
-                {'x': part.xmin + (part.xmax - part.xmin) * step / steps, 'y': part.ymax},
-                {'x': part.xmin, 'y': part.ymin + (part.ymax - part.ymin) * step / steps},
-                {'x': part.xmax, 'y': part.ymin + (part.ymax - part.ymin) * step / steps}
+        lambda rst_steps: list_concat(
+            flatten(list_transform(range(rst_steps + 1), lambda rst_step: [
+                {'x': part.xmin + (part.xmax - part.xmin) * rst_step / rst_steps, 'y': part.ymin},
+                {'x': part.xmin + (part.xmax - part.xmin) * rst_step / rst_steps, 'y': part.ymax},
+                {'x': part.xmin, 'y': part.ymin + (part.ymax - part.ymin) * rst_step / rst_steps},
+                {'x': part.xmax, 'y': part.ymin + (part.ymax - part.ymin) * rst_step / rst_steps}
             ])),
             -- Extrema of an edge: northing along a parallel at the meridian, easting along a meridian at the equator.
             [

@@ -44,7 +44,7 @@ rst_found AS (
             crs,
             TRY_CAST(bbox AS DOUBLE[])[4],
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymax
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: rst_part.ymax
             )) END,
             'inf'::DOUBLE
         )
@@ -52,7 +52,7 @@ rst_found AS (
             crs,
             TRY_CAST(bbox AS DOUBLE[])[2],
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: part.ymin
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: rst_part.ymin
             )) END,
             '-inf'::DOUBLE
         )
@@ -60,7 +60,7 @@ rst_found AS (
             crs,
             CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[3] WHEN bbox IS NOT NULL THEN 'inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_max(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN 'inf'::DOUBLE ELSE part.xmax END
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: CASE WHEN rst_part.xmin < -180 OR rst_part.xmax > 180 THEN 'inf'::DOUBLE ELSE rst_part.xmax END
             )) END,
             'inf'::DOUBLE
         )
@@ -68,7 +68,7 @@ rst_found AS (
             crs,
             CASE WHEN TRY_CAST(bbox AS DOUBLE[])[1] <= TRY_CAST(bbox AS DOUBLE[])[3] THEN TRY_CAST(bbox AS DOUBLE[])[1] WHEN bbox IS NOT NULL THEN '-inf'::DOUBLE END,
             CASE WHEN geometry IS NOT NULL THEN list_min(list_transform(
-                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda part: CASE WHEN part.xmin < -180 OR part.xmax > 180 THEN '-inf'::DOUBLE ELSE part.xmin END
+                _rstpy_geometry_parts(geometry::VARCHAR, crs), lambda rst_part: CASE WHEN rst_part.xmin < -180 OR rst_part.xmax > 180 THEN '-inf'::DOUBLE ELSE rst_part.xmin END
             )) END,
             '-inf'::DOUBLE
         )
@@ -76,9 +76,9 @@ rst_found AS (
         AND (datetime IS NULL OR index_of_schema_2.reach.end_us >= _rst_period_start(datetime::VARCHAR))
         AND (
             s.area IS NULL
-            OR len(list_filter(_rst_turns(s.area), lambda part:
-                part.xmin <= index_of_schema_2.reach.xmax AND part.xmax >= index_of_schema_2.reach.xmin
-                AND part.ymin <= index_of_schema_2.reach.ymax AND part.ymax >= index_of_schema_2.reach.ymin
+            OR len(list_filter(_rst_turns(s.area), lambda rst_part:
+                rst_part.xmin <= index_of_schema_2.reach.xmax AND rst_part.xmax >= index_of_schema_2.reach.xmin
+                AND rst_part.ymin <= index_of_schema_2.reach.ymax AND rst_part.ymax >= index_of_schema_2.reach.ymin
             )) > 0
         )
 )
@@ -86,10 +86,12 @@ SELECT
     f.collection,
     f.item_id,
     -- Times, properties and geometry of the item, in the order of the index. A value is NULL if the assets of an item differ.
-    _rst_shared(COLUMNS(lambda name: lower(name) NOT IN (
+    _rst_shared(COLUMNS(lambda rst_name: lower(rst_name) NOT IN (
         'collection', 'item_id', 'asset', 'bbox', 'href', 'mirror', 'bands', 'dtype', 'crs', 'transform', 'width', 'height',
         'samples_per_pixel', 'planar', 'compression', 'predictor', 'photometric', 'byte_order', 'bigtiff', 'cog_layout', 'notes',
-        'formats', 'levels', 'file_size', 'etag', 'last_modified', 'indexed_at', 'reach'
+        'formats', 'levels', 'file_size', 'etag', 'last_modified', 'indexed_at', 'reach',
+        -- Columns of the result; builds call properties of these names "properties:assets" and so on.
+        'assets', 'files', 'file_bytes'
     ))) AS "\0",
     {
         'xmin': nullif(min(f.reach.xmin), '-inf'::DOUBLE),
@@ -101,13 +103,13 @@ SELECT
     -- The names of read_tiles: asset, or asset:band if a file has several bands. A repeated name identifies no band.
     list_sort(list_distinct(flatten(list(CASE
         WHEN len(f.bands) = 1 THEN [f.asset]
-        ELSE list_transform(f.bands, lambda band: f.asset || ':' || CASE
+        ELSE list_transform(f.bands, lambda rst_band: f.asset || ':' || CASE
             -- If some bands have no name, their numbers name them, and no other band; as in _rst_asset_plan.
-            WHEN regexp_full_match(band.name, '[0-9]+')
-                AND len(list_distinct(list_transform(f.bands, lambda other: nullif(other.name, '')))) < len(f.bands)
-                THEN band.band::VARCHAR
-            WHEN band.name != '' AND len(list_filter(f.bands, lambda other: other.name = band.name)) = 1 THEN band.name
-            ELSE band.band::VARCHAR
+            WHEN regexp_full_match(rst_band.name, '[0-9]+')
+                AND len(list_distinct(list_transform(f.bands, lambda rst_other: nullif(rst_other.name, '')))) < len(f.bands)
+                THEN rst_band.band::VARCHAR
+            WHEN rst_band.name != '' AND len(list_filter(f.bands, lambda rst_other: rst_other.name = rst_band.name)) = 1 THEN rst_band.name
+            ELSE rst_band.band::VARCHAR
         END)
     END))), 'ASC', 'NULLS LAST') AS bands,
     _rst_shared(f.crs) AS crs,

@@ -6,15 +6,15 @@
 CREATE OR REPLACE MACRO _rst_project_to_utm(parts, zone) AS
     list_transform(
         list_filter(
-            list_transform(_rst_turns(parts), lambda part: {
-                'xmin': greatest(part.xmin, 6 * abs(zone) - 228),
-                'ymin': greatest(part.ymin, -89.9),
-                'xmax': least(part.xmax, 6 * abs(zone) - 138),
-                'ymax': least(part.ymax, 89.9)
+            list_transform(_rst_turns(parts), lambda rst_part: {
+                'xmin': greatest(rst_part.xmin, 6 * abs(zone) - 228),
+                'ymin': greatest(rst_part.ymin, -89.9),
+                'xmax': least(rst_part.xmax, 6 * abs(zone) - 138),
+                'ymax': least(rst_part.ymax, 89.9)
             }),
-            lambda part: part.xmin <= part.xmax AND part.ymin <= part.ymax
+            lambda rst_part: rst_part.xmin <= rst_part.xmax AND rst_part.ymin <= rst_part.ymax
         ),
-        lambda part: _rst_bounds_of(list_transform(
-            _rst_boundary(part, 6 * abs(zone) - 183), lambda point: _rst_utm(point.x, point.y, abs(zone), zone < 0)
+        lambda rst_part: _rst_bounds_of(list_transform(
+            _rst_boundary(rst_part, 6 * abs(zone) - 183), lambda rst_point: _rst_utm(rst_point.x, rst_point.y, abs(zone), zone < 0)
         ))
     );

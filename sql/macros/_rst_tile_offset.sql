@@ -10,12 +10,12 @@ CREATE OR REPLACE MACRO _rst_tile_offset(tile_byte_counts, run_offsets, tile_gap
             run_offsets[(n - 1) // _rst_run_tiles() + 1]
             -- A slice of the list would copy the whole list once per tile.
             + coalesce(list_sum(list_transform(
-                range((n - 1) // _rst_run_tiles() * _rst_run_tiles() + 1, n), lambda m: tile_byte_counts[m]
+                range((n - 1) // _rst_run_tiles() * _rst_run_tiles() + 1, n), lambda rst_m: tile_byte_counts[rst_m]
             )), 0)
             + CASE
                 WHEN len(tile_gaps) > 1
                     THEN coalesce(list_sum(list_transform(
-                        range((n - 1) // _rst_run_tiles() * _rst_run_tiles() + 1, n), lambda m: tile_gaps[m]
+                        range((n - 1) // _rst_run_tiles() * _rst_run_tiles() + 1, n), lambda rst_m: tile_gaps[rst_m]
                     )), 0)
                 ELSE tile_gaps[1]::HUGEINT * ((n - 1) % _rst_run_tiles())
             END

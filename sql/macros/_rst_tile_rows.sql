@@ -19,11 +19,11 @@ SELECT
         'y': a.transform[6] + a.transform[5] * t.tile_row * t.tile_height,
         'x_end': a.transform[3] + a.transform[1] * (t.tile_col * t.tile_width + t.width),
         'y_end': a.transform[6] + a.transform[5] * (t.tile_row * t.tile_height + t.height)
-    }], lambda corner: {
-        'xmin': least(corner.x, corner.x_end),
-        'ymin': least(corner.y, corner.y_end),
-        'xmax': greatest(corner.x, corner.x_end),
-        'ymax': greatest(corner.y, corner.y_end)
+    }], lambda rst_corner: {
+        'xmin': least(rst_corner.x, rst_corner.x_end),
+        'ymin': least(rst_corner.y, rst_corner.y_end),
+        'xmax': greatest(rst_corner.x, rst_corner.x_end),
+        'ymax': greatest(rst_corner.y, rst_corner.y_end)
     })[1] AS bounds,
     a.crs,
     [

@@ -73,11 +73,11 @@ totals AS (
         sum(pixel_bytes) FILTER (WHERE is_first) AS pixel_bytes,
         list_sum(list_transform(
             list_distinct(list({'a': address, 's': range_start, 'e': range_end}) FILTER (WHERE request IS NOT NULL)),
-            lambda piece: piece.e - piece.s
+            lambda rst_piece: rst_piece.e - rst_piece.s
         )) AS tile_bytes,
         list_sum(list_transform(
             list_distinct(list({'r': request, 'b': request_bytes}) FILTER (WHERE request IS NOT NULL)),
-            lambda piece: piece.b
+            lambda rst_piece: rst_piece.b
         )) AS request_bytes,
         count(DISTINCT request) AS requests
     FROM cost

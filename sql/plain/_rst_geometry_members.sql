@@ -14,14 +14,14 @@ CREATE OR REPLACE MACRO _rst_geometry_members(geometry_text) AS
                         WHEN 'FeatureCollection' THEN json_extract(TRY_CAST(geometry_text AS JSON), '$.features[*].geometry')::JSON[]
                         ELSE [TRY_CAST(geometry_text AS JSON)]::JSON[]
                     END,
-                    lambda one: CASE
-                        WHEN json_extract_string(one, '$.type') = 'GeometryCollection' THEN json_extract(one, '$.geometries[*]')::JSON[]
-                        ELSE [one]
+                    lambda rst_one: CASE
+                        WHEN json_extract_string(rst_one, '$.type') = 'GeometryCollection' THEN json_extract(rst_one, '$.geometries[*]')::JSON[]
+                        ELSE [rst_one]
                     END
                 )),
-                lambda one: {
-                    'kind': lower(json_extract_string(one, '$.type')),
-                    'coordinates': json_extract(one, '$.coordinates')::VARCHAR
+                lambda rst_one: {
+                    'kind': lower(json_extract_string(rst_one, '$.type')),
+                    'coordinates': json_extract(rst_one, '$.coordinates')::VARCHAR
                 }
             )
         ELSE list_transform(
@@ -30,11 +30,11 @@ CREATE OR REPLACE MACRO _rst_geometry_members(geometry_text) AS
                 _rst_wkt(geometry_text),
                 '(?:MULTI)?(?:POINT|LINESTRING|POLYGON)(?: ZM| Z| M)? \((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)'
             ),
-            lambda one: {
+            lambda rst_one: {
                 -- A single point has the same brackets as several points.
-                'kind': lower(regexp_replace(regexp_extract(one, '^\w+'), '^POINT', 'MULTIPOINT')),
+                'kind': lower(regexp_replace(regexp_extract(rst_one, '^\w+'), '^POINT', 'MULTIPOINT')),
                 'coordinates': translate(
-                    regexp_replace(replace(regexp_extract(one, '\(.*'), ', ', ','), '([^(),]+)', '[\1]', 'g'), '() ', '[],'
+                    regexp_replace(replace(regexp_extract(rst_one, '\(.*'), ', ', ','), '([^(),]+)', '[\1]', 'g'), '() ', '[],'
                 )
             }
         )

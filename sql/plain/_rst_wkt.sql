@@ -11,6 +11,6 @@ CREATE OR REPLACE MACRO _rst_wkt(geometry_text) AS
         ELSE list_filter(
             -- DuckDB rejects plus signs. Version 1.5 ignores text after a geometry, so the number of words must not decrease.
             [TRY(ST_AsText(regexp_replace(geometry_text, '([\s(,])\+', '\1', 'g')::GEOMETRY))],
-            lambda wkt: len(regexp_extract_all(wkt, '[^\s(),]+')) >= len(regexp_extract_all(geometry_text, '[^\s(),]+'))
+            lambda rst_wkt: len(regexp_extract_all(rst_wkt, '[^\s(),]+')) >= len(regexp_extract_all(geometry_text, '[^\s(),]+'))
         )[1]
     END;

@@ -51,7 +51,7 @@ _COLUMNS = """
 """
 _DATASETS = "SELECT id, title FROM datasets() ORDER BY id"
 _BANDS = """
-    SELECT asset, list_filter([band.name FOR band IN any_value(bands)], lambda name: name IS NOT NULL)
+    SELECT asset, list_filter([rst_band.name FOR rst_band IN any_value(bands)], lambda rst_name: rst_name IS NOT NULL)
     FROM query_table(rasteret_sql.main._rst_index_table({index}))
     GROUP BY asset ORDER BY asset
 """
