@@ -189,7 +189,9 @@ An index is a table or view, or a Parquet path, folder, glob or URL. `tile_plan`
 also take CTEs and temporary tables, and a folder only with a trailing slash. Without Python (`rasteret-sql macros`),
 they plan the tiles that the bounds of each point, line and ring of a `geometry` touch. These are all tiles of a read,
 and possibly more. `read_tiles` runs beside the query that contains it, so it sees no CTE, no temporary table and no
-uncommitted row. It takes the text of a query instead, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
+uncommitted row. If the query around it sees other rows of the index, that is an error. The rows of a table macro in the
+text of an index, and of views that draw rows by chance, are not compared. It takes the text of a query instead,
+such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
 
 A name in `bands` is looked up in this order: an asset key (`red`: all bands of that asset), a band inside an asset
 (`visual:red`, `visual:1`), a band name, a common name, a band number. The first step with a match decides. Two matches

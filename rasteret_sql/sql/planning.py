@@ -465,6 +465,29 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
     )
 
 
+def parse_comparison(text: str) -> tuple[str, dict[str, str]] | None:
+    """Read the index and the settings that `_rst_comparison` passes as JSON; None where a read passes its arguments."""
+    values = json.loads(text)
+    return (values["seen"], values["settings"]) if "seen" in values else None
+
+
+def rows_seen(cursor: duckdb.DuckDBPyConnection, index: str) -> str | None:
+    """Tell rows of an index apart, as `_rst_rows_seen` does in the session that asks.
+
+    Raises:
+        InvalidArgumentError: a view does not run on a cursor.
+    """
+    import duckdb
+
+    try:
+        asked = cursor.execute(f"SELECT {CATALOG}.main._rst_rows_seen($1)", [index]).fetchall()
+        found = cursor.execute(asked[0][0]).fetchall() if asked[0][0] is not None else [(None,)]
+    except duckdb.Error as error:
+        raise InvalidArgumentError(message_of(error)) from error
+    text: str | None = found[0][0]
+    return text
+
+
 #: What is expected of arguments that DuckDB could not cast; `_rst_asset_plan` says the same.
 _EXPECTED: Final = {
     "bands": "a list of names: bands := ['{given}']",

@@ -20,7 +20,7 @@ from rasteret_sql.io import loop
 from rasteret_sql.io.options import options_of_call
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
 from rasteret_sql.sql.ctrlc import interruptible
-from rasteret_sql.sql.planning import parse_arguments, plan_tiles
+from rasteret_sql.sql.planning import parse_arguments, parse_comparison, plan_tiles, rows_seen
 from rasteret_sql.sql.tile_rows import tile_rows
 from rasteret_sql.sql.workarounds import (
     bare_cursor,
@@ -292,6 +292,8 @@ class TileSource(CallSource):
     read_columns = READ_COLUMNS
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
+        if (seen := parse_comparison(call.arguments)) is not None:
+            return self._rows_seen(*seen, call.token, schema)
         arguments, _, on_error, settings = parse_arguments(call.arguments)
         with self._planning(settings) as cursor:
             plan = plan_tiles(cursor, arguments)
@@ -308,6 +310,14 @@ class TileSource(CallSource):
             return noted(plan, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)
         batches = tile_batches(plan, rows, read, on_error=on_error)
         return Stream(schema, filtered(batches, condition, schema) if is_of_pixels else batches)
+
+    def _rows_seen(self, index: str, settings: dict[str, str], token: bytes, schema: pa.Schema) -> Stream:
+        """Tell in one row, as its `error`, which rows of an index a read sees; see `_rst_sees_the_same`."""
+        with self._planning(settings) as cursor:
+            found = rows_seen(cursor, index)
+        row = {"error": found, "_call": token}
+        table = pa.table({field.name: pa.array([row.get(field.name)], field.type) for field in schema}, schema)
+        return Stream(schema, iter(table.to_batches()))
 
 
 def is_dry_run() -> bool:

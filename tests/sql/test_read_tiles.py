@@ -172,7 +172,11 @@ def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection:
         ("read_tiles('{index}', bbox := [77, 12, 78, 13], crs := 'EPSG:0')", r"crs: got 'EPSG:0', expected an authority code"),
         ("read_tiles(NULL)", r"index: got NULL"),
         ("read_tiles('FROM nobody')", r"the query 'FROM nobody' does not run"),
-        ("(VALUES ('{index}'), ('other')) v(i), read_tiles(v.i)", r"arguments that change from row to row.*constants"),
+        ("(VALUES ('{index}'), ('other')) v(i), read_tiles(v.i)", r"(?s)cannot use column .v.i.*only supports literals"),
+        (
+            "(VALUES ('red'), ('nir')) v(i), read_tiles('{index}', bands := [v.i])",
+            r"arguments that change from row to row.*constants",
+        ),
         ("read_tiles('{folder}/text.parquet')", r"cannot be read as Parquet"),
         ("read_tiles('{folder}/other.parquet')", r"is not an index: it has no column collection, item_id.*build_index"),
     ],
@@ -233,12 +237,16 @@ def test_temporary_tables_and_ctes_are_refused_with_the_remedy(
     assert rs.read_tiles(con.sql("FROM mine WHERE item_id = 'A'")).read_all().num_rows == 18
 
 
-def test_uncommitted_rows_are_not_read(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:
+def test_uncommitted_rows_are_refused_and_not_replaced_by_those_before(
+    con: duckdb.DuckDBPyConnection, collection: Collection
+) -> None:
     con.execute(f"CREATE TABLE t AS FROM '{collection.index}' WHERE item_id = 'A'")
     con.execute("BEGIN")
     con.execute(f"INSERT INTO t FROM '{collection.index}' WHERE item_id = 'B'")
-    assert con.execute("SELECT count(*) FROM read_tiles('t')").fetchall() == [(18,)]
+    with pytest.raises(duckdb.Error, match="sees no CTE, temporary table or uncommitted row"):
+        con.execute("SELECT count(*) FROM read_tiles('t')").fetchall()
     con.execute("ROLLBACK")
+    assert con.execute("SELECT count(*) FROM read_tiles('t')").fetchall() == [(18,)]
 
 
 def test_tiles_become_lists_of_numbers(con: duckdb.DuckDBPyConnection, collection: Collection) -> None:

@@ -1,0 +1,27 @@
+-- name: _rst_rows_seen
+-- kind: scalar macro
+-- grain: one value
+-- reads: nothing
+-- The text of a query whose one value tells rows of an index apart: a read runs it beside the query that it is part of, and compares. NULL where there is nothing to compare.
+CREATE OR REPLACE MACRO _rst_rows_seen(index) AS
+    'SELECT concat_ws('' '', ' || list_reduce(
+        nullif(
+            list_transform(
+                -- What no session finds is explained by the read.
+                list_filter(_rst_relations(index), lambda each: _rst_is_bound(each['plan'])),
+                lambda each: CASE
+                    -- Rows that are drawn differ each time; the plan has the names of their tables.
+                    WHEN regexp_matches(each['plan'], '"(LOGICAL_SAMPLE|random|uuid|gen_random_uuid|uuidv4|uuidv7)"')
+                        THEN '''' || md5(each['plan']) || ''''
+                    WHEN contains(each['plan'], '"seq_scan"') THEN _rst_hash_of(each['relation'], 'true')
+                    WHEN contains(each['plan'], '"error":false') THEN '''' || md5(each['plan']) || ''''
+                    -- Views of files are not read for this, unless they may also read a table.
+                    ELSE _rst_hash_of(
+                        each['relation'], '_rst_may_read_tables(''' || replace(each['relation'], '''', '''''') || ''')'
+                    )
+                END
+            ),
+            []
+        ),
+        lambda before, part: before || ', ' || part
+    ) || ') AS found';
