@@ -12,7 +12,7 @@ import pyarrow as pa
 import shapely
 from pyproj import Transformer
 
-from rasteret_sql.index.levels import RUN_TILES, levels_to_arrow
+from rasteret_sql.index.header_columns import RUN_TILES, levels_to_arrow
 from rasteret_sql.index.rows import header_schema
 from rasteret_sql.index.staging import ASSETS, HEADER_FILE, ITEMS, ParquetFile, assets_schema, items_schema
 from rasteret_sql.tiff.model import Level, TileFormat

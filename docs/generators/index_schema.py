@@ -38,7 +38,7 @@ def schema_page() -> str:
     """The columns of an index, its checks and its metadata."""
     from rasteret_sql.database.schema import METADATA_PREFIX
     from rasteret_sql.index.parquet_file import provenance
-    from rasteret_sql.sql.planning import INDEX_COLUMNS
+    from rasteret_sql.sql.named_index import INDEX_COLUMNS
 
     written = provenance({}, "", (), seconds=0.0)
     metadata = [(f"`{key}`", _METADATA[key.removeprefix(METADATA_PREFIX)]) for key in written]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from rasteret_sql.apps.arguments import Commands, names, new_command, numbers
+from rasteret_sql.apps.arguments import Commands, add_bands, add_datetime, add_index, add_level, new_command, numbers
 from rasteret_sql.apps.bench_report import as_json, as_text
 from rasteret_sql.apps.console import Style, note
 from rasteret_sql.errors import EmptyReadError
@@ -57,15 +57,11 @@ examples:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "bench", "measure the store of an index, and how reads spend their time", _EPILOG)
-    command.add_argument("index", metavar="INDEX", help="path, folder, glob or URL of an index")
-    command.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands of assets (visual:red)")
+    add_index(command)
+    add_bands(command)
     command.add_argument("--bbox", type=numbers, metavar="XMIN,YMIN,XMAX,YMAX", help="area in lon/lat")
-    command.add_argument(
-        "--datetime", metavar="WHEN", help="period, both ends included: '2024-01', '2024-01-01/2024-02-15'"
-    )
-    command.add_argument(
-        "--level", type=int, metavar="N", help="level to read: 0 is full resolution, n the nth overview"
-    )
+    add_datetime(command)
+    add_level(command)
     command.add_argument(
         "--max-bytes",
         type=_positive,

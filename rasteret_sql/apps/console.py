@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from rasteret_sql import errors
+from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 
 if TYPE_CHECKING:
@@ -102,23 +100,6 @@ def error_message(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None
-
-
-def plain_message(message: str) -> str:
-    """Leave of DuckDB's message about an error of ours only our message; others stay as they are."""
-    found = _our_error().search(message)
-    if found is not None:
-        return message[found.end() :].strip()
-    # What error() in a macro of ours says: identity, got, expected.
-    return re.sub(r"^(?:Invalid Input Error: )+(?=\w+: got )", "", message).strip()
-
-
-@cache
-def _our_error() -> re.Pattern[str]:
-    names = [
-        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, RasteretError)
-    ]
-    return re.compile(rf"\b(?:rasteret_sql\.errors\.)?(?:{'|'.join(names)}): ")
 
 
 def aligned(facts: Mapping[str, str | Sequence[str]], style: Style, *, indent: str = "") -> str:

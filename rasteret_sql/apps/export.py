@@ -183,48 +183,36 @@ def run(arguments: argparse.Namespace) -> int:
     return SOME_FAILED
 
 
-def index_rows(con: duckdb.DuckDBPyConnection, index: str, *, where: str | None, sql: str | None) -> Any:
+def index_rows(con: duckdb.DuckDBPyConnection, index: str | None, *, where: str | None, sql: str | None) -> Any:
     """Give the rows of an index that a condition or a query leaves, as reads take them.
 
     Args:
         con: where a query runs; the index is a view there, named `index`.
-        index: path, folder, glob or URL.
+        index: path, folder, glob or URL; None for a query that names its own.
         where: a condition in SQL, or None.
         sql: a query in SQL, or None.
 
     Raises:
-        AssetNotFoundError: there is no such index.
+        InvalidIndexError: there is no such index.
     """
+    from rasteret_sql.database.folders import index_files, index_reader
     from rasteret_sql.database.select_text import nested, require_condition, require_select
     from rasteret_sql.errors import InvalidArgumentError
+    from rasteret_sql.sql.named_index import check_local
 
     if where is None and sql is None:
         return index
-    rows = _reader(con, index)
+    if index is not None:
+        check_local(index)
+        # With hrefs that need no folder.
+        rows = index_reader([index] if "://" in index else index_files(index), is_absolute=True)
+        con.execute(f"CREATE VIEW {_VIEW} AS SELECT * FROM {rows}")  # noqa: S608 - quoted
     if where is not None:
         condition = require_condition(con, where, "--where", error=InvalidArgumentError)
         return f"FROM {rows} AS {_VIEW} WHERE {nested(condition)}"
     assert sql is not None
-    con.execute(f"CREATE TEMP VIEW {_VIEW} AS FROM {rows}")
-    return con.sql(require_select(con, sql, "--sql", error=InvalidArgumentError))
-
-
-def _reader(con: duckdb.DuckDBPyConnection, index: str) -> str:
-    """Give SQL for the rows of an index, with hrefs that need no folder."""
-    from rasteret_sql.database.folders import index_files, index_reader
-    from rasteret_sql.database.sqlfiles import quote_path, sql_file
-
-    if "://" in index:
-        return index_reader([index])
-    files = index_files(index)
-    if len(files) > 1:
-        return index_reader(files)
-    name = quote_path(files[0])
-    one = f"read_parquet({name}, hive_partitioning = false, filename = true)"
-    led = f"({sql_file('index/many_files.sql').replace('FROM $files', f'FROM {one}')})"
-    if con.execute(f"SELECT href FROM {led} EXCEPT SELECT href FROM {name} LIMIT 1").fetchall():  # noqa: S608 - quoted
-        return led
-    return name
+    expected = "rows of the index, such as \"FROM index WHERE asset = 'red'\" (--where takes a condition alone)"
+    return con.sql(require_select(con, sql, "--sql", rows=expected, error=InvalidArgumentError))
 
 
 def _resolution(text: str) -> float | tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import Commands, add_built_index, new_command
 from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed
-from rasteret_sql.wording import count, size
+from rasteret_sql.wording import count, shortened, size
 
 if TYPE_CHECKING:
     import argparse
@@ -81,12 +81,8 @@ def as_text(facts: IndexInfo, style: Style) -> str:
 
 
 def _counted(counts: Mapping[str | None, int], width: int, *, absent: str) -> list[str]:
-    named = [f"{_shortened(key) if key else absent} ({number:,})" for key, number in counts.items()]
+    named = [f"{shortened(key, 60) if key else absent} ({number:,})" for key, number in counts.items()]
     return listed(named, width=width)
-
-
-def _shortened(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _dates(facts: IndexInfo) -> str:

@@ -13,7 +13,8 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
-from rasteret_sql.apps.console import columns_of_terminal, plain_message
+from rasteret_sql.apps.console import columns_of_terminal
+from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import RasteretError
 

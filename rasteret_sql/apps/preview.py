@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, add_area, geometry, names, new_command
+from rasteret_sql.apps.arguments import Commands, add_area, add_datetime, geometry, names, new_command
 from rasteret_sql.apps.console import Style, note, written_aside
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
-    import duckdb
-
     from rasteret_sql.output.picture import Picture
 
 _DEFAULT_SIZE = 1024
@@ -60,9 +58,7 @@ def add_parser(commands: Commands) -> None:
     )
     of_geometry = "GeoJSON or WKT, or a file with it; pixels outside are transparent"
     add_area(command, crs_flag="--crs", of_geometry=of_geometry, is_clipped=True)
-    command.add_argument(
-        "--datetime", metavar="WHEN", help="period, both ends included: '2024-01', '2024-01-01/2024-02-15'"
-    )
+    add_datetime(command)
     command.add_argument(
         "--size",
         type=int,
@@ -183,37 +179,13 @@ def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
     with read_bar():
         if arguments.sql is None:
             return picture(arguments.index, **wanted)
+        from rasteret_sql.apps.export import index_rows
         from rasteret_sql.sql.connection import connect
 
         with connect() as con:
             con.execute("SET TimeZone = 'UTC'")
-            if arguments.index is not None:
-                _name_index(con, arguments.index)
-            return picture(_query(con, arguments.sql), connection=con, **wanted)
-
-
-def _name_index(con: duckdb.DuckDBPyConnection, index: str) -> None:
-    """Let a query call the index `index`."""
-    from rasteret_sql.database.folders import index_files, index_reader
-    from rasteret_sql.database.hrefs import is_url
-    from rasteret_sql.sql.readers import check_local
-
-    check_local(index)
-    files = [index] if is_url(index) else index_files(index)
-    con.execute(f"CREATE VIEW index AS SELECT * FROM {index_reader(files, is_absolute=True)}")  # noqa: S608 - quoted
-
-
-def _query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
-    """Give the rows of a query.
-
-    Raises:
-        InvalidArgumentError: it is not one query.
-    """
-    from rasteret_sql.database.select_text import require_select
-    from rasteret_sql.errors import InvalidArgumentError
-
-    rows = "rows of the index, such as \"FROM index WHERE asset = 'red'\" (--where takes a condition alone)"
-    return con.sql(require_select(con, text, "--sql", rows=rows, error=InvalidArgumentError))
+            rows = index_rows(con, arguments.index, where=None, sql=arguments.sql)
+            return picture(rows, connection=con, **wanted)
 
 
 def _percentiles(text: str) -> tuple[float, float]:

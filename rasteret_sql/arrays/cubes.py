@@ -31,7 +31,7 @@ from rasteret_sql.plan.dtypes import checked_dtypes
 from rasteret_sql.plan.mosaics import MOSAICS
 from rasteret_sql.plan.native_grid import native_box
 from rasteret_sql.plan.nodata import checked_nodata, with_nodata
-from rasteret_sql.sql.properties import AssetProperties
+from rasteret_sql.sql.index_rows import AssetProperties
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -47,8 +47,8 @@ def plan_given_tiles(rows: Any, bands: Sequence[str] | None = None) -> PlannedTi
         InvalidIndexError: the query does not run.
     """
     from rasteret_sql.plan.given_tiles import NEEDED_COLUMNS, OPTIONAL_COLUMNS, plan_given
+    from rasteret_sql.sql.index_rows import AssetProperties
     from rasteret_sql.sql.planning import PlannedTiles
-    from rasteret_sql.sql.properties import AssetProperties
 
     names = _column_names(rows)
     missing = [name for name in NEEDED_COLUMNS if name not in names]

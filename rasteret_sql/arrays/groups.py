@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.plan.tile_plan import PlannedAsset
-    from rasteret_sql.sql.properties import AssetProperties
+    from rasteret_sql.sql.index_rows import AssetProperties
 
 #: Ways of grouping items that are no columns.
 GROUPINGS: Final = ("id", "time", "day", "solar_day")

@@ -19,24 +19,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-#: Settings that change what SQL gives, and DuckDB's own value of each. A version of DuckDB that lacks one of them
-#: behaves as the value says.
-RESULT_SETTINGS: Mapping[str, str] = {
-    "Calendar": "gregorian",
-    "TimeZone": "UTC",
-    "binary_as_string": "false",
-    "default_collation": "",
-    "default_null_order": "NULLS_LAST",
-    "default_order": "ASC",
-    "disable_timestamptz_casts": "false",
-    "enable_geoparquet_conversion": "true",
-    "ieee_floating_point_ops": "true",
-    "integer_division": "false",
-    "old_implicit_casting": "false",
-    "order_by_non_integer_literal": "false",
-    "preserve_insertion_order": "true",
-    "scalar_subquery_error_on_multiple_rows": "true",
-}
 #: Settings of a database that is ours alone: no variable of a Python frame is a table there, and no extension comes
 #: from anybody but DuckDB. Extensions of DuckDB itself load by themselves, since an index may lie on a server.
 _CLOSED: Mapping[str, str | bool] = {

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql import errors
 from rasteret_sql.errors import InvalidIndexError, RasteretError
 
 if TYPE_CHECKING:
@@ -178,6 +180,23 @@ def message_of(error: Exception) -> str:
     """Give what a DuckDB error says, without the names of its kind and without signatures of URLs."""
     text = _PREFIX.sub("", str(error).strip())
     return _URL_QUERY.sub(r"\1", " ".join(text.partition("\n\nLINE ")[0].split()))
+
+
+def plain_message(message: str) -> str:
+    """Leave of DuckDB's message about an error of ours only our message; others stay as they are."""
+    found = _our_error().search(message)
+    if found is not None:
+        return message[found.end() :].strip()
+    # What error() in a macro of ours says: identity, got, expected.
+    return re.sub(r"^(?:Invalid Input Error: )+(?=\w+: got )", "", message).strip()
+
+
+@cache
+def _our_error() -> re.Pattern[str]:
+    names = [
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, RasteretError)
+    ]
+    return re.compile(rf"\b(?:rasteret_sql\.errors\.)?(?:{'|'.join(names)}): ")
 
 
 def shortened(text: str) -> str:

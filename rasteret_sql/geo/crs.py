@@ -24,7 +24,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io import fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -174,11 +174,13 @@ def _spelled(text: str) -> str:
     from pyproj import CRS
     from pyproj.exceptions import ProjError
 
+    from rasteret_sql.tiff.definitions import codes_of
+
     crs = parsed_crs(text)
     if crs.is_geocentric or (crs.is_vertical and not crs.is_compound):
         raise InvalidArgumentError(f"crs: got {crs.name}, expected one with horizontal axes, such as 'EPSG:32643'")
     try:
-        for candidate in _codes(crs):
+        for candidate in codes_of(crs):
             if _is_same(CRS.from_authority(*candidate), crs):
                 return ":".join(candidate)
         return str(crs.to_wkt())
@@ -199,21 +201,6 @@ def _is_same(one: Any, other: Any) -> bool:
         return False
     same: bool = type(one).from_json_dict({**definition, "coordinate_system": system}).equals(other)
     return same
-
-
-def _codes(crs: Any) -> Iterator[tuple[str, str]]:
-    """Give the authority codes that a CRS may have. PROJ searches for one only where its own does not fit."""
-    own = crs.to_json_dict().get("id")
-    if own:
-        yield own["authority"], str(own["code"])
-    # To PROJ a datum of which nothing is known but the ellipsoid equals each that has the ellipsoid.
-    datums = {part.datum.name.lower() for part in (crs, *crs.sub_crs_list) if part.datum is not None}
-    if crs.is_bound or datums & {"unknown", "unnamed"}:
-        return
-    for registry in ("EPSG", None):
-        found = crs.to_authority(auth_name=registry, min_confidence=70)
-        if found is not None:
-            yield found
 
 
 def _not_a_crs(crs: Any) -> InvalidArgumentError:

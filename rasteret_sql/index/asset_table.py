@@ -11,7 +11,7 @@ from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.schema import geo_metadata
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.errors import BuildError
-from rasteret_sql.index.grid import bounds_of
+from rasteret_sql.index.header_columns import bounds_of
 from rasteret_sql.index.properties import create_properties_view
 from rasteret_sql.index.report import list_failures
 from rasteret_sql.index.staging import ITEMS, ParquetFile, create_assets_view, stage_sources

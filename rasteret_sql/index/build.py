@@ -17,15 +17,24 @@ from rasteret_sql.database.hrefs import absolute, is_url, unsigned
 from rasteret_sql.database.schema import text_columns
 from rasteret_sql.database.sqlfiles import quote_path, sql_file
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.duplicates import OLDER_VERSIONS, REMEDY, checked_on_duplicate, drop_older_versions
-from rasteret_sql.index.finish import EXAMPLES, IndexTarget, checked_target, finish_build, require_rows
+from rasteret_sql.index.finish import (
+    EXAMPLES,
+    OLDER_VERSIONS,
+    REMEDY,
+    IndexTarget,
+    checked_on_duplicate,
+    checked_target,
+    drop_older_versions,
+    finish_build,
+    require_rows,
+)
 from rasteret_sql.index.found import SourceOptions
 from rasteret_sql.index.partitions import checked_partition, require_columns
 from rasteret_sql.index.report import BuildReport, list_failures, reporting
 from rasteret_sql.index.sources import resolve_source
 from rasteret_sql.index.sources.search import StacSearch
 from rasteret_sql.index.sources.tiffs import PathPattern
-from rasteret_sql.index.stac.locations import checked_alternate
+from rasteret_sql.index.stac.items import checked_alternate
 from rasteret_sql.index.staging import build_connection, definition_digest, leftovers, staging_folder
 from rasteret_sql.io.stores import redact
 

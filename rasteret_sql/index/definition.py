@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.database.hrefs import unsigned
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.duplicates import checked_on_duplicate
+from rasteret_sql.index.finish import checked_on_duplicate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rasteret_sql.index.duplicates import OnDuplicate
+    from rasteret_sql.index.finish import OnDuplicate
 
 _FIELD = re.compile(r"^-- (name|kind|grain|reads|on_duplicate|check): *(.*)$")
 _CONTINUED = re.compile(r"^-- {3,}(\S.*)$")

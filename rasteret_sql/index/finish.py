@@ -1,4 +1,7 @@
-"""How a build ends: the index is written aside, checked, and renamed. It appears whole or not at all."""
+"""How a build ends: the index is written aside, checked, and renamed. It appears whole or not at all.
+
+Different files of one collection, item_id and asset are an error, or the latest of them is taken, or all of them are.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from rasteret_sql.checks import checked_path
+from rasteret_sql.checks import checked_path, is_one_of
 from rasteret_sql.database.schema import METADATA_PREFIX
 from rasteret_sql.database.select_text import nested, require_select
-from rasteret_sql.database.sqlfiles import quote_path, sql_file, sql_folder
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_path, sql_file, sql_folder
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.index.duplicates import REMEDY
 from rasteret_sql.index.parquet_file import provenance, write_index
 from rasteret_sql.index.partitions import PARTITION_KEY, checked_folder, put_in_place, split_index
 from rasteret_sql.index.report import BuildReport, list_failures
@@ -25,9 +27,18 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from rasteret_sql.index.duplicates import OnDuplicate
     from rasteret_sql.index.rows import HeaderCounts
 
+OnDuplicate = Literal["error", "latest", "keep"]
+
+REMEDY = (
+    "If they are versions of one item, on_duplicate 'latest' takes the one that changed last, and 'keep' takes all. "
+    "Otherwise tell them apart: with collection=, with a pattern, or with columns item_id and asset."
+)
+#: Name of the files that "latest" drops, in reports.
+OLDER_VERSIONS = "files of older versions of items"
+#: Properties that say when an item changed, best first; STAC has both.
+_CHANGED = ("updated", "created")
 #: Examples in a message.
 EXAMPLES = 5
 #: The check of `sql/checks/` whose rows are no fault where duplicates are kept.
@@ -204,3 +215,35 @@ def _count(con: duckdb.DuckDBPyConnection) -> tuple[int, int, dict[str, int]]:
     assert row is not None
     by_asset = con.execute("SELECT asset, count(*) FROM asset_index GROUP BY asset ORDER BY asset").fetchall()
     return row[0], row[1], dict(by_asset)
+
+
+def checked_on_duplicate(value: object, what: str = "on_duplicate") -> OnDuplicate:
+    """Read a rule for files that share a key; None is "error".
+
+    Raises:
+        InvalidArgumentError: the value is no such rule.
+    """
+    for rule in get_args(OnDuplicate):
+        if is_one_of(value, (rule,)) or (value is None and rule == "error"):
+            checked: OnDuplicate = rule
+            return checked
+    raise InvalidArgumentError(f"{what}: got {value!r}, expected 'error', 'latest' or 'keep'")
+
+
+def drop_older_versions(con: duckdb.DuckDBPyConnection) -> int:
+    """Add the files of older versions of items to the table `dropped`, which the view `assets` leaves out.
+
+    Args:
+        con: connection of the build, with `assets`, `items`, `properties` and `dropped`.
+
+    Returns:
+        The number of files.
+    """
+    names = {row[0] for row in con.execute("DESCRIBE properties").fetchall()}
+    times = [f"TRY_CAST({quote_identifier(name)}::VARCHAR AS TIMESTAMPTZ)" for name in _CHANGED if name in names]
+    changed_at = f"coalesce({', '.join(times)})" if times else "NULL::TIMESTAMPTZ"
+    con.execute(f"CREATE VIEW versions AS SELECT item_no, {changed_at} AS changed_at FROM properties")  # noqa: S608 - quoted
+    con.execute(f"CREATE TABLE superseded AS {sql_file('index/superseded.sql')}")
+    con.execute("INSERT INTO dropped SELECT asset_no FROM superseded")
+    ((number,),) = con.execute("SELECT count(*) FROM superseded").fetchall()
+    return int(number)

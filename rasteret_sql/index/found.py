@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -117,24 +118,8 @@ class SourceOptions:
     pattern: PathPattern | None = None
 
 
-class Source(Protocol):
-    """Gives items, some at a time."""
-
-    def find(self) -> Iterator[Found]:
-        """Go through the source once."""
-        ...
-
-
-def _takes_no_object(_source: Any, _options: SourceOptions) -> None:
-    return None
-
-
-def _takes_no_path(_path: str) -> bool:
-    return False
-
-
-def _no_sources(_paths: Sequence[str], _options: SourceOptions) -> list[Source]:
-    return []
+#: Gives items, some at a time; it is gone through once.
+Source = Iterable[Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +135,9 @@ class SourceKind:
     """
 
     rank: int
-    of_object: Callable[[Any, SourceOptions], tuple[Source, str] | None] = _takes_no_object
-    takes_path: Callable[[str], bool] = _takes_no_path
-    of_paths: Callable[[Sequence[str], SourceOptions], list[Source]] = _no_sources
+    of_object: Callable[[Any, SourceOptions], tuple[Source, str] | None] = lambda _source, _options: None
+    takes_path: Callable[[str], bool] = lambda _path: False
+    of_paths: Callable[[Sequence[str], SourceOptions], list[Source]] = lambda _paths, _options: []
 
 
 def parse_datetime(value: object, name: str) -> dt.datetime | None:

@@ -11,24 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.database.schema import index_schema
 from rasteret_sql.errors import CorruptTiffError, RasteretError
-from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint, joint_bounds
+from rasteret_sql.index.header_columns import (
+    MAX_OFFSET,
+    bounds_of,
+    contradicts,
+    header_footprint,
+    joint_bounds,
+    levels_to_arrow,
+    merge_bands,
+    possible_nodata,
+)
 from rasteret_sql.index.headers import FileHeader, UnreadFile, read_headers
-from rasteret_sql.index.levels import MAX_OFFSET, levels_to_arrow
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.stac.locations import with_advice
+from rasteret_sql.index.stac.items import with_advice
 from rasteret_sql.index.staging import HeaderFiles
 from rasteret_sql.io.stores import redact
-from rasteret_sql.tiff.gdal_metadata import parse_nodata
 from rasteret_sql.tiff.names import compression_name, photometric_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
     import pyarrow as pa
 
-    from rasteret_sql.index.found import BandList
     from rasteret_sql.tiff.model import Band, Header, Level
 
 #: Files whose headers are read, and whose rows are staged, together.
@@ -301,110 +307,3 @@ def _require_consistent(header: Header, href: str) -> None:
                 f"{redact(href)}: level {number} has {level.width} x {level.height} pixels; "
                 f"expected at most {first.width} x {first.height}, as level 0 has. Write the file anew."
             )
-
-
-_TEXTS = ("name", "common_name", "description", "unit")
-_NUMBERS = ("nodata", "scale", "offset")
-
-
-def possible_nodata(band_lists: Sequence[BandList], dtype: str) -> tuple[list[BandList], list[str]]:
-    """Leave out nodata values of a source that no pixel can have, as for nodata values of headers.
-
-    Args:
-        band_lists: bands as the source describes them.
-        dtype: of the pixels.
-
-    Returns:
-        The lists without such values, and a note on each value that was left out.
-    """
-    notes: dict[str, None] = {}
-
-    def checked(band: Mapping[str, Any]) -> Mapping[str, Any]:
-        value = band.get("nodata")
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            return band
-        _, note = parse_nodata(str(value), dtype, "nodata of the source")
-        if note is None:
-            return band
-        notes[note] = None
-        return {name: one for name, one in band.items() if name != "nodata"}
-
-    return [tuple(map(checked, described)) for described in band_lists], list(notes)
-
-
-def merge_bands(bands: Sequence[Band], band_lists: Sequence[BandList], asset: str) -> list[dict[str, Any]]:
-    """Describe the bands of a file.
-
-    nodata, scale, offset and unit come from the TIFF header, or from the source if the header has none. The name comes
-    from the source, else from the description in the TIFF, else it is the asset key of a single band, else the number
-    of the band.
-
-    Args:
-        bands: as the header describes them.
-        band_lists: as the source describes them. A list counts only if it fits: one entry per band, with or without
-            the alpha bands.
-        asset: key of the asset.
-
-    Returns:
-        One entry per band, with the fields of `bands` in the index.
-    """
-    fitting = [described for described in (_fitted(bands, one) for one in band_lists) if described]
-    return [_merged(band, [described[at] for described in fitting], asset, len(bands)) for at, band in enumerate(bands)]
-
-
-def _fitted(bands: Sequence[Band], described: BandList) -> list[Mapping[str, Any]]:
-    nothing: Mapping[str, Any] = {}
-    if len(described) == 1 and described[0].get("every"):
-        return [nothing if band.is_alpha else described[0] for band in bands]
-    if len(described) == len(bands):
-        return list(described)
-    if len(described) == sum(not band.is_alpha for band in bands):
-        entries = iter(described)
-        return [nothing if band.is_alpha else next(entries) for band in bands]
-    return []
-
-
-def _merged(band: Band, described: Sequence[Mapping[str, Any]], asset: str, band_count: int) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for entry in described:
-        for name in _TEXTS:
-            if isinstance(entry.get(name), str) and entry[name]:
-                given.setdefault(name, entry[name])
-        for name in _NUMBERS:
-            number = _number(entry.get(name))
-            if number is not None:
-                given.setdefault(name, number if name == "nodata" else float(number))
-    nodata = _first(band.nodata, given.get("nodata"))
-    own_name = band.description or (asset if band_count == 1 else str(band.band))
-    return {
-        "name": given.get("name") or own_name,
-        "band": band.band,
-        "common_name": given.get("common_name"),
-        "description": band.description or given.get("description"),
-        "nodata": None if nodata is None else float(nodata),
-        "scale": _first(band.scale, given.get("scale")),
-        "offset": _first(band.offset, given.get("offset")),
-        "unit": band.unit or given.get("unit"),
-        "is_alpha": band.is_alpha,
-        "nodata_integer": _beyond_double(nodata),
-    }
-
-
-def _first(header: float | None, source: float | None) -> float | None:
-    return source if header is None else header
-
-
-def _beyond_double(nodata: object) -> int | None:
-    """The integer that a double does not hold, or None."""
-    return nodata if isinstance(nodata, int) and int(float(nodata)) != nodata else None
-
-
-def _number(value: object) -> float | None:
-    """Read a number; STAC writes some as text: "nan", "inf", "-inf". Integers stay exact."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return value if isinstance(value, int) else number

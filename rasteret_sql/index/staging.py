@@ -299,7 +299,7 @@ def stage_sources(
             columns: ParquetFile | None = None
             schema: pa.Schema | None = None
             try:
-                for found in source.find():
+                for found in source:
                     if found.columns is not None and found.items:
                         batch = _numbered(found.columns, inventory.items)
                         if columns is None or batch.schema != schema:

@@ -30,6 +30,7 @@ from dbt_common.invocation import get_invocation_id
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.schema import METADATA_PREFIX
+from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path, sql_folder
 from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.index.definition import kept_text
@@ -39,7 +40,6 @@ from rasteret_sql.index.reuse import stage_given_rows
 from rasteret_sql.index.rows import HeaderCounts
 from rasteret_sql.index.staging import build_connection, staging_folder
 from rasteret_sql.sql.connection import install
-from rasteret_sql.sql.definitions import plain_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
             raise DbtRuntimeError(str(error)) from error
         except duckdb.Error as error:
             end_turn()
-            raise DbtRuntimeError(f"{what}: {plain_error(error)}") from error
+            raise DbtRuntimeError(f"{what}: {plain_message(str(error))}") from error
         except BaseException:
             end_turn()
             raise

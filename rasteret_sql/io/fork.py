@@ -83,11 +83,6 @@ class PerProcess(Generic[T]):
                     self._made.append(self._make())
         return self._made[0]
 
-    @property
-    def is_made(self) -> bool:
-        """Whether this process has one already."""
-        return bool(self._made)
-
     def renew(self) -> None:
         """Leave it to the parent: a forked child makes its own."""
         self._made = []

@@ -116,7 +116,7 @@ def _relation(cursor: duckdb.DuckDBPyConnection, index: Any) -> duckdb.DuckDBPyR
     import duckdb
 
     from rasteret_sql.database.select_text import require_select
-    from rasteret_sql.sql.planning import is_query
+    from rasteret_sql.sql.named_index import is_query
 
     if isinstance(index, duckdb.DuckDBPyRelation):
         return index

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.expressions import Expression
     from rasteret_sql.plan.select import IndexFiles
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.sql.index_rows import AssetProperties
     from rasteret_sql.sql.planning import PlannedTiles
-    from rasteret_sql.sql.properties import AssetProperties
 
 #: Files of one picture. A plan of more takes seconds, and nobody sees them all.
 MAX_FILES: Final = 3000
@@ -115,7 +115,8 @@ def plan_picture(
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: nothing is left to show.
     """
-    from rasteret_sql.sql.readers import planning_cursor, shown_index
+    from rasteret_sql.sql.named_index import shown_index
+    from rasteret_sql.sql.readers import planning_cursor
 
     check_area(arguments)
     if isinstance(index, os.PathLike):
@@ -142,7 +143,7 @@ def _relation(connection: duckdb.DuckDBPyConnection, index: str) -> Any:
     import duckdb
 
     from rasteret_sql.database.select_text import message_of, require_select
-    from rasteret_sql.sql.planning import is_path, is_query
+    from rasteret_sql.sql.named_index import is_path, is_query
 
     if not is_query(index) and (is_path(index) or is_many(index)):
         return index
@@ -163,7 +164,7 @@ def _condition(
     import duckdb
 
     from rasteret_sql.database.select_text import message_of, nested, require_condition
-    from rasteret_sql.sql.planning import named_index
+    from rasteret_sql.sql.named_index import named_index
 
     conditions = []
     if where is not None:
@@ -243,7 +244,7 @@ class _IndexPlanner:
 
     def _meanings(self, planned: PicturePlan) -> Meanings:
         """Give the classes of the one band, by its file on top."""
-        from rasteret_sql.sql.planning import named_index
+        from rasteret_sql.sql.named_index import named_index
 
         if len(planned.bands) != 1 or self._expression is not None:
             return {}

@@ -215,11 +215,6 @@ class TilePlan:
         exact: float | None = next(band.nodata for band in asset.bands if band.band == number)
         return exact
 
-    def masks_of(self, row: int) -> list[MaskTile]:
-        """Give the mask tiles of a row."""
-        first = int(self.mask_first[row])
-        return [self.mask_tiles[number] for number in range(first, first + int(self.mask_count[row]))]
-
 
 #: The columns of a plan, the widest first, so that each begins at a multiple of its width where they lie in one piece.
 _COLUMNS: Final[Mapping[str, type[np.generic]]] = {

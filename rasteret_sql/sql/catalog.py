@@ -73,41 +73,31 @@ class SqlObject:
             schema: of the database in use, where it and all helpers go; "" for the one in use.
             temporary: make it for one connection only, and without a comment.
         """
-        text = self.text
-        qualified = self.name
-        if schema:
-            qualifier = f"{quote_identifier(schema)}."
-            qualified = f"{qualifier}{self.name}"
-            text = _HELPER.sub(lambda match: f"{qualifier}{match[0]}", text)
-            text = _IN_PYTHON.sub(lambda match: f"{qualifier}{match[0]}", text)
-            text = _CREATE.sub(lambda match: f"CREATE OR REPLACE MACRO {qualifier}{match[1]}(", text, count=1)
-        if temporary:
-            return [text.replace("CREATE OR REPLACE MACRO", "CREATE OR REPLACE TEMP MACRO", 1)]
-        return [text, self._comment_on(qualified)]
-
-    def _comment_on(self, qualified: str) -> str:
-        table = "TABLE " if self.kind == "table macro" else ""
-        described = quote_literal(f"{self.comment} Grain: {self.grain}.")
-        return f"COMMENT ON MACRO {table}{qualified} IS {described}"
+        qualifier = f"{quote_identifier(schema)}." if schema else ""
+        text = _HELPER.sub(lambda match: f"{qualifier}{match[0]}", self.text)
+        text = _IN_PYTHON.sub(lambda match: f"{qualifier}{match[0]}", text)
+        return self._made(text, qualifier, temporary=temporary)
 
     def statements(self, *, temporary: bool = False, qualifier: str = "", suffix: str = "") -> list[str]:
         """Give the statements that make it and describe it.
 
         Args:
             temporary: make it for one connection only.
-            qualifier: catalog and schema to make it in, or "" for the current ones.
+            qualifier: catalog and schema to make it in, or "" for the current ones; helpers go into our catalog.
             suffix: what the names of the functions in Python end with, in helpers.
         """
         text = _HELPER.sub(lambda match: f"{CATALOG}.main.{match[0]}", self.text)
         text = _IN_PYTHON.sub(lambda match: f"{match[0]}{suffix}", text)
-        kind = "TEMP MACRO" if temporary else "MACRO"
-        if self.is_public:
-            text = _CREATE.sub(lambda match: f"CREATE OR REPLACE {kind} {qualifier}{match[1]}(", text, count=1)
-        name = f"{qualifier}{self.name}" if self.is_public else f"{CATALOG}.main.{self.name}"
+        return self._made(text, qualifier if self.is_public else f"{CATALOG}.main.", temporary=temporary)
+
+    def _made(self, text: str, qualifier: str, *, temporary: bool) -> list[str]:
+        text = _CREATE.sub(lambda match: f"CREATE OR REPLACE MACRO {qualifier}{match[1]}(", text, count=1)
         if temporary:
             # A comment would stand in the temporary catalog, which duckdb_functions() shows beside the other.
-            return [text]
-        return [text, self._comment_on(name)]
+            return [text.replace("CREATE OR REPLACE MACRO", "CREATE OR REPLACE TEMP MACRO", 1)]
+        table = "TABLE " if self.kind == "table macro" else ""
+        described = quote_literal(f"{self.comment} Grain: {self.grain}.")
+        return [text, f"COMMENT ON MACRO {table}{qualifier}{self.name} IS {described}"]
 
 
 def make_public(con: duckdb.DuckDBPyConnection, qualifier: str, *folders: str) -> None:
@@ -182,7 +172,9 @@ def plain_objects() -> tuple[SqlObject, ...]:
 @cache
 def sql_objects(*folders: str) -> tuple[SqlObject, ...]:
     """Read the objects of some folders of `sql/`, each after those that it uses."""
-    objects = {found.name: found for folder in folders for found in map(_read, _files(folder))}
+    objects = {
+        found.name: found for folder in folders for found in map(_read, sorted((sql_folder() / folder).glob("*.sql")))
+    }
     ordered: dict[str, SqlObject] = {}
 
     def add(found: SqlObject) -> None:
@@ -201,10 +193,6 @@ def sql_objects(*folders: str) -> tuple[SqlObject, ...]:
 def sql_object(folder: str, name: str) -> SqlObject:
     """Read one object of a folder of `sql/`."""
     return _read(sql_folder() / folder / f"{name}.sql")
-
-
-def _files(folder: str) -> list[Path]:
-    return sorted((sql_folder() / folder).glob("*.sql"))
 
 
 def _read(path: Path) -> SqlObject:

@@ -127,7 +127,7 @@ def client_script(endpoint: Endpoint, version: str) -> str:
             f"ATTACH IF NOT EXISTS {quote_literal(endpoint.uri)} AS {ALIAS};\n"
         ),
         _HELPERS,
-        *map(_macro, _forwarded(endpoint.uri)),
+        *(_macro(found, endpoint.uri) for found in forwarded()),
         _VALUES,
         *_values_at_points(),
     ]
@@ -148,10 +148,6 @@ def forwarded() -> tuple[SqlObject, ...]:
     )
 
 
-def _forwarded(uri: str) -> list[tuple[SqlObject, str]]:
-    return [(found, uri) for found in forwarded()]
-
-
 def _header(endpoint: Endpoint, version: str) -> str:
     whole = f"FROM {ALIAS}.query($$ SELECT item_id, count(*) FROM read_tiles('s2.parquet') GROUP BY ALL $$)"  # noqa: S608
     text = f"""\
@@ -165,8 +161,7 @@ Whole queries run there too: {whole}
     return "".join([textwrap.indent(text, "-- "), "--\n", *calls])
 
 
-def _macro(item: tuple[SqlObject, str]) -> str:
-    found, uri = item
+def _macro(found: SqlObject, uri: str) -> str:
     arguments = found.arguments
     defaults = _defaults(found)
     listed = ", ".join(f"{name} := {defaults[name]}" if name in defaults else name for name in arguments)

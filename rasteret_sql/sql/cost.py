@@ -44,7 +44,7 @@ class ReadCost:
             ).rstrip()
             for line in lines
         ]
-        return "\n".join([f"<ReadCost {self._summary}>", *(f"  {line}" for line in laid_out)])
+        return "\n".join([f"<ReadCost {self.in_words}>", *(f"  {line}" for line in laid_out)])
 
     def _repr_html_(self) -> str:
         from rasteret_sql.markup import line, panel, table
@@ -53,7 +53,7 @@ class ReadCost:
         return panel(
             "ReadCost",
             "",
-            line(self._summary),
+            line(self.in_words),
             table([name.replace("_", " ") for name in _SHOWN], rows, total=True),
         )
 
@@ -69,13 +69,18 @@ class ReadCost:
         return getattr(self.table, name)
 
     @property
-    def _summary(self) -> str:
+    def in_words(self) -> str:
+        """The total as a sentence."""
         total = self.total
-        return (
-            f"{count(total['tiles'], 'tile')} of {count(total['items'], 'item')}: "
-            f"{count(total['requests'], 'range request')}, {size(total['request_bytes'] or 0)} to fetch, "
-            f"{size(total['pixel_bytes'] or 0)} of pixels"
-        )
+        return cost_in_words(*(total[name] or 0 for name in _SHOWN if name in total and name != "files"))
+
+
+def cost_in_words(items: int, tiles: int, requests: int, request_bytes: int, pixel_bytes: int) -> str:
+    """Say what a read would cost."""
+    return (
+        f"{count(tiles, 'tile')} of {count(items, 'item')}: {count(requests, 'range request')}, "
+        f"{size(request_bytes)} to fetch, {size(pixel_bytes)} of pixels"
+    )
 
 
 def _cell(value: Any) -> str:

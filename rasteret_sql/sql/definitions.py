@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from rasteret_sql import errors
-from rasteret_sql.database.select_text import require_select
+from rasteret_sql.database.select_text import plain_message, require_select
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
-from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
+from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError
 from rasteret_sql.index.definition import checked_variables, kept_text, kept_variables, parse_definition
-from rasteret_sql.index.duplicates import OLDER_VERSIONS, drop_older_versions
-from rasteret_sql.index.finish import IndexTarget, checked_target, finish_build, require_rows
+from rasteret_sql.index.finish import (
+    OLDER_VERSIONS,
+    IndexTarget,
+    checked_target,
+    drop_older_versions,
+    finish_build,
+    require_rows,
+)
 from rasteret_sql.index.partitions import checked_partition
 from rasteret_sql.index.report import reporting
 from rasteret_sql.index.reuse import stage_given_rows
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from rasteret_sql.index.definition import Definition
     from rasteret_sql.index.report import BuildReport, Progress
 
 
@@ -103,7 +105,7 @@ def build_from_text(
     began_s = time.monotonic()
     with staging_folder(file) as folder, build_connection(folder) as con:
         install(con)
-        query = _query(con, definition, what)
+        query = require_select(con, text, what, error=InvalidArgumentError)
         for name, value in values.items():
             con.execute(
                 f"SET VARIABLE {quote_identifier(name)} = ?", [list(value) if isinstance(value, tuple) else value]
@@ -125,11 +127,6 @@ def build_from_text(
         return finish_build(con, folder, target, counts=counts, left_out=left_out, began_s=began_s)
 
 
-def _query(con: duckdb.DuckDBPyConnection, definition: Definition, what: str) -> str:
-    """Give the one SELECT of a definition."""
-    return require_select(con, definition.text, what, error=InvalidArgumentError)
-
-
 def _copy(con: duckdb.DuckDBPyConnection, query: str, path: Path, what: str) -> int:
     """Write what the SELECT gives, and say how many rows that is."""
     # Larger row groups, of rows this wide, would take as much memory as all the rest.
@@ -139,19 +136,4 @@ def _copy(con: duckdb.DuckDBPyConnection, query: str, path: Path, what: str) -> 
         ((rows,),) = con.execute(copy).fetchall()
         return int(rows)
     except duckdb.Error as error:
-        raise BuildError(f"{what}: {plain_error(error)}\nNothing was written.") from error
-
-
-def plain_error(error: duckdb.Error) -> str:
-    """Leave of DuckDB's message about an error of ours only our message."""
-    message = str(error)
-    found = _our_error().search(message)
-    return message[found.end() :].strip() if found is not None else message
-
-
-@cache
-def _our_error() -> re.Pattern[str]:
-    names = [
-        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, RasteretError)
-    ]
-    return re.compile(rf"\b(?:rasteret_sql\.errors\.)?(?:{'|'.join(names)}): ")
+        raise BuildError(f"{what}: {plain_message(str(error))}\nNothing was written.") from error

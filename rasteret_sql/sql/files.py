@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.select import Selection
-    from rasteret_sql.sql.index_rows import IndexRows
-    from rasteret_sql.sql.properties import AssetProperties
+    from rasteret_sql.sql.index_rows import AssetProperties, IndexRows
 
     Numbers = npt.NDArray[np.int64]
 

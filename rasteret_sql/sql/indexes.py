@@ -5,7 +5,6 @@ A definition is SQL that calls our functions, so these doors lie above both.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from rasteret_sql.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rasteret_sql.index.duplicates import OnDuplicate
+    from rasteret_sql.index.finish import OnDuplicate
     from rasteret_sql.index.refresh import RefreshReport
     from rasteret_sql.index.report import BuildReport, Progress
 
@@ -105,11 +104,6 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
     )
     request = build_request(source, path, options, partition_by=partition_by, on_duplicate=on_duplicate)
     return build(request, progress)
-
-
-async def build_index_async(source: Any, path: str | os.PathLike[str], **options: Any) -> BuildReport:
-    """Build an index without blocking the caller's event loop; see `build_index`."""
-    return await asyncio.to_thread(build_index, source, path, **options)
 
 
 def _is_definition(source: Any) -> bool:

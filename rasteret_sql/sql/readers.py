@@ -13,22 +13,14 @@ import numpy as np
 from rasteret_sql.checks import check_choice, checked_list
 from rasteret_sql.database.folders import index_files, is_many
 from rasteret_sql.database.own_connection import own_connection
-from rasteret_sql.database.schema import index_columns
-from rasteret_sql.database.sqlfiles import quote_identifier
-from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.cost import ReadCost
-from rasteret_sql.sql.planning import (
-    INDEX_COLUMNS,
-    IndexPlans,
-    PlannedTiles,
-    explain_read,
-    is_query,
-    plan_tiles,
-)
+from rasteret_sql.sql.named_index import is_query, shown_index
+from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, plan_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,12 +30,10 @@ if TYPE_CHECKING:
 
     from rasteret_sql.plan.files import Files
     from rasteret_sql.read.stream import OnError
-    from rasteret_sql.sql.properties import AssetProperties
+    from rasteret_sql.sql.index_rows import AssetProperties
 
 #: Overviews halve an image: no file has so many of them.
 _MAX_LEVEL = 1 << 16
-#: Name under which rows that are no file are shown to the planner.
-_ROWS = "given_index"
 
 
 def _new_connection() -> duckdb.DuckDBPyConnection:
@@ -98,8 +88,7 @@ def read_tiles(
     """
     import pyarrow as pa
 
-    from rasteret_sql.sql.batches import schema_of, tile_batches
-    from rasteret_sql.sql.tile_rows import tile_rows
+    from rasteret_sql.sql.batches import schema_of, tile_batches, tile_rows
 
     check_choice("on_error", on_error, ("raise", "null"))
     arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
@@ -252,38 +241,6 @@ def planning_cursor(index: Any = None, *, with_macros: bool = False) -> Iterator
         cursor.close()
 
 
-def shown_index(
-    cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments, *, with_properties: bool = False
-) -> ReadArguments:
-    """Show the rows of an index to the planner and give the arguments that name them."""
-    from dataclasses import replace
-
-    if isinstance(index, os.PathLike):
-        index = os.fspath(index)
-    if isinstance(index, str):
-        check_local(index)
-        return replace(arguments, index=index, is_ordered=is_query(index))
-    rows = _with_names_of_schema(_arrow(index, with_properties=with_properties))
-    missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
-    if "pixels" in rows.schema.names and missing:
-        raise InvalidIndexError(
-            f"index: got {type(index).__name__} with rows of tiles, expected rows of an index; pass the index itself"
-        )
-    if missing:
-        raise InvalidIndexError(
-            f"index: got {type(index).__name__} without the column {', '.join(missing)}; expected rows of an index "
-            "made by rasteret_sql.build_index or `rasteret-sql build`, with all their columns"
-        )
-    cursor.register(_ROWS, rows)
-    return replace(arguments, index=_ROWS, is_ordered=True)
-
-
-def _with_names_of_schema(rows: pa.Table) -> pa.Table:
-    """Give columns of an index the names of the schema; to DuckDB, ITEM_ID and item_id are one name."""
-    known = index_columns()
-    return rows.rename_columns([name.lower() if name.lower() in known else name for name in rows.schema.names])
-
-
 def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
     """Start what the first fetch needs, by the address of the first row."""
     import duckdb
@@ -308,44 +265,3 @@ def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
     except (duckdb.Error, RasteretError):
         # Whatever is wrong here is said by the plan or by the read, which know more.
         return
-
-
-def check_local(index: str) -> None:
-    """Refuse a path of an index that does not exist.
-
-    Raises:
-        InvalidIndexError: there is no such file or folder.
-    """
-    if is_query(index) or "://" in index or any(sign in index for sign in "*?["):
-        return
-    if not os.path.exists(index):  # noqa: PTH110
-        raise InvalidIndexError(
-            f"index: {index!r} does not exist; expected the path, glob or URL of an index, or a query. Build one with "
-            f"rasteret_sql.build_index(source, {index!r})"
-        )
-
-
-def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
-    import duckdb
-    import pyarrow as pa
-
-    if isinstance(index, duckdb.DuckDBPyRelation):
-        known = [column for column in index.columns if column.lower() in INDEX_COLUMNS]
-        if with_properties:
-            known += [
-                column for column in index.columns if column.lower() == "bbox" or column.lower() not in index_columns()
-            ]
-        try:
-            return index.project(", ".join(map(quote_identifier, known)) or "*").to_arrow_table()
-        except duckdb.Error as error:
-            raise InvalidIndexError(f"index: the query does not run: {error}") from error
-    if isinstance(index, pa.Table):
-        return index
-    if hasattr(index, "to_wkb"):
-        # A GeoDataFrame, whose geometries Arrow does not take as they are.
-        return pa.Table.from_pandas(index.to_wkb(), preserve_index=False)
-    if isinstance(index, (pa.RecordBatch, pa.RecordBatchReader)) or hasattr(index, "__arrow_c_stream__"):
-        return pa.table(index) if not isinstance(index, pa.RecordBatch) else pa.Table.from_batches([index])
-    raise InvalidIndexError(
-        f"index: got {type(index).__name__}, expected a DuckDB relation, an Arrow table, a path or the text of a query"
-    )

@@ -14,9 +14,9 @@ from rasteret_sql.geo.points import ProjectedPoints
 from rasteret_sql.read.by_file import in_file_order, physical
 from rasteret_sql.read.samples import SampleLayout, SampleOptions
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, required
-from rasteret_sql.sql.planning import named_index, parse_arguments
+from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
-from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted
+from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def items_file(arguments: str) -> str:
         RasteretError: an argument is wrong, or a document cannot be read.
     """
     from rasteret_sql.database.hrefs import is_url
-    from rasteret_sql.index.stac.locations import checked_alternate
+    from rasteret_sql.index.stac.items import checked_alternate
 
     given = _given(arguments)
     source = given.get("source")

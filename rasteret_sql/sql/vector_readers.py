@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rasteret_sql.checks import check_choice, checked_list
 from rasteret_sql.shared_docs import shares_arguments
-from rasteret_sql.sql.readers import planning_cursor, read_arguments, shown_index
+from rasteret_sql.sql.named_index import shown_index
+from rasteret_sql.sql.readers import planning_cursor, read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from rasteret_sql.database.select_text import message_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs
 from rasteret_sql.geo.geometry import parse_geometries
-from rasteret_sql.sql.planning import is_query, named_index
+from rasteret_sql.sql.named_index import is_query, named_index
 
 if TYPE_CHECKING:
     import duckdb

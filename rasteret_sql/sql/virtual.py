@@ -6,6 +6,7 @@ makes them: one in Python would belong to the connection that made it, and outli
 
 from __future__ import annotations
 
+import json
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from rasteret_sql.database.own_connection import apply_settings, require_no_coll
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.io import loop
 from rasteret_sql.io.options import options_of_call
-from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches
+from rasteret_sql.plan.arguments import SQL, ReadArguments
+from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows
 from rasteret_sql.sql.ctrlc import interruptible
-from rasteret_sql.sql.planning import parse_arguments, parse_comparison, plan_tiles, rows_seen
-from rasteret_sql.sql.tile_rows import tile_rows
+from rasteret_sql.sql.named_index import rows_seen
+from rasteret_sql.sql.planning import plan_tiles
 from rasteret_sql.sql.workarounds import (
     bare_cursor,
     call_of,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.workarounds import Call
 
 #: Variables of a session whose names begin so are options.
@@ -318,6 +321,77 @@ class TileSource(CallSource):
         row = {"error": found, "_call": token}
         table = pa.table({field.name: pa.array([row.get(field.name)], field.type) for field in schema}, schema)
         return Stream(schema, iter(table.to_batches()))
+
+
+def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], OnError, dict[str, str]]:
+    """Read the arguments that a macro passes as JSON; also gives those of its own, `on_error` and the settings."""
+    values = json.loads(text)
+    settings, own = values.pop("settings"), values.pop("own", {})
+    on_error = values.pop("on_error")
+    if on_error not in {"raise", "null"}:
+        raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
+    if values["index"] is None:
+        raise InvalidArgumentError(
+            "index: got NULL, expected the name of a table or view, a Parquet path or the text of a query"
+        )
+    given = values.pop("given")
+    for name in ("bands", "bbox"):
+        if values[name] is None and given[name] is not None:
+            raise _unfit(name, given[name])
+    numbers = {name: _number_of(name, values.pop(name)) for name in ("level", "resolution")}
+    level, bbox = numbers["level"], values.pop("bbox")
+    if level is not None and not level.is_integer():
+        raise _unfit("level", f"{level}")
+    return (
+        ReadArguments(
+            **values,
+            bbox=None if bbox is None else [_number(part) for part in bbox.strip("[]").split(",")],
+            level=None if level is None else int(level),
+            resolution=numbers["resolution"],
+            door=SQL,
+        ),
+        own,
+        on_error,
+        settings,
+    )
+
+
+def parse_comparison(text: str) -> tuple[str, dict[str, str]] | None:
+    """Read the index and the settings that `_rst_comparison` passes as JSON; None where a read passes its arguments."""
+    values = json.loads(text)
+    return (values["seen"], values["settings"]) if "seen" in values else None
+
+
+#: What is expected of arguments that DuckDB could not cast; `_rst_asset_plan` says the same.
+_EXPECTED: Final = {
+    "bands": "a list of names: bands := ['{given}']",
+    "bbox": "four finite numbers [xmin, ymin, xmax, ymax]",
+    "level": "a whole number: 0 (full resolution) or more",
+    "resolution": "a number",
+}
+
+
+def _unfit(name: str, given: str) -> InvalidArgumentError:
+    shown = f"'{given}'" if name == "bands" else given
+    return InvalidArgumentError(f"{name}: got {shown}, expected {_EXPECTED[name].format(given=given)}")
+
+
+def _number_of(name: str, text: str | None) -> float | None:
+    """Read a number that DuckDB wrote as text.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise _unfit(name, text) from error
+
+
+def _number(text: str) -> float:
+    return float("nan") if text.strip() == "NULL" else float(text)
 
 
 def is_dry_run() -> bool:

@@ -17,9 +17,9 @@ from rasteret_sql.read.statistics import QUANTILES, STATISTICS, check_statistics
 from rasteret_sql.read.zonal import ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, rebatched, repeated, required
-from rasteret_sql.sql.planning import named_index, parse_arguments
+from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
-from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted
+from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:

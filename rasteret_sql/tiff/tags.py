@@ -43,95 +43,31 @@ GDAL_METADATA: Final = 42112
 GDAL_NODATA: Final = 42113
 LERC_PARAMETERS: Final = 50674
 
-NAMES: Final[dict[int, str]] = {
-    NEW_SUBFILE_TYPE: "NewSubfileType",
-    SUBFILE_TYPE: "SubfileType",
-    IMAGE_WIDTH: "ImageWidth",
-    IMAGE_LENGTH: "ImageLength",
-    BITS_PER_SAMPLE: "BitsPerSample",
-    COMPRESSION: "Compression",
-    PHOTOMETRIC: "PhotometricInterpretation",
-    FILL_ORDER: "FillOrder",
-    STRIP_OFFSETS: "StripOffsets",
-    SAMPLES_PER_PIXEL: "SamplesPerPixel",
-    ROWS_PER_STRIP: "RowsPerStrip",
-    STRIP_BYTE_COUNTS: "StripByteCounts",
-    PLANAR_CONFIGURATION: "PlanarConfiguration",
-    T4_OPTIONS: "T4Options",
-    T6_OPTIONS: "T6Options",
-    PREDICTOR: "Predictor",
-    TILE_WIDTH: "TileWidth",
-    TILE_LENGTH: "TileLength",
-    TILE_OFFSETS: "TileOffsets",
-    TILE_BYTE_COUNTS: "TileByteCounts",
-    SUB_IFDS: "SubIFDs",
-    INK_SET: "InkSet",
-    EXTRA_SAMPLES: "ExtraSamples",
-    SAMPLE_FORMAT: "SampleFormat",
-    JPEG_TABLES: "JPEGTables",
-    YCBCR_COEFFICIENTS: "YCbCrCoefficients",
-    YCBCR_SUBSAMPLING: "YCbCrSubSampling",
-    REFERENCE_BLACK_WHITE: "ReferenceBlackWhite",
-    MODEL_PIXEL_SCALE: "ModelPixelScale",
-    MODEL_TIEPOINT: "ModelTiepoint",
-    MODEL_TRANSFORMATION: "ModelTransformation",
-    GEO_KEY_DIRECTORY: "GeoKeyDirectory",
-    GEO_DOUBLE_PARAMS: "GeoDoubleParams",
-    GEO_ASCII_PARAMS: "GeoAsciiParams",
-    GDAL_METADATA: "GDAL_METADATA",
-    GDAL_NODATA: "GDAL_NODATA",
-    LERC_PARAMETERS: "LercParameters",
-}
+_ODD_NAMES: Final = {
+    PHOTOMETRIC: "PhotometricInterpretation", SUB_IFDS: "SubIFDs", JPEG_TABLES: "JPEGTables",
+    YCBCR_COEFFICIENTS: "YCbCrCoefficients", YCBCR_SUBSAMPLING: "YCbCrSubSampling",
+    YCBCR_POSITIONING: "YCbCrPositioning", GDAL_METADATA: "GDAL_METADATA", GDAL_NODATA: "GDAL_NODATA",
+}  # fmt: skip
+"""Names that are not simply the words of their constants."""
 
-LAYOUT_TAGS: Final = frozenset(
-    (
-        NEW_SUBFILE_TYPE,
-        SUBFILE_TYPE,
-        IMAGE_WIDTH,
-        IMAGE_LENGTH,
-        BITS_PER_SAMPLE,
-        COMPRESSION,
-        PHOTOMETRIC,
-        FILL_ORDER,
-        STRIP_OFFSETS,
-        SAMPLES_PER_PIXEL,
-        ROWS_PER_STRIP,
-        STRIP_BYTE_COUNTS,
-        PLANAR_CONFIGURATION,
-        T4_OPTIONS,
-        T6_OPTIONS,
-        PREDICTOR,
-        TILE_WIDTH,
-        TILE_LENGTH,
-        TILE_OFFSETS,
-        TILE_BYTE_COUNTS,
-        INK_SET,
-        EXTRA_SAMPLES,
-        SAMPLE_FORMAT,
-        JPEG_TABLES,
-        YCBCR_COEFFICIENTS,
-        YCBCR_SUBSAMPLING,
-        REFERENCE_BLACK_WHITE,
-        LERC_PARAMETERS,
-    )
-)
-"""What must be known of every image whose tiles are read."""
+NAMES: Final[dict[int, str]] = {
+    code: _ODD_NAMES.get(code, constant.title().replace("_", ""))
+    for constant, code in list(globals().items())
+    if constant.isupper() and isinstance(code, int)
+}
 
 DATASET_TAGS: Final = frozenset(
     (
-        MODEL_PIXEL_SCALE,
-        MODEL_TIEPOINT,
-        MODEL_TRANSFORMATION,
-        GEO_KEY_DIRECTORY,
-        GEO_DOUBLE_PARAMS,
-        GEO_ASCII_PARAMS,
-        GDAL_METADATA,
-        GDAL_NODATA,
+        MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION, GEO_KEY_DIRECTORY, GEO_DOUBLE_PARAMS,
+        GEO_ASCII_PARAMS, GDAL_METADATA, GDAL_NODATA,
     )
-)
+)  # fmt: skip
 """What is read of the first image only, for the whole file."""
 
-READ_TAGS: Final = frozenset((*LAYOUT_TAGS, *DATASET_TAGS, SUB_IFDS))
+LAYOUT_TAGS: Final = frozenset(NAMES) - DATASET_TAGS - {SUB_IFDS, YCBCR_POSITIONING}
+"""What must be known of every image whose tiles are read."""
+
+READ_TAGS: Final = LAYOUT_TAGS | DATASET_TAGS | {SUB_IFDS}
 
 ASCII: Final = 2
 """Field type of text."""

@@ -111,7 +111,7 @@ def queried(text: str, scope: Scope | None = None) -> pa.Table:
     """
     from rasteret_sql.database.select_text import require_select
     from rasteret_sql.database.sqlfiles import quote_literal
-    from rasteret_sql.sql.planning import is_query
+    from rasteret_sql.sql.named_index import is_query
     from rasteret_sql.sql.readers import planning_cursor
 
     with planning_cursor() as cursor:

@@ -93,7 +93,7 @@ def handoff(
         InvalidIndexError: `index` is none.
         EmptyReadError: a split is empty.
     """
-    from rasteret_sql.sql.planning import is_query
+    from rasteret_sql.sql.named_index import is_query
 
     path = checked_path("path", path)
     if path.is_dir() or not path.name:
@@ -179,7 +179,7 @@ def from_handoff(
     _require_same("index", where, contents["index"], path)
     arguments = dict(contents["dataset"])
     chips = arguments.get("chips")
-    from rasteret_sql.sql.planning import is_query
+    from rasteret_sql.sql.named_index import is_query
 
     if isinstance(chips, str) and not is_query(chips) and "chips" not in contents:
         raise InvalidArgumentError(

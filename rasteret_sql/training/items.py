@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.plan.files import Files
-    from rasteret_sql.sql.properties import AssetProperties
+    from rasteret_sql.sql.index_rows import AssetProperties
 
 #: Items with one time are taken to last a second: TorchGeo wants intervals, and its splits take microseconds off them.
 ITEM_US: Final = 1_000_000

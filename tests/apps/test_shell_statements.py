@@ -8,7 +8,7 @@ from rasteret_sql.apps.shell.statements import is_complete, split, units, units_
 
 
 def texts(text):
-    return [unit.text for unit in units(text)]
+    return units(text)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_comments_stay_in_the_statement_that_they_stand_in():
 def test_dot_commands_are_lines_where_a_statement_would_begin():
     text = ".mode csv\nSELECT 1;\n  .tables\n-- note\n.timer on\nSELECT 2\n.not_a_command\n"
     assert texts(text) == [".mode csv", "SELECT 1", ".tables", ".timer on", "SELECT 2\n.not_a_command"]
-    assert [unit.is_dot for unit in units(text)] == [True, False, True, True, False]
+    assert [unit.startswith(".") for unit in units(text)] == [True, False, True, True, False]
 
 
 def test_a_dot_command_may_hold_a_semicolon_and_need_not_end_with_a_line_break():
@@ -66,7 +66,7 @@ def test_a_dot_command_may_hold_a_semicolon_and_need_not_end_with_a_line_break()
 
 def test_the_rest_is_what_does_not_end():
     found, rest = split("SELECT 1; SELECT 2\n")
-    assert [unit.text for unit in found] == ["SELECT 1"]
+    assert found == ["SELECT 1"]
     assert rest == "SELECT 2\n"
 
 
@@ -78,5 +78,5 @@ def test_lines_are_run_as_soon_as_they_end_something():
             seen.append(line)
             yield line
 
-    arrived = [(unit.text, len(seen)) for unit in units_of_lines(lines())]
+    arrived = [(unit, len(seen)) for unit in units_of_lines(lines())]
     assert arrived == [("SELECT\n1", 2), (".mode csv", 3), ("SELECT ';\n'", 5), ("SELECT 3", 6)]

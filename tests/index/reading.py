@@ -17,4 +17,4 @@ def read_assets(source: Any, **options: Any) -> Iterator[Found]:
     """Give the steps of a source; options as for `build_index`."""
     sources, _ = resolve_source(source, source_options(**options))
     for one in sources:
-        yield from one.find()
+        yield from one

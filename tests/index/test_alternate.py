@@ -16,7 +16,7 @@ import rasteret_sql as rs
 from rasteret_sql.apps.main import main
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.info import provenance_of
-from rasteret_sql.index.stac.locations import locations, storage_of, with_advice
+from rasteret_sql.index.stac.items import locations, storage_of, with_advice
 from rasteret_sql.testing.faults import Fault
 from rasteret_sql.testing.server import RangeServer
 

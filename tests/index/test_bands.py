@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from rasteret_sql.index.rows import merge_bands, possible_nodata
+from rasteret_sql.index.header_columns import merge_bands, possible_nodata
 from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.tiff.model import Band
 

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from rasteret_sql.errors import BuildError, InvalidArgumentError
-from rasteret_sql.sql.indexes import build_index, build_index_async
+from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.testing.server import RangeServer
 
 
@@ -366,5 +366,5 @@ def test_a_progress_bar_can_be_had(items, tmp_path, capsys):
 
 
 def test_a_running_event_loop_can_build(items, tmp_path):
-    report = asyncio.run(build_index_async(items, tmp_path / "i.parquet", assets=["red"]))
+    report = asyncio.run(asyncio.to_thread(build_index, items, tmp_path / "i.parquet", assets=["red"]))
     assert report.rows == 3

@@ -7,7 +7,7 @@ import pyproj
 import pytest
 import shapely
 
-from rasteret_sql.index.grid import bounds_of, contradicts, header_footprint
+from rasteret_sql.index.header_columns import bounds_of, contradicts, header_footprint
 from rasteret_sql.tiff.model import Band, Header, Level, TileFormat
 
 FORMAT = TileFormat("little", "uint8", 8, 1, False, 1, 1, 1, 1, 256, 256, tiled=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_sql.database.schema import index_schema
-from rasteret_sql.index.levels import levels_to_arrow
+from rasteret_sql.index.header_columns import levels_to_arrow
 from rasteret_sql.plan.tile_plan import tile_format
 from rasteret_sql.tiff.model import Level, TileFormat
 

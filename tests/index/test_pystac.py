@@ -20,8 +20,8 @@ from pystac.extensions.raster import RasterExtension
 
 from rasteret_sql.index.asset_table import asset_table
 from rasteret_sql.index.found import SourceOptions
+from rasteret_sql.index.header_columns import merge_bands
 from rasteret_sql.index.properties import column_names
-from rasteret_sql.index.rows import merge_bands
 from rasteret_sql.index.sources import resolve_source
 from rasteret_sql.tiff.model import Band
 

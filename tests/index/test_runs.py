@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rasteret_sql.index.levels import MAX_OFFSET, RUN_TILES, runs_of
+from rasteret_sql.index.header_columns import MAX_OFFSET, RUN_TILES, runs_of
 from rasteret_sql.plan import tile_bytes
 from rasteret_sql.sql.connection import make_planner
 from rasteret_sql.tiff.model import Level, TileFormat

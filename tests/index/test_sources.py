@@ -33,9 +33,9 @@ def kind_of_lists(tmp_path):
     (tmp_path / "kinds" / "lists_of_paths.py").write_text(
         "from pathlib import Path\n"
         "from rasteret_sql.index.found import SourceKind\n"
-        "from rasteret_sql.index.sources.tiffs import TiffSource\n"
+        "from rasteret_sql.index.sources.tiffs import tiff_files\n"
         "def of_paths(paths, options):\n"
-        "    return [TiffSource(Path(path).read_text().split(), options) for path in paths]\n"
+        "    return [tiff_files(Path(path).read_text().split(), options) for path in paths]\n"
         "KIND = SourceKind(rank=50, takes_path=lambda path: path.endswith('.txt'), of_paths=of_paths)\n"
     )
     sources.__path__.append(str(tmp_path / "kinds"))

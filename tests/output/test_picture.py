@@ -526,7 +526,7 @@ def test_more_bytes_than_a_picture_is_worth_are_refused_before_they_are_fetched(
         index = scene(tmp_path, overviews=(), base=server.base_url)
         server.reset()
         planned = picture_plan.plan_picture(
-            index, rs.sql.planning.ReadArguments(index="", bands=["red"]), connection=None, where=None, items=None,
+            index, rs.plan.arguments.ReadArguments(index="", bands=["red"]), connection=None, where=None, items=None,
             size=(64, 64),
         )  # fmt: skip
         with pytest.raises(

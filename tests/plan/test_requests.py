@@ -13,6 +13,7 @@ from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.requests import pieces_per_row, plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTile, MaskTiles, TilePlan
+from tests.support.plans import masks_of
 
 
 class _File:
@@ -65,7 +66,7 @@ def _expected(plan: TilePlan, *, pixels: bool, mask: bool) -> dict[Any, list[int
     found: dict[Any, list[int]] = {}
     for row in range(len(plan)):
         asset, place = int(plan.asset_no[row]), (int(plan.tile_row[row]), int(plan.tile_col[row]))
-        kind, own = plan.mask_kind[row], plan.masks_of(row)
+        kind, own = plan.mask_kind[row], masks_of(plan, row)
         if plan.tile_byte_count[row] and (pixels or (mask and kind != MaskKind.NONE and not own)):
             found.setdefault(("image", asset, int(plan.tile_offset[row]), place), []).append(row)
         for tile in own if mask else ():
@@ -105,7 +106,7 @@ def test_a_part_of_a_plan_keeps_its_masks_when_it_is_sent(rows: list[Any], data:
     taken = data.draw(st.lists(st.integers(0, max(len(plan) - 1, 0)), max_size=8 if len(plan) else 0))
     part = plan.take(np.array(taken, np.int64))
     sent = pickle.loads(pickle.dumps(part))
-    assert [sent.masks_of(row) for row in range(len(sent))] == [plan.masks_of(row) for row in taken]
+    assert [masks_of(sent, row) for row in range(len(sent))] == [masks_of(plan, row) for row in taken]
     assert sent.tile_offset.tolist() == plan.tile_offset[taken].tolist() if taken else not len(sent)
-    assert len(sent.mask_tiles) == sum(len(plan.masks_of(row)) for row in taken)
-    assert all(isinstance(tile, MaskTile) for row in range(len(sent)) for tile in sent.masks_of(row))
+    assert len(sent.mask_tiles) == sum(len(masks_of(plan, row)) for row in taken)
+    assert all(isinstance(tile, MaskTile) for row in range(len(sent)) for tile in masks_of(sent, row))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rasteret_sql.index.levels import runs_of
+from rasteret_sql.index.header_columns import runs_of
 from rasteret_sql.plan.ragged import Ragged, bounds_of
 from rasteret_sql.plan.tile_bytes import RUN_TILES, TileBytes
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import rasteret_sql as rs
-from rasteret_sql.database.own_connection import RESULT_SETTINGS
 from rasteret_sql.testing import write_cog
 
 #: Other values than the usual ones, of the settings that may change what SQL gives.
@@ -142,7 +141,7 @@ def test_a_setting_that_is_new_to_us_is_looked_at():
         rows = con.execute(
             "SELECT name FROM duckdb_settings() WHERE input_type LIKE 'VARCHAR%' OR input_type LIKE 'MAP%'"
         ).fetchall()
-    unknown = {name for (name,) in rows} - set(RESULT_SETTINGS) - NOT_TRIED - NO_MATTER_OF_RESULTS
+    unknown = {name for (name,) in rows} - set(OTHER) - NOT_TRIED - NO_MATTER_OF_RESULTS
     assert not unknown
 
 

@@ -19,9 +19,10 @@ from rasteret_sql.errors import EmptyReadError, RasteretError
 from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.plan.requests import plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind
+from rasteret_sql.sql.batches import tile_rows
 from rasteret_sql.sql.connection import bare_cursor
 from rasteret_sql.sql.planning import plan_tiles
-from rasteret_sql.sql.tile_rows import tile_rows
+from tests.support.plans import masks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,7 +224,7 @@ def test_both_planners_agree(
     assert plan.tile_offset.tolist() == [row["tile_offset"] for row in found]
     assert plan.tile_byte_count.tolist() == [row["tile_byte_count"] for row in found]
     assert plan.mask_kind.tolist() == [kinds[row["mask_kind"]] for row in found]
-    assert [plan.masks_of(row) for row in range(len(plan))] == [_masks(row) for row in found]
+    assert [masks_of(plan, row) for row in range(len(plan))] == [_masks(row) for row in found]
     number_of: dict[int, int] = {}
     for number, request in enumerate(plan_requests(plan, pixels=True, mask=True)):
         number_of |= {row: number for piece in request.pieces if piece.kind == "image" for row in piece.rows}

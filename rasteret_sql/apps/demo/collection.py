@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pystac
+import shapely
+from pystac.layout import CustomLayoutStrategy
 
-from rasteret_sql.apps.demo import stac
 from rasteret_sql.apps.demo.landscape import BANDS, REFLECTANCE_SCALE, SceneOptions, make_landscape
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.testing.cog import CogOptions, write_cog
@@ -30,6 +32,18 @@ _BENCH_ID = "benchmark"
 _FIRST = datetime(2024, 1, 5, 5, 21, 11, tzinfo=UTC)
 _PIXEL_M = 10.0
 _CYCLES, _CYCLE_DAYS = 73, 5  # Sentinel-2 sees a place each five days
+_EXTENSIONS = [
+    "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
+]
+# By asset key: band name, centre and width in micrometres.
+_SENTINEL_2 = {
+    "blue": ("B02", 0.49, 0.098),
+    "green": ("B03", 0.56, 0.045),
+    "red": ("B04", 0.665, 0.038),
+    "nir": ("B08", 0.842, 0.145),
+}
 # The landscape lies around 78 degrees east, 13 degrees north, where UTM zones 43 and 44 meet.
 _CORNER = (818_000.0, 1_444_000.0)  # west and north of the landscape, EPSG:32643
 # Clouds and ends of the swath by month: the monsoon from June to September, one orbit that touches the tile.
@@ -138,7 +152,7 @@ def write_collection(
     tiles, views, site = _tiles(size, seed)
     days = [_CYCLE_DAYS * round(_CYCLES * number / items) for number in range(items)]
 
-    def write(number: int) -> tuple[ItemInfo, dict[str, Any]]:
+    def write(number: int) -> tuple[ItemInfo, pystac.Item]:
         when = _FIRST + timedelta(days=days[number])
         edge = _EDGE if number % _EDGE_EVERY == _EDGE_EVERY - 2 else None
         options = SceneOptions(cloud_cover=_CLOUDS[when.month - 1], swath_edge=edge)
@@ -147,17 +161,20 @@ def write_collection(
         return _write_item(folder / COLLECTION_ID, at, when, scene, tile, cloudy=number not in without_cloud_cover)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        written = list(pool.map(write, range(items)))
-    for info, document in written:
-        assert info.path is not None
-        document["links"] = [
-            stac.link("root", "../../catalog.json"),
-            stac.link("parent", "../collection.json"),
-            stac.link("collection", "../collection.json"),
-        ]
-        stac.write_json(info.path, document)
-    infos = tuple(info for info, _ in written)
-    _write_catalog(folder, infos)
+        infos, documents = zip(*pool.map(write, range(items)), strict=True)
+    collection = pystac.Collection(
+        COLLECTION_ID,
+        "A landscape that does not exist, as Sentinel-2 would see it. For tests and demos.",
+        pystac.Extent.from_items(documents),
+        title="Synthetic Sentinel-2 L2A",
+        license="CC0-1.0",
+    )
+    collection.add_items(documents)
+    catalog = pystac.Catalog("synthetic", "A static catalog of one synthetic collection")
+    catalog.add_child(collection)
+    # Assets are named from where their item will be, so its place must not change them: it has none before.
+    layout = CustomLayoutStrategy(item_func=lambda item, parent: f"{parent}/items/{item.id}.json")
+    catalog.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED, strategy=layout)
     return CollectionInfo(folder, folder / "catalog.json", COLLECTION_ID, infos, site)
 
 
@@ -217,25 +234,24 @@ def bench_collection(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(write, [(number, band) for number in range(items) for band in range(bands)]))
-    shape = (size, size)
-    features = []
+    documents = []
     for item_id, when in zip(ids, whens, strict=True):
-        assets = {key: stac.band_asset(f"./{item_id}/{key}.tif", key, shape, at.transform()) for key in keys}
         properties = {"eo:cloud_cover": 0.0, "proj:epsg": at.epsg, "proj:code": f"EPSG:{at.epsg}"}
-        features.append(stac.item(item_id, _BENCH_ID, when, footprint, properties, assets))
-    document = folder / "items.json"
-    stac.write_json(document, {"type": "FeatureCollection", "features": features})
-    west, south, east, north = stac.bounds_of(footprint)
+        document = _item(item_id, _BENCH_ID, when, footprint, properties)
+        for key in keys:
+            document.add_asset(key, _band_asset(f"./{item_id}/{key}.tif", key, (size, size), at.transform()))
+        documents.append(document)
+    document_path = folder / "items.json"
+    pystac.ItemCollection(documents).save_object(str(document_path))
     infos = tuple(
         ItemInfo(
-            item_id, None, when, at.epsg, 0.0, (west, south, east, north),
+            item_id, None, when, at.epsg, 0.0, footprint.bounds,
             {key: folder / item_id / f"{key}.tif" for key in keys},
         )
         for item_id, when in zip(ids, whens, strict=True)
     )  # fmt: skip
     middle = _footprint(at, [(size // 2 - 75, size // 2 - 75), (size // 2 + 75, size // 2 + 75)])
-    west, south, east, north = stac.bounds_of(middle)
-    return CollectionInfo(folder, document, _BENCH_ID, infos, (west, south, east, north))
+    return CollectionInfo(folder, document_path, _BENCH_ID, infos, middle.bounds)
 
 
 def _textured(size: int, seed: int) -> npt.NDArray[np.uint16]:
@@ -267,36 +283,27 @@ def _tiles(size: int, seed: int) -> tuple[list[_Tile], list[Landscape], tuple[fl
     inside = np.s_[margin : margin + size]
     rows, cols = np.arange(made.ground.shape[0])[inside], np.arange(made.ground.shape[1])[inside]
     views = [made.at(rows[:, None], cols[None, :])]
-    # An affine map through three corners is exact to centimetres over such a tile.
-    span = _PIXEL_M * size
-    corner_x = [zone_44.west, zone_44.west + span, zone_44.west]
-    corner_y = [zone_44.north, zone_44.north, zone_44.north - span]
-    there_x, there_y = (np.asarray(one) for one in to_44.transform(corner_x, corner_y, direction="INVERSE"))
-    steps = np.arange(size) + 0.5
-    found = []
-    for axis, origin, sign in ((there_y, north, -1), (there_x, west, 1)):
-        start, per_col, per_row = axis[0] - origin, (axis[1] - axis[0]) / size, (axis[2] - axis[0]) / size
-        position = sign * (start + per_col * steps[None, :] + per_row * steps[:, None]) / _PIXEL_M
-        limit = made.ground.shape[0 if sign < 0 else 1] - 1
-        found.append(np.clip(position.astype(np.int32), 0, limit))
-    views.append(made.at(*found))
+    steps = _PIXEL_M * (np.arange(size) + 0.5)
+    x, y = np.meshgrid(zone_44.west + steps, zone_44.north - steps)
+    there_x, there_y = to_44.transform(x, y, direction="INVERSE")
+    rows, cols = ((north - there_y) / _PIXEL_M).astype(int), ((there_x - west) / _PIXEL_M).astype(int)
+    limits = made.ground.shape
+    views.append(made.at(np.clip(rows, 0, limits[0] - 1), np.clip(cols, 0, limits[1] - 1)))
     # In the west of the overlap: the swath may end east of it, in either tile.
     col, row = shift + 0.12 * size, 0.5 * size
     half = 75 * min(1.0, size / 1024)
     site = _footprint(zone_43, [(col - half, row - half), (col + half, row + half)])
-    bounds = stac.bounds_of(site)
-    return [zone_43, zone_44], views, (bounds[0], bounds[1], bounds[2], bounds[3])
+    return [zone_43, zone_44], views, site.bounds
 
 
-def _footprint(at: _Tile, corners: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Give the polygon through (col, row) positions of a tile, counter-clockwise, in lon/lat."""
+def _footprint(at: _Tile, corners: Sequence[tuple[float, float]]) -> Any:
+    """Give the shape through (col, row) positions of a tile in lon/lat: a polygon, or the line of two corners."""
     import pyproj
 
     to_lonlat = pyproj.Transformer.from_crs(at.epsg, "OGC:CRS84", always_xy=True)
     x, y = zip(*((at.west + _PIXEL_M * col, at.north - _PIXEL_M * row) for col, row in corners), strict=True)
-    lons, lats = to_lonlat.transform(x, y)
-    ring = [[round(float(lon), 7), round(float(lat), 7)] for lon, lat in zip(lons, lats, strict=True)][::-1]
-    return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    points = np.round(np.stack(to_lonlat.transform(x, y), axis=1), 7)[::-1]
+    return shapely.LineString(points) if len(points) == 2 else shapely.Polygon(points)
 
 
 def _valid_corners(valid: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
@@ -310,41 +317,13 @@ def _valid_corners(valid: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
 
 def _write_item(
     folder: Path, at: _Tile, when: datetime, scene: Scene, tile: int, *, cloudy: bool
-) -> tuple[ItemInfo, dict[str, Any]]:
-    """Write the files of one item; give its description and its STAC document without links."""
+) -> tuple[ItemInfo, pystac.Item]:
+    """Write the files of one item; give its description and its STAC item."""
     day = (when - _FIRST).days
     platform = "AB"[day // _CYCLE_DAYS % 2]
     item_id = f"S2{platform}_{at.name}_{when:%Y%m%d}_0_L2A"
     data, up = folder / "data" / item_id, f"../data/{item_id}"
     shape = (scene.bands.shape[1], scene.bands.shape[2])
-    options = CogOptions(
-        crs=f"EPSG:{at.epsg}",
-        transform=at.transform(),
-        tile=tile,
-        nodata=0,
-        level=3,
-        overview_resampling="average",
-        scales=[REFLECTANCE_SCALE],
-        offsets=[0],
-    )
-    paths, assets = {}, {}
-    for key, pixels in zip(BANDS, scene.bands, strict=True):
-        name = next(band[1] for band in stac.SENTINEL_2_BANDS if band[0] == key)
-        paths[key] = write_cog(data / f"{name}.tif", pixels, options=options, band_names=[name])
-        assets[key] = stac.band_asset(f"{up}/{name}.tif", key, shape, at.transform())
-    coarse = at.transform(2 * _PIXEL_M)
-    paths["scl"] = write_cog(
-        data / "SCL.tif",
-        scene.scl,
-        crs=options.crs,
-        transform=coarse,
-        tile=tile,
-        nodata=0,
-        band_names=["SCL"],
-    )
-    assets["scl"] = stac.class_asset(f"{up}/SCL.tif", (shape[0] // 2, shape[1] // 2), coarse)
-    (data / "thumbnail.jpg").write_bytes(_thumbnail(scene.bands))
-    assets["thumbnail"] = {"href": f"{up}/thumbnail.jpg", "type": "image/jpeg", "roles": ["thumbnail"]}
     footprint = _footprint(at, _valid_corners(scene.bands[0] > 0))
     properties: dict[str, Any] = {
         "platform": f"sentinel-2{platform.lower()}",
@@ -359,18 +338,66 @@ def _write_item(
     }
     if cloudy:
         properties["eo:cloud_cover"] = round(scene.cloud_cover, 4)
-    document = stac.item(item_id, COLLECTION_ID, when, footprint, properties, assets)
-    west, south, east, north = stac.bounds_of(footprint)
-    info = ItemInfo(
-        item_id=item_id,
-        path=folder / "items" / f"{item_id}.json",
-        when=when,
-        epsg=at.epsg,
-        cloud_cover=scene.cloud_cover,
-        bbox=(west, south, east, north),
-        assets=paths,
+    document = _item(item_id, COLLECTION_ID, when, footprint, properties)
+    options = CogOptions(
+        crs=f"EPSG:{at.epsg}",
+        transform=at.transform(),
+        tile=tile,
+        nodata=0,
+        level=3,
+        overview_resampling="average",
+        scales=[REFLECTANCE_SCALE],
+        offsets=[0],
     )
+    paths = {}
+    for key, pixels in zip(BANDS, scene.bands, strict=True):
+        name = _SENTINEL_2[key][0]
+        paths[key] = write_cog(data / f"{name}.tif", pixels, options=options, band_names=[name])
+        document.add_asset(key, _band_asset(f"{up}/{name}.tif", key, shape, at.transform()))
+    coarse = at.transform(2 * _PIXEL_M)
+    paths["scl"] = write_cog(
+        data / "SCL.tif",
+        scene.scl,
+        crs=options.crs,
+        transform=coarse,
+        tile=tile,
+        nodata=0,
+        band_names=["SCL"],
+    )
+    half = (shape[0] // 2, shape[1] // 2)
+    document.add_asset("scl", _asset(f"{up}/SCL.tif", "Scene classification (SCL)", "uint8", half, coarse))
+    (data / "thumbnail.jpg").write_bytes(_thumbnail(scene.bands))
+    document.add_asset("thumbnail", pystac.Asset(f"{up}/thumbnail.jpg", media_type="image/jpeg", roles=["thumbnail"]))
+    path = folder / "items" / f"{item_id}.json"
+    info = ItemInfo(item_id, path, when, at.epsg, scene.cloud_cover, footprint.bounds, paths)
     return info, document
+
+
+def _item(item_id: str, collection: str, when: datetime, footprint: Any, properties: dict[str, Any]) -> pystac.Item:
+    geometry, bbox = shapely.geometry.mapping(footprint), list(footprint.bounds)
+    return pystac.Item(item_id, geometry, bbox, when, properties, stac_extensions=_EXTENSIONS, collection=collection)
+
+
+def _band_asset(href: str, key: str, shape: tuple[int, int], transform: Sequence[float]) -> pystac.Asset:
+    """Give the asset of one reflectance band; `shape` is (height, width)."""
+    name, centre, width = _SENTINEL_2[key]
+    asset = _asset(href, f"{key} ({name})", "uint16", shape, transform)
+    asset.roles = ["data", "reflectance"]
+    band = {"name": name, "common_name": key, "center_wavelength": centre, "full_width_half_max": width}
+    asset.extra_fields["eo:bands"] = [band]
+    asset.extra_fields["raster:bands"][0] |= {"scale": REFLECTANCE_SCALE, "offset": 0}
+    return asset
+
+
+def _asset(href: str, title: str, dtype: str, shape: tuple[int, int], transform: Sequence[float]) -> pystac.Asset:
+    """Give the asset of a GeoTIFF; `shape` is (height, width)."""
+    fields = {
+        "gsd": transform[0],
+        "raster:bands": [{"nodata": 0, "data_type": dtype, "spatial_resolution": transform[0]}],
+        "proj:shape": list(shape),
+        "proj:transform": [*transform, 0, 0, 1],
+    }
+    return pystac.Asset(href, title, media_type=pystac.MediaType.COG, roles=["data"], extra_fields=fields)
 
 
 def _thumbnail(bands: npt.NDArray[np.uint16]) -> bytes:
@@ -381,22 +408,3 @@ def _thumbnail(bands: npt.NDArray[np.uint16]) -> bytes:
     colours = bands[[2, 1, 0], ::step, ::step].astype(np.float32) / 2600
     image = (255 * np.clip(colours, 0, 1) ** (1 / 1.5)).astype(np.uint8)
     return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(image.transpose(1, 2, 0)), level=85))
-
-
-def _write_catalog(folder: Path, items: Sequence[ItemInfo]) -> None:
-    """Write the catalog and the collection; every link is relative."""
-    boxes = np.array([one.bbox for one in items])
-    bbox = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-    whens = [one.when for one in items]
-    links = [stac.link("root", "../catalog.json"), stac.link("parent", "../catalog.json")]
-    links += [stac.link("item", f"./items/{one.item_id}.json", "application/geo+json") for one in items]
-    title = "Synthetic Sentinel-2 L2A"
-    interval = (min(whens), max(whens))
-    collection = stac.collection(COLLECTION_ID, title, bbox, interval, links)
-    stac.write_json(folder / COLLECTION_ID / "collection.json", collection)
-    links = [
-        stac.link("root", "./catalog.json"),
-        stac.link("child", f"./{COLLECTION_ID}/collection.json"),
-    ]
-    description = "A static catalog of one synthetic collection"
-    stac.write_json(folder / "catalog.json", stac.catalog("synthetic", description, links))

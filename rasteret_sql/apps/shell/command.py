@@ -114,7 +114,7 @@ def run_texts(session: Session, texts: list[tuple[str, bool]] | None) -> None:
 
     if texts is None:
         for unit in units_of_lines(_lines()):
-            run_unit(session, unit.text)
+            run_unit(session, unit)
             if session.is_ended:
                 return
         return
@@ -123,7 +123,7 @@ def run_texts(session: Session, texts: list[tuple[str, bool]] | None) -> None:
             run_file(session, Path(text).expanduser())
         else:
             for unit in units(text):
-                run_unit(session, unit.text)
+                run_unit(session, unit)
                 if session.is_ended:
                     break
         if session.is_ended:

@@ -233,7 +233,7 @@ def run_file(session: Session, path: Path) -> None:
                 f".read: {path} reads itself, or files are nested more than {_TIMES_NESTED} deep"
             )
         for unit in units(text):
-            run_unit(session, unit.text)
+            run_unit(session, unit)
             if session.is_ended:
                 return
     finally:

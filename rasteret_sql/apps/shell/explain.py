@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rasteret_sql.apps.output import box
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +30,12 @@ def explain_query(con: duckdb.DuckDBPyConnection, text: str) -> str:
         InvalidArgumentError: it is not one SELECT.
         RasteretError: the reads cannot be planned.
     """
+    from rasteret_sql.sql.cost import cost_in_words
     from rasteret_sql.sql.virtual import scans_only_planned
 
-    statements = con.extract_statements(text)
-    kinds = [statement.type.name for statement in statements]
-    if kinds != ["SELECT"]:
-        raise InvalidArgumentError(
-            f".explain: got {', '.join(kinds) or 'nothing'}, expected the name of an index or one SELECT; EXPLAIN "
-            "without the dot shows DuckDB's own plan of any statement"
-        )
+    statement = one_select(con, text, ".explain", "; EXPLAIN without the dot shows DuckDB's own plan of any statement")
     with scans_only_planned() as scans:
-        con.execute(statements[0])
+        con.execute(statement)
         while con.fetchmany():
             pass
     if not scans:
@@ -52,12 +46,22 @@ def explain_query(con: duckdb.DuckDBPyConnection, text: str) -> str:
     table = con.sql(f"FROM (VALUES {values}) AS cost({_COLUMNS})")
     if len(scans) == 1:
         table = table.project("* EXCLUDE (read)")
-    *_, requests, request_bytes, pixel_bytes = total
-    drawn = box(con, table, max_rows=_SHOWN_ROWS).text
-    return (
-        f"{drawn}{count(total[5], 'tile')} of {count(total[3], 'item')}: {count(requests, 'range request')}, "
-        f"{size(request_bytes)} to fetch, {size(pixel_bytes)} of pixels\n"
-    )
+    return f"{box(con, table, max_rows=_SHOWN_ROWS).text}{cost_in_words(total[3], *total[5:])}\n"
+
+
+def one_select(con: duckdb.DuckDBPyConnection, text: str, command: str, remedy: str = "") -> duckdb.Statement:
+    """Give the one SELECT that a text is.
+
+    Raises:
+        InvalidArgumentError: it is something else.
+    """
+    statements = con.extract_statements(text)
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        raise InvalidArgumentError(
+            f"{command}: got {', '.join(kinds) or 'nothing'}, expected the name of an index or one SELECT{remedy}"
+        )
+    return statements[0]
 
 
 def _rows(number: int, scan: PlannedScan) -> list[tuple[Any, ...]]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rasteret_sql.apps.console import Style, note
 from rasteret_sql.apps.read_bar import read_bar
+from rasteret_sql.apps.shell.explain import one_select
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import duckdb
 
     from rasteret_sql.apps.shell.session import Session
     from rasteret_sql.output.picture import Picture
@@ -46,7 +45,7 @@ def preview(session: Session, index: str, bands: Sequence[str] | None, *, is_que
     def draw() -> Picture:
         from rasteret_sql.output.picture import picture
 
-        rows = _selected(con, index) if is_query else index
+        rows = con.sql(one_select(con, index, ".preview")) if is_query else index
         with read_bar():
             return picture(rows, connection=con, bands=bands, size=(space.height, space.width))
 
@@ -55,13 +54,3 @@ def preview(session: Session, index: str, bands: Sequence[str] | None, *, is_que
     sys.stdout.flush()
     for line in described(drawn, Style.of(sys.stderr)):
         note(line)
-
-
-def _selected(con: duckdb.DuckDBPyConnection, text: str) -> Any:
-    statements = con.extract_statements(text)
-    kinds = [statement.type.name for statement in statements]
-    if kinds != ["SELECT"]:
-        raise InvalidArgumentError(
-            f".preview: got {', '.join(kinds) or 'nothing'}, expected the name of an index or one SELECT"
-        )
-    return con.sql(statements[0])

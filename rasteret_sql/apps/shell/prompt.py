@@ -100,7 +100,7 @@ def run_typed(session: Session, text: str) -> None:
     """Run what was typed; whatever goes wrong is said, and the session goes on."""
     try:
         for unit in units(_as_command(text)):
-            run_unit(session, unit.text)
+            run_unit(session, unit)
             if session.is_ended:
                 return
     except KeyboardInterrupt:

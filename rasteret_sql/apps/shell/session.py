@@ -12,10 +12,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast, get_args
 
-from rasteret_sql.apps.console import Style, note, plain_message, written_aside
+from rasteret_sql.apps.console import Style, note, written_aside
 from rasteret_sql.apps.output import BINARY_FORMATS, SUFFIXES, WRITERS, Format, drawn, forget_views
 from rasteret_sql.apps.read_bar import read_bar, stdout_after
 from rasteret_sql.apps.sql import SHOWN_ROWS, last_result
+from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.wording import count
 

@@ -37,18 +37,6 @@ class Part:
     is_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What is run at a time: a statement without its semicolon, or a dot command without its line break."""
-
-    text: str
-
-    @property
-    def is_dot(self) -> bool:
-        """Whether it is a dot command."""
-        return self.text.startswith(".")
-
-
 def parts(text: str, start: int = 0) -> Iterator[Part]:
     """Cut SQL into strings, quoted names, comments, ends of statements, and the text between them.
 
@@ -70,13 +58,13 @@ def parts(text: str, start: int = 0) -> Iterator[Part]:
         at = part.end
 
 
-def split(text: str) -> tuple[list[Unit], str]:
-    """Give the statements and dot commands that end in a text, and what is left of one that does not.
+def split(text: str) -> tuple[list[str], str]:
+    """Give the statements and dot commands that end in a text, without semicolons, and the rest that does not end.
 
     A dot command is a line that begins with a dot where a statement would begin. The rest is "" where there is nothing
     but white space and comments.
     """
-    units: list[Unit] = []
+    units: list[str] = []
     at = 0
     while True:
         at = _skip_blank(text, at)
@@ -84,24 +72,24 @@ def split(text: str) -> tuple[list[Unit], str]:
             end = text.find("\n", at)
             if end < 0:
                 return units, text[at:]
-            units.append(Unit(text[at:end].strip()))
+            units.append(text[at:end].strip())
             at = end
             continue
         ending = next((part for part in parts(text, at) if part.kind == "end"), None)
         if ending is None:
             return units, "" if is_blank(text[at:]) else text[at:]
         if not is_blank(text[at : ending.start]):
-            units.append(Unit(text[at : ending.start].strip()))
+            units.append(text[at : ending.start].strip())
         at = ending.end
 
 
-def units(text: str) -> list[Unit]:
+def units(text: str) -> list[str]:
     """Give all statements and dot commands of a text; the last one need not end."""
     found, rest = split(text)
-    return [*found, Unit(rest.strip())] if rest.strip() else found
+    return [*found, rest.strip()] if rest.strip() else found
 
 
-def units_of_lines(lines: Iterable[str]) -> Iterator[Unit]:
+def units_of_lines(lines: Iterable[str]) -> Iterator[str]:
     """Give statements and dot commands as soon as the lines that they are made of are there."""
     held = ""
     for line in lines:

@@ -22,104 +22,94 @@ from rasteret_sql.io.stores import redact, store_for
 from rasteret_sql.plan.period import parse_period
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
     from rasteret_sql.index.datasets.catalog import Dataset, DatasetAsset
-    from rasteret_sql.index.found import AssetRef, Found, Source, SourceOptions
+    from rasteret_sql.index.found import AssetRef, Found, ItemRef, Source, SourceOptions
     from rasteret_sql.index.sources.search import StacSearch
 
 
-class DatasetSource:
-    """A source of a dataset: band names and mirrors of the catalog are added to its items."""
+def with_bands(source: Source, dataset: Dataset) -> Iterator[Found]:
+    """Go through a source of a dataset, and add band names and mirrors of the catalog to its items."""
+    described: dict[str, list[DatasetAsset]] = {}
+    for asset in dataset.assets:
+        described.setdefault(asset.key, []).append(asset)
+    for found in source:
+        found.items = [
+            FoundItem(entry.item, tuple(_with_bands(entry.item, asset, described, dataset) for asset in entry.assets))
+            for entry in found.items
+        ]
+        yield found
 
-    def __init__(self, source: Source, dataset: Dataset) -> None:
-        self._source = source
-        self._dataset = dataset
-        self._assets: dict[str, list[DatasetAsset]] = {}
-        for asset in dataset.assets:
-            self._assets.setdefault(asset.key, []).append(asset)
 
-    def find(self) -> Iterator[Found]:
-        """Go through the source."""
-        for found in self._source.find():
-            found.items = [self._described(entry) for entry in found.items]
-            yield found
-
-    def _described(self, entry: FoundItem) -> FoundItem:
-        platform = str(entry.item.properties.get("platform") or "").lower()
-        return FoundItem(entry.item, tuple(self._with_bands(asset, platform) for asset in entry.assets))
-
-    def _with_bands(self, asset: AssetRef, platform: str) -> AssetRef:
-        # A mirror of the user has precedence over the mirror of the entry.
-        mirror = asset.mirror or mirror_of(asset.href, self._dataset.mirrors)
-        known = next(
-            (one for one in self._assets.get(asset.asset, ()) if not one.platforms or platform in one.platforms), None
-        )
-        # The first list has precedence; the others fill in the rest.
-        lists = (known.band_list(), *asset.band_lists) if known is not None and known.bands else asset.band_lists
-        return replace(asset, band_lists=lists, mirror=mirror)
+def _with_bands(
+    item: ItemRef, asset: AssetRef, described: Mapping[str, Sequence[DatasetAsset]], dataset: Dataset
+) -> AssetRef:
+    platform = str(item.properties.get("platform") or "").lower()
+    # A mirror of the user has precedence over the mirror of the entry.
+    mirror = asset.mirror or mirror_of(asset.href, dataset.mirrors)
+    known = next(
+        (one for one in described.get(asset.asset, ()) if not one.platforms or platform in one.platforms), None
+    )
+    # The first list has precedence; the others fill in the rest.
+    lists = (known.band_list(), *asset.band_lists) if known is not None and known.bands else asset.band_lists
+    return replace(asset, band_lists=lists, mirror=mirror)
 
 
 #: Bytes of a table that are fetched at a time.
 PIECE_BYTES = 1 << 24
 
 
-class DatasetTableSource:
-    """The files of a table within the bbox and period of a search.
+def table_of_dataset(search: StacSearch, options: SourceOptions) -> Iterator[Found]:
+    """Go through the files of the table of a dataset within the bbox and period of a search.
 
     The table is fetched as a whole, because DuckDB may lack the extension that reads over HTTP.
+
+    Raises:
+        RasteretError: the table cannot be fetched, or does not fit the query of the entry.
     """
+    dataset = search.dataset
+    assert dataset is not None
+    with _local_copy(dataset.table) as path:
+        yield from TableSource(lambda: _batches(dataset, search, path), dataset.id, options, dataset.table)
 
-    def __init__(self, dataset: Dataset, search: StacSearch, options: SourceOptions) -> None:
-        self._dataset = dataset
-        self._search = search
-        self._options = options
 
-    def find(self) -> Iterator[Found]:
-        """Fetch the table and go through it.
+def _batches(dataset: Dataset, search: StacSearch, path: str) -> Iterator[pa.RecordBatch]:
+    import duckdb
 
-        Raises:
-            RasteretError: the table cannot be fetched, or does not fit the query of the entry.
-        """
-        with _local_copy(self._dataset.table) as path:
-            source = TableSource(lambda: self._batches(path), self._dataset.id, self._options, self._dataset.table)
-            yield from source.find()
+    conditions, values = _conditions(search)
+    chosen = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    limit = "" if search.max_items is None else f" LIMIT {search.max_items}"
+    try:
+        with own_connection() as con:
+            found = require_select(con, dataset.query, f"{dataset.file}: query", rows="files")
+            query = f"SELECT * FROM {nested(found)} AS files{chosen} ORDER BY href{limit}"  # noqa: S608 - checked
+            con.execute(f"CREATE VIEW source AS FROM read_parquet({quote_literal(path)})")
+            files = con.sql(query, params=values)
+            yield from files.to_arrow_reader(ROWS_PER_STEP)
+    except duckdb.Error as error:
+        raise InvalidIndexError(
+            f"{redact(dataset.table)}: got a table that the query of {dataset.file} does not fit "
+            f"({str(error).partition(chr(10))[0]}); correct the entry"
+        ) from error
 
-    def _batches(self, path: str) -> Iterator[pa.RecordBatch]:
-        import duckdb
 
-        conditions, values = self._conditions()
-        chosen = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        limit = "" if self._search.max_items is None else f" LIMIT {self._search.max_items}"
-        try:
-            with own_connection() as con:
-                found = require_select(con, self._dataset.query, f"{self._dataset.file}: query", rows="files")
-                query = f"SELECT * FROM {nested(found)} AS files{chosen} ORDER BY href{limit}"  # noqa: S608 - checked
-                con.execute(f"CREATE VIEW source AS FROM read_parquet({quote_literal(path)})")
-                files = con.sql(query, params=values)
-                yield from files.to_arrow_reader(ROWS_PER_STEP)
-        except duckdb.Error as error:
-            raise InvalidIndexError(
-                f"{redact(self._dataset.table)}: got a table that the query of {self._dataset.file} does not fit "
-                f"({str(error).partition(chr(10))[0]}); correct the entry"
-            ) from error
-
-    def _conditions(self) -> tuple[list[str], list[Any]]:
-        conditions: list[str] = []
-        values: list[Any] = []
-        if self._search.bbox is not None:
-            parts = box_parts(self._search.bbox)
-            touches = "(bbox.xmin <= ? AND bbox.xmax >= ? AND bbox.ymin <= ? AND bbox.ymax >= ?)"
-            conditions.append(f"({' OR '.join([touches] * len(parts))})")
-            for xmin, ymin, xmax, ymax in parts:
-                values += [xmax, xmin, ymax, ymin]
-        if self._search.datetime is not None:
-            start_us, end_us = parse_period(self._search.datetime)
-            conditions += ["epoch_us(start_datetime) < ?", "epoch_us(end_datetime) >= ?"]
-            values += [end_us, start_us]
-        return conditions, values
+def _conditions(search: StacSearch) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if search.bbox is not None:
+        parts = box_parts(search.bbox)
+        touches = "(bbox.xmin <= ? AND bbox.xmax >= ? AND bbox.ymin <= ? AND bbox.ymax >= ?)"
+        conditions.append(f"({' OR '.join([touches] * len(parts))})")
+        for xmin, ymin, xmax, ymax in parts:
+            values += [xmax, xmin, ymax, ymin]
+    if search.datetime is not None:
+        start_us, end_us = parse_period(search.datetime)
+        conditions += ["epoch_us(start_datetime) < ?", "epoch_us(end_datetime) >= ?"]
+        values += [end_us, start_us]
+    return conditions, values
 
 
 @contextlib.contextmanager

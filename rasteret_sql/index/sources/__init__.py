@@ -16,12 +16,12 @@ from rasteret_sql.database.hrefs import absolute, is_url
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.found import Found
 from rasteret_sql.index.report import Failure
-from rasteret_sql.index.stac.locations import AlternateSource
+from rasteret_sql.index.stac.items import with_alternates
 from rasteret_sql.io import access
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from rasteret_sql.index.found import Source, SourceKind, SourceOptions
 
@@ -56,7 +56,7 @@ def resolve_source(source: Any, options: SourceOptions) -> tuple[list[Source], s
         InvalidArgumentError: no kind of source reads the value.
     """
     sources, described = _resolved(source, options)
-    return [AlternateSource(sources, options.alternate)] if options.alternate else sources, described
+    return [with_alternates(sources, options.alternate)] if options.alternate else sources, described
 
 
 def _resolved(source: Any, options: SourceOptions) -> tuple[list[Source], str]:
@@ -96,18 +96,10 @@ def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
     for path in paths:
         for name in _expanded(path, failures):
             taken[next(kind for kind in taken if kind.takes_path(name))].append(name)
-    sources = [source for kind, names in taken.items() if names for source in kind.of_paths(names, options)]
-    return [*sources, _Failed(failures)] if failures else sources
-
-
-class _Failed:
-    """A source of failures alone: paths that name no file."""
-
-    def __init__(self, failures: list[Failure]) -> None:
-        self._failures = failures
-
-    def find(self) -> Iterator[Found]:
-        yield Found(failures=self._failures)
+    sources: list[Source] = [
+        source for kind, names in taken.items() if names for source in kind.of_paths(names, options)
+    ]
+    return [*sources, [Found(failures=failures)]] if failures else sources
 
 
 def _expanded(path: str, failures: list[Failure]) -> list[str]:

@@ -45,40 +45,33 @@ _FOLLOWED = ("child", "item", "items")
 _DESCRIBED = "STAC items in memory"
 
 
-class StacDocumentSource:
-    """STAC documents and, if they are catalogs or collections, all documents that they link to.
+def stac_documents(hrefs: Sequence[str], options: SourceOptions) -> Iterator[Found]:
+    """Fetch STAC documents and, if they are catalogs or collections, all documents that they link to, many at a time.
 
     Documents come in the order of their links, level by level, whichever answers first. A document that cannot be
     read is a failure; the others are still found.
     """
-
-    def __init__(self, hrefs: Sequence[str], options: SourceOptions) -> None:
-        self._hrefs = list(dict.fromkeys(map(absolute, hrefs)))
-        self._options = options
-
-    def find(self) -> Iterator[Found]:
-        """Fetch the documents, many at a time."""
-        waiting = deque(self._hrefs)
-        seen = set(self._hrefs)
-        fetching: deque[tuple[str, Future[Any]]] = deque()
-        try:
-            while waiting or fetching:
-                while waiting and len(fetching) < DOCUMENTS_IN_FLIGHT:
-                    href = waiting.popleft()
-                    fetching.append((href, loop.submit(fetch_document(href))))
-                href, future = fetching.popleft()
-                found = Found()
-                try:
-                    links = take_document(found, future.result(), href, self._options)
-                except RasteretError as error:
-                    found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
-                    links = []
-                waiting += _allowed(found, [link for link in dict.fromkeys(links) if link not in seen], href)
-                seen.update(links)
-                yield found
-        finally:
-            for _, future in fetching:
-                future.cancel()
+    seen = set(map(absolute, hrefs))
+    waiting = deque(dict.fromkeys(map(absolute, hrefs)))
+    fetching: deque[tuple[str, Future[Any]]] = deque()
+    try:
+        while waiting or fetching:
+            while waiting and len(fetching) < DOCUMENTS_IN_FLIGHT:
+                href = waiting.popleft()
+                fetching.append((href, loop.submit(fetch_document(href))))
+            href, future = fetching.popleft()
+            found = Found()
+            try:
+                links = take_document(found, future.result(), href, options)
+            except RasteretError as error:
+                found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
+                links = []
+            waiting += _allowed(found, [link for link in dict.fromkeys(links) if link not in seen], href)
+            seen.update(links)
+            yield found
+    finally:
+        for _, future in fetching:
+            future.cancel()
 
 
 def _allowed(found: Found, links: Sequence[str], href: str) -> Iterator[str]:
@@ -92,46 +85,31 @@ def _allowed(found: Found, links: Sequence[str], href: str) -> Iterator[str]:
             yield link
 
 
-class NdjsonSource:
-    """A file with one STAC item per line."""
+def ndjson_items(href: str, options: SourceOptions) -> Iterator[Found]:
+    """Read a file with one STAC item per line, in pieces."""
+    found = Found()
+    try:
+        for document in read_lines(href):
+            take_document(found, document, href, options, is_own_document=False)
+            if len(found.items) >= ITEMS_PER_STEP:
+                yield found
+                found = Found()
+    except RasteretError as error:
+        found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
+    yield found
 
-    def __init__(self, href: str, options: SourceOptions) -> None:
-        self._href = absolute(href)
-        self._options = options
 
-    def find(self) -> Iterator[Found]:
-        """Read the file in pieces."""
-        found = Found()
+def stac_objects(documents: Sequence[Any], hrefs: Sequence[str], options: SourceOptions) -> Iterator[Found]:
+    """Take STAC documents in memory, then fetch those that catalogs and collections among them link to."""
+    found = Found()
+    links = list(hrefs)
+    for document in documents:
         try:
-            for document in read_lines(self._href):
-                take_document(found, document, self._href, self._options, is_own_document=False)
-                if len(found.items) >= ITEMS_PER_STEP:
-                    yield found
-                    found = Found()
+            links += take_document(found, document, None, options, is_own_document=False)
         except RasteretError as error:
-            found.failures.append(Failure(redact(self._href), None, None, type(error).__name__, str(error)))
-        yield found
-
-
-class StacObjectSource:
-    """STAC documents in memory, as dictionaries, and the documents that catalogs and collections among them link to."""
-
-    def __init__(self, documents: Sequence[Any], hrefs: Sequence[str], options: SourceOptions) -> None:
-        self._documents = documents
-        self._hrefs = hrefs
-        self._options = options
-
-    def find(self) -> Iterator[Found]:
-        """Take the items in memory, then fetch the rest."""
-        found = Found()
-        links = list(self._hrefs)
-        for document in self._documents:
-            try:
-                links += take_document(found, document, None, self._options, is_own_document=False)
-            except RasteretError as error:
-                found.failures.append(Failure(None, None, None, type(error).__name__, str(error)))
-        yield found
-        yield from StacDocumentSource(links, self._options).find()
+            found.failures.append(Failure(None, None, None, type(error).__name__, str(error)))
+    yield found
+    yield from stac_documents(links, options)
 
 
 def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
@@ -149,7 +127,7 @@ def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None
             _take_catalog(part, documents, hrefs, seen=set())
         else:
             documents.append(_as_dict(part))
-    return StacObjectSource(documents, hrefs, options), _DESCRIBED
+    return stac_objects(documents, hrefs, options), _DESCRIBED
 
 
 def _is_document(source: Any) -> bool:
@@ -198,7 +176,9 @@ def _takes_path(path: str) -> bool:
 
 def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
     return [
-        NdjsonSource(path, options) if suffix_of(path) in _NDJSON_SUFFIXES else StacDocumentSource([path], options)
+        ndjson_items(absolute(path), options)
+        if suffix_of(path) in _NDJSON_SUFFIXES
+        else stac_documents([path], options)
         for path in paths
     ]
 

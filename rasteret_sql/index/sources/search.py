@@ -22,8 +22,7 @@ from rasteret_sql.index.stac.arguments import (
     checked_period,
     checked_sort,
 )
-from rasteret_sql.index.stac.items import own_base
-from rasteret_sql.index.stac.locations import AlternateSource, checked_alternate
+from rasteret_sql.index.stac.items import checked_alternate, own_base, with_alternates
 from rasteret_sql.io.asked import redact
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.index.datasets.catalog import Dataset
     from rasteret_sql.index.found import Source
+    from rasteret_sql.index.stac.client import ApiClient
 
 #: Items of a page by default: defaults of servers are as low as 10, and some gateways refuse answers of many megabytes.
 PAGE_ITEMS = 100
@@ -132,18 +132,15 @@ class StacSearch:
         if options.alternate or not self.alternate:
             return self._source(options)
         options = replace(options, alternate=self.alternate)
-        return AlternateSource([self._source(options)], options.alternate)
+        return with_alternates([self._source(options)], options.alternate)
 
     def _source(self, options: SourceOptions) -> Source:
         if self.dataset is None:
-            return ApiSource(self, options)
-        from rasteret_sql.index.datasets.source import DatasetSource
+            return api_items(self, options)
+        from rasteret_sql.index.datasets.source import table_of_dataset, with_bands
 
-        if self.dataset.table:
-            from rasteret_sql.index.datasets.source import DatasetTableSource
-
-            return DatasetSource(DatasetTableSource(self.dataset, self, options), self.dataset)
-        return DatasetSource(ApiSource(self, options), self.dataset)
+        items = table_of_dataset if self.dataset.table else api_items
+        return with_bands(items(self, options), self.dataset)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Run the search, and give one row per item and TIFF asset."""
@@ -240,78 +237,59 @@ datetime='2024-01-31T00:00:00Z/2024-01-31T23:59:59.999999Z')
     return search
 
 
-class ApiSource:
-    """The items of a search, page by page.
+def api_items(search: StacSearch, options: SourceOptions) -> Iterator[Found]:
+    """Run a search, page by page. An API that fails ends the build: half a search would be taken for a whole one.
 
-    An API that fails ends the build: half a search would be taken for a whole one.
+    Raises:
+        RasteretError: the API cannot be reached, refuses the search, or lacks a collection.
     """
+    from rasteret_sql.index.stac.client import ApiClient
 
-    def __init__(self, search: StacSearch, options: SourceOptions) -> None:
-        self._search = search
-        self._options = options
+    seen: set[tuple[object, object]] = set()
+    found_in: set[object] = set()
+    with _progress(search.progress) as advance, contextlib.closing(ApiClient(search.url)) as client:
+        for number, page in enumerate(_pages(search, client), 1):
+            found = Found()
+            for item in page.get("features") or ():
+                key = (item.get("collection"), item.get("id")) if isinstance(item, dict) else (None, None)
+                # A page repeats items of the page before if new items came in meanwhile.
+                if key in seen or (search.max_items is not None and len(seen) >= search.max_items):
+                    continue
+                seen.add(key)
+                found_in.add(key[0])
+                base = own_base(item, search.url) if isinstance(item, dict) else None
+                take_document(found, item, base, options, named_by=search.url)
+            advance(number, len(seen))
+            yield found
+            if search.max_items is not None and len(seen) >= search.max_items:
+                break
+        if search.collections is not None:
+            client.require_collections([name for name in search.collections if name not in found_in])
 
-    def find(self) -> Iterator[Found]:
-        """Run the search.
 
-        Raises:
-            RasteretError: the API cannot be reached, refuses the search, or lacks a collection.
-        """
-        search = self._search
-        seen: set[tuple[object, object]] = set()
-        found_in: set[object] = set()
-        pages = 0
-        with _progress(search.progress) as advance, contextlib.ExitStack() as connections:
-            client, documents = self._documents()
-            connections.callback(client.close)
-            for page in documents:
-                pages += 1
-                found = Found()
-                for item in page.get("features") or ():
-                    key = (item.get("collection"), item.get("id")) if isinstance(item, dict) else (None, None)
-                    # A page repeats items of the page before if new items came in meanwhile.
-                    if key in seen or (search.max_items is not None and len(seen) >= search.max_items):
-                        continue
-                    seen.add(key)
-                    found_in.add(key[0])
-                    base = own_base(item, search.url) if isinstance(item, dict) else None
-                    take_document(found, item, base, self._options, named_by=search.url)
-                advance(pages, len(seen))
-                yield found
-                if search.max_items is not None and len(seen) >= search.max_items:
-                    break
-            if search.collections is not None:
-                client.require_collections([name for name in search.collections if name not in found_in])
-
-    def _documents(self) -> tuple[Any, Iterator[Mapping[str, Any]]]:
-        from rasteret_sql.index.stac.client import ApiClient
-
-        search = self._search
-        client = ApiClient(search.url)
-        parameters = {**search.conditions(), "limit": search.page_items}
-        boxes: tuple[Box | None, ...] = box_parts(search.bbox) if search.bbox is not None else (None,)
-
-        def pages() -> Iterator[Mapping[str, Any]]:
-            try:
-                for box in boxes:
-                    yield from client.pages({**parameters, "bbox": list(box) if box is not None else None})
-            except (AssetNotFoundError, InvalidArgumentError):
-                # Some servers refuse an unknown collection without naming it.
-                client.require_collections(search.collections or ())
-                raise
-
-        return client, pages()
+def _pages(search: StacSearch, client: ApiClient) -> Iterator[Mapping[str, Any]]:
+    parameters = {**search.conditions(), "limit": search.page_items}
+    boxes: tuple[Box | None, ...] = box_parts(search.bbox) if search.bbox is not None else (None,)
+    try:
+        for box in boxes:
+            yield from client.pages({**parameters, "bbox": list(box) if box is not None else None})
+    except (AssetNotFoundError, InvalidArgumentError):
+        # Some servers refuse an unknown collection without naming it.
+        client.require_collections(search.collections or ())
+        raise
 
 
 def _listed(values: Sequence[Any] | None) -> list[Any] | None:
     return None if values is None else list(values)
 
 
-def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
-    return (source.source(options), repr(source)) if isinstance(source, StacSearch) else None
-
-
 # The first kind: a search is a table too, and would be read as one.
-KIND = SourceKind(rank=10, of_object=_of_object)
+KIND = SourceKind(
+    rank=10,
+    of_object=lambda source, options: (
+        (source.source(options), repr(source)) if isinstance(source, StacSearch) else None
+    ),
+)
 
 
 def _dataset(api: object) -> Dataset | None:

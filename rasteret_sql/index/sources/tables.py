@@ -17,7 +17,7 @@ from rasteret_sql.io import access
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -74,7 +74,7 @@ class TableSource:
         self._options = options
         self._base = base
 
-    def find(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[Found]:
         """Read the table, some hundred rows at a time.
 
         Raises:
@@ -198,10 +198,6 @@ def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None
     return TableSource(batches, "the table", options), described
 
 
-def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
-    return [_parquet_source(absolute(path), options) for path in paths]
-
-
 def _parquet_source(path: str, options: SourceOptions) -> TableSource:
     if is_url(path):
         raise InvalidArgumentError(
@@ -215,7 +211,7 @@ KIND = SourceKind(
     rank=30,
     of_object=_of_object,
     takes_path=lambda path: suffix_of(path) in _PARQUET_SUFFIXES,
-    of_paths=_of_paths,
+    of_paths=lambda paths, options: [_parquet_source(absolute(path), options) for path in paths],
 )
 
 

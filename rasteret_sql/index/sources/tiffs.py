@@ -17,7 +17,7 @@ from rasteret_sql.io.stores import redact
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from rasteret_sql.index.found import Source, SourceOptions
+    from rasteret_sql.index.found import SourceOptions
 
 #: Asset key of files without one in their pattern.
 DEFAULT_ASSET = "data"
@@ -26,51 +26,40 @@ FILES_PER_STEP = 512
 _ITEM_FIELDS = frozenset({"item_id", "asset", "collection", "datetime", "date", "start_datetime", "end_datetime"})
 
 
-class TiffSource:
-    """Paths and URLs of TIFF files.
+def tiff_files(paths: Sequence[str], options: SourceOptions) -> Iterator[Found]:
+    """Name TIFF files by path or URL; nothing is fetched.
 
     Without a pattern each file is an item: `item_id` is the file name without extension, led by as many folders as make
     it unique in the source, and `asset` is "data".
     """
-
-    def __init__(self, hrefs: Sequence[str], options: SourceOptions) -> None:
-        self._hrefs = [absolute(href) for href in hrefs]
-        self._options = options
-
-    def find(self) -> Iterator[Found]:
-        """Name the files; nothing is fetched."""
-        hrefs = list(dict.fromkeys(self._hrefs))
-        twice = len(self._hrefs) - len(hrefs)
-        pattern = self._options.pattern
-        names = distinct_names(hrefs) if pattern is None or "item_id" not in pattern.formats else {}
-        for start in range(0, len(hrefs), FILES_PER_STEP):
-            found = Found()
-            for href in hrefs[start : start + FILES_PER_STEP]:
-                self._take(found, href, names.get(href))
-            if start == 0 and twice:
-                found.left_out["files named twice"] += twice
-            yield found
-
-    def _take(self, found: Found, href: str, name: str | None) -> None:
-        fields: Mapping[str, str | datetime] = {}
-        if self._options.pattern is not None:
-            try:
-                fields = self._options.pattern.match(href)
-            except InvalidArgumentError as error:
-                found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
-                return
-        entry = file_item(href, fields, name, self._options)
-        found.asset_keys.add(entry.assets[0].asset)
-        if self._options.assets is None or entry.assets[0].asset in self._options.assets:
-            found.items.append(entry)
+    hrefs = list(dict.fromkeys(map(absolute, paths)))
+    twice = len(paths) - len(hrefs)
+    names = distinct_names(hrefs) if options.pattern is None or "item_id" not in options.pattern.formats else {}
+    for start in range(0, len(hrefs), FILES_PER_STEP):
+        found = Found()
+        for href in hrefs[start : start + FILES_PER_STEP]:
+            _take(found, href, names.get(href), options)
+        if start == 0 and twice:
+            found.left_out["files named twice"] += twice
+        yield found
 
 
-def _of_paths(paths: Sequence[str], options: SourceOptions) -> list[Source]:
-    return [TiffSource(paths, options)]
+def _take(found: Found, href: str, name: str | None, options: SourceOptions) -> None:
+    fields: Mapping[str, str | datetime] = {}
+    if options.pattern is not None:
+        try:
+            fields = options.pattern.match(href)
+        except InvalidArgumentError as error:
+            found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
+            return
+    entry = file_item(href, fields, name, options)
+    found.asset_keys.add(entry.assets[0].asset)
+    if options.assets is None or entry.assets[0].asset in options.assets:
+        found.items.append(entry)
 
 
 # The last kind: a path that no other kind takes is that of a TIFF.
-KIND = SourceKind(rank=90, takes_path=lambda _path: True, of_paths=_of_paths)
+KIND = SourceKind(rank=90, takes_path=lambda _path: True, of_paths=lambda paths, options: [tiff_files(paths, options)])
 
 
 def file_item(href: str, fields: Mapping[str, str | datetime], name: str | None, options: SourceOptions) -> FoundItem:

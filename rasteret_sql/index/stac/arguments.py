@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geometry import parse_geometry
@@ -145,11 +146,11 @@ def checked_filter(value: object) -> Mapping[str, Any] | str | None:
             try:
                 value = json.loads(value)
             except ValueError as error:
-                raise InvalidArgumentError(f"filter: got {_shortened(value)}, which is not JSON: {error}") from None
+                raise InvalidArgumentError(f"filter: got {shown(value)}, which is not JSON: {error}") from None
     if isinstance(value, Mapping) and isinstance(value.get("op"), str) and "args" in value:
         return dict(value)
     raise InvalidArgumentError(
-        f"filter: got {_shortened(value)}, expected CQL2 text such as 'eo:cloud_cover < 20', or CQL2 JSON such as "
+        f"filter: got {shown(value)}, expected CQL2 text such as 'eo:cloud_cover < 20', or CQL2 JSON such as "
         f"{{'op': '<', 'args': [{{'property': 'eo:cloud_cover'}}, 20]}}"
     )
 
@@ -212,8 +213,3 @@ def _timestamp(microseconds: int) -> str:
     except OverflowError:
         raise InvalidArgumentError("datetime: expected years from 1 to 9999") from None
     return when.isoformat().replace("+00:00", "Z")
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,265 @@
+"""The forms of an index: a table, a view, files, the text of a query, rows in memory. DuckDB sees each under a name."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.database.folders import index_files, index_reader, is_many, is_odd_name, require_version
+from rasteret_sql.database.hrefs import is_url
+from rasteret_sql.database.schema import SCHEMA_VERSION, index_columns, misfit
+from rasteret_sql.database.select_text import message_of, require_select, shortened
+from rasteret_sql.database.sqlfiles import quote_identifier
+from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError, InvalidIndexError, RasteretError
+from rasteret_sql.io import access
+from rasteret_sql.sql.catalog import CATALOG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+    import pyarrow as pa
+
+    from rasteret_sql.plan.arguments import ReadArguments
+
+_QUERY = re.compile(
+    r"(?:\s|--[^\n]*\n)*(?:(?:FROM|SELECT|WITH|VALUES|TABLE|PIVOT|UNPIVOT)[\s('\"]|\(\s*(?:FROM|SELECT|WITH)\s)",
+    re.IGNORECASE,
+)
+_PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
+#: What _rst_asset_plan reads of an index.
+INDEX_COLUMNS = (
+    "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
+    "transform", "dtype", "bands", "formats", "levels", "reach",
+)  # fmt: skip
+#: Those that indexes of an older schema version lack.
+_NEW_COLUMNS = frozenset({"formats", "reach"})
+#: Name under which rows that are no file are shown to the planner.
+_ROWS = "given_index"
+
+
+def is_query(text: str) -> bool:
+    """Whether a text is a query rather than the name of a table or a path."""
+    is_bare_path = text.lower().endswith((".parquet", ".parq")) and "'" not in text and '"' not in text
+    return not is_bare_path and _QUERY.match(text) is not None
+
+
+def is_path(text: str) -> bool:
+    """Whether a text that is no query looks like a path rather than like the name of a table."""
+    return _PATH.search(text) is not None
+
+
+def shown_index(
+    cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments, *, with_properties: bool = False
+) -> ReadArguments:
+    """Show the rows of an index to the planner and give the arguments that name them."""
+    if isinstance(index, os.PathLike):
+        index = os.fspath(index)
+    if isinstance(index, str):
+        check_local(index)
+        return replace(arguments, index=index, is_ordered=is_query(index))
+    rows = _with_names_of_schema(_arrow(index, with_properties=with_properties))
+    missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
+    if "pixels" in rows.schema.names and missing:
+        raise InvalidIndexError(
+            f"index: got {type(index).__name__} with rows of tiles, expected rows of an index; pass the index itself"
+        )
+    if missing:
+        raise InvalidIndexError(
+            f"index: got {type(index).__name__} without the column {', '.join(missing)}; expected rows of an index "
+            "made by rasteret_sql.build_index or `rasteret-sql build`, with all their columns"
+        )
+    cursor.register(_ROWS, rows)
+    return replace(arguments, index=_ROWS, is_ordered=True)
+
+
+def _with_names_of_schema(rows: pa.Table) -> pa.Table:
+    """Give columns of an index the names of the schema; to DuckDB, ITEM_ID and item_id are one name."""
+    known = index_columns()
+    return rows.rename_columns([name.lower() if name.lower() in known else name for name in rows.schema.names])
+
+
+@contextmanager
+def explained_index(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[str]:
+    """Give a name for an index that `query_table` takes, and explain what DuckDB says of it.
+
+    Raises:
+        InvalidIndexError: the index is not one.
+        InvalidArgumentError: DuckDB says something else.
+    """
+    import duckdb
+
+    name = named_index(cursor, index)
+    try:
+        yield name
+    except duckdb.Error as error:
+        raise _explained(cursor, index, name, error) from error
+
+
+def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+    """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
+    if not is_query(index) and (is_many(index) or is_odd_name(index)) and not _is_table(cursor, index):
+        return _view_of_files(cursor, index)
+    if not is_query(index):
+        # duckdb 1.5 takes dots in a path for those between catalog, schema and table where it is not quoted.
+        return quote_identifier(index) if _PATH.search(index) and '"' not in index else index
+    import duckdb
+
+    query = require_select(cursor, index, "index")
+    try:
+        _require_admitted(cursor, index)
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {query}")
+    except duckdb.Error as error:
+        raise InvalidIndexError(f"index: the query {shortened(index)} does not run: {message_of(error)}") from error
+    return "planned_index"
+
+
+def _require_admitted(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Refuse the text of a query that a policy for this process does not let run."""
+    policy = access.policy()
+    if policy is None or policy.query_check is None:
+        return
+    ((is_admitted,),) = cursor.execute(f"SELECT {policy.query_check}('', $1::VARCHAR)", [query]).fetchall()
+    if not is_admitted:
+        raise InvalidIndexError(
+            f"index: got {shortened(query)}, expected a SELECT that calls only functions which read. {policy.remedy}"
+        )
+
+
+def _is_table(cursor: duckdb.DuckDBPyConnection, index: str) -> bool:
+    """Whether there is a table or view of the name that a folder has too."""
+    import duckdb
+
+    if _PATH.search(index):
+        return False
+    try:
+        cursor.execute("SELECT 1 FROM (DESCRIBE FROM query_table($1))", [index])
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _view_of_files(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+    """Make a view of a folder or a glob; hrefs that are relative are led by the folder of their file."""
+    import duckdb
+
+    try:
+        files = [index] if is_url(index) else index_files(index)
+        if not is_url(index):
+            require_version(cursor, files)
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS FROM {index_reader(files)}")
+    except AssetNotFoundError as error:
+        raise InvalidIndexError(f"index: {error}") from error
+    except duckdb.Error as error:
+        raise InvalidIndexError(
+            f"index: {shortened(index)} cannot be read as one index: {message_of(error)}; expected files made by "
+            "rasteret_sql.build_index or `rasteret-sql build`"
+        ) from error
+    return "planned_index"
+
+
+def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: duckdb.Error) -> RasteretError:
+    """Say what is wrong with an index, or else what the planner says."""
+    import duckdb
+
+    shown = shortened(index)
+    try:
+        columns = {
+            row[0]
+            for row in cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
+        }
+    except duckdb.Error as reason:
+        if _PATH.search(index):
+            return InvalidIndexError(
+                f"index: {shown} cannot be read as Parquet: {message_of(reason)}; expected an index made by "
+                "rasteret_sql.build_index or `rasteret-sql build`"
+            )
+        return InvalidIndexError(
+            f"index: got {shown}, which is no table or view that a read can see ({message_of(reason)}). A read runs "
+            "beside the query that it is part of, so it sees no CTE, temporary table or uncommitted row; give a table, "
+            "a view, a Parquet path or the text of a query, or pass the rows from Python: read_tiles(con.sql(...))"
+        )
+    missing = [column for column in INDEX_COLUMNS if column not in columns]
+    if missing and set(missing) <= _NEW_COLUMNS:
+        return InvalidIndexError(
+            f"index: {shown} has another schema version than {SCHEMA_VERSION}: it has no column {', '.join(missing)}; "
+            "build it again with rasteret_sql.build_index or `rasteret-sql build`"
+        )
+    if missing:
+        return InvalidIndexError(
+            f"index: {shown} is not an index: it has no column {', '.join(missing)}; expected one made by "
+            "rasteret_sql.build_index or `rasteret-sql build`"
+        )
+    if isinstance(error, duckdb.ConversionException):
+        found = misfit(cursor, name, INDEX_COLUMNS, helpers=f"{CATALOG}.main.")
+        if found is not None:
+            return found
+    return InvalidArgumentError(message_of(error))
+
+
+def base_of(index: str) -> str | None:
+    """The folder that relative hrefs of an index resolve against, where the index is a path or URL."""
+    if is_query(index) or not _PATH.search(index):
+        return None
+    return os.path.dirname(index)  # noqa: PTH120 - URLs too
+
+
+def check_local(index: str) -> None:
+    """Refuse a path of an index that does not exist.
+
+    Raises:
+        InvalidIndexError: there is no such file or folder.
+    """
+    if is_query(index) or "://" in index or any(sign in index for sign in "*?["):
+        return
+    if not os.path.exists(index):  # noqa: PTH110
+        raise InvalidIndexError(
+            f"index: {index!r} does not exist; expected the path, glob or URL of an index, or a query. Build one with "
+            f"rasteret_sql.build_index(source, {index!r})"
+        )
+
+
+def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
+    import duckdb
+    import pyarrow as pa
+
+    if isinstance(index, duckdb.DuckDBPyRelation):
+        known = [column for column in index.columns if column.lower() in INDEX_COLUMNS]
+        if with_properties:
+            known += [
+                column for column in index.columns if column.lower() == "bbox" or column.lower() not in index_columns()
+            ]
+        try:
+            return index.project(", ".join(map(quote_identifier, known)) or "*").to_arrow_table()
+        except duckdb.Error as error:
+            raise InvalidIndexError(f"index: the query does not run: {error}") from error
+    if isinstance(index, pa.Table):
+        return index
+    if hasattr(index, "to_wkb"):
+        # A GeoDataFrame, whose geometries Arrow does not take as they are.
+        return pa.Table.from_pandas(index.to_wkb(), preserve_index=False)
+    if isinstance(index, (pa.RecordBatch, pa.RecordBatchReader)) or hasattr(index, "__arrow_c_stream__"):
+        return pa.table(index) if not isinstance(index, pa.RecordBatch) else pa.Table.from_batches([index])
+    raise InvalidIndexError(
+        f"index: got {type(index).__name__}, expected a DuckDB relation, an Arrow table, a path or the text of a query"
+    )
+
+
+def rows_seen(cursor: duckdb.DuckDBPyConnection, index: str) -> str | None:
+    """Tell rows of an index apart, as `_rst_rows_seen` does in the session that asks.
+
+    Raises:
+        InvalidArgumentError: a view does not run on a cursor.
+    """
+    import duckdb
+
+    try:
+        asked = cursor.execute(f"SELECT {CATALOG}.main._rst_rows_seen($1)", [index]).fetchall()
+        found = cursor.execute(asked[0][0]).fetchall() if asked[0][0] is not None else [(None,)]
+    except duckdb.Error as error:
+        raise InvalidArgumentError(message_of(error)) from error
+    text: str | None = found[0][0]
+    return text
