@@ -38,6 +38,8 @@ def new_command(commands: Commands, name: str, summary: str, epilog: str) -> arg
         metavar="NAME=VALUE",
         help="an option of the process, such as identity=size; see rasteret_sql.Options; repeatable",
     )
+    # Errors name the options as the parser does.
+    command.set_defaults(parser=command)
     return command
 
 

@@ -26,6 +26,7 @@ from rasteret_sql.apps import (
 from rasteret_sql.apps.console import error_message, fail
 from rasteret_sql.apps.demo import command as demo
 from rasteret_sql.apps.shell import command as shell
+from rasteret_sql.apps.usage import usage_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    arguments = argparse.Namespace()
     try:
         arguments = parser().parse_args(argv)
         with _options(arguments):
@@ -138,6 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = error_message(error)
         if message is None:
             raise
+        wrong_option = usage_message(message, arguments)
+        if wrong_option is not None:
+            fail(wrong_option)
+            return ExitCode.USAGE
         fail(message)
         return ExitCode.ERROR
     return code

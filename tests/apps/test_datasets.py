@@ -60,6 +60,7 @@ def test_an_api_is_searched_by_its_url(run, api, tmp_path):
 
 def test_wrong_arguments_are_one_line(run, tmp_path):
     outcome = run("build", "earthsearch/sentinel-2-l2a", "--bbox", "1,2,3", "-o", tmp_path / "a.parquet")
-    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert outcome.err.startswith("rasteret-sql: --bbox: got")
     outcome = run("build", "a.tif", "b.tif", "--datetime", "2024", "-o", tmp_path / "a.parquet")
     assert "got 2 of them with --datetime" in outcome.err

@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_named_and_the_exit_code_is_3(run, index, collect
         (("-o", "a.tif", "--shape", "10"), 2, "expected HEIGHT,WIDTH"),
         (("-o", "a.tif", "--resampling", "scl=nearest,bilinear"), 2, "expected BAND=METHOD"),
         (("-o", "a.tif", "--dtype", "scl=uint8,int16"), 2, "expected BAND=DTYPE"),
-        (("-o", "a.tif", "--dtype", "word"), 1, "dtype: got 'word', expected one of uint8"),
+        (("-o", "a.tif", "--dtype", "word"), 2, "--dtype: got 'word', expected one of uint8"),
         ((), 2, "-o/--output"),
         (("-o", "a.tif", "--bands", "red"), 1, "expected one CRS"),
         (("-o", "a.tif", "--where", "nothing = 3"), 1, '"nothing" not found'),

@@ -163,7 +163,10 @@ def test_what_cannot_be_is_an_error_with_a_remedy(run, index, arguments, message
     given = [index if each == "INDEX" else each for each in arguments]
     given += [] if "-o" in given else ["--json"]
     outcome = run("preview", *given)
-    assert outcome.code == 1
+    # A wrong value of an option is wrong usage.
+    is_usage = re.match(r"rasteret-sql: --\w+: got", outcome.err) is not None
+    assert is_usage == ("got" in message)
+    assert outcome.code == (2 if is_usage else 1)
     assert outcome.out == ""
     assert re.search(message, outcome.err)
     assert "Traceback" not in outcome.err
@@ -174,8 +177,8 @@ def test_maps_need_no_matplotlib_and_an_unknown_one_is_answered_with_names(run, 
     outcome = run("preview", index, "--bands", "red", "--colormap", "terrain", "--json")
     assert json.loads(outcome.out)["colormap"] == "terrain"
     outcome = run("preview", index, "--bands", "red", "--colormap", "nonsense", "--json")
-    assert outcome.code == 1
-    assert "colormap: got 'nonsense', expected gray, viridis" in outcome.err
+    assert outcome.code == 2
+    assert "--colormap: got 'nonsense', expected gray, viridis" in outcome.err
 
 
 def test_help_has_examples(run):

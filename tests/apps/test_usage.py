@@ -1,0 +1,33 @@
+"""Wrong values of options are wrong usage: exit code 2, one line, and the option as it is typed."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("explain", "INDEX", "--bbox", "1,2,3"), "--bbox: got [1.0, 2.0, 3.0], expected four"),
+        (("explain", "INDEX", "--datetime", "yesterday"), "--datetime: got 'yesterday', expected"),
+        (("explain", "INDEX", "--level", "-1"), "--level: got -1, expected 0"),
+        (("explain", "INDEX", "--bands", "foo"), "--bands: got 'foo', expected"),
+        (("export", "INDEX", "-o", "a.xyz"), "--output: got 'a.xyz', expected a name that ends in"),
+        (("export", "INDEX", "-o", "a.tif", "--resampling", "foo"), "--resampling: got 'foo', expected"),
+        (("preview", "INDEX", "-o", "a.png", "--size", "0"), "--size: got 0, expected"),
+        (("preview", "INDEX", "-o", "a.png", "--bands", "nir-"), "--bands: got 'nir-', expected an expression"),
+        (("serve", "--port", "99999"), "--port: got 99999, expected"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_wrong_usage(run, index, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*(str(index) if each == "INDEX" else each for each in arguments))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"rasteret-sql: {message}")
+    assert outcome.err.count("\n") == 1
+
+
+def test_errors_of_files_and_data_are_no_usage(run, index, tmp_path):
+    assert run("info", tmp_path / "none.parquet").code == 1
+    assert run("explain", index, "--geometry", tmp_path / "none.geojson").code in {1, 2}
+    assert run("sql", "SELECT error('bands: got nothing')").code == 1
