@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import rasteret_sql as rs
-from generators.docstrings import TITLES, sections
 from generators.tables import MADE, table
 from rasteret_sql import errors
+from rasteret_sql.docstrings import TITLES, sections
 
 _SKIPPED = re.compile(r"  # doctest: .*$", re.MULTILINE)
 _PYTHON_INTRO = """\

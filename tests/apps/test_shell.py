@@ -388,3 +388,19 @@ def test_preview_needs_a_terminal(run, index):
     outcome = run("shell", "-c", f".preview {index}")
     assert (outcome.code, outcome.out) == (1, "")
     assert "stdout is no terminal" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["read_tiles", "explain_read", "items", "tile_plan", "stac_search", "read_headers"])
+def test_help_of_a_function_says_what_each_argument_means_with_an_example(run, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = run("shell", "-c", f".help {name}")
+    assert (outcome.code, outcome.err) == (0, "")
+    head, described, *blocks = outcome.out.partition("\n\n")[0], *outcome.out.split("\n\n")[1:]
+    parameters = [part.split()[0] for part in head[len(name) + 1 : head.index(")")].split(",")]
+    for parameter in parameters:
+        (line,) = [each for each in described.splitlines() if each.startswith(f"  {parameter} ")]
+        assert len(line.split()) > 2, line
+    assert max(map(len, f"{head}\n{described}".splitlines())) < 80
+    assert f"{name}(" in blocks[-1]
+    if name == "read_tiles":
+        assert "FROM read_tiles('s2.parquet', bands := ['red', 'nir']" in blocks[-1]

@@ -115,11 +115,33 @@ def _help(session: Session, text: str) -> None:
         )
     ((function, parameters, comment),) = rows
     first, *named = parameters or [""]
-    arguments = ", ".join([first, *(f"{parameter} :=" for parameter in named)])
+    # No line ends before a sign.
+    arguments = ", ".join([first, *(f"{parameter}\0:=" for parameter in named)])
     width = columns_of_terminal() - 1
-    hanging = textwrap.fill(f"{function}({arguments})", width, subsequent_indent=" " * (len(function) + 1))
+    hanging = textwrap.fill(f"{function}({arguments})", width, subsequent_indent=" " * (len(function) + 1)).replace(
+        "\0", " "
+    )
     described = textwrap.fill(comment, width, initial_indent="  ", subsequent_indent="  ")
-    session.write(f"{hanging}\n{described}\n")
+    session.write("\n".join([hanging, described, *_details(function, parameters or [], width), ""]))
+
+
+def _details(function: str, parameters: Sequence[str], width: int) -> list[str]:
+    """Give the lines that say what the arguments of a function mean, and an example."""
+    from rasteret_sql.apps.function_help import EXAMPLES, argument_meanings
+    from rasteret_sql.sql.catalog import sql_objects
+
+    macro = next((each for each in sql_objects("macros", "functions") if each.name == function), None)
+    if macro is None:
+        return []
+    meanings = argument_meanings(macro)
+    known = {name: meanings[name].replace("`", "") for name in parameters if name in meanings}
+    indent = max(map(len, known), default=0) + 4
+    lines = [
+        textwrap.fill(text, width, initial_indent=f"  {name:<{indent - 2}}", subsequent_indent=" " * indent)
+        for name, text in known.items()
+    ]
+    example = textwrap.indent(EXAMPLES[function], "  ").splitlines() if function in EXAMPLES else []
+    return [part for block in (lines, example) if block for part in ("", *block)]
 
 
 def _tables(session: Session, text: str) -> None:

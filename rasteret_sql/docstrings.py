@@ -1,4 +1,4 @@
-"""Google-style docstrings, taken apart."""
+"""Google-style docstrings, taken apart, for reference pages and for help at the prompt."""
 
 from __future__ import annotations
 
