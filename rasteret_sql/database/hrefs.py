@@ -12,11 +12,17 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
 
-#: Query parameters of S3, Google, Azure and CloudFront signatures, in lower case.
-_SIGNING = re.compile(
-    r"^(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy|"
-    r"s[vertpk]|ss|sig|srt|spr|sip|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid|token|access_token)$"
+#: Query parameters of S3, Google, Azure and CloudFront signatures, and those that other services take keys in; in
+#: lower case.
+_SECRET_PARAMETER = re.compile(
+    r"^(x-(amz|goog|api|ms)-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy|"
+    r"s[vertpk]|ss|sig|srt|spr|sip|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid|"
+    r"(.*[-_.])?(token|key|apikey|subscriptionkey|accesskey|jwt|secret|password|passwd|pwd|auth|authorization|"
+    r"credential|credentials|session|sessionid|hmac))$"
 )
+_AUTHORITY = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)@")
+#: Here the part before "@" is the container.
+_CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 
@@ -64,16 +70,30 @@ def suffix_of(href: str) -> str:
 
 
 def unsigned(href: str) -> str:
-    """Remove the parameters of a signature from a URL; other parameters stay.
+    """Remove what may be a secret from a URL: user, password, keys, tokens, signatures; other parameters stay.
 
-    >>> unsigned("https://example.com/a.tif?version=2&sig=abc&se=2024-01-01")
+    >>> unsigned("https://me:pw@example.com/a.tif?version=2&sig=abc&se=2024-01-01#token=x")
     'https://example.com/a.tif?version=2'
     """
-    if "?" not in href or not is_url(href):
+    if not is_url(href):
         return href
+    found = _AUTHORITY.match(href)
+    if found is not None and found[1].lower() not in _CONTAINER_BEFORE_AT:
+        href = f"{found[1]}://{href[found.end() :]}"
+    href, hash_sign, fragment = href.partition("#")
     start, _, query = href.partition("?")
-    kept = [part for part in query.split("&") if not _SIGNING.match(part.partition("=")[0].lower())]
-    return f"{start}?{'&'.join(kept)}" if kept else start
+    kept = "&".join(part for part in query.split("&") if not _is_secret(part))
+    href = f"{start}?{kept}" if kept else start
+    has_secret = any(map(_is_secret, re.split("[&?;]", fragment)))
+    return href if has_secret else f"{href}{hash_sign}{fragment}"
+
+
+def _is_secret(parameter: str) -> bool:
+    name = parameter.partition("=")[0]
+    # An escaped name is the same name to a server, and so is an escape of an escape to some.
+    while (plain := unquote(name)) != name:
+        name = plain
+    return _SECRET_PARAMETER.match(name.strip().lower()) is not None
 
 
 def mirror_of(href: str, href_map: Mapping[str, str]) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql import errors
 from rasteret_sql.errors import InvalidIndexError, RasteretError
+from rasteret_sql.io.asked import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,7 +64,6 @@ _PARQUET = re.compile(r".+\.(?:parquet|parq|geoparquet)", re.IGNORECASE | re.DOT
 _PREFIX = re.compile(
     r"^(?:[A-Z][A-Za-z ]+ Error: |Python exception occurred while executing the UDF: |[A-Z][A-Za-z]+Error: )+"
 )
-_URL_QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.\-]*://[^\s?'\"]*)\?[^\s'\"]*")
 #: Characters of a text that a message shows.
 _SHOWN = 120
 
@@ -179,7 +179,7 @@ def nested(text: str) -> str:
 def message_of(error: Exception) -> str:
     """Give what a DuckDB error says, without the names of its kind and without signatures of URLs."""
     text = _PREFIX.sub("", str(error).strip())
-    return _URL_QUERY.sub(r"\1", " ".join(text.partition("\n\nLINE ")[0].split()))
+    return redact_text(" ".join(text.partition("\n\nLINE ")[0].split()))
 
 
 def plain_message(message: str) -> str:
@@ -201,7 +201,7 @@ def _our_error() -> re.Pattern[str]:
 
 def shortened(text: str) -> str:
     """Quote the beginning of a text for a message, without signatures of URLs."""
-    text = _URL_QUERY.sub(r"\1", text)
+    text = redact_text(text)
     return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
 
 

@@ -35,8 +35,7 @@ _FIELD = re.compile(r"^-- (name|kind|grain|reads|on_duplicate|check): *(.*)$")
 _CONTINUED = re.compile(r"^-- {3,}(\S.*)$")
 _CHECK = re.compile(r"([^:]+): *(\S.*)", re.DOTALL)
 _REQUIRED = ("name", "kind", "grain")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"$;,)]+")
-_PASSWORD = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:(?!\$\$)[^\s'\"])+")
 _SECRET_NAME = re.compile(r"secret|token|passw|credential|signature|api_?key|access_?key|sas\b", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 _EXAMPLE = 'no clouds: SELECT item_id FROM asset_index WHERE "eo:cloud_cover" > 20'
@@ -166,4 +165,4 @@ def kept_text(text: str) -> str:
     >>> kept_text("FROM 'https://me:pw@example.com/a.parquet?sig=abc&v=1'")
     "FROM 'https://example.com/a.parquet?v=1'"
     """
-    return _URL.sub(lambda match: unsigned(_PASSWORD.sub("", match[0])), text)
+    return _URL.sub(lambda match: unsigned(match[0]), text)

@@ -10,6 +10,8 @@ from rasteret_sql.io.identity import UNKNOWN, FileIdentity, difference
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)")
 
+_URL_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"]*")
+
 #: Here the part before "@" is the container: abfss://container@account.dfs.core.windows.net/path.
 _CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
 
@@ -29,6 +31,15 @@ def redact(href: str) -> str:
     if scheme.lower() not in _CONTAINER_BEFORE_AT:
         authority = authority.rpartition("@")[2]
     return f"{scheme}://{authority}{path}"
+
+
+def redact_text(text: str) -> str:
+    """Apply `redact` to every URL in a text, such as SQL or the message of another library.
+
+    >>> redact_text("FROM 'https://me:secret@example.com/a.parquet?sig=secret' LIMIT 1")
+    "FROM 'https://example.com/a.parquet' LIMIT 1"
+    """
+    return _URL_IN_TEXT.sub(lambda match: redact(match[0]), text)
 
 
 @dataclass(frozen=True, slots=True)

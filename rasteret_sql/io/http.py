@@ -21,8 +21,10 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.io import access, fork
 from rasteret_sql.io.asked import Asked, safe_cause
+from rasteret_sql.io.credentials import with_credentials
 from rasteret_sql.io.http_answer import check_answer
 from rasteret_sql.io.identity import UNKNOWN, FileIdentity
+from rasteret_sql.io.options import get_options
 from rasteret_sql.io.retry import RETRIED_STATUSES, RetryPolicy, parse_http_date, parse_retry_after
 from rasteret_sql.io.signing import TokenSource
 from rasteret_sql.io.store import RangeResponse
@@ -176,7 +178,7 @@ class HttpStore:
 
     async def _signed(self, session: aiohttp.ClientSession, asked: Asked) -> str:
         try:
-            return await self._tokens.signed(session, asked.href)
+            return await self._tokens.signed(session, with_credentials(asked.href, get_options().credentials))
         except TransportError as error:
             raise _Failed(TransportError(f"{asked}: {error}")) from error
 

@@ -147,7 +147,8 @@ def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchErro
     if status in {401, 403, 407}:
         return AccessDeniedError(
             f"{answered}; expected 206. It wants credentials or a signed URL, the signature has expired, or "
-            f"(some object stores) there is no such file: check the URL and the access rights."
+            f"(some object stores) there is no such file: check the URL and the access rights. An index has no keys; "
+            f"the option credentials adds them to requests."
         )
     if status in {404, 410}:
         return AssetNotFoundError(

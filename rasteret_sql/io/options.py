@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.credentials import parsed
 from rasteret_sql.io.identity import IdentityRule, checked_rule
 
 if TYPE_CHECKING:
@@ -29,14 +30,20 @@ class Options:
             garbage.
         allow: folders and prefixes of URLs that documents from the network may name, besides public addresses: an index
             or a STAC document on a server, an answer of an API, a redirect. "*" allows all. A text has commas between.
+        credentials: prefixes of `https` URLs with what is added to requests for files there:
+            "https://host/folder/?apikey=KEY", "https://USER:PASSWORD@host/". An index never has
+            keys, so reads need them here. A text has commas between.
     """
 
     identity: IdentityRule = "etag"
     allow: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
-        object.__setattr__(self, "allow", _checked_names("allow", self.allow))
+        for name in ("allow", "credentials"):
+            object.__setattr__(self, name, _checked_names(name, getattr(self, name)))
+        parsed(self.credentials)
 
 
 class OptionsBlock:
@@ -125,7 +132,7 @@ def options_of_call(changes: Mapping[str, Any]) -> Iterator[None]:
 
 def names() -> list[str]:
     """Give the names of all options."""
-    return [field.name for field in fields(Options)]
+    return [each.name for each in fields(Options)]
 
 
 def _require_known(changes: Mapping[str, Any]) -> None:
@@ -143,7 +150,7 @@ def _checked_names(option: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",")]
     if not isinstance(value, (list, tuple)) or not all(isinstance(part, (str, os.PathLike)) for part in value):
-        raise InvalidArgumentError(f"{option}: got {value!r}, expected a list of texts")
+        raise InvalidArgumentError(f"{option}: got {type(value).__name__}, expected a list of texts")
     return tuple(os.fspath(part) for part in value if part)
 
 

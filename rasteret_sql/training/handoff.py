@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.checks import check_flag, checked_path, is_one_of, shown
+from rasteret_sql.database.hrefs import unsigned
 from rasteret_sql.database.select_text import Scope
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+from rasteret_sql.index.definition import kept_text
+from rasteret_sql.io.asked import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +113,7 @@ def handoff(
     contents = {
         "version": _VERSION,
         "index": {"path": _from_folder(index, path.parent), **_fingerprint(index)},
-        "query": {"sql": sql.strip().rstrip(";"), "seed": seed},
+        "query": {"sql": kept_text(sql.strip().rstrip(";")), "seed": seed},
         "splits": listed,
         "dataset": values,
     }
@@ -383,7 +386,9 @@ def _remote_fingerprint(index: str) -> dict[str, Any]:
     first = loop.run(store.fetch(index, 0, _TAIL_BYTES))
     nbytes = first.file_size
     if nbytes is None:
-        raise InvalidIndexError(f"index: {index} does not say its length, expected a server that does; copy it to disk")
+        raise InvalidIndexError(
+            f"index: {redact(index)} does not say its length, expected a server that does; copy it to disk"
+        )
     tail = loop.run(store.fetch(index, nbytes - _TAIL_BYTES, nbytes))
     length = _footer_bytes(bytes(tail.data), index)
     footer = loop.run(store.fetch(index, nbytes - length, nbytes))
@@ -393,7 +398,9 @@ def _remote_fingerprint(index: str) -> dict[str, Any]:
 def _footer_bytes(tail: bytes, index: str) -> int:
     """Give the length of a Parquet footer with its length and magic, of the last bytes of a file."""
     if tail[4:] != _MAGIC:
-        raise InvalidIndexError(f"index: {index!r} is no Parquet file, expected an index; build one with build_index")
+        raise InvalidIndexError(
+            f"index: {redact(index)} is no Parquet file, expected an index; build one with build_index"
+        )
     return int.from_bytes(tail[:4], "little") + _TAIL_BYTES
 
 
@@ -417,7 +424,9 @@ def _require_same(what: str, where: str, expected: Mapping[str, Any], path: Path
 
 
 def _from_folder(target: str, folder: Path) -> str:
-    if "://" in target or not _is_file(target):
+    if "://" in target:
+        return unsigned(target)
+    if not _is_file(target):
         return target
     absolute = Path(target).expanduser().resolve()
     # A path that goes up more than twice is better read whole.

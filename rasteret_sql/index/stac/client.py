@@ -27,7 +27,7 @@ from rasteret_sql.errors import (
     TransportError,
 )
 from rasteret_sql.io import access
-from rasteret_sql.io.asked import redact
+from rasteret_sql.io.asked import redact, redact_text
 from rasteret_sql.io.retry import RETRIED_STATUSES
 
 if TYPE_CHECKING:
@@ -321,5 +321,6 @@ def _said(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    line = " ".join(_QUERY.sub("", text).split())
+    # Paths with a query string come without their host too.
+    line = " ".join(_QUERY.sub("", redact_text(text)).split())
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 3]}..."
