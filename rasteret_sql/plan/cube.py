@@ -1,4 +1,4 @@
-"""Which pixels of which files make up the arrays of a cube: groups of items, bands, and one grid."""
+"""The cube of a read: files and their bands, assigned to arrays (group, y, x) on one grid."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class CubeBand:
     """One band of a cube.
 
     Attributes:
-        name: as it was asked for.
-        source_dtype: that pixels are cast to when they are decoded: of the files, or what the caller wants.
-        dtype: of the array; another one for means, medians and counts.
-        nodata: what pixels without data hold, or None where no value is free for that.
-        fill: the same, 0 where there is none.
-        is_filled: whether pixels of the files that are not valid may hold something else.
-        has_mask: whether only a mask tells which pixels have data.
-        mask_kinds: where the masks of its files come from.
-        scale, offset, unit: physical values are stored ones times `scale` plus `offset`, in `unit`; None where unknown.
-        method: how it is resampled.
-        mosaic: how overlapping items become one, or None where there is one at most.
+        name: the requested name.
+        source_dtype: dtype of decoded pixels: that of the files, or that of the caller.
+        dtype: dtype of the array, which differs for means, medians and counts.
+        nodata: the value of pixels without data, or None if no value is free.
+        fill: the same value, or 0 if there is none.
+        is_filled: whether invalid pixels of the files may hold other values.
+        has_mask: whether only a mask identifies pixels with data.
+        mask_kinds: origins of the masks of its files.
+        scale, offset, unit: a physical value is the stored value times `scale` plus `offset`, in `unit`; or None.
+        method: resampling method.
+        mosaic: rule for overlapping items, or None if items do not overlap.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Sources:
 
     Attributes:
         asset_no, band: the file in the plan, and the number of the band in it.
-        group, place: where it goes: place counts in the cube's bands.
-        start, end: its rows of the plan.
+        group, place: its slice: `place` is a position in the bands of the cube.
+        start, end: its rows in the plan; `end` is exclusive.
     """
 
     asset_no: npt.NDArray[np.int64]
@@ -100,16 +100,16 @@ def _sources_of(columns: npt.NDArray[np.int64]) -> Sources:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cube:
-    """What a read into arrays (group, y, x), one per band, takes.
+    """The plan of a read into arrays (group, y, x), one per band.
 
     Attributes:
         box: the grid of the arrays.
-        bands: in the order in which they were asked for.
+        bands: in requested order.
         group_count: length of the first axis.
         plan: the tiles, by file and band.
-        sources: which of them go where.
-        whole: the grid that `box` is a part of, which says how wide kernels are.
-        clip: the geometry in `whole` that the read is cut to; or None.
+        sources: the slice of each band of a file.
+        whole: the grid that contains `box`. It decides the width of kernels.
+        clip: the geometry in `whole` that limits the read, or None.
     """
 
     box: GeoBox
@@ -149,10 +149,10 @@ class Cube:
     def part(
         self, bands: Sequence[int], groups: slice, box: GeoBox, picked: npt.NDArray[np.int64], places: Places
     ) -> Cube:
-        """Give what some bands of some groups in a part of the grid take, and nothing else.
+        """Give the cube of some bands and groups in a part of the grid, without other files and tiles.
 
         Args:
-            bands: positions of the bands, in rising order.
+            bands: positions of the bands, ascending.
             groups: the groups, with a start and an end.
             box: the part of the grid.
             picked: the sources of those bands and groups.
@@ -225,17 +225,17 @@ def make_cube(
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
     clip: Clip | None = None,
 ) -> Cube:
-    """Find what makes up a cube.
+    """Assign the bands of files to the arrays of a cube.
 
     Args:
         plan: the tiles; at least one.
         box: the grid.
         group_of: the group of each asset of the plan.
-        position: of each asset in the order in which a mosaic takes them.
-        mosaic: how assets of one group that overlap become one, or None where a group must have one per band.
-        resampling: method by band, or by the asset of several bands; "*" is for all others.
-        dtypes: dtypes that the caller wants, in the same form; files have theirs otherwise.
-        clip: the geometry in `box` that the cube is cut to.
+        position: rank of each asset in a mosaic.
+        mosaic: rule for overlapping assets of a group. None means that a group has one asset per band.
+        resampling: method by band, or by asset; "*" is for all others.
+        dtypes: dtypes of the caller, in the same form. All other bands have the dtype of their files.
+        clip: the geometry in `box` that limits the cube.
 
     Raises:
         InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
@@ -275,7 +275,7 @@ def make_cube(
 
 
 def bands_of(assets: Sequence[PlannedAsset]) -> list[PlannedBand]:
-    """Give the bands of some files, as requested; a band that several files have is that of the first asset key."""
+    """Give the bands of some files in requested order. The first asset key wins if several files have a band."""
     # Files of one asset may have bands of one number and other names.
     first: dict[tuple[int, str, int, str], PlannedBand] = {}
     for asset in assets:
@@ -292,8 +292,8 @@ def check_no_second(assets: Sequence[PlannedAsset], key_of: Callable[[PlannedAss
 
     Args:
         assets: the files.
-        key_of: gives the key of an asset's item.
-        column: of the index, which the message names as a remedy.
+        key_of: returns the key of the item of an asset.
+        column: the column of the index that the remedy names.
 
     Raises:
         InvalidArgumentError: two files have one band of an item.
@@ -332,8 +332,8 @@ class _BandFacts:
 
     Attributes:
         band: in the first of its files.
-        dtype: that its pixels are read in.
-        nodatas: what marks pixels without data, in that dtype; None of files without nodata value.
+        dtype: dtype of decoded pixels.
+        nodatas: nodata values in that dtype; None for files without one.
         is_dropped: whether the dtype cannot hold the nodata value of a file.
         kinds: where the masks of its files come from.
     """
@@ -348,7 +348,7 @@ class _BandFacts:
     def of(
         cls, plan: TilePlan, sources: Sources, number: int, band: PlannedBand, wanted: np.dtype[Any] | None
     ) -> _BandFacts:
-        """Find what is known of a band, which is to be read in a dtype, or in that of its files.
+        """Collect the facts of a band in all of its files. `dtype` is the requested one, or None.
 
         Raises:
             InvalidArgumentError: the files have two dtypes, scales or offsets.
@@ -390,7 +390,7 @@ class _BandFacts:
 
 
 def _cube_band(facts: _BandFacts, mosaic: str | None, method: str) -> CubeBand:
-    """Decide what the array of a band holds where there is no data."""
+    """Choose dtype, nodata value and fill of the array of a band."""
     dtype, kinds, nodatas = mosaic_dtype(mosaic, facts.dtype), facts.kinds, facts.nodatas
     nodata = nodatas[0] if len(nodatas) == 1 else None
     if mosaic == "count":

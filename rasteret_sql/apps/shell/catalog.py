@@ -1,4 +1,4 @@
-"""What completion knows of a session's database: looked up in a thread, kept, and never waited for long."""
+"""Names in the database of a session, for completion. A thread looks them up, and a cache keeps them."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ _BANDS = """
 
 
 class Catalog:
-    """Answers at once, or after a moment, with what is known; what is not known yet is known a little later.
+    """Returns known names within a second. Other names follow once the thread has found them.
 
     Args:
-        session: whose database is asked.
+        session: the session of the database.
     """
 
     def __init__(self, session: Session) -> None:
@@ -74,12 +74,12 @@ class Catalog:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, unless it is waiting for something that takes long."""
+        """End the thread, unless it waits for a slow query."""
         self._jobs.put(None)
         self._thread.join(_PATIENCE_S)
 
     def forget(self) -> None:
-        """Look tables and files up again: a statement has run since."""
+        """Look up tables and files again, after a statement has run."""
         with self._news:
             for key in self._known.keys() - {"functions", "datasets"}:
                 del self._known[key]
@@ -93,7 +93,7 @@ class Catalog:
         return self._get("tables", lambda: self._rows(_TABLES), [])
 
     def columns(self, source: Source) -> Sequence[tuple[str, str]]:
-        """Give the columns of what a statement reads from: name and type."""
+        """Give names and types of the columns of a source."""
         if source.kind == "table":
             name = source.name.rpartition(".")[2]
             found = _COLUMNS.format(name=quote_literal(name))
@@ -108,7 +108,7 @@ class Catalog:
         return self._get(read, lambda: self._rows_beside(described), [])
 
     def bands(self, index: str) -> Sequence[tuple[str, str]]:
-        """Give what `bands :=` takes for an index: assets, and bands inside those that have several."""
+        """Give the values of `bands :=` for an index: assets, and the bands of assets with several."""
         return self._get(("bands", index), lambda: self._find_bands(index), [])
 
     def datasets(self) -> Sequence[tuple[str, str]]:
@@ -130,7 +130,7 @@ class Catalog:
         return found
 
     def _rows(self, query: str) -> list[Any]:
-        """Ask the session's own connection, which sees temporary tables, for what cannot fail.
+        """Run a query that cannot fail on the connection of the session, which sees temporary tables.
 
         An error would abort a transaction that the user has begun.
         """
@@ -138,7 +138,7 @@ class Catalog:
             return self._session.con.execute(query).fetchall()
 
     def _rows_beside(self, query: str) -> list[Any]:
-        """Ask a connection of its own for what may fail, or take long."""
+        """Run a query that may fail, or take long, on a cursor."""
         cursor = self._session.con.cursor()
         try:
             return cursor.execute(query).fetchall()

@@ -1,4 +1,4 @@
-"""What may be typed next: names that fit what the cursor stands in. Pure but for the names of files."""
+"""Suggestions for the text at the cursor. Pure, except for names of files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that SQL may call; `is_ours` for those of rasteret_sql, whose first parameter has no default."""
+    """A SQL function. `is_ours` marks functions of rasteret_sql, whose first parameter has no default."""
 
     name: str
     parameters: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A text that takes the place of what was typed from `start` to the cursor; `about` says what it is."""
+    """A text that replaces the typed text from `start` to the cursor. `about` describes it."""
 
     text: str
     start: int
@@ -56,7 +56,7 @@ class Suggestion:
 
 
 class Knowledge(Protocol):
-    """What is known of a database; each answers at once, with nothing where it does not know yet."""
+    """Names in a database. Every method returns at once, and returns nothing for names that are not known yet."""
 
     def functions(self) -> Sequence[Function]:
         """Give all functions."""
@@ -67,11 +67,11 @@ class Knowledge(Protocol):
         ...
 
     def columns(self, source: Source) -> Sequence[tuple[str, str]]:
-        """Give the columns of what a statement reads from: name and type."""
+        """Give names and types of the columns of a source."""
         ...
 
     def bands(self, index: str) -> Sequence[tuple[str, str]]:
-        """Give what `bands :=` takes for an index: name, and what it is."""
+        """Give values of `bands :=` for an index, and their descriptions."""
         ...
 
     def datasets(self) -> Sequence[tuple[str, str]]:
@@ -82,14 +82,14 @@ class Knowledge(Protocol):
 def suggest(
     text: str, cursor: int, known: Knowledge, commands: Iterable[tuple[str, str]] = (), *, is_asked: bool = True
 ) -> list[Suggestion]:
-    """Give what may be typed at the cursor, the likeliest first.
+    """Give suggestions for the text at the cursor, the likeliest first.
 
     Args:
-        text: what was typed.
-        cursor: where the cursor stands in it.
-        known: what is known of the database.
-        commands: dot commands: name and what it does.
-        is_asked: the user asked, so that everything that fits an empty word is given too.
+        text: the typed text.
+        cursor: position of the cursor in it.
+        known: names in the database.
+        commands: names and descriptions of the dot commands.
+        is_asked: whether the user asked for suggestions. Only then an empty word has any.
     """
     if text.lstrip().startswith(".") and "\n" not in text[:cursor].strip():
         found = _of_command(text, cursor, known, commands, is_asked=is_asked)
@@ -216,7 +216,7 @@ def _of_source(place: Place, known: Knowledge) -> Iterator[Suggestion]:
 
 
 def _parameters(call: Call, function: Function, typed: str, start: int) -> Iterator[Suggestion]:
-    """Give the arguments of one of our functions that are not there yet; its first one is a file or table."""
+    """Give the arguments of one of our functions that are still missing. The first one is a file or table."""
     if not call.is_fresh:
         return
     if call.position == 0:
@@ -234,7 +234,7 @@ def _columns(sources: Iterable[Source], known: Knowledge) -> list[tuple[str, str
 
 
 def _named(names: Iterable[tuple[str, str]], typed: str, start: int) -> Iterator[Suggestion]:
-    """Give names as SQL has them: in quotes where they are not plain."""
+    """Give names as SQL identifiers, quoted if they are not plain."""
     for suggestion in _fitting(names, typed, start):
         plain = _PLAIN_NAME.match(suggestion.text) and suggestion.text.upper() not in KEYWORDS
         yield suggestion if plain else Suggestion(quote_identifier(suggestion.text), start, suggestion.about)
@@ -252,7 +252,7 @@ def _fitting(names: Iterable[tuple[str, str]], typed: str, start: int, closing: 
 
 
 def _paths(typed: str, start: int, suffixes: tuple[str, ...]) -> Iterator[Suggestion]:
-    """Give folders, and files of some suffixes, whose path begins with what was typed."""
+    """Give folders, and files of some suffixes, whose path begins with the typed text."""
     if "://" in typed:
         return
     folder, slash, begun = typed.rpartition("/")

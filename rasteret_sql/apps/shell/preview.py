@@ -1,4 +1,4 @@
-"""`.preview`: a picture of an index, or of what a query selects, in the terminal."""
+"""`.preview`: a picture of an index, or of the rows of a query, in the terminal."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def preview(session: Session, index: str, bands: Sequence[str] | None, *, is_que
     """Show a picture.
 
     Args:
-        session: whose connection runs the query.
-        index: path of an index; or a query, where `is_query` says so.
-        bands: three, or one; None for those that the picture chooses.
-        is_query: what `index` is.
+        session: its connection runs the query.
+        index: path of an index, or a query.
+        bands: three bands, or one; None lets the picture choose.
+        is_query: whether `index` is a query.
 
     Raises:
         InvalidArgumentError: stdout is no terminal, or there is not one query.

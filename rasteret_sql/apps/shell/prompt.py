@@ -97,7 +97,7 @@ def run(session: Session) -> None:
 
 
 def run_typed(session: Session, text: str) -> None:
-    """Run what was typed; whatever goes wrong is said, and the session goes on."""
+    """Run the typed text. Errors are printed, and the session continues."""
     try:
         for unit in units(_as_command(text)):
             run_unit(session, unit)
@@ -111,13 +111,13 @@ def run_typed(session: Session, text: str) -> None:
 
 
 def _as_command(text: str) -> str:
-    """Take what other shells understand for what it means here."""
+    """Translate commands of other shells."""
     word = text.strip().rstrip(";").lower()
     return f".{word}" if word in _PLAIN_WORDS else text
 
 
 def history_path() -> Path | None:
-    """Give where the history is kept, or None where it is not."""
+    """Give the path of the history, or None for no history."""
     given = os.environ.get(HISTORY_VARIABLE)
     if given is not None:
         return Path(given).expanduser() if given else None
@@ -126,7 +126,7 @@ def history_path() -> Path | None:
 
 
 def _history() -> History:
-    """Open the history; one that cannot be written is kept for the session only."""
+    """Open the history. If its file cannot be written, it lasts for the session only."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     path = history_path()
@@ -179,7 +179,7 @@ def _completer(catalog: Any) -> Completer:
     commands = [(name, command.help) for name, command in COMMANDS.items()]
 
     class _Completer(Completer):
-        """Gives what fits at the cursor; what goes wrong meanwhile is nobody's business."""
+        """Gives suggestions for the cursor. Errors of look-ups are not shown."""
 
         def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
             with contextlib.suppress(Exception):
@@ -225,7 +225,7 @@ def _key_bindings() -> KeyBindings:
 
     @bindings.add("enter", filter=~chooses)
     def enter(event: KeyPressEvent) -> None:
-        """Run what is complete, and go on to the next line otherwise."""
+        """Run a complete statement, or begin the next line."""
         buffer = event.current_buffer
         if is_complete(_as_command(buffer.text)):
             buffer.validate_and_handle()
@@ -234,12 +234,12 @@ def _key_bindings() -> KeyBindings:
 
     @bindings.add("enter", filter=chooses)
     def take(event: KeyPressEvent) -> None:
-        """Take the completion that is chosen."""
+        """Insert the chosen completion."""
         event.current_buffer.complete_state = None
 
     @bindings.add("escape", "enter")
     def break_line(event: KeyPressEvent) -> None:
-        """Begin a line wherever the cursor stands."""
+        """Begin a line at the cursor."""
         event.current_buffer.insert_text("\n")
 
     return bindings

@@ -1,4 +1,4 @@
-"""A session: a connection, how its results are shown, and one statement after another."""
+"""A session of the shell: a connection, the format of results, and the statements that run."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ _ALL_ROWS = 10_000
 
 
 class Session:
-    """A connection and how results are shown; what it runs, it runs in a thread, so that Ctrl-C is heard.
+    """A connection, and the format of its results. Statements run in a thread, so that Ctrl-C reaches the session.
 
-    It is there at once: the functions are made in a thread, from `begin` on, since what that imports takes longer than
-    the first line that is typed.
+    The prompt appears at once. From `begin` on, a thread makes the functions, since their imports take longer than a
+    user needs for the first line.
 
     Args:
         database: path of a DuckDB database, or ":memory:".
         read_only: open it for reading only.
         mode: format of results.
-        is_interactive: somebody sits at a prompt: tables say how many rows there are.
+        is_interactive: whether a user sits at a prompt. Tables then show the number of rows.
 
     Attributes:
         mode: format of results.
         shows_time: whether each statement is timed.
         max_rows: rows that a table shows.
-        is_ended: whether `.quit` was asked for.
-        nesting: how many files are being read in each other.
-        idle: held while a statement runs; who looks something up on the connection takes it first.
+        is_ended: whether `.quit` has run.
+        nesting: depth of nested `.read`.
+        idle: a lock, held while a statement or a look-up runs on the connection.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class Session:
         return self._opening.result()
 
     def close(self, failure: BaseException | None = None) -> None:
-        """Finish the output file, or drop it where something failed, and close the connection."""
+        """Finish the output file, or drop it after an error, and close the connection."""
         try:
             self._output.close(failure)
         finally:
             self._opening.close()
 
     def run(self, text: str) -> None:
-        """Run the statements of a text, one after another, and show what each of them gives.
+        """Run the statements of a text in order, and show the result of each.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the statement that ran has ended.
@@ -127,7 +127,7 @@ class Session:
             self.attend(lambda: self._run(text))
 
     def show(self, query: str, mode: Format | None = None) -> None:
-        """Show the result of a query of ours, as those of users are shown."""
+        """Show the result of a query of the shell itself, in the format of the session."""
         with self._timed():
             self.attend(lambda: self._show_text(query, mode))
 
@@ -137,7 +137,7 @@ class Session:
             sink.write(text.encode())
 
     def attend(self, work: Callable[[], T]) -> T:
-        """Do work on the connection, in a thread, and stop it with Ctrl-C.
+        """Run a function in a thread, and stop it on Ctrl-C.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the work has ended.
@@ -159,7 +159,7 @@ class Session:
         return future.result()
 
     def direct(self, path: str | None) -> None:
-        """Send results to a file, which appears under its name when it is done, or (None) to stdout again.
+        """Send results to a file, which appears when it is complete, or with None to stdout.
 
         Raises:
             InvalidArgumentError: there is no such folder.
@@ -233,7 +233,7 @@ class Session:
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
-        """Say how long something took, in the words of the `duckdb` command."""
+        """Format a duration as the `duckdb` command does."""
         wanted = self.shows_time
         started, before = time.perf_counter(), os.times()
         try:
@@ -248,7 +248,7 @@ class Session:
 
 
 class _Output:
-    """The file that results go to instead of stdout."""
+    """The file that receives results in place of stdout."""
 
     def __init__(self) -> None:
         self.file: BinaryIO | None = None
@@ -258,14 +258,14 @@ class _Output:
         self._is_written = False
 
     def open(self, path: Path, mode: Format) -> None:
-        """Begin a file, whose suffix says the format, or else the session does."""
+        """Begin a file. Its suffix decides the format, or else the session does."""
         self.file = self._closing.enter_context(written_aside(path, ".output"))
         self.mode = SUFFIXES.get(path.suffix.lower(), mode)
         self._path = path
         self._is_written = False
 
     def check_binary(self, mode: Format) -> None:
-        """Refuse a second result in a file whose format holds one, and bytes in a terminal."""
+        """Refuse a second result in a file of one result, and binary formats in a terminal."""
         if self.file is None and sys.stdout.isatty():
             raise InvalidArgumentError(f".mode: {mode} is binary, expected a file for it; name one with .output FILE")
         if self._is_written:
@@ -275,13 +275,13 @@ class _Output:
         self._is_written = self.file is not None
 
     def close(self, failure: BaseException | None = None) -> None:
-        """Let the file appear under its name, or drop it where something failed."""
+        """Rename the file to its name, or drop it after an error."""
         self.file = self.mode = None
         self._closing.__exit__(None if failure is None else type(failure), failure, None)
 
 
 def format_of(name: str) -> Format:
-    """Give the format of a name.
+    """Give the format with a name.
 
     Raises:
         InvalidArgumentError: there is none of this name.
@@ -294,7 +294,7 @@ def format_of(name: str) -> Format:
 
 
 def show_error(message: str) -> None:
-    """Say at the prompt what went wrong; DuckDB's messages name their kind themselves."""
+    """Print an error at the prompt. Messages of DuckDB name their kind already."""
     style = Style.of(sys.stderr)
     kind, sign, rest = message.partition(": ")
     if sign and kind.endswith(" Error") and kind.replace(" ", "").isalpha():
@@ -304,7 +304,7 @@ def show_error(message: str) -> None:
 
 
 class _Opening:
-    """A connection that is on its way: the file is open, the functions are made in a thread.
+    """A connection whose file is open, while a thread still makes the functions.
 
     Raises:
         duckdb.Error: the file cannot be opened.
@@ -332,7 +332,7 @@ class _Opening:
         return self._future.result()
 
     def close(self) -> None:
-        """Close it; a thread that still imports when the interpreter ends would bring that down, and is waited for."""
+        """Close it, and wait for the thread: an import at the end of the interpreter would crash it."""
         if self._future is not None and self._future.exception() is None:
             self._future.result().close()
         elif self._file is not None:
@@ -350,7 +350,7 @@ class _Opening:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], int]]:
-    """Count Ctrl-C while the block lasts, instead of raising it wherever the main thread happens to be."""
+    """Count Ctrl-C while the block lasts, in place of raising KeyboardInterrupt anywhere in the main thread."""
     pressed = 0
 
     def note_it(_number: int, _frame: object) -> None:

@@ -1,4 +1,4 @@
-"""Where SQL statements end in a text, and which lines are dot commands. Pure."""
+"""Splits a text into SQL statements and dot commands. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Part:
 
     Attributes:
         kind: "string" and "name" are quoted, "end" is a semicolon that ends a statement.
-        is_open: it is a string, name or comment that does not end in the text.
+        is_open: whether it is a string, name or comment without an end.
     """
 
     kind: Kind
@@ -42,7 +42,7 @@ def parts(text: str, start: int = 0) -> Iterator[Part]:
 
     Args:
         text: SQL.
-        start: where to begin; no string, name or comment goes over it.
+        start: where to begin, outside of strings, names and comments.
     """
     at = start
     for_ever = len(text)
@@ -84,13 +84,13 @@ def split(text: str) -> tuple[list[str], str]:
 
 
 def units(text: str) -> list[str]:
-    """Give all statements and dot commands of a text; the last one need not end."""
+    """Give all statements and dot commands of a text. The last one needs no end."""
     found, rest = split(text)
     return [*found, rest.strip()] if rest.strip() else found
 
 
 def units_of_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Give statements and dot commands as soon as the lines that they are made of are there."""
+    """Give each statement or dot command as soon as its lines have arrived."""
     held = ""
     for line in lines:
         # A line that ends nothing is not worth looking at all that came before it again.
@@ -103,7 +103,7 @@ def units_of_lines(lines: Iterable[str]) -> Iterator[str]:
 
 
 def is_blank(text: str) -> bool:
-    """Whether there is nothing in a text but white space and comments."""
+    """Whether a text is white space and comments only."""
     return all(
         (part.kind == "comment" and not (part.is_open and text.startswith("/*", part.start)))
         or not text[part.start : part.end].strip()
@@ -112,14 +112,14 @@ def is_blank(text: str) -> bool:
 
 
 def is_complete(text: str) -> bool:
-    """Whether Enter runs what was typed: a dot command, nothing at all, or statements that have all ended."""
+    """Whether Enter runs the text: a dot command, an empty text, or statements that have all ended."""
     if text.lstrip().startswith("."):
         return True
     return not split(text)[1]
 
 
 def _skip_blank(text: str, at: int) -> int:
-    """Give where the first statement or dot command begins."""
+    """Give the position of the first statement or dot command."""
     for part in parts(text, at):
         piece = text[part.start : part.end]
         if part.kind == "comment" and not part.is_open:

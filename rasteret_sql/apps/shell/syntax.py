@@ -1,4 +1,4 @@
-"""What the cursor stands in: a word, a string, the arguments of a function, a dot command. Pure."""
+"""The place of the cursor in SQL: a word, a string, or the arguments of a function. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_ALIAS = _ENDS_SOURCES.union(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of SQL; of a string or quoted name, `value` is what stands in its quotes."""
+    """A token of SQL. `value` of a string or quoted name is the text between its quotes."""
 
     kind: Literal["word", "string", "name", "sign"]
     value: str
@@ -34,13 +34,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a statement reads from.
+    """A source of rows in a statement.
 
     Attributes:
         kind: a table or view, a file, or a function called with `argument`.
         name: of the table, file or function.
-        argument: the first argument of the function, where that is a string.
-        alias: what its columns may be qualified with.
+        argument: the first argument of the function, if it is a string.
+        alias: qualifier of its columns.
     """
 
     kind: Literal["table", "file", "function"]
@@ -51,15 +51,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The innermost function whose arguments the cursor stands among.
+    """The innermost function call around the cursor.
 
     Attributes:
         name: of the function, in lower case.
-        first: its first argument, where that is a string.
+        first: its first argument, if it is a string.
         position: of the argument at the cursor, from 0.
         parameter: the name before `:=` of the argument at the cursor, or None.
         given: the names of all arguments that have one.
-        is_fresh: nothing of the argument at the cursor is there but perhaps a word.
+        is_fresh: whether the argument at the cursor is empty, or one word.
     """
 
     name: str
@@ -72,18 +72,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the cursor stands in.
+    """The place of the cursor.
 
     Attributes:
-        kind: "string", "word" (perhaps an empty one), or "nothing" where nothing can be completed.
-        typed: what is there of the string or word.
-        start: where that begins in the text.
-        quote: what the string began with.
+        kind: "string", "word" (which may be empty), or "nothing" if no completion is possible.
+        typed: the typed part of the string or word.
+        start: its position in the text.
+        quote: the opening quote of the string.
         qualifier: the name before a dot before the word.
         after: the word before, in capitals, or "".
         in_sources: whether a table is expected.
-        call: the function whose arguments these are, or None.
-        sources: what the whole statement reads from.
+        call: the function call around the cursor, or None.
+        sources: the sources of the whole statement.
     """
 
     kind: Literal["string", "word", "nothing"]
@@ -98,11 +98,11 @@ class Place:
 
 
 def place_of(text: str, cursor: int) -> Place:
-    """Say what the cursor stands in.
+    """Find the place of the cursor.
 
     Args:
         text: statements.
-        cursor: where it stands; what comes after it counts for `sources` only.
+        cursor: its position. The text after it counts for `sources` only.
     """
     begin, end = _statement(text, cursor)
     before = text[begin:cursor]
@@ -145,7 +145,7 @@ def place_of(text: str, cursor: int) -> Place:
 
 
 def sources_of(text: str) -> tuple[Source, ...]:
-    """Give what a statement reads from: the tables, files and functions after FROM, JOIN and their commas."""
+    """Give the sources of a statement: tables, files and functions after FROM, JOIN and their commas."""
     tokens = tokens_of(text)
     found: list[Source] = []
     for at, token in enumerate(tokens):
@@ -175,7 +175,7 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def _statement(text: str, cursor: int) -> tuple[int, int]:
-    """Give where the statement at the cursor begins and ends."""
+    """Give start and end of the statement at the cursor."""
     begin = 0
     for part in parts(text):
         if part.kind == "end":
@@ -186,7 +186,7 @@ def _statement(text: str, cursor: int) -> tuple[int, int]:
 
 
 def _source(tokens: list[Token], at: int) -> Source | None:
-    """Read what stands after FROM."""
+    """Parse the source after FROM."""
     if at >= len(tokens):
         return None
     token = tokens[at]
@@ -222,7 +222,7 @@ def _after(tokens: list[Token]) -> str:
 
 
 def _in_sources(tokens: list[Token]) -> bool:
-    """Whether what comes next is a table: after FROM or JOIN, or after a comma in their list."""
+    """Whether a table is expected: after FROM or JOIN, or after a comma in their list."""
     if not tokens or tokens[-1].kind not in {"word", "sign"}:
         return False
     if tokens[-1].value.upper() in _BEFORE_SOURCE:
