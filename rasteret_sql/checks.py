@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.wording import shortened
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Characters of a value that a message shows.
@@ -43,6 +45,19 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
         few = 2
         expected = " or ".join(map(repr, choices)) if len(choices) <= few else f"one of {', '.join(choices)}"
         raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}")
+
+
+def without_crs(function: Callable[P, T]) -> Callable[P, T]:
+    """Refuse the argument `crs` of a function that has no grid: `geometry_crs` is the CRS of its area."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> T:
+        if "crs" in options:
+            given = shown(options["crs"])
+            raise InvalidArgumentError(f"crs: got {given} as the CRS of an area, expected geometry_crs={given}")
+        return function(*args, **options)
+
+    return call
 
 
 def check_flag(name: str, value: Any) -> None:

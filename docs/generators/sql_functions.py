@@ -158,6 +158,8 @@ _ORDER = (
 )
 
 
+#: Argument that the functions have to say what to write in its place.
+_REFUSED = "crs"
 _PARAMETERS = re.compile(r"MACRO \w+\((?P<inside>.*?)\) AS\b", re.DOTALL)
 
 
@@ -215,6 +217,8 @@ def _parameters(macro: SqlObject, typed: SqlObject) -> list[_Parameter]:
     parameters = []
     for parameter in filter(None, map(str.strip, head["inside"].split(","))):
         name, _, default = (part.strip() for part in parameter.partition(":="))
+        if name == _REFUSED:
+            continue
         parameters.append(_Parameter(name, _type_of(name, macro, typed), default, meanings.get(name, "")))
     return parameters
 

@@ -60,31 +60,32 @@ def add_bands(group: Group) -> None:
     group.add_argument("--bands", type=names, metavar="NAME,...", help="assets, or bands of assets (visual:red)")
 
 
-def add_area(group: Group, *, crs_flag: str, of_geometry: str | None, is_clipped: bool = False) -> None:
+def add_area(group: Group, *, of_geometry: str, is_clipped: bool = False, has_grid: bool = True) -> None:
     """Add the area that is read.
 
     Args:
         group: where it goes.
-        crs_flag: the option that names its CRS.
-        of_geometry: the help of --geometry, or None for a command without it.
+        of_geometry: the help of --geometry.
         is_clipped: whether pixels outside of a geometry are masked, which --all-touched goes with.
+        has_grid: whether the command has --crs, for the CRS of a grid. Others refuse it.
     """
     group.add_argument(
         "--bbox",
         type=numbers,
         metavar="XMIN,YMIN,XMAX,YMAX",
-        help=f"area in lon/lat, or in {crs_flag}; write --bbox=-122.5,... if it begins with a minus",
+        help="area in lon/lat, or in --geometry-crs; write --bbox=-122.5,... if it begins with a minus",
     )
-    if of_geometry is not None:
-        group.add_argument("--geometry", metavar="GEOMETRY", help=of_geometry)
+    group.add_argument("--geometry", metavar="GEOMETRY", help=of_geometry)
     if is_clipped:
         group.add_argument(
             "--all-touched",
             action="store_true",
             help="keep every pixel that the geometry touches, not only those whose centre is inside",
         )
-    of = "--bbox" if of_geometry is None else "--bbox and --geometry"
-    group.add_argument(crs_flag, default="OGC:CRS84", metavar="CRS", help=f"CRS of {of} (lon/lat)")
+    of = "CRS of --bbox and --geometry (lon/lat)"
+    group.add_argument("--geometry-crs", default="OGC:CRS84", metavar="CRS", help=of)
+    if not has_grid:
+        group.add_argument("--crs", type=_refused_crs, help=argparse.SUPPRESS)
 
 
 def add_datetime(group: Group) -> None:
@@ -104,6 +105,11 @@ def add_variables(command: argparse.ArgumentParser, *, help: str) -> None:  # no
     command.add_argument(
         "--set", action="append", type=variable, dest="variables", default=[], metavar="NAME=VALUE", help=help
     )
+
+
+def _refused_crs(text: str) -> str:
+    """Refuse --crs where there is no grid."""
+    raise argparse.ArgumentTypeError(f"got {text!r} as the CRS of an area, expected --geometry-crs {text}")
 
 
 def mapping(text: str) -> tuple[str, str]:

@@ -27,7 +27,7 @@ examples:
 
 `FROM explain_read('s2.parquet', ...)` in `rasteret-sql sql` returns the same table."""
 
-_PARAMETERS = ("index", "bands", "geometry", "bbox", "crs", "datetime", "level", "resolution")
+_PARAMETERS = ("index", "bands", "geometry", "bbox", "geometry_crs", "datetime", "level", "resolution")
 _SHOWN_ROWS = 1000
 
 
@@ -38,7 +38,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_index(command)
     add_bands(command)
-    add_area(command, crs_flag="--crs", of_geometry="area as GeoJSON or WKT, in lon/lat or in --crs")
+    add_area(command, of_geometry="area as GeoJSON or WKT, in lon/lat or in --geometry-crs", has_grid=False)
     add_datetime(command)
     add_level(command)
     command.add_argument("--resolution", type=float, help="largest pixel size in CRS units, instead of a level")

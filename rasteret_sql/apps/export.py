@@ -79,7 +79,7 @@ def add_parser(commands: Commands) -> None:
     area = command.add_argument_group("area and bands")
     add_bands(area)
     of_geometry = "GeoJSON or WKT, or a file with it; pixels outside are masked"
-    add_area(area, crs_flag="--geometry-crs", of_geometry=of_geometry, is_clipped=True)
+    add_area(area, of_geometry=of_geometry, is_clipped=True)
     add_level(area)
     grid = command.add_argument_group("grid")
     grid.add_argument("--crs", metavar="CRS", help="CRS of the grid, such as EPSG:32643")

@@ -17,7 +17,7 @@ _EPILOG = """\
 The script creates items, tile_plan, explain_read and their helpers in any DuckDB of version 1.5 or
 newer: the command line, another language, a server. It reads no pixels. `rasteret-sql serve` provides
 read_tiles to clients without Python. The script projects areas to UTM and EPSG:3857. For rasters in
-another CRS, pass bbox := or geometry := in that CRS, with crs :=. A geometry selects the tiles that the
+another CRS, pass bbox := or geometry := in that CRS, with geometry_crs :=. A geometry selects the tiles that the
 bounds of its points, lines and rings touch. With Python, it selects the tiles that it touches itself.
 
 A database file keeps the macros of the script. With --temp, the macros are temporary. A read-only

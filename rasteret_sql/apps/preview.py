@@ -57,7 +57,7 @@ def add_parser(commands: Commands) -> None:
         help="three bands, or one: assets, or bands of assets (visual:red); or a formula: '(nir - red) / (nir + red)'",
     )
     of_geometry = "GeoJSON or WKT, or a file with it; pixels outside are transparent"
-    add_area(command, crs_flag="--crs", of_geometry=of_geometry, is_clipped=True)
+    add_area(command, of_geometry=of_geometry, is_clipped=True, has_grid=False)
     add_datetime(command)
     command.add_argument(
         "--size",
@@ -166,7 +166,7 @@ def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
         "bands": arguments.bands,
         "bbox": arguments.bbox,
         "geometry": geometry(arguments.geometry),
-        "geometry_crs": arguments.crs,
+        "geometry_crs": arguments.geometry_crs,
         "all_touched": arguments.all_touched,
         "datetime": arguments.datetime,
         "where": arguments.where,

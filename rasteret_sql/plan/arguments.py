@@ -32,9 +32,8 @@ class Door:
     resolution: str
 
 
-SQL: Final = Door("crs := ", "level :=", "resolution :=")
-PYTHON: Final = Door("crs=", "level=", "resolution=")
-ARRAYS: Final = Door("geometry_crs=", "level=", "resolution=")
+SQL: Final = Door("geometry_crs := ", "level :=", "resolution :=")
+PYTHON: Final = Door("geometry_crs=", "level=", "resolution=")
 
 
 @dataclass(frozen=True, slots=True)

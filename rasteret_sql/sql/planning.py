@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _PASSED = (
     "($index, bands := $bands::VARCHAR[], geometry := $geometry::VARCHAR, bbox := $bbox::DOUBLE[], "
-    "crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, level := $level::BIGINT, resolution := $resolution::DOUBLE)"
+    "geometry_crs := $crs::VARCHAR, datetime := $datetime::VARCHAR, "
+    "level := $level::BIGINT, resolution := $resolution::DOUBLE)"
 )
 
 
@@ -245,7 +246,8 @@ def _outside(arguments: ReadArguments) -> EmptyReadError:
     period = "" if arguments.datetime is None else f" within datetime {arguments.datetime!r}"
     return EmptyReadError(
         f"{area} ({arguments.crs}): touches none of the assets of index {shortened(arguments.index)}{period}; "
-        "expected an area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and crs"
+        "expected an area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and "
+        "geometry_crs"
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.checks import check_choice, checked_list
+from rasteret_sql.checks import check_choice, checked_list, without_crs
 from rasteret_sql.database.folders import index_files, is_many
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
@@ -50,13 +50,14 @@ _ready: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
 _lock = fork.Lock()
 
 
+@without_crs
 def read_tiles(
     index: Any,
     *,
     bands: Sequence[str] | None = None,
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
-    crs: str = "OGC:CRS84",
+    geometry_crs: str = "OGC:CRS84",
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
@@ -68,9 +69,10 @@ def read_tiles(
         index: rows of an index: a DuckDB relation, an Arrow table or reader, a pandas frame, a Parquet path,
             glob or URL, or the text of a query.
         bands: assets ("red"), or bands inside them ("visual:red"); None for all.
-        geometry: GeoJSON (mapping or text), WKT, WKB or anything with `__geo_interface__`, in `crs`, or None.
-        bbox: (xmin, ymin, xmax, ymax) in `crs`, or None.
-        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        geometry: GeoJSON (mapping or text), WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`, or
+            None. Whole tiles that it touches are read.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`, or None.
+        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
         datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.
         level: 0 is full resolution, n the nth overview.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
@@ -91,20 +93,21 @@ def read_tiles(
     from rasteret_sql.sql.batches import schema_of, tile_batches, tile_rows
 
     check_choice("on_error", on_error, ("raise", "null"))
-    arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
     with planning_cursor(index) as cursor:
         plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
         schema = pa.schema([field for field in schema_of(cursor, "tiles") if field.name != "_call"])
     return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, tile_rows(plan), schema, on_error=on_error))
 
 
+@without_crs
 def explain(
     index: Any,
     *,
     bands: Sequence[str] | None = None,
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
-    crs: str = "OGC:CRS84",
+    geometry_crs: str = "OGC:CRS84",
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
@@ -121,7 +124,7 @@ def explain(
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: `index` holds no rows of an index.
     """
-    arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
     with planning_cursor(with_macros=True) as cursor:
         return ReadCost(explain_read(cursor, shown_index(cursor, index, arguments)))
 

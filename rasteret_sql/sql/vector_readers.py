@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from rasteret_sql.checks import check_choice, checked_list
+from rasteret_sql.checks import check_choice, checked_list, without_crs
 from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.sql.named_index import shown_index
 from rasteret_sql.sql.readers import planning_cursor, read_arguments
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _VECTORS = "given_vectors"
 
 
+@without_crs
 @shares_arguments
 def sample_points(  # noqa: PLR0913 - each is a question of its own
     index: Any,
@@ -29,7 +30,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     geometry_column: str | None = None,
     x_column: str | None = None,
     y_column: str | None = None,
-    crs: Any = None,
+    geometry_crs: Any = None,
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
@@ -52,7 +53,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
         geometry_column: column of points as GEOMETRY, WKB, WKT or GeoJSON. By default the one of that type, or of a
             usual name.
         x_column, y_column: columns of coordinates, instead of `geometry_column`.
-        crs: CRS of the points, x before y, where they do not say it themselves.
+        geometry_crs: CRS of the points, x before y, where they do not say it themselves.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
         method: "nearest" takes the pixel in which a point lies. "bilinear" weighs the four pixels around it; invalid
             ones do not take part.
@@ -91,10 +92,10 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
 
     check_choice("on_error", on_error, ("raise", "null"))
     arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
-    columns = VectorColumns("points", geometry_column, x_column, y_column, time_column, crs)
+    columns = VectorColumns("points", geometry_column, x_column, y_column, time_column, geometry_crs)
     asked = SampleArguments(columns, SampleOptions(method, match, window_size, max_distance_pixels), scale)
     with planning_cursor(index) as cursor:
-        given = vector_table(cursor, points, "points", crs)
+        given = vector_table(cursor, points, "points", geometry_crs)
         cursor.register(_VECTORS, given)
         rows = point_rows(cursor, _VECTORS, columns, SAMPLE_COLUMNS)
         planned = plan_samples(cursor, shown_index(cursor, index, arguments), rows, asked.options)
@@ -102,6 +103,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     return _joined(sample_batches(planned, schema, asked, on_error=on_error), given, schema, SAMPLE_COLUMNS)
 
 
+@without_crs
 @shares_arguments
 def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     index: Any,
@@ -110,7 +112,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     bands: Sequence[str] | None = None,
     stats: Sequence[str] | None = None,
     geometry_column: str | None = None,
-    crs: Any = None,
+    geometry_crs: Any = None,
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
@@ -134,7 +136,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
             "count", "sum", "mean", "stdev", "min" and "max".
         geometry_column: column of zones as GEOMETRY, WKB, WKT or GeoJSON. By default the one of that type, or of a
             usual name.
-        crs: CRS of the zones, x before y, where they do not say it themselves.
+        geometry_crs: CRS of the zones, x before y, where they do not say it themselves.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
         weights: "none" takes the pixels whose centres are inside, as GDAL's rasterizer does. "coverage" takes all
             pixels that a polygon covers a part of, and weighs them by this part, as exactextract does.
@@ -177,10 +179,10 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     check_choice("on_error", on_error, ("raise", "null"))
     statistics = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
     arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
-    columns = VectorColumns("zones", geometry_column, crs=crs)
+    columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
     asked = ZonalArguments(columns, ZonalOptions(statistics, weights, all_touched, scale), by)
     with planning_cursor(index) as cursor:
-        given = vector_table(cursor, zones, "zones", crs)
+        given = vector_table(cursor, zones, "zones", geometry_crs)
         cursor.register(_VECTORS, given)
         rows = zone_rows(cursor, _VECTORS, columns, ZONAL_COLUMNS)
         planned = plan_zones(cursor, shown_index(cursor, index, arguments), rows, asked)

@@ -224,16 +224,16 @@ def _crs_of(columns: VectorColumns, found: VectorColumns, types: dict[str, str])
     given = None if columns.crs is None else normalized_crs(columns.crs)
     if given is not None and own is not None and not same_crs(given, own):
         raise InvalidArgumentError(
-            f"crs: got {shortened(given)}, and column {found.geometry} of {columns.what} says that it is in "
-            f"{shortened(own)}, expected the same; leave crs out"
+            f"geometry_crs: got {shortened(given)}, and column {found.geometry} of {columns.what} says that it is in "
+            f"{shortened(own)}, expected the same; leave geometry_crs out"
         )
     if given or own:
         return str(given or own)
     if found.x is not None and found.x.lower() in {"lon", "lng", "longitude"}:
         return LONLAT
     raise InvalidArgumentError(
-        f"crs: {columns.what} do not say what CRS they are in, expected one: give crs, such as 'EPSG:32643', or "
-        f"'{LONLAT}' for longitude and latitude"
+        f"geometry_crs: {columns.what} do not say what CRS they are in, expected one: give geometry_crs, "
+        f"such as 'EPSG:32643', or '{LONLAT}' for longitude and latitude"
     )
 
 
@@ -367,5 +367,5 @@ def _check_range(x: Floats, y: Floats, crs: str, what: str) -> None:
         row = int(wrong[0])
         raise InvalidArgumentError(
             f"{what}: row {row + 1} is at x {x[row]:g}, y {y[row]:g} in {shortened(crs)}, expected a latitude in y and "
-            "a longitude in x; swap them, or give the crs that they are in"
+            "a longitude in x; swap them, or give the geometry_crs that they are in"
         )

@@ -335,6 +335,10 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
             "index: got NULL, expected the name of a table or view, a Parquet path or the text of a query"
         )
     given = values.pop("given")
+    if given["crs"] is not None:
+        raise InvalidArgumentError(
+            f"crs: got {given['crs']!r} as the CRS of an area, expected geometry_crs := '{given['crs']}'"
+        )
     for name in ("bands", "bbox"):
         if values[name] is None and given[name] is not None:
             raise _unfit(name, given[name])

@@ -174,7 +174,7 @@ def plan_zones(
     if not len(layout.windows.bands):
         raise EmptyReadError(
             f"zones: none of {len(zones.geometries)} touches a file that the index, bands and datetime leave; expected "
-            "one or more. Check crs and the order: x is longitude"
+            "one or more. Check geometry_crs and the order: x is longitude"
         )
     if kept is not None:
         layout.keep(kept(_output_rows(layout, asked.by, days)))

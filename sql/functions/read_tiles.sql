@@ -8,7 +8,8 @@ CREATE OR REPLACE MACRO read_tiles(
     bands := NULL,
     geometry := NULL,
     bbox := NULL,
-    crs := 'OGC:CRS84',
+    geometry_crs := 'OGC:CRS84',
+    crs := NULL,
     datetime := NULL,
     level := NULL,
     resolution := NULL,
@@ -28,11 +29,11 @@ WHERE _call = encode('rst_' || to_json({
     'bands': TRY_CAST(bands AS VARCHAR[]),
     'geometry': geometry::VARCHAR,
     'bbox': TRY_CAST(bbox AS DOUBLE[])::VARCHAR,
-    'crs': coalesce(crs::VARCHAR, 'OGC:CRS84'),
+    'crs': coalesce(geometry_crs::VARCHAR, 'OGC:CRS84'),
     'datetime': datetime::VARCHAR,
     'level': level::VARCHAR,
     'resolution': resolution::VARCHAR,
-    'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR},
+    'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR, 'crs': crs::VARCHAR},
     'on_error': on_error::VARCHAR,
     'settings': _rst_settings()
 })::VARCHAR)

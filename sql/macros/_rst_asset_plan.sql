@@ -41,7 +41,8 @@ rst_plan_arguments AS MATERIALIZED (
                 THEN error('bands: got ' || bands::VARCHAR || ', expected each name once; leave the repeated ones out')
             WHEN TRY_CAST(level AS BIGINT) < 0 THEN error('level: got ' || level::VARCHAR || ', expected 0 (full resolution) or more')
             WHEN NOT TRY_CAST(resolution AS DOUBLE) > 0 THEN error('resolution: got ' || resolution::VARCHAR || ', expected a pixel size above 0')
-            WHEN NOT _rst_is_usual_session() THEN false
+            -- A wrong CRS is an error without an area, too.
+            WHEN crs IS NULL OR NOT _rst_is_usual_session() THEN false
             ELSE datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL
         END AS is_valid
 ),

@@ -13,7 +13,7 @@ CREATE OR REPLACE MACRO _rst_bbox_parts(box, code) AS
         WHEN _rst_is_lonlat(code) AND (box[2] < -90 OR box[4] > 90 OR least(box[1], box[3]) < -180
             OR greatest(box[1], box[3]) > 180)
             THEN error('bbox: got ' || box::VARCHAR || ', expected degrees, longitude -180 to 180 and latitude -90 '
-                || 'to 90; for other coordinates name their CRS, for example crs := ''EPSG:32643''')
+                || 'to 90; for other coordinates name their CRS, for example geometry_crs := ''EPSG:32643''')
         WHEN box[1] > box[3] AND NOT _rst_is_lonlat(code)
             THEN error('bbox: got ' || box::VARCHAR || ', whose xmin ' || box[1] || ' is above its xmax ' || box[3]
                 || '; expected [xmin, ymin, xmax, ymax]: swap them')

@@ -21,7 +21,9 @@ rst_search AS MATERIALIZED (
             WHEN bbox IS NOT NULL THEN _rst_project(_rst_bbox_parts(TRY_CAST(bbox AS DOUBLE[]), crs), crs, 'OGC:CRS84')
             WHEN geometry IS NOT NULL THEN _rst_project(_rstpy_geometry_parts(geometry::VARCHAR, crs), crs, 'OGC:CRS84')
         END AS area,
-        _rst_is_usual_session()
+        -- A wrong CRS is an error without an area, too.
+        crs IS NOT NULL
+            AND _rst_is_usual_session()
             AND (datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL) AS is_valid
 ),
 rst_found AS (

@@ -8,7 +8,8 @@ CREATE OR REPLACE MACRO explain_read(
     bands := NULL,
     geometry := NULL,
     bbox := NULL,
-    crs := 'OGC:CRS84',
+    geometry_crs := 'OGC:CRS84',
+    crs := NULL,
     datetime := NULL,
     level := NULL,
     resolution := NULL
@@ -17,7 +18,7 @@ WITH
 planned_assets AS MATERIALIZED (
     SELECT * EXCLUDE (formats, levels, reach)
     FROM _rst_asset_plan(
-        index, bands := bands, geometry := geometry, bbox := bbox, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'), datetime := datetime,
+        index, bands := bands, geometry := geometry, bbox := bbox, crs := _rst_area_crs(geometry_crs, crs), datetime := datetime,
         level := level, resolution := resolution
     )
 ),
@@ -28,7 +29,7 @@ planned_tiles AS MATERIALIZED (
         a.collection,
         a.item_id,
         regexp_extract(a.image.format.dtype, '\d+')::BIGINT // 8 AS sample_bytes
-    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := coalesce(crs::VARCHAR, 'OGC:CRS84')) AS t
+    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := _rst_area_crs(geometry_crs, crs)) AS t
     JOIN planned_assets AS a USING (asset_no)
 ),
 planned_requests AS MATERIALIZED (

@@ -7,7 +7,8 @@ CREATE OR REPLACE MACRO items(
     index,
     geometry := NULL,
     bbox := NULL,
-    crs := 'OGC:CRS84',
+    geometry_crs := 'OGC:CRS84',
+    crs := NULL,
     datetime := NULL
 ) AS TABLE
-FROM _rst_items(index, geometry := geometry, bbox := bbox, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'), datetime := datetime);
+FROM _rst_items(index, geometry := geometry, bbox := bbox, crs := _rst_area_crs(geometry_crs, crs), datetime := datetime);

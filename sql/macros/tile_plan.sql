@@ -8,7 +8,8 @@ CREATE OR REPLACE MACRO tile_plan(
     bands := NULL,
     geometry := NULL,
     bbox := NULL,
-    crs := 'OGC:CRS84',
+    geometry_crs := 'OGC:CRS84',
+    crs := NULL,
     datetime := NULL,
     level := NULL,
     resolution := NULL
@@ -17,12 +18,12 @@ WITH
 planned_assets AS MATERIALIZED (
     SELECT * EXCLUDE (formats, levels, reach)
     FROM _rst_asset_plan(
-        index, bands := bands, geometry := geometry, bbox := bbox, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'), datetime := datetime,
+        index, bands := bands, geometry := geometry, bbox := bbox, crs := _rst_area_crs(geometry_crs, crs), datetime := datetime,
         level := level, resolution := resolution
     )
 ),
 planned_tiles AS MATERIALIZED (
-    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := coalesce(crs::VARCHAR, 'OGC:CRS84'))
+    FROM _rst_asset_tiles('planned_assets', geometry := geometry, crs := _rst_area_crs(geometry_crs, crs))
 ),
 planned_rows AS MATERIALIZED (
     SELECT *, row_number() OVER () AS position

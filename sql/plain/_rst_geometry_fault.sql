@@ -14,7 +14,7 @@ CREATE OR REPLACE MACRO _rst_geometry_fault(geometry_text) AS
                     flatten(list_transform(rst_rings, lambda rst_ring: rst_ring.points)),
                     lambda rst_point: NOT coalesce(len(rst_point) > 1 AND isfinite(rst_point[1]) AND isfinite(rst_point[2]), false)
                 )) > 0
-                THEN 'expected GeoJSON, WKT or WKB in longitude and latitude, or in the CRS that crs := names'
+                THEN 'expected GeoJSON, WKT or WKB in longitude and latitude, or in the CRS that geometry_crs := names'
             WHEN len(list_filter(rst_rings, lambda rst_ring: CASE
                 WHEN rst_ring.kind LIKE '%linestring' THEN len(rst_ring.points) = 1
                 WHEN rst_ring.kind LIKE '%polygon' THEN len(rst_ring.points) BETWEEN 1 AND 3 OR rst_ring.points[1][1:2] != rst_ring.points[-1][1:2]

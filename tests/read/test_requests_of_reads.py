@@ -72,7 +72,7 @@ def _sql(index: Path) -> None:
     con = rs.connect()
     con.execute(
         f"SELECT octet_length(pixels), octet_length(mask) FROM read_tiles('{index}', bands := ['rgb:2'], "
-        f"bbox := {list(_box(200, 100, 700, 400))}, crs := 'EPSG:32643') WHERE item_id = 'a'"
+        f"bbox := {list(_box(200, 100, 700, 400))}, geometry_crs := 'EPSG:32643') WHERE item_id = 'a'"
     ).fetchall()
     con.close()
 

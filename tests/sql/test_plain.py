@@ -134,14 +134,14 @@ def test_costs_of_a_geometry_are_those_of_its_plan(plain, places, kind):
     [
         "bbox := [77.95, 13.0, 78.0, 13.05]",
         "bbox := [77.95, 13.0, 78.0, 13.05], resolution := 80",
-        "bbox := [815000, 1440000, 820000, 1450000], crs := 'EPSG:32643'",
-        "geometry := 'POLYGON ((816560 1453440, 819120 1453440, 819120 1450880, 816560 1450880, 816560 1453440))', crs := 'EPSG:32643'",
-        "geometry := 'MULTIPOINT (816570 1453430, 819110 1450890)', crs := 'EPSG:32643'",
+        "bbox := [815000, 1440000, 820000, 1450000], geometry_crs := 'EPSG:32643'",
+        "geometry := 'POLYGON ((816560 1453440, 819120 1453440, 819120 1450880, 816560 1450880, 816560 1453440))', geometry_crs := 'EPSG:32643'",
+        "geometry := 'MULTIPOINT (816570 1453430, 819110 1450890)', geometry_crs := 'EPSG:32643'",
         "bands := ['a'], level := 1",
     ],
 )
 def test_other_plans_are_those_of_an_installed_connection(plain, installed, places, arguments):
-    index = "(FROM places WHERE crs = 'EPSG:32643')" if "crs :=" in arguments else ""
+    index = "(FROM places WHERE crs = 'EPSG:32643')" if "geometry_crs :=" in arguments else ""
     for con in (plain, installed):
         con.execute(
             f"CREATE OR REPLACE TABLE chosen AS FROM '{places}' {'WHERE crs = $$EPSG:32643$$' if index else ''}"
@@ -157,7 +157,9 @@ def test_a_polygon_along_tile_borders_takes_no_tile_beside(plain, places):
     """The last of the plans above once more: 2560 m are a tile of 64 pixels of 40 m."""
     plain.execute(f"CREATE OR REPLACE TABLE chosen AS FROM '{places}' WHERE crs = 'EPSG:32643'")
     box = "POLYGON ((816560 1453440, 819120 1453440, 819120 1450880, 816560 1450880, 816560 1453440))"
-    rows = plain.sql(f"SELECT tile_row, tile_col FROM tile_plan('chosen', geometry := '{box}', crs := 'EPSG:32643')")
+    rows = plain.sql(
+        f"SELECT tile_row, tile_col FROM tile_plan('chosen', geometry := '{box}', geometry_crs := 'EPSG:32643')"
+    )
     assert rows.fetchall() == [(1, 1)]
 
 
@@ -165,14 +167,10 @@ def test_a_line_takes_the_tiles_of_its_bounds(plain, installed, places):
     for con in (plain, installed):
         con.execute(f"CREATE OR REPLACE TABLE chosen AS FROM '{places}' WHERE crs = 'EPSG:32643'")
     line = "LINESTRING (816570 1453430, 819110 1448350)"
-    query = (
-        f"SELECT tile_row, tile_col FROM tile_plan('chosen', geometry := '{line}', crs := 'EPSG:32643') ORDER BY ALL"
-    )
+    query = f"SELECT tile_row, tile_col FROM tile_plan('chosen', geometry := '{line}', geometry_crs := 'EPSG:32643') ORDER BY ALL"
     assert plain.sql(query).fetchall() == [(1, 1), (2, 1)]
     line = "LINESTRING (816570 1453430, 821670 1448350)"
-    query = (
-        f"SELECT tile_row, tile_col FROM tile_plan('chosen', geometry := '{line}', crs := 'EPSG:32643') ORDER BY ALL"
-    )
+    query = f"SELECT tile_row, tile_col FROM tile_plan('chosen', geometry := '{line}', geometry_crs := 'EPSG:32643') ORDER BY ALL"
     assert plain.sql(query).fetchall() == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert set(installed.sql(query).fetchall()) < {(1, 1), (1, 2), (2, 1), (2, 2)}
 
@@ -249,7 +247,7 @@ def test_projections_that_are_not_here_are_refused_with_the_remedy(plain, places
             with pytest.raises(
                 duckdb.Error, match=r"UTM and EPSG:3857 only; give bbox := in.*rasteret_sql.install\(con\)"
             ):
-                plain.sql(f"FROM {table}('{places}', {area}, crs := 'EPSG:3035')").fetchall()
+                plain.sql(f"FROM {table}('{places}', {area}, geometry_crs := 'EPSG:3035')").fetchall()
 
 
 def test_a_geometry_becomes_constants_by_which_row_groups_are_skipped(plain):
@@ -343,11 +341,11 @@ def test_a_search_gives_the_items_that_are_read(plain, installed, collection, ar
 
 def test_items_of_a_search_in_another_crs_are_found_where_projections_are(installed, places):
     rows = installed.sql(
-        f"SELECT item_id FROM items('{places}', bbox := [815000, 1440000, 820000, 1450000], crs := 'EPSG:32643')"
+        f"SELECT item_id FROM items('{places}', bbox := [815000, 1440000, 820000, 1450000], geometry_crs := 'EPSG:32643')"
     )
     assert len(rows.fetchall()) == 4
     rows = installed.sql(
-        f"SELECT item_id FROM items('{places}', bbox := [415000, 1440000, 420000, 1450000], crs := 'EPSG:32643')"
+        f"SELECT item_id FROM items('{places}', bbox := [415000, 1440000, 420000, 1450000], geometry_crs := 'EPSG:32643')"
     )
     assert rows.fetchall() == []
 

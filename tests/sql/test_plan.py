@@ -251,7 +251,7 @@ def test_a_bbox_takes_exactly_the_tiles_that_it_touches(
     transform = [10.0, 0.0, 600_000.0, 0.0, y_size, 1_400_000.0]
     ys = sorted([1_400_000 + y_size * y, 1_400_000 + y_size * (y + h)])
     box = [600_000 + 10 * x, ys[0], 600_000 + 10 * (x + w), ys[1]]
-    plan = _plan(con, [_asset(transform=transform)], f"bbox := {box}, crs := 'EPSG:32643', level := {level}")
+    plan = _plan(con, [_asset(transform=transform)], f"bbox := {box}, geometry_crs := 'EPSG:32643', level := {level}")
     factor = 2**level
     width, height = 300 // factor, 200 // factor
     expected = set()
@@ -270,14 +270,14 @@ def test_a_bbox_takes_exactly_the_tiles_that_it_touches(
 
 def test_edges_that_only_meet_do_not_touch(con: duckdb.DuckDBPyConnection) -> None:
     box = [600_640, 1_399_680, 601_280, 1_400_000]
-    assert [row[4:6] for row in _plan(con, [_asset()], f"bbox := {box}, crs := 'EPSG:32643'")] == [(0, 1)]
+    assert [row[4:6] for row in _plan(con, [_asset()], f"bbox := {box}, geometry_crs := 'EPSG:32643'")] == [(0, 1)]
 
 
 def test_a_geometry_takes_the_tiles_that_it_touches_and_not_those_of_its_bbox(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
     triangle = "POLYGON ((600000 1400000, 603000 1400000, 600000 1398000, 600000 1400000))"
-    plan = _plan(con, [_asset()], f"geometry := '{triangle}', crs := 'EPSG:32643'")
+    plan = _plan(con, [_asset()], f"geometry := '{triangle}', geometry_crs := 'EPSG:32643'")
     found = {row[4:6] for row in plan}
     assert (0, 0) in found
     assert (0, 4) in found
@@ -289,7 +289,7 @@ def test_a_geometry_takes_the_tiles_that_it_touches_and_not_those_of_its_bbox(
     geojson = '{"type": "Point", "coordinates": [75.93, 12.655]}'
     assert len(_plan(con, [_asset()], f"geometry := '{geojson}'")) == 1
     for value in (f"'{triangle}'::GEOMETRY", f"from_hex('{shapely.from_wkt(triangle).wkb_hex}')"):
-        assert _plan(con, [_asset()], f"geometry := {value}, crs := 'EPSG:32643'") == plan
+        assert _plan(con, [_asset()], f"geometry := {value}, geometry_crs := 'EPSG:32643'") == plan
 
 
 def test_tiles_at_the_edges_are_clipped_to_the_image(con: duckdb.DuckDBPyConnection) -> None:
@@ -355,7 +355,7 @@ def test_the_plan_is_plain_sql(collection: Collection) -> None:
     ).fetchall()
     assert plan[0][0] > 0
     with pytest.raises(duckdb.Error, match="plain SQL projects longitude and latitude to UTM and EPSG:3857 only"):
-        con.execute(f"FROM tile_plan('{collection.index}', bbox := [1, 2, 3, 4], crs := 'EPSG:3035')")
+        con.execute(f"FROM tile_plan('{collection.index}', bbox := [1, 2, 3, 4], geometry_crs := 'EPSG:3035')")
     con.close()
 
 
@@ -500,7 +500,7 @@ def test_places_are_pruned_and_rows_without_one_are_kept(con: duckdb.DuckDBPyCon
     assert found("bbox := [-9.8, 5.2, 10.2, 5.4]") == {"-10.0 5.0", "0.0 5.0", "10.0 5.0", "whole"}
     assert found("bbox := [179.5, 0.2, -179.5, 0.4]") == {"179.0 0.0", "-180.0 0.0", "whole"}
     assert found("geometry := 'POLYGON ((179.5 0.2, 180.5 0.2, 180.5 0.4, 179.5 0.4, 179.5 0.2))'") >= {"179.0 0.0"}
-    assert found("bbox := [0.2, 0.2, 0.4, 0.4], crs := 'EPSG:4326'") == {"0.0 0.0", "whole", "none"}
+    assert found("bbox := [0.2, 0.2, 0.4, 0.4], geometry_crs := 'EPSG:4326'") == {"0.0 0.0", "whole", "none"}
 
 
 @pytest.mark.parametrize(

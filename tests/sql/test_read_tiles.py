@@ -161,7 +161,7 @@ def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection:
         ("read_tiles('{index}', bbox := [100, 0, 101, 1])", r"touches none of the assets .*longitude first"),
         ("read_tiles('{index}', bbox := [77.1, 12.9, 77.0, 12.8])", r"ymin 12.9 is above its ymax 12.8"),
         ("read_tiles('{index}', bbox := [77.1, 12.8, 77.0, 12.9])", r"xmin 77.1 is above its xmax 77.0; .*359.9"),
-        ("read_tiles('{index}', bbox := [600000, 1390000, 601000, 1400000])", r"expected degrees.*crs := 'EPSG:32643'"),
+        ("read_tiles('{index}', bbox := [600000, 1390000, 601000, 1400000])", r"expected degrees.*geometry_crs := 'EPSG:32643'"),
         ("read_tiles('{index}', bbox := [1, 2, 3])", r"expected four finite numbers"),
         ("read_tiles('{index}', bbox := [1, 2, 3, 'nan'::DOUBLE])", r"expected four finite numbers"),
         ("read_tiles('{index}', level := 5)", r"level: got 5, expected 0 to 1, the levels of asset"),
@@ -169,7 +169,7 @@ def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection:
         ("read_tiles('{index}', datetime := 'yesterday')", r"datetime: got 'yesterday', expected a year"),
         ("read_tiles('{index}', on_error := 'ignore')", r"on_error: got 'ignore', expected 'raise' or 'null'"),
         ("read_tiles('{index}', geometry := 'POLYGON')", r"geometry: got 'POLYGON', expected GeoJSON, WKT or WKB"),
-        ("read_tiles('{index}', bbox := [77, 12, 78, 13], crs := 'EPSG:0')", r"crs: got 'EPSG:0', expected an authority code"),
+        ("read_tiles('{index}', bbox := [77, 12, 78, 13], geometry_crs := 'EPSG:0')", r"crs: got 'EPSG:0', expected an authority code"),
         ("read_tiles(NULL)", r"index: got NULL"),
         ("read_tiles('FROM nobody')", r"the query 'FROM nobody' does not run"),
         ("(VALUES ('{index}'), ('other')) v(i), read_tiles(v.i)", r"(?s)cannot use column .v.i.*only supports literals"),
@@ -218,8 +218,8 @@ def test_no_crs_is_the_crs_by_default(con: duckdb.DuckDBPyConnection, collection
     bbox = [70.0, 10.0, 80.0, 20.0]
     for function in ("read_tiles", "tile_plan", "explain_read", "items"):
         query = f"FROM {function}('{collection.index}', bbox := {bbox}"
-        assert con.execute(f"{query}, crs := NULL)").fetchall() == con.execute(f"{query})").fetchall() != []
-    assert rs.read_tiles(collection.index, bbox=bbox, crs=None).read_all().num_rows == 54  # type: ignore[arg-type]
+        assert con.execute(f"{query}, geometry_crs := NULL)").fetchall() == con.execute(f"{query})").fetchall() != []
+    assert rs.read_tiles(collection.index, bbox=bbox, geometry_crs=None).read_all().num_rows == 54  # type: ignore[arg-type]
 
 
 def test_temporary_tables_and_ctes_are_refused_with_the_remedy(

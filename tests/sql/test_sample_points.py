@@ -119,11 +119,11 @@ def test_sql_gives_what_python_gives_and_the_columns_of_the_points(
     x, y = _points(300, beside=300)
     _table(con, x, y)
     names = ["plot", "x", "y", "item_id", "collection", "datetime", "band", "value", "window_values", "scale", "offset"]
-    query = f"FROM sample_points('{scene.index}', 'plots', bands := ['nir', 'red'], crs := '{UTM}')"
+    query = f"FROM sample_points('{scene.index}', 'plots', bands := ['nir', 'red'], geometry_crs := '{UTM}')"
     found = con.sql(query).to_arrow_table()
     assert found.schema.names == [*names, "error"]
     table = pa.table({"plot": np.arange(len(x)), "x": x, "y": y})
-    expected = rs.sample_points(scene.index, table, bands=["nir", "red"], crs=UTM).read_all()
+    expected = rs.sample_points(scene.index, table, bands=["nir", "red"], geometry_crs=UTM).read_all()
     order = [(name, "ascending") for name in ("item_id", "band", "plot")]
     assert found.sort_by(order).to_pylist() == expected.sort_by(order).to_pylist()
     assert 0 < len(set(expected["plot"].to_pylist())) < 300
@@ -151,7 +151,7 @@ def test_each_tile_is_fetched_once_however_many_points_lie_in_it(scene: Scene, c
     x, y = _points(5000)
     _table(con, x, y)
     con.execute(
-        f"SELECT count(value) FROM sample_points('{scene.index}', 'plots', bands := ['red'], crs := '{UTM}')"
+        f"SELECT count(value) FROM sample_points('{scene.index}', 'plots', bands := ['red'], geometry_crs := '{UTM}')"
     ).fetchall()
     read = _tile_requests(scene)
     assert len(read) == len(set(read)) == len(ITEMS), "the tiles of a file lie side by side: one request"
@@ -163,7 +163,7 @@ def test_only_tiles_that_hold_points_are_planned(scene: Scene, con: duckdb.DuckD
     for size, tiles in ((1, 2), (47, 5)):
         with scans_only_planned() as scans:
             con.execute(
-                f"SELECT value FROM sample_points('{scene.index}', 'plots', bands := ['red'], crs := '{UTM}', "
+                f"SELECT value FROM sample_points('{scene.index}', 'plots', bands := ['red'], geometry_crs := '{UTM}', "
                 f"datetime := '2024-01-01', window_size := {size})"
             ).fetchall()
         plan = scans[0].plan
@@ -174,7 +174,7 @@ def test_only_tiles_that_hold_points_are_planned(scene: Scene, con: duckdb.DuckD
 
 def test_conditions_on_items_prune_before_the_read(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
     _table(con, *_points(100))
-    call = f"sample_points('{scene.index}', 'plots', crs := '{UTM}')"
+    call = f"sample_points('{scene.index}', 'plots', geometry_crs := '{UTM}')"
     rows = con.execute(f"SELECT DISTINCT item_id, band FROM {call} WHERE item_id = 'b' AND band = 'nir' AND value > 0")
     assert rows.fetchall() == [("b", "nir")]
     scene.server.reset()
@@ -185,7 +185,7 @@ def test_conditions_on_items_prune_before_the_read(scene: Scene, con: duckdb.Duc
 def test_rows_alone_need_no_bytes(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
     _table(con, *_points(100))
     ((count,),) = con.execute(
-        f"SELECT count(*) FROM sample_points('{scene.index}', 'plots', crs := '{UTM}')"
+        f"SELECT count(*) FROM sample_points('{scene.index}', 'plots', geometry_crs := '{UTM}')"
     ).fetchall()
     assert count == 100 * len(ITEMS) * len(BANDS)
     assert not scene.server.requests
@@ -201,7 +201,7 @@ def test_a_limit_ends_the_read(tmp_path: Path, con: duckdb.DuckDBPyConnection) -
         rng = np.random.default_rng(0)
         _table(con, 600_000 + rng.uniform(0, 10_240, 5000), 1_400_000 - rng.uniform(0, 10_240, 5000))
         server.reset()
-        call = f"sample_points('{tmp_path}/i.parquet', 'plots', crs := '{UTM}')"
+        call = f"sample_points('{tmp_path}/i.parquet', 'plots', geometry_crs := '{UTM}')"
         assert len(con.execute(f"SELECT plot, value FROM {call} LIMIT 3").fetchall()) == 3
         assert 0 < len(server.requests) < 200
 
@@ -230,7 +230,7 @@ def test_points_come_in_many_forms(scene: Scene, con: duckdb.DuckDBPyConnection,
     con.execute(f"CREATE TABLE wkt AS SELECT ST_AsText(geometry) AS wkt FROM '{tmp_path}/p.parquet'")
     con.execute("CREATE TABLE geojson AS SELECT {'type': 'Point', 'coordinates': [lon, lat]} AS geojson FROM "
                 f"'{tmp_path}/xy.parquet'")  # fmt: skip
-    lonlat = {"crs": "OGC:CRS84"}
+    lonlat = {"geometry_crs": "OGC:CRS84"}
     forms: list[tuple[Any, dict[str, Any]]] = [
         (frame.geometry, {}), (frame.geometry.tolist(), {}), ([each.wkt for each in frame.geometry], {}),
         (json.loads(frame.to_json()), {}), (tmp_path / "p.parquet", {}), (str(tmp_path / "p.geojson"), {}),
@@ -243,8 +243,8 @@ def test_points_come_in_many_forms(scene: Scene, con: duckdb.DuckDBPyConnection,
         found = rs.sample_points(scene.index, points, **options, **given).read_all()
         assert found["value"].to_pylist() == expected, type(points)
     for source, given_sql in (
-        ("wkb", ", crs := 'OGC:CRS84'"), ("wkt", ", geometry_column := 'WKT', crs := 'EPSG:4326'"),
-        ("geojson", ", crs := 'OGC:CRS84'"), (f"{tmp_path}/p.parquet", ""), (f"{tmp_path}/xy.parquet", ""),
+        ("wkb", ", geometry_crs := 'OGC:CRS84'"), ("wkt", ", geometry_column := 'WKT', geometry_crs := 'EPSG:4326'"),
+        ("geojson", ", geometry_crs := 'OGC:CRS84'"), (f"{tmp_path}/p.parquet", ""), (f"{tmp_path}/xy.parquet", ""),
     ):  # fmt: skip
         call = f"sample_points('{scene.index}', '{source}', bands := ['red'], datetime := '2024-01-01'{given_sql})"
         assert [value for (value,) in con.execute(f"SELECT value FROM {call}").fetchall()] == expected, source
@@ -297,7 +297,7 @@ def test_nearest_time_takes_the_item_nearest_to_the_time_of_each_point(
     start = dt.datetime(2023, 12, 30, tzinfo=dt.UTC)
     times = [start + dt.timedelta(hours=3 * number) if number % 7 else None for number in range(60)]
     given = pa.table({"plot": np.arange(60), "x": x, "y": y, "seen": pa.array(times, pa.timestamp("us", "UTC"))})
-    options: dict[str, Any] = {"crs": UTM, "match": "nearest_time", "time_column": "seen", "bands": ["red"]}
+    options: dict[str, Any] = {"geometry_crs": UTM, "match": "nearest_time", "time_column": "seen", "bands": ["red"]}
     found = rs.sample_points(scene.index, given, **options).read_all().to_pylist()
     days = [dt.datetime(2024, 1, 1 + number, tzinfo=dt.UTC) for number in range(3)]
     expected = {
@@ -309,7 +309,7 @@ def test_nearest_time_takes_the_item_nearest_to_the_time_of_each_point(
     con.execute("SET TimeZone = 'Asia/Kolkata'")
     con.execute("CREATE TABLE plots AS SELECT * REPLACE (seen AT TIME ZONE 'UTC' AS seen) FROM given")
     query = (
-        f"SELECT plot, item_id FROM sample_points('{scene.index}', 'plots', bands := ['red'], crs := '{UTM}', "
+        f"SELECT plot, item_id FROM sample_points('{scene.index}', 'plots', bands := ['red'], geometry_crs := '{UTM}', "
         "match := 'nearest_time', time_column := 'seen')"
     )
     assert dict(con.execute(query).fetchall()) == expected
@@ -431,9 +431,12 @@ def test_what_could_not_be_read_is_a_row_with_the_reason(tmp_path: Path) -> None
         ({"x_column": "plot", "y_column": "name"}, "y_column: got 'name', expected a column of points"),
         ({"match": "nearest_time"}, "time_column: got None and match 'nearest_time', expected a column of times"),
         ({"time_column": "plot"}, "time_column: got 'plot' and match 'all'"),
-        ({"crs": None}, "crs: points do not say what CRS they are in, expected one"),
-        ({"crs": "OGC:CRS84"}, "row 1 is at x .* in OGC:CRS84, expected a latitude in y and a longitude in x; swap"),
-        ({"crs": "EPSG:1"}, "crs: got 'EPSG:1'"),
+        ({"geometry_crs": None}, "geometry_crs: points do not say what CRS they are in, expected one"),
+        (
+            {"geometry_crs": "OGC:CRS84"},
+            "row 1 is at x .* in OGC:CRS84, expected a latitude in y and a longitude in x; swap",
+        ),
+        ({"geometry_crs": "EPSG:1"}, "crs: got 'EPSG:1'"),
         ({"bands": ["blue"]}, "blue"),
         ({"level": 7}, "level: got 7, expected 0 to 1"),
         ({"on_error": "skip"}, "on_error: got 'skip', expected 'raise' or 'null'"),
@@ -443,7 +446,7 @@ def test_wrong_arguments_are_refused_before_any_request(
     scene: Scene, con: duckdb.DuckDBPyConnection, options: dict[str, Any], message: str
 ) -> None:
     x, y = _points(5)
-    given = {"crs": UTM} | options
+    given = {"geometry_crs": UTM} | options
     table = pa.table({"plot": np.arange(5), "x": x, "y": y})
     with pytest.raises(InvalidArgumentError, match=message):
         rs.sample_points(scene.index, table, **given)
@@ -462,13 +465,13 @@ def test_rows_that_are_no_points_and_names_of_the_result_are_refused(scene: Scen
     with pytest.raises(InvalidArgumentError, match="points: got the column Value, expected no name that the result"):
         rs.sample_points(scene.index, _frame(*_points(3)).rename(columns={"plot": "Value"}))
     with pytest.raises(InvalidArgumentError, match="got the columns a, expected one of geometries, or coordinates"):
-        rs.sample_points(scene.index, pa.table({"a": [1]}), crs=UTM)
+        rs.sample_points(scene.index, pa.table({"a": [1]}), geometry_crs=UTM)
 
 
 def test_points_that_a_read_cannot_see_are_refused(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
     _table(con, *_points(5))
     con.execute("CREATE TEMP TABLE mine AS FROM plots")
-    call = f"sample_points('{scene.index}', '{{}}', crs := '{UTM}')"
+    call = f"sample_points('{scene.index}', '{{}}', geometry_crs := '{UTM}')"
     with pytest.raises(Exception, match="points: got the temporary table 'mine', expected rows that a read can see"):
         con.execute(f"FROM {call.format('mine')}").fetchall()
     with pytest.raises(Exception, match="points: got the CTE 'given_rows'"):
@@ -479,9 +482,11 @@ def test_points_whose_order_changes_are_an_error(scene: Scene, con: duckdb.DuckD
     _table(con, *_points(500))
     con.execute("CREATE VIEW shuffled AS FROM plots ORDER BY random()")
     with pytest.raises(Exception, match="points: got rows in another order than the read saw"):
-        con.execute(f"FROM sample_points('{scene.index}', 'shuffled', crs := '{UTM}')").fetchall()
+        con.execute(f"FROM sample_points('{scene.index}', 'shuffled', geometry_crs := '{UTM}')").fetchall()
     con.execute("CREATE VIEW ordered AS FROM plots ORDER BY x DESC")
-    found = con.execute(f"FROM sample_points('{scene.index}', 'ordered', crs := '{UTM}', bands := ['red'])").fetchall()
+    found = con.execute(
+        f"FROM sample_points('{scene.index}', 'ordered', geometry_crs := '{UTM}', bands := ['red'])"
+    ).fetchall()
     assert len(found) == 500 * len(ITEMS)
 
 
@@ -522,7 +527,7 @@ def test_real_files_in_their_crss_give_what_rasterio_gives(shared_data: Path, tm
             x, y = rng.uniform(left, right, 60), rng.uniform(bottom, top, 60)
             expected = np.ma.array(list(source.sample(zip(x, y, strict=True), masked=True)))
             crs = source.crs.to_wkt()
-        rows = rs.sample_points(index, pa.table({"plot": np.arange(60), "x": x, "y": y}), crs=crs).read_all()
+        rows = rs.sample_points(index, pa.table({"plot": np.arange(60), "x": x, "y": y}), geometry_crs=crs).read_all()
         crss.add(crs)
         count = expected.shape[1]
         bands = dict.fromkeys(rows["band"].to_pylist())

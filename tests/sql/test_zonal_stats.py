@@ -388,7 +388,10 @@ def test_what_could_not_be_read_is_a_row_with_the_reason(tmp_path: Path) -> None
         ({"weights": "coverage", "all_touched": True}, "all_touched: got True with weights 'coverage'"),
         ({"by": "week"}, "by: got 'week', expected one of item, day, solar_day, all"),
         ({"geometry_column": "shape"}, "geometry_column: got 'shape', expected a column of zones: field, geometry"),
-        ({"crs": "EPSG:4326"}, "crs: got EPSG:4326, and column geometry of zones says that it is in EPSG:32643"),
+        (
+            {"geometry_crs": "EPSG:4326"},
+            "geometry_crs: got EPSG:4326, and column geometry of zones says that it is in EPSG:32643",
+        ),
         ({"bands": ["blue"]}, "blue"),
     ],
 )
@@ -407,13 +410,13 @@ def test_wrong_arguments_are_refused_before_any_request(
 
 def test_zones_without_a_crs_swapped_ones_and_points_by_coordinates_are_refused(scene: Scene) -> None:
     fields = _fields(3)
-    with pytest.raises(InvalidArgumentError, match="crs: zones do not say what CRS they are in"):
+    with pytest.raises(InvalidArgumentError, match="geometry_crs: zones do not say what CRS they are in"):
         rs.zonal_stats(scene.index, fields.set_crs(None, allow_override=True))
     swapped = gpd.GeoDataFrame(geometry=[shapely.box(12, 95, 13, 96)], crs="OGC:CRS84")
     with pytest.raises(InvalidArgumentError, match="zones: row 1 is at x 12, y 96 in OGC:CRS84, expected a latitude"):
         rs.zonal_stats(scene.index, swapped)
     with pytest.raises(InvalidArgumentError, match="zones: got the columns x, y, expected one of geometries; name it"):
-        rs.zonal_stats(scene.index, pa.table({"x": [1.0], "y": [2.0]}), crs=UTM)
+        rs.zonal_stats(scene.index, pa.table({"x": [1.0], "y": [2.0]}), geometry_crs=UTM)
 
 
 def test_real_files_give_what_rasterio_gives(shared_data: Path, tmp_path: Path) -> None:
