@@ -39,8 +39,6 @@ FROM (
         'resolution': resolution::VARCHAR,
         'given': {'bands': bands::VARCHAR, 'bbox': NULL::VARCHAR, 'crs': crs::VARCHAR},
         'on_error': on_error::VARCHAR,
-        -- SET VARIABLE rasteret_identity = 'size': what is compared of the index and the files.
-        'identity': getvariable('rasteret_identity')::VARCHAR,
         'settings': _rst_settings(),
         'own': {
             'zones': zones::VARCHAR,
