@@ -22,7 +22,7 @@ CREATE OR REPLACE TABLE plots AS
 SELECT * FROM (VALUES ('north', 821900.0, 1437000.0), ('south', 822300.0, 1436200.0)) AS t(plot, x, y);
 
 SELECT plot, item_id, band, value
-FROM sample_points('s2.parquet', 'plots', bands := ['red', 'nir'], crs := 'EPSG:32643')
+FROM sample_points('s2.parquet', 'plots', bands := ['red', 'nir'], geometry_crs := 'EPSG:32643')
 ORDER BY ALL;""",
     "zonal_stats": """\
 CREATE OR REPLACE TABLE fields AS
@@ -33,7 +33,7 @@ SELECT * FROM (VALUES
 
 SELECT field, datetime, band, count, mean, p90
 FROM zonal_stats(
-    's2.parquet', 'fields', bands := ['red', 'nir'], stats := ['count', 'mean', 'p90'], crs := 'EPSG:32643'
+    's2.parquet', 'fields', bands := ['red', 'nir'], stats := ['count', 'mean', 'p90'], geometry_crs := 'EPSG:32643'
 )
 ORDER BY ALL;""",
     "tile_plan": """\
@@ -89,11 +89,11 @@ _MEANINGS: dict[str, dict[str, str]] = {
     },
     "zonal_stats": {
         "zones": "Table, view or Parquet path. CTEs and temporary tables are refused, as for the index.",
-        "crs": "CRS of the zones, x before y, where their column of type GEOMETRY does not say it.",
+        "geometry_crs": "CRS of the zones, x before y, where their column of type GEOMETRY does not say it.",
     },
     "sample_points": {
         "points": "Table, view, or Parquet or CSV path. CTEs and temporary tables are refused, as for the index.",
-        "crs": "CRS of the points, x before y, where their column of type GEOMETRY does not say it.",
+        "geometry_crs": "CRS of the points, x before y, where their column of type GEOMETRY does not say it.",
     },
     "read_headers": {
         "source": "Table, view, CTE or Parquet path with a column href. Relative hrefs start at the working directory.",
@@ -126,6 +126,7 @@ def argument_meanings(macro: SqlObject) -> dict[str, str]:
     read_tiles = sections(inspect.getdoc(rs.read_tiles)).items.get("Args", {})
     meanings = {name: _in_sql(name, text) for name, text in read_tiles.items()}
     meanings["index"] = sentence(macro.reads.removeprefix("an index: "))
+    meanings["crs"] = "Refused: `geometry_crs` is the CRS of an area."
     if macro.name in rs.__all__ and macro.name != "read_tiles":
         meanings |= sections(inspect.getdoc(getattr(rs, macro.name))).items.get("Args", {})
     return meanings | {name: sentence(text) for name, text in _MEANINGS.get(macro.name, {}).items()}
@@ -134,6 +135,6 @@ def argument_meanings(macro: SqlObject) -> dict[str, str]:
 def _in_sql(name: str, text: str) -> str:
     """Say in SQL's words what the Python argument of the same name means."""
     if name == "geometry":
-        return "GeoJSON, WKT, or WKB as a BLOB or hexadecimal digits, in `crs`."
+        return "GeoJSON, WKT, or WKB as a BLOB or hexadecimal digits, in `geometry_crs`."
     text = text.replace('"', "'").replace("None for all", "NULL for all")
     return re.sub(r"[,;] or None\.$", ".", text)
