@@ -13,11 +13,10 @@ from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.points import ProjectedPoints
 from rasteret_sql.read.by_file import in_file_order, physical
 from rasteret_sql.read.samples import SampleLayout, SampleOptions
-from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, required
+from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, repeated, required
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
-from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,11 +114,12 @@ class SampleSource(CallSource):
         with self._planning(settings) as cursor:
             points = point_rows(cursor, named_index(cursor, name), asked.columns, SAMPLE_COLUMNS)
             planned = plan_samples(cursor, arguments, points, asked.options, kept)
-        needs_values = bool({*schema.names} & {*VALUE_COLUMNS}) or mentions(condition, VALUE_COLUMNS)
+        needed = self._needed(schema, condition)
+        needs_values = not {*VALUE_COLUMNS}.isdisjoint(needed.names)
         if is_dry_run() and planned.plan is not None:
             return noted(planned.plan, schema, pixels=needs_values, mask=needs_values)
-        batches = sample_batches(planned, self._schema, asked, on_error=on_error, reads=needs_values, token=call.token)
-        return Stream(schema, filtered(batches, condition, schema))
+        batches = sample_batches(planned, needed, asked, on_error=on_error, reads=needs_values)
+        return Stream(schema, filtered(batches, condition, schema, call.token))
 
 
 def plan_samples(
@@ -169,23 +169,21 @@ def sample_batches(
     *,
     on_error: OnError,
     reads: bool = True,
-    token: bytes = b"",
 ) -> Iterator[pa.RecordBatch]:
     """Read samples, and give them as record batches.
 
     Args:
         planned: what is read.
-        schema: of `sql/schema/samples.sql`.
+        schema: the columns of `sql/schema/samples.sql` that are wanted.
         asked: what is asked.
         on_error: "raise", or "null" for rows without a value whose `error` says why.
         reads: whether values are wanted; nothing is fetched otherwise.
-        token: what `_call` holds.
     """
     check_choice("on_error", on_error, ("raise", "null"))
     if planned.layout is None or planned.plan is None:
         return
     found = planned.layout.read(planned.plan, on_error=on_error) if reads else planned.layout.unread()
-    yield from rebatched(_record_batch(samples, planned.keys, schema, asked, token) for samples in found)
+    yield from rebatched(_record_batch(samples, planned.keys, schema, asked) for samples in found)
 
 
 def _file_rows(parts: list[tuple[PlannedAsset, PlannedBand]]) -> pa.Table:
@@ -203,25 +201,32 @@ def _file_rows(parts: list[tuple[PlannedAsset, PlannedBand]]) -> pa.Table:
 
 
 def _record_batch(
-    samples: Samples, keys: npt.NDArray[np.uint64], schema: pa.Schema, asked: SampleArguments, token: bytes
+    samples: Samples, keys: npt.NDArray[np.uint64], schema: pa.Schema, asked: SampleArguments
 ) -> pa.RecordBatch:
     count = len(samples.points)
-    file = _file_rows([(samples.asset, samples.band)]).take(pa.array(np.zeros(count, np.int64)))
-    columns: dict[str, Any] = {name: file.column(name).combine_chunks() for name in _FILE_COLUMNS}
-    values, window = samples.values, samples.window_values
-    if asked.scale:
-        values = physical(values, samples.band)
-        window = None if window is None else physical(window, samples.band)
+    file = _file_rows([(samples.asset, samples.band)])
+    columns: dict[str, Any] = {}
+    for field in schema:
+        if field.name in _FILE_COLUMNS:
+            columns[field.name] = repeated(file.column(field.name)[0].as_py(), field.type, count)
     columns |= {
         "rst_row": pa.array(samples.points),
         "rst_key": pa.array(keys[samples.points]),
-        "value": pa.array(values, mask=~samples.valid),
-        "window_values": pa.nulls(count, pa.list_(pa.float64())),
+        "value": pa.array(_values(samples.values, samples, asked), mask=~samples.valid),
         "error": errors_of(samples.errors, count),
-        "_call": pa.repeat(pa.scalar(token), count),
-    }  # fmt: skip
-    if window is not None and samples.window_valid is not None:
-        ends = pa.array(np.arange(count + 1, dtype=np.int32) * window[0].size)
-        numbers = pa.array(window.ravel(), mask=~samples.window_valid.ravel())
-        columns["window_values"] = pa.ListArray.from_arrays(ends, numbers)
+    }
+    if "window_values" in schema.names:
+        columns["window_values"] = _window(samples, asked)
     return pa.record_batch([columns[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _window(samples: Samples, asked: SampleArguments) -> pa.Array:
+    if samples.window_values is None or samples.window_valid is None:
+        return pa.nulls(len(samples.points), pa.list_(pa.float64()))
+    values = _values(samples.window_values, samples, asked)
+    ends = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values[0].size)
+    return pa.ListArray.from_arrays(ends, pa.array(values.ravel(), mask=~samples.window_valid.ravel()))
+
+
+def _values(values: npt.NDArray[np.float64], samples: Samples, asked: SampleArguments) -> npt.NDArray[np.float64]:
+    return physical(values, samples.band) if asked.scale else values

@@ -99,8 +99,8 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
         cursor.register(_VECTORS, given)
         rows = point_rows(cursor, _VECTORS, columns, SAMPLE_COLUMNS)
         planned = plan_samples(cursor, shown_index(cursor, index, arguments), rows, asked.options)
-        schema = schema_of(cursor, "samples")
-    return _joined(sample_batches(planned, schema, asked, on_error=on_error), given, schema, SAMPLE_COLUMNS)
+        schema = _chosen(schema_of(cursor, "samples"), SAMPLE_COLUMNS)
+    return _joined(sample_batches(planned, schema, asked, on_error=on_error), given, schema)
 
 
 @without_crs
@@ -186,24 +186,28 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         cursor.register(_VECTORS, given)
         rows = zone_rows(cursor, _VECTORS, columns, ZONAL_COLUMNS)
         planned = plan_zones(cursor, shown_index(cursor, index, arguments), rows, asked)
-        schema = zonal_schema(cursor)
-    names = [*OUTPUT_COLUMNS[0], *statistics, *OUTPUT_COLUMNS[1]]
-    return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema, names)
+        schema = _chosen(zonal_schema(cursor), [*OUTPUT_COLUMNS[0], *statistics, *OUTPUT_COLUMNS[1]])
+    return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema)
 
 
-def _joined(
-    batches: Iterator[pa.RecordBatch], given: pa.Table, schema: pa.Schema, names: Sequence[str]
-) -> pa.RecordBatchReader:
+def _chosen(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    """Give the number of a row, and the columns of a result."""
+    import pyarrow as pa
+
+    return pa.schema([schema.field(name) for name in ("rst_row", *names)])
+
+
+def _joined(batches: Iterator[pa.RecordBatch], given: pa.Table, schema: pa.Schema) -> pa.RecordBatchReader:
     """Put the columns of the rows of a vector table before those that are read for them.
 
     Args:
         batches: what is read; `rst_row` is the number of a row of the table.
         given: the table.
         schema: of `batches`.
-        names: columns of `batches` that the result has.
     """
     import pyarrow as pa
 
+    names = schema.names[1:]
     result = pa.schema([*given.schema, *(schema.field(name) for name in names)])
 
     def joined() -> Iterator[pa.RecordBatch]:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 #: Variables of a session whose names begin so are options.
 _OPTION: Final = "rasteret_"
+#: Rows that a condition is applied to at a time.
+_FILTERED_ROWS = 16_384
 #: Empty, or how large batches may be.
 _batch_bytes: list[int] = []
 
@@ -244,6 +246,16 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         """Plan a call, and give the columns of `schema` of the rows that meet a condition."""
         raise NotImplementedError
 
+    def _needed(self, schema: pa.Schema, condition: Any) -> pa.Schema:
+        """Give the columns, but for `_call`, that are wanted or that a condition looks at."""
+        return pa.schema(
+            [
+                field
+                for field in self._schema
+                if field.name != "_call" and (field.name in schema.names or mentions(condition, (field.name,)))
+            ]
+        )
+
     @contextmanager
     def _planning(self, settings: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a cursor on which names, times and orders mean what they mean in the session of a query.
@@ -411,7 +423,20 @@ def noted(plan: TilePlan, wanted: pa.Schema, *, pixels: bool, mask: bool) -> Str
     return Stream(wanted, iter(()))
 
 
-def filtered(batches: Iterator[pa.RecordBatch], condition: Any, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Give the columns of `wanted` of the rows that meet a condition."""
+def filtered(
+    batches: Iterator[pa.RecordBatch], condition: Any, wanted: pa.Schema, token: bytes | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Give the columns of `wanted` of the rows that meet a condition.
+
+    Args:
+        batches: with the columns that are wanted, and those that the condition looks at.
+        condition: a `pyarrow.compute.Expression`, or None.
+        wanted: the columns.
+        token: what `_call` holds, where the batches do not have it. It takes a kilobyte a row.
+    """
     for batch in batches:
-        yield from pa.Table.from_batches([batch]).filter(condition).select(wanted.names).to_batches()
+        for start in range(0, batch.num_rows, _FILTERED_ROWS):
+            rows = pa.Table.from_batches([batch.slice(start, _FILTERED_ROWS)])
+            if token is not None:
+                rows = rows.append_column("_call", pa.repeat(pa.scalar(token, pa.binary()), len(rows)))
+            yield from (rows if condition is None else rows.filter(condition)).select(wanted.names).to_batches()

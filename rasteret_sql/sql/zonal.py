@@ -20,7 +20,6 @@ from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, r
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
-from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,18 +122,18 @@ class ZonalSource(CallSource):
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         arguments, own, on_error, settings = parse_arguments(call.arguments)
-        looked_at = [name for name in _COLUMNS if name in schema.names or mentions(condition, (name,))]
-        asked = ZonalArguments.of_call(own, looked_at)
+        needed = self._needed(schema, condition)
+        asked = ZonalArguments.of_call(own, needed.names)
         name = required("zones", own["zones"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", "items", *self.read_columns))
         with self._planning(settings) as cursor:
             zones = zone_rows(cursor, named_index(cursor, name), asked.columns, ZONAL_COLUMNS)
             planned = plan_zones(cursor, arguments, zones, asked, kept)
-        reads = bool(looked_at) or "error" in schema.names or mentions(condition, ("error",))
+        reads = not set(self.read_columns).isdisjoint(needed.names)
         if is_dry_run() and planned.plan is not None:
             return noted(planned.plan, schema, pixels=reads, mask=reads)
-        batches = zonal_batches(planned, self._schema, asked, on_error=on_error, reads=reads, token=call.token)
-        return Stream(schema, filtered(batches, condition, schema))
+        batches = zonal_batches(planned, needed, asked, on_error=on_error, reads=reads)
+        return Stream(schema, filtered(batches, condition, schema, call.token))
 
 
 def plan_zones(
@@ -190,17 +189,15 @@ def zonal_batches(
     *,
     on_error: OnError,
     reads: bool = True,
-    token: bytes = b"",
 ) -> Iterator[pa.RecordBatch]:
     """Read zones, and give their statistics as record batches.
 
     Args:
         planned: what is read.
-        schema: of `zonal_schema`.
+        schema: the columns of `zonal_schema` that are wanted.
         asked: what is asked.
         on_error: "raise", or "null" for rows without statistics whose `error` says why.
         reads: whether statistics are wanted; nothing is fetched otherwise.
-        token: what `_call` holds.
     """
     layout, days = planned.layout, planned.days
     if layout is None or planned.plan is None:
@@ -212,7 +209,7 @@ def zonal_batches(
         for group in found:
             day = first_day.get(id(group.assets[0]))
             row = _output_row(group.assets[0], group.band, asked.by, day)
-            yield _record_batch(group, row, planned.keys, schema, token)
+            yield _record_batch(group, row, planned.keys, schema)
 
     yield from rebatched(batches())
 
@@ -270,7 +267,7 @@ def _output_rows(layout: ZonalLayout, by: str, days: npt.NDArray[np.int64] | Non
 
 
 def _record_batch(
-    group: ZonalGroup, row: dict[str, Any], keys: npt.NDArray[np.uint64], schema: pa.Schema, token: bytes
+    group: ZonalGroup, row: dict[str, Any], keys: npt.NDArray[np.uint64], schema: pa.Schema
 ) -> pa.RecordBatch:
     count = len(group.zones)
     failed = np.zeros(count, bool)
@@ -282,7 +279,6 @@ def _record_batch(
         "scale": repeated(group.scale, pa.float64(), count),
         "offset": repeated(group.offset, pa.float64(), count),
         "error": errors_of(group.errors, count),
-        "_call": repeated(token, pa.binary(), count),
     }
     for name, values in group.statistics.items():
         columns[name] = pa.array(values, mask=failed | np.isnan(values))
