@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from rasteret_sql.output.picture import Picture, picture
     from rasteret_sql.output.plot import plot_rgb
     from rasteret_sql.read.progress import progress
+    from rasteret_sql.sql.analysis import read_pixels, sample_points, zonal_stats
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
-    from rasteret_sql.sql.vector_readers import sample_points, zonal_stats
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
 
@@ -65,6 +65,7 @@ __all__ = [
     "plot_rgb",
     "progress",
     "read_chips",
+    "read_pixels",
     "read_tiles",
     "refresh",
     "sample_points",
@@ -107,9 +108,10 @@ _HOME = {
     "plot_rgb": "rasteret_sql.output.plot",
     "progress": "rasteret_sql.read.progress",
     "read_chips": "rasteret_sql.arrays.numpy",
+    "read_pixels": "rasteret_sql.sql.analysis",
     "read_tiles": "rasteret_sql.sql.readers",
     "refresh": "rasteret_sql.sql.indexes",
-    "sample_points": "rasteret_sql.sql.vector_readers",
+    "sample_points": "rasteret_sql.sql.analysis",
     "set_options": "rasteret_sql.io.options",
     "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
@@ -117,7 +119,7 @@ _HOME = {
     "to_torchgeo": "rasteret_sql.training.torchgeo",
     "to_xarray": "rasteret_sql.arrays.xarray",
     "validate": "rasteret_sql.index.validate",
-    "zonal_stats": "rasteret_sql.sql.vector_readers",
+    "zonal_stats": "rasteret_sql.sql.analysis",
 }
 
 

@@ -84,6 +84,10 @@ def _all_samples(index: Any, points: Any, **options: Any) -> pa.Table:
     return rs.sample_points(index, points, **options).read_all()
 
 
+def _all_pixels(index: Any, **options: Any) -> pa.Table:
+    return rs.read_pixels(index, **options).read_all()
+
+
 def _all_zones(index: Any, zones: Any, **options: Any) -> pa.Table:
     return rs.zonal_stats(index, zones, **options).read_all()
 
@@ -105,6 +109,7 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "sample_points": (
             _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "crs": "EPSG:32643"}
         ),
+        "read_pixels": (_all_pixels, rs.read_pixels, index),
         "zonal_stats": (
             _all_zones, rs.zonal_stats,
             index | {"zones": ["POINT (600050 1399950)"], "crs": "EPSG:32643", "stats": ["mean", "median"]},

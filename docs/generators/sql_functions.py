@@ -51,12 +51,15 @@ _EXAMPLE_NEEDS = {"stac_search": "rustac"}
 _SCHEMAS = {
     "read_tiles": "tiles", "sample_points": "samples",
     "zonal_stats": "zonal_stats",
+    "read_pixels": "pixels",
     "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"
 }  # fmt: skip
 #: Columns that carry arguments, and join results to the rows of a vector table.
 _HIDDEN = frozenset({"_call", "rst_row", "rst_key"})
 #: Notes below the columns.
 _NOTES = {
+    "read_pixels": "With layout 'wide', the columns `band` and `value` make way for one column for each name in `bands`, of type "
+    "DOUBLE.",
     "sample_points": "The columns of the points precede these. A point that no file holds has no row, and neither has "
     "one without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "zonal_stats": "The columns of the zones precede these, and of the statistics those in `stats` are there. A zone "
@@ -144,6 +147,7 @@ in a file take a request each, so a condition can take more requests than the wh
 """
 _ORDER = (
     "read_tiles",
+    "read_pixels",
     "sample_points",
     "zonal_stats",
     "tile_plan",

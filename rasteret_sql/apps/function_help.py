@@ -17,6 +17,13 @@ EXAMPLES: Final = {
 SELECT item_id, band_name, tile_row, tile_col, octet_length(pixels) AS pixel_bytes
 FROM read_tiles('s2.parquet', bands := ['red', 'nir'], bbox := [77.98, 12.98, 78.00, 13.00])
 WHERE datetime >= '2024-02-01';""",
+    "read_pixels": """\
+SELECT datetime, avg((nir - red) / nullif(nir + red, 0)) AS ndvi
+FROM read_pixels(
+    's2.parquet', bands := ['red', 'nir'], bbox := [77.98, 12.98, 78.00, 13.00], layout := 'wide', level := 1
+)
+GROUP BY datetime
+ORDER BY datetime;""",
     "sample_points": """\
 CREATE OR REPLACE TABLE plots AS
 SELECT * FROM (VALUES ('north', 821900.0, 1437000.0), ('south', 822300.0, 1436200.0)) AS t(plot, x, y);

@@ -63,10 +63,18 @@ def tiles_by_file(
     Raises:
         RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
     """
-    return groupby(_tiles(plan, on_error, options), lambda tile: int(plan.asset_no[tile.row]))
+    tiles = decoded_tiles(plan, on_error=on_error, options=options)
+    return groupby(tiles, lambda tile: int(plan.asset_no[tile.row]))
 
 
-def _tiles(plan: TilePlan, on_error: OnError, options: ReadOptions | None) -> Iterator[DecodedTile]:
+def decoded_tiles(
+    plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
+) -> Iterator[DecodedTile]:
+    """Read a plan, and give its tiles in order; the arguments are those of `tiles_by_file`.
+
+    Raises:
+        RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
+    """
     for batch in TileStream(plan, on_error=on_error, options=options):
         assert batch.pixels is not None
         assert batch.mask is not None

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
 #: Variables of a session whose names begin so are options.
 _OPTION: Final = "rasteret_"
-#: Rows that a condition is applied to at a time.
-_FILTERED_ROWS = 16_384
+#: Rows of a batch that repeats the arguments.
+_CALLED_ROWS: Final = 16_384
 #: Empty, or how large batches may be.
 _batch_bytes: list[int] = []
 
@@ -432,11 +433,21 @@ def filtered(
         batches: with the columns that are wanted, and those that the condition looks at.
         condition: a `pyarrow.compute.Expression`, or None.
         wanted: the columns.
-        token: what `_call` holds, where the batches do not have it. It takes a kilobyte a row.
+        token: what `_call` holds, where the batches do not have it.
     """
     for batch in batches:
-        for start in range(0, batch.num_rows, _FILTERED_ROWS):
-            rows = pa.Table.from_batches([batch.slice(start, _FILTERED_ROWS)])
-            if token is not None:
-                rows = rows.append_column("_call", pa.repeat(pa.scalar(token, pa.binary()), len(rows)))
-            yield from (rows if condition is None else rows.filter(condition)).select(wanted.names).to_batches()
+        rows = pa.Table.from_batches([batch])
+        if token is not None:
+            rows = rows.append_column("_call", _constant(token, len(rows)))
+        rows = (rows if condition is None else rows.filter(condition)).select(wanted.names)
+        if "_call" in wanted.names and token is not None:
+            # The text of the arguments, a kilobyte for each row.
+            for start in range(0, len(rows), _CALLED_ROWS):
+                yield from rows.slice(start, _CALLED_ROWS).cast(wanted).to_batches()
+            continue
+        yield from rows.to_batches()
+
+
+def _constant(token: bytes, count: int) -> pa.DictionaryArray:
+    """Give an array of one value, which takes a byte a row."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([token], pa.binary()))

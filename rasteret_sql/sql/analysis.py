@@ -1,4 +1,4 @@
-"""What Python callers read with that joins a vector table to pixels."""
+"""What Python callers ask of pixels: rows of them, values at points, statistics of zones."""
 
 from __future__ import annotations
 
@@ -21,6 +21,65 @@ _VECTORS = "given_vectors"
 
 
 @without_crs
+@shares_arguments
+def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
+    index: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    crs: Any = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    layout: Literal["long", "wide"] = "long",
+    all_touched: bool = False,
+    scale: bool = False,
+) -> pa.RecordBatchReader:
+    """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
+
+    Args:
+        geometry: GeoJSON (mapping or text), WKT, WKB or anything with `__geo_interface__`, in `crs`, or None.
+        bbox: (xmin, ymin, xmax, ymax) in `crs`, or None.
+        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        layout: "long" gives a row per pixel and band, with `band` and `value`. "wide" gives a row per pixel, with a
+            column for each name in `bands`, NULL where the pixel of the band is invalid; bands of an item have one
+            grid.
+        all_touched: take all pixels that the area touches, not only those whose centres are inside.
+        scale: give physical values, stored ones times the scale of the band plus its offset.
+
+    Returns:
+        A reader of record batches with `item_id`, `collection`, `datetime`; `x` and `y`, the centre of the pixel in the
+        CRS of the file; `crs`; and the columns of the layout. Pixels that are masked or nodata are left out. Nothing
+        is fetched before the first batch is asked for.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or bands of an item lie on different grids.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: the area touches no asset.
+        RasteretError: while reading: bytes could not be fetched or decoded.
+
+    Example:
+        >>> rows = read_pixels("s2.parquet", bands=["red"], geometry=field)  # doctest: +SKIP
+        >>> rows.read_pandas().groupby("datetime")["value"].mean()  # doctest: +SKIP
+    """
+    import pyarrow as pa
+
+    from rasteret_sql.sql.pixels import PixelArguments, columns_of, pixel_batches, pixel_schema, wide_schema
+    from rasteret_sql.sql.planning import plan_tiles
+
+    asked = PixelArguments(layout, all_touched, scale)
+    arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
+    asked.check_bands(arguments.bands)
+    with planning_cursor(index) as cursor:
+        plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
+        schema = columns_of(pixel_schema(cursor), asked, arguments.bands)
+    result = wide_schema(schema, arguments.bands or ())
+    batches = pixel_batches(plan, arguments, asked, schema)
+    return pa.RecordBatchReader.from_batches(result, (batch.rename_columns(result.names) for batch in batches))
+
+
 @shares_arguments
 def sample_points(  # noqa: PLR0913 - each is a question of its own
     index: Any,

@@ -1,0 +1,198 @@
+"""Pixels of files as rows: tiles come in order, and each gives the valid pixels in an area."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.clip import Clip
+from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.geo.geobox import GeoBox
+from rasteret_sql.read.by_file import decoded_tiles, physical, refuse_complex, require_exact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.read.by_file import DecodedTile
+    from rasteret_sql.read.engine import ReadOptions
+
+    Bools = npt.NDArray[np.bool_]
+    Floats = npt.NDArray[np.float64]
+    Numbers = npt.NDArray[np.int64]
+
+#: Grids for which a geometry is kept in pixels.
+_CACHED_GRIDS: Final = 16
+_NOWHERE: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelRows:
+    """Pixels of one tile; arrays have one element per pixel.
+
+    Attributes:
+        asset: a file of the tile.
+        rows, cols: of the pixels in the level.
+        values: of each band, by its position in what was asked for.
+        valid: whether each has a value, by position.
+        bands: the bands, by position.
+    """
+
+    asset: PlannedAsset
+    rows: Numbers
+    cols: Numbers
+    values: dict[int, Floats]
+    valid: dict[int, Bools]
+    bands: dict[int, PlannedBand]
+
+    @property
+    def x(self) -> Floats:
+        """The centres of the pixels in the CRS of the file; pixels of a file without a transform are units of it."""
+        a, _, c = (self.asset.transform or _NOWHERE)[:3]
+        return np.asarray(c + a * (self.cols + 0.5), np.float64)
+
+    @property
+    def y(self) -> Floats:
+        """The same for y."""
+        e, f = (self.asset.transform or _NOWHERE)[4:]
+        return np.asarray(f + e * (self.rows + 0.5), np.float64)
+
+
+class PixelReader:
+    """Reads the pixels of a plan.
+
+    Args:
+        plan: the tiles.
+        geometry: Shapely geometry of the area, or None for all pixels of the tiles.
+        crs: of the geometry.
+        all_touched: which pixels are inside a polygon; see `geo/inside`.
+        scale: give physical values.
+
+    Raises:
+        InvalidArgumentError: a band is complex.
+    """
+
+    def __init__(self, plan: TilePlan, geometry: Any, crs: str, *, all_touched: bool, scale: bool) -> None:
+        refuse_complex(plan.assets)
+        self._plan, self._geometry, self._crs = plan, geometry, crs
+        self._all_touched, self._scale = all_touched, scale
+        self._clips: OrderedDict[tuple[Any, ...], Clip | None] = OrderedDict()
+
+    def long(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
+        """Give the valid pixels of each tile and band, in the order of the plan.
+
+        Raises:
+            RasteretError: a tile could not be fetched or decoded, or an integer has too many digits for float64.
+        """
+        for tile in decoded_tiles(self._plan, options=options):
+            yield from self._rows([tile])
+
+    def wide(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
+        """Give the pixels of each tile with all of its bands, item by item; pixels without any valid band are left out.
+
+        Raises:
+            InvalidArgumentError: bands of an item lie on different grids, or one name stands for several bands.
+            RasteretError: a tile could not be fetched or decoded, or an integer has too many digits for float64.
+        """
+        plan = _side_by_side(self._plan)
+        item_of = _items(plan.assets)[plan.asset_no]
+
+        def place(tile: DecodedTile) -> tuple[int, int, int]:
+            return int(item_of[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
+
+        self._plan = plan
+        for _, tiles in groupby(decoded_tiles(plan, options=options), place):
+            yield from self._rows(list(tiles))
+
+    def _rows(self, tiles: Sequence[DecodedTile]) -> Iterator[PixelRows]:
+        """Give the pixels of tiles that lie on each other."""
+        plan, row = self._plan, tiles[0].row
+        asset = plan.assets[plan.asset_no[row]]
+        form = asset.format
+        top, left = int(plan.tile_row[row]) * form.tile_height, int(plan.tile_col[row]) * form.tile_width
+        shape = tiles[0].pixels.shape
+        inside = self._inside(asset, (top, left, *shape))
+        found = np.zeros(shape, np.bool_)
+        for tile in tiles:
+            found |= True if tile.valid is None else tile.valid
+        if inside is not None:
+            found &= inside
+        rows, cols = np.nonzero(found)
+        if not len(rows):
+            return
+        values, valid, bands = {}, {}, {}
+        for tile in tiles:
+            band = _band_of(plan, tile.row)
+            pixels = tile.pixels[rows, cols]
+            is_valid = np.ones(len(rows), np.bool_) if tile.valid is None else tile.valid[rows, cols]
+            require_exact(pixels[is_valid], asset)
+            values[band.position] = physical(pixels, band) if self._scale else pixels.astype(np.float64)
+            valid[band.position], bands[band.position] = is_valid, band
+        yield PixelRows(asset, rows + top, cols + left, values, valid, bands)
+
+    def _inside(self, asset: PlannedAsset, window: tuple[int, int, int, int]) -> Bools | None:
+        if self._geometry is None:
+            return None
+        assert asset.transform is not None
+        key = asset.crs, asset.transform, asset.height, asset.width
+        if key not in self._clips:
+            grid = GeoBox(asset.crs, asset.transform, asset.height, asset.width)
+            self._clips[key] = in_proj_thread(Clip.of)(self._geometry, self._crs, grid, all_touched=self._all_touched)
+            while len(self._clips) > _CACHED_GRIDS:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(key)
+        clip = self._clips[key]
+        return np.zeros(window[2:], np.bool_) if clip is None else clip.inside(window)
+
+
+def _band_of(plan: TilePlan, row: int) -> PlannedBand:
+    number = int(plan.band[row])
+    bands = plan.assets[int(plan.asset_no[row])].bands
+    return next(band for band in bands if band.band == number)
+
+
+def _items(assets: Sequence[PlannedAsset]) -> Numbers:
+    """Give the number of the item of each file."""
+    numbers: dict[Any, int] = {}
+    keys = [(asset.collection, asset.item_id, asset.datetime_us) for asset in assets]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _side_by_side(plan: TilePlan) -> TilePlan:
+    """Give a plan with the bands of each tile of an item side by side.
+
+    Raises:
+        InvalidArgumentError: bands of an item lie on different grids, or one name stands for several bands.
+    """
+    item_of = _items(plan.assets)
+    grids: dict[int, tuple[Any, PlannedAsset]] = {}
+    named: dict[tuple[int, int], PlannedBand] = {}
+    for item, asset in zip(item_of.tolist(), plan.assets, strict=True):
+        form = asset.format
+        grid = asset.crs, asset.transform, asset.height, asset.width, form.tile_height, form.tile_width
+        first, other = grids.setdefault(item, (grid, asset))
+        if first != grid:
+            raise InvalidArgumentError(
+                f'layout: asset "{asset.asset}" of item {asset.item_id} has {asset.height} x {asset.width} pixels in '
+                f'tiles of {form.tile_height} x {form.tile_width}, and asset "{other.asset}" {other.height} x '
+                f"{other.width} in tiles of {other.format.tile_height} x {other.format.tile_width}; expected one grid "
+                "for the layout 'wide'. Read them by themselves, take levels that agree, or bring them onto one grid "
+                "with rasteret_sql.to_xarray"
+            )
+        for band in asset.bands:
+            known = named.setdefault((item, band.position), band)
+            if known is not band and (known.band, known.name) != (band.band, band.name):
+                raise InvalidArgumentError(
+                    f"bands: got a name that stands for {known.name} and {band.name} of item {asset.item_id}, expected "
+                    "one band for each column of the layout 'wide'; name the bands"
+                )
+    position = np.array([_band_of(plan, row).position for row in range(len(plan))], np.int64)
+    order = np.lexsort((position, plan.tile_col, plan.tile_row, item_of[plan.asset_no]))
+    return plan.take(order)

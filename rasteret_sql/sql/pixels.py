@@ -1,0 +1,190 @@
+"""The rows of `read_pixels`: planned as those of `read_tiles`, and streamed as Arrow record batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from rasteret_sql.checks import check_choice, check_flag
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.geometry import parse_geometry
+from rasteret_sql.read.by_file import in_file_order
+from rasteret_sql.read.pixel_rows import PixelReader
+from rasteret_sql.sql.batches import rows_kept, schema_of
+from rasteret_sql.sql.joined import flag_of, rebatched, repeated
+from rasteret_sql.sql.planning import parse_arguments, plan_tiles
+from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted
+from rasteret_sql.sql.workarounds import mentions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
+
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.read.pixel_rows import PixelRows
+    from rasteret_sql.sql.workarounds import Call
+
+LAYOUTS: Final = ("long", "wide")
+_MAX_BANDS: Final = 256
+#: Columns of the bands of the layout "wide", by their position in what was asked for.
+WIDE_COLUMNS: Final = tuple(f"b{position}" for position in range(1, _MAX_BANDS + 1))
+
+
+def pixel_schema(con: duckdb.DuckDBPyConnection) -> pa.Schema:
+    """Give the columns of `sql/schema/pixels.sql`, and those of bands before `_call`."""
+    *fields, call = schema_of(con, "pixels")
+    return pa.schema([*fields, *(pa.field(name, pa.float64()) for name in WIDE_COLUMNS), call])
+
+
+@dataclass(frozen=True, slots=True)
+class PixelArguments:
+    """The arguments of `read_pixels` that are not those of every read.
+
+    Attributes:
+        layout: "long" gives a row per pixel and band, "wide" a row per pixel.
+        all_touched: whether all pixels that a polygon touches are in the area.
+        scale: give physical values.
+
+    Raises:
+        InvalidArgumentError: one of them is wrong.
+    """
+
+    layout: str = "long"
+    all_touched: bool = False
+    scale: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("layout", self.layout, LAYOUTS)
+        check_flag("all_touched", self.all_touched)
+        check_flag("scale", self.scale)
+
+    @classmethod
+    def of_call(cls, own: Mapping[str, str | None]) -> PixelArguments:
+        """Make them of what the macro passes.
+
+        Raises:
+            InvalidArgumentError: one of them is wrong.
+        """
+        return cls(
+            str(own["layout"]), flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"])
+        )  # fmt: skip
+
+    def check_bands(self, bands: Sequence[str] | None) -> None:
+        """Refuse bands that cannot be columns.
+
+        Raises:
+            InvalidArgumentError: the layout is "wide", and there are none, or too many.
+        """
+        if self.layout == "wide" and not 1 <= len(bands or ()) <= _MAX_BANDS:
+            raise InvalidArgumentError(
+                f"bands: got {'none' if bands is None else len(bands)} with layout 'wide', expected the names of its "
+                f"columns, at most {_MAX_BANDS}"
+            )
+
+
+class PixelSource(CallSource):
+    """The table of all pixels of all calls of `read_pixels`."""
+
+    function = "read_pixels"
+    read_columns = ("x", "y", "value", *WIDE_COLUMNS)
+
+    def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
+        arguments, own, _, settings = parse_arguments(call.arguments)
+        asked = PixelArguments.of_call(own)
+        asked.check_bands(arguments.bands)
+        with self._planning(settings) as cursor:
+            plan = plan_tiles(cursor, arguments)
+        if condition is not None and not mentions(condition, self.read_columns):
+            plan = plan.take(rows_kept(_file_rows(plan, call, asked), condition))
+        if is_dry_run():
+            return noted(plan, schema, pixels=True, mask=True)
+        batches = pixel_batches(plan, arguments, asked, self._needed(schema, condition))
+        return Stream(schema, filtered(batches, condition, schema, call.token))
+
+
+def pixel_batches(
+    plan: TilePlan, arguments: ReadArguments, asked: PixelArguments, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Read the pixels of a plan, and give them as record batches.
+
+    Args:
+        plan: the tiles.
+        arguments: what is read.
+        asked: how it is given.
+        schema: the columns of `pixel_schema` that are wanted.
+    """
+    geometry = _area(arguments)
+    is_wide = asked.layout == "wide"
+    reader = PixelReader(
+        plan if is_wide else in_file_order(plan), geometry, arguments.crs,
+        all_touched=asked.all_touched, scale=asked.scale,
+    )  # fmt: skip
+    found = reader.wide() if is_wide else reader.long()
+    yield from rebatched(_record_batch(rows, schema) for rows in found)
+
+
+def _area(arguments: ReadArguments) -> Any:
+    """Give the area of a read as a geometry, or None without one."""
+    import shapely
+
+    if arguments.geometry is not None:
+        return parse_geometry(arguments.geometry, arguments.crs)
+    if arguments.bbox is None:
+        return None
+    return shapely.MultiPolygon([shapely.box(*bounds) for bounds in arguments.bbox_parts().tolist()])
+
+
+def _file_rows(plan: TilePlan, call: Call, asked: PixelArguments) -> pa.Table:
+    """Give the columns that follow from file and band, for each row of a plan."""
+    files = pa.table(
+        {
+            "item_id": pa.array([asset.item_id for asset in plan.assets], pa.string()),
+            "collection": pa.array([asset.collection for asset in plan.assets], pa.string()),
+            "datetime": pa.array([asset.datetime_us for asset in plan.assets], pa.timestamp("us", "UTC")),
+            "crs": pa.array([asset.crs for asset in plan.assets], pa.string()),
+        }
+    ).take(pa.array(plan.asset_no))
+    names = {(number, band.band): band.name for number, asset in enumerate(plan.assets) for band in asset.bands}
+    keys = zip(plan.asset_no.tolist(), plan.band.tolist(), strict=True)
+    bands = [None if asked.layout == "wide" else names[key] for key in keys]
+    files = files.append_column("band", pa.array(bands, pa.string()))
+    return files.append_column("_call", repeated(call.token, pa.binary(), len(plan)))
+
+
+def _record_batch(found: PixelRows, schema: pa.Schema) -> pa.RecordBatch:
+    count, asset = len(found.rows), found.asset
+    constant = {
+        "item_id": asset.item_id, "collection": asset.collection, "datetime": asset.datetime_us, "crs": asset.crs,
+        "band": next(iter(found.bands.values())).name,
+    }  # fmt: skip
+    columns = []
+    for field in schema:
+        if field.name in constant:
+            columns.append(repeated(constant[field.name], field.type, count))
+        elif field.name in {"x", "y"}:
+            columns.append(pa.array(found.x if field.name == "x" else found.y))
+        elif field.name == "value":
+            columns.append(pa.array(next(iter(found.values.values()))))
+        else:
+            position = int(field.name[1:])
+            values = found.values.get(position)
+            columns.append(
+                pa.nulls(count, field.type) if values is None else pa.array(values, mask=~found.valid[position])
+            )
+    return pa.record_batch(columns, schema=schema)
+
+
+def wide_schema(schema: pa.Schema, bands: Sequence[str]) -> pa.Schema:
+    """Give the columns of the layout "wide" under the names of their bands."""
+    names = dict(zip(WIDE_COLUMNS, bands, strict=False))
+    return pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema])
+
+
+def columns_of(schema: pa.Schema, asked: PixelArguments, bands: Sequence[str] | None) -> pa.Schema:
+    """Give the columns of a result, as they are named while it is read."""
+    last = WIDE_COLUMNS[: len(bands or ())] if asked.layout == "wide" else ("band", "value")
+    return pa.schema([schema.field(name) for name in (*schema.names[:6], *last)])

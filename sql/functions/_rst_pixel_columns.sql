@@ -1,0 +1,11 @@
+-- name: _rst_pixel_columns
+-- kind: scalar macro
+-- grain: one value
+-- reads: nothing
+-- The names and types of the columns of read_pixels that depend on its arguments, as JSON. Python checks the arguments: an error here would be no constant.
+CREATE OR REPLACE MACRO _rst_pixel_columns(bands, layout) AS
+    CASE
+        WHEN layout = 'wide' AND len(bands) > 0
+            THEN '{' || array_to_string(list_transform(bands[:256], lambda band: to_json(band::VARCHAR)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
+        ELSE '{"band": "VARCHAR", "value": "DOUBLE"}'
+    END;

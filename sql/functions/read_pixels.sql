@@ -1,0 +1,62 @@
+-- name: read_pixels
+-- kind: table macro
+-- grain: one row per valid pixel and band; with layout wide, one row per pixel
+-- reads: an index, as read_tiles does
+-- The valid pixels in an area and period as rows, in long form or with a column for each band. They stream: a query holds some tiles at a time.
+CREATE OR REPLACE MACRO read_pixels(
+    index,
+    bands := NULL,
+    geometry := NULL,
+    bbox := NULL,
+    crs := 'OGC:CRS84',
+    datetime := NULL,
+    level := NULL,
+    resolution := NULL,
+    layout := 'long',
+    all_touched := false,
+    scale := false
+) AS TABLE
+-- No row, but the names of the columns.
+SELECT
+    NULL::VARCHAR AS item_id,
+    NULL::VARCHAR AS collection,
+    NULL::TIMESTAMP WITH TIME ZONE AS datetime,
+    NULL::DOUBLE AS x,
+    NULL::DOUBLE AS y,
+    NULL::VARCHAR AS crs,
+    unnest(from_json('{}', _rst_pixel_columns(bands, layout)))
+WHERE false
+UNION ALL
+SELECT
+    found.item_id,
+    found.collection,
+    found.datetime,
+    found.x,
+    found.y,
+    found.crs,
+    COLUMNS(lambda name: CASE
+        WHEN layout = 'wide' AND len(bands) > 0
+            THEN list_contains(list_transform(range(len(bands[:256])), lambda number: 'b' || (number + 1)), name)
+        ELSE name IN ('band', 'value')
+    END)
+FROM _rst_pixel_source AS found
+WHERE found._call = encode('rst_' || to_json({
+    'index': index::VARCHAR,
+    -- A failing cast leaves no constant, and therefore no arguments. Python checks the arguments and raises the error.
+    'bands': TRY_CAST(bands AS VARCHAR[]),
+    'geometry': geometry::VARCHAR,
+    'bbox': TRY_CAST(bbox AS DOUBLE[])::VARCHAR,
+    'crs': coalesce(crs::VARCHAR, 'OGC:CRS84'),
+    'datetime': datetime::VARCHAR,
+    'level': level::VARCHAR,
+    'resolution': resolution::VARCHAR,
+    'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR},
+    'on_error': 'raise',
+    'settings': _rst_settings(),
+    'own': {
+        'layout': layout::VARCHAR,
+        'all_touched': all_touched::VARCHAR,
+        'scale': scale::VARCHAR
+    }
+})::VARCHAR)
+AND _rst_sees_the_same(index);

@@ -1,0 +1,227 @@
+"""Pixels as rows, held against rasterio and `geometry_mask`, for SQL and for Python."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import rasterio
+import shapely
+from rasterio.features import geometry_mask
+from rasterio.transform import Affine
+from rasterio.warp import transform_geom
+
+import rasteret_sql as rs
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.testing import write_cog
+from rasteret_sql.testing.server import RangeServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+
+UTM = "EPSG:32643"
+TRANSFORM = (10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0)
+HEIGHT, WIDTH, TILE = 80, 112, 32
+FIELD = shapely.Polygon(
+    [(600_105.3, 1_399_203.1), (601_001.7, 1_399_403.9), (600_707.1, 1_399_951.3), (600_333.3, 1_399_704.7)]
+)
+
+
+class Scene:
+    """Files of two items with two bands each on a server, and their index."""
+
+    def __init__(self, folder: Path, server: RangeServer) -> None:
+        self.folder, self.server, self.index = folder, server, folder / "i.parquet"
+        self.pixels = {}
+        rows = []
+        for number, item in enumerate("ab"):
+            for band in ("red", "nir"):
+                pixels = np.random.default_rng(len(self.pixels)).integers(0, 30, (HEIGHT, WIDTH), np.uint16)
+                self.pixels[item, band] = pixels
+                name = f"{item}_{band}.tif"
+                write_cog(folder / name, pixels, tile=TILE, overviews=(2,), nodata=0, transform=TRANSFORM)
+                when = dt.datetime(2024, 1, 1 + number, tzinfo=dt.UTC)
+                rows.append(
+                    {"href": server.url(name), "item_id": item, "asset": band, "collection": "c", "datetime": when}
+                )
+        rs.build_index(pa.Table.from_pylist(rows), self.index)
+
+    def expected(self, item: str, band: str, inside: Any = True) -> set[tuple[float, float, float]]:
+        """(x, y, value) of the valid pixels, from rasterio's transform."""
+        pixels = self.pixels[item, band]
+        with rasterio.open(self.folder / f"{item}_{band}.tif") as source:
+            rows, cols = np.nonzero((pixels != 0) & inside)
+            x, y = rasterio.transform.xy(source.transform, rows, cols)
+        return set(zip(np.ravel(x), np.ravel(y), pixels[rows, cols].astype(float), strict=True))
+
+
+@pytest.fixture(scope="module")
+def shared_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("scene")
+    with RangeServer(folder) as server:
+        yield Scene(folder, server)
+
+
+@pytest.fixture
+def scene(shared_scene: Scene) -> Scene:
+    shared_scene.server.reset()
+    return shared_scene
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = rs.connect()
+    yield connection
+    connection.close()
+
+
+def _inside(geometry: Any, *, all_touched: bool = False) -> np.ndarray:
+    return geometry_mask([geometry], (HEIGHT, WIDTH), Affine(*TRANSFORM), invert=True, all_touched=all_touched)
+
+
+def test_all_valid_pixels_are_rows(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    found = con.sql(f"FROM read_pixels('{scene.index}', bands := ['red', 'nir'])").to_arrow_table()
+    assert found.schema.names == ["item_id", "collection", "datetime", "x", "y", "crs", "band", "value"]
+    assert set(found["crs"].to_pylist()) == {UTM}
+    assert {when.day for when in found["datetime"].to_pylist()} == {1, 2}
+    rows = found.to_pylist()
+    for (item, band), pixels in scene.pixels.items():
+        mine = [row for row in rows if (row["item_id"], row["band"]) == (item, band)]
+        assert len(mine) == (pixels != 0).sum()
+        assert {(row["x"], row["y"], row["value"]) for row in mine} == scene.expected(item, band)
+    assert rs.read_pixels(scene.index, bands=["red", "nir"]).read_all().to_pylist() == rows
+
+
+@pytest.mark.parametrize("all_touched", [False, True])
+@pytest.mark.parametrize("lonlat", [False, True])
+def test_a_geometry_takes_the_pixels_of_geometry_mask(
+    scene: Scene, con: duckdb.DuckDBPyConnection, lonlat: bool, all_touched: bool
+) -> None:
+    geometry = shapely.geometry.shape(transform_geom(UTM, "EPSG:4326", FIELD)) if lonlat else FIELD
+    crs = "OGC:CRS84" if lonlat else UTM
+    inside = _inside(FIELD, all_touched=all_touched)
+    rows = con.execute(
+        f"SELECT x, y, value FROM read_pixels('{scene.index}', bands := ['red'], geometry := $1, crs := '{crs}', "
+        f"all_touched := {all_touched}, datetime := '2024-01-02')",
+        [geometry.wkt],
+    ).fetchall()
+    assert set(rows) == scene.expected("b", "red", inside)
+    python = rs.read_pixels(
+        scene.index, bands=["red"], geometry=geometry, crs=crs, all_touched=all_touched, datetime="2024-01-02"
+    )
+    assert [tuple(row.values()) for row in python.read_all().select(["x", "y", "value"]).to_pylist()] == rows
+
+
+def test_a_bbox_takes_the_pixels_whose_centres_are_inside(scene: Scene) -> None:
+    bbox = [600_104.0, 1_399_506.0, 600_311.0, 1_399_777.0]
+    rows = rs.read_pixels(scene.index, bands=["nir"], bbox=bbox, crs=UTM, datetime="2024-01-01").read_all().to_pylist()
+    assert {(row["x"], row["y"], row["value"]) for row in rows} == scene.expected(
+        "a", "nir", _inside(shapely.box(*bbox))
+    )
+    with pytest.raises(EmptyReadError, match="bbox"):
+        rs.read_pixels(scene.index, bbox=[0, 0, 1, 1])
+
+
+def test_wide_has_a_column_for_each_band(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    call = f"read_pixels('{scene.index}', bands := ['nir', 'red'], layout := 'wide', geometry := $1, crs := '{UTM}')"
+    table = con.execute(f"FROM {call}", [FIELD.wkt]).fetchall()
+    assert [column[0] for column in con.description] == [
+        "item_id", "collection", "datetime", "x", "y", "crs", "nir", "red",
+    ]  # fmt: skip
+    inside = _inside(FIELD)
+    for item in "ab":
+        found = {(row[3], row[4]): row[6:] for row in table if row[0] == item}
+        red, nir = ({(x, y): value for x, y, value in scene.expected(item, band, inside)} for band in ("red", "nir"))
+        assert found == {place: (nir.get(place), red.get(place)) for place in red.keys() | nir.keys()}
+        assert None in {value for row in found.values() for value in row}
+    python = rs.read_pixels(scene.index, bands=["nir", "red"], layout="wide", geometry=FIELD, crs=UTM).read_all()
+    assert python.schema.names[6:] == ["nir", "red"]
+    assert [tuple(row.values())[3:] for row in python.to_pylist()] == [row[3:] for row in table]
+
+
+def test_an_index_of_bands_is_one_expression(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    found = con.execute(
+        "SELECT item_id, avg((nir - red) / nullif(nir + red, 0)) FROM "
+        f"read_pixels('{scene.index}', bands := ['red', 'nir'], layout := 'wide') GROUP BY item_id ORDER BY item_id"
+    ).fetchall()
+    for item, mean in found:
+        red, nir = (np.ma.masked_equal(scene.pixels[item, band], 0).astype(float) for band in ("red", "nir"))
+        assert mean == pytest.approx(((nir - red) / (nir + red)).mean())
+
+
+def test_names_of_bands_may_hold_any_character(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    pixels = np.arange(1, 65, dtype=np.uint8).reshape(8, 8)
+    write_cog(tmp_path / "m.tif", np.stack([pixels, pixels + 1]), tile=16, transform=TRANSFORM)
+    table = pa.table({"href": [str(tmp_path / "m.tif")], "asset": ['a "quoted" one'], "item_id": ["i"]})
+    rs.build_index(table, tmp_path / "i.parquet")
+    names = ['a "quoted" one:1', 'a "quoted" one:2']
+    listed = ", ".join(f"'{name}'" for name in names)
+    query = (
+        f"FROM read_pixels('{tmp_path}/i.parquet', bands := [{listed}], layout := 'wide') ORDER BY y DESC, x LIMIT 2"
+    )
+    found = con.execute(query)
+    assert [column[0] for column in found.description][6:] == names
+    assert [row[6:] for row in found.fetchall()] == [(1, 2), (2, 3)]
+
+
+def test_conditions_prune_and_only_what_is_needed_is_fetched(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(f"SELECT avg(value) FROM read_pixels('{scene.index}') WHERE band = 'red' AND item_id = 'a'").fetchall()
+    assert {request.path for request in scene.server.requests} == {"a_red.tif"}
+    scene.server.reset()
+    ((count,),) = con.execute(f"SELECT count(*) FROM read_pixels('{scene.index}') WHERE value > 15").fetchall()
+    assert count == sum((pixels > 15).sum() for pixels in scene.pixels.values())
+    read = [(request.path, request.start) for request in scene.server.requests]
+    assert len(read) == len(set(read)) == 4
+
+
+def test_a_limit_ends_the_read(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    with RangeServer(tmp_path) as server:
+        pixels = np.random.default_rng(0).integers(1, 60_000, (1024, 1024), np.uint16)
+        write_cog(tmp_path / "m.tif", pixels, tile=256, transform=TRANSFORM)
+        rows = [{"href": f"{server.url('m.tif')}?{n}", "item_id": f"i{n:03}", "asset": "m"} for n in range(200)]
+        rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+        for layout in ("long", "wide"):
+            server.reset()
+            call = f"read_pixels('{tmp_path}/i.parquet', bands := ['m'], layout := '{layout}')"
+            assert len(con.execute(f"FROM {call} LIMIT 3").fetchall()) == 3
+            assert 0 < len(server.requests) < 200
+
+
+def test_bands_on_other_grids_cannot_be_wide(tmp_path: Path) -> None:
+    for name, size, pixel in (("fine", 64, 10.0), ("coarse", 32, 20.0)):
+        transform = (pixel, 0.0, 600_000.0, 0.0, -pixel, 1_400_000.0)
+        write_cog(tmp_path / f"{name}.tif", np.ones((size, size), np.uint8), tile=16, transform=transform)
+    rows = [{"href": str(tmp_path / f"{name}.tif"), "item_id": "i", "asset": name} for name in ("fine", "coarse")]
+    rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+    with pytest.raises(InvalidArgumentError, match=r'layout: asset "\w+" of item i has .* expected one grid'):
+        rs.read_pixels(tmp_path / "i.parquet", bands=["fine", "coarse"], layout="wide").read_all()
+    assert len(rs.read_pixels(tmp_path / "i.parquet", bands=["fine", "coarse"]).read_all()) == 64 * 64 + 32 * 32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layout": "tall"}, "layout: got 'tall', expected 'long' or 'wide'"),
+        ({"layout": "wide"}, "bands: got none with layout 'wide', expected the names of its columns"),
+        ({"layout": "wide", "bands": ["red", "blue"]}, "blue"),
+        ({"level": 9}, "level: got 9"),
+        ({"bbox": [1, 2, 3]}, "bbox"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_request(
+    scene: Scene, con: duckdb.DuckDBPyConnection, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        rs.read_pixels(scene.index, **options)
+    named = "".join(f", {name} := {value!r}" for name, value in options.items())
+    with pytest.raises(Exception, match=message):
+        con.execute(f"FROM read_pixels('{scene.index}'{named})").fetchall()
+    assert not scene.server.requests
