@@ -58,8 +58,8 @@ _SCHEMAS = {
 _HIDDEN = frozenset({"_call", "rst_row", "rst_key"})
 #: Notes below the columns.
 _NOTES = {
-    "read_pixels": "With layout 'wide', the columns `band` and `value` make way for one column for each name in `bands`, of type "
-    "DOUBLE.",
+    "read_pixels": "With layout 'wide', the columns `band` and `value` make way for a column of type DOUBLE for each "
+    "name in `bands`.",
     "sample_points": "The columns of the points precede these. A point that no file holds has no row, and neither has "
     "one without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "zonal_stats": "The columns of the zones precede these, and of the statistics those in `stats` are there. A zone "
