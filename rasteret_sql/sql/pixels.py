@@ -14,8 +14,8 @@ from rasteret_sql.read.by_file import in_file_order
 from rasteret_sql.read.pixel_rows import PixelReader
 from rasteret_sql.sql.batches import rows_kept, schema_of
 from rasteret_sql.sql.joined import flag_of, rebatched, repeated
-from rasteret_sql.sql.planning import parse_arguments, plan_tiles
-from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted
+from rasteret_sql.sql.planning import plan_tiles
+from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:
