@@ -141,11 +141,9 @@ def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callab
         assets = waiting.popleft()
         rows, unread = make_rows(assets, outcomes, counts)
         counts.failures += [asset.failure(unread[asset.asset_no]) for asset in assets if asset.asset_no in unread]
-        for batch in rows:
-            file.write(batch)
-        file.flush()
+        file.write(rows)
         progress(len(assets))
-    file.flush()
+    file.write([])
     return counts
 
 

@@ -222,32 +222,26 @@ class ParquetFile:
 class HeaderFiles:
     """Rows of headers in Parquet files. Each file is whole, so a killed build leaves rows that can be taken over.
 
-    Every `flush` writes a file; small files are joined once they have some thousand rows.
+    Every `write` makes a file; small files are joined once they have some thousand rows.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder
         self._schema = schema
         self._written: list[pa.RecordBatch] = []
-        self._batches: list[pa.RecordBatch] = []
         self._small: list[Path] = []
         self._files = 0
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows to the file that `flush` writes."""
-        self._batches.append(batch)
-
-    def flush(self) -> None:
-        """Write the added rows; without any rows, write only the first file."""
-        if not self._batches and self._files:
+    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """Write rows; without any rows, write only the first file."""
+        if not batches and self._files:
             return
-        self._written += self._batches
+        self._written += batches
         if sum(batch.num_rows for batch in self._written) < ROWS_PER_HEADER_FILE:
-            self._small.append(self._write(self._batches, []))
+            self._small.append(self._write(batches, []))
         else:
             self._write(self._written, self._small)
             self._written, self._small = [], []
-        self._batches = []
 
     def _write(self, batches: Sequence[pa.RecordBatch], instead_of: Sequence[Path]) -> Path:
         import pyarrow as pa

@@ -63,8 +63,7 @@ def test_staged_headers_become_few_files_and_no_row_is_lost(tmp_path, monkeypatc
     files = HeaderFiles(tmp_path, schema)
     for first in range(0, 16, 2):
         rows = [{"asset_no": first}, {"asset_no": first + 1}]
-        files.write(pa.RecordBatch.from_pylist(rows, schema))
-        files.flush()
+        files.write([pa.RecordBatch.from_pylist(rows, schema)])
     written = sorted(tmp_path.glob(HEADERS))
     assert [parquet.read_metadata(path).num_rows for path in written] == [6, 6, 2, 2]
     assert sorted(tmp_path.iterdir()) == written
@@ -74,8 +73,8 @@ def test_staged_headers_become_few_files_and_no_row_is_lost(tmp_path, monkeypatc
 
 def test_a_flush_without_rows_leaves_an_empty_file_once(tmp_path):
     files = HeaderFiles(tmp_path, header_schema())
-    files.flush()
-    files.flush()
+    files.write([])
+    files.write([])
     (path,) = tmp_path.iterdir()
     assert parquet.read_metadata(path).num_rows == 0
 

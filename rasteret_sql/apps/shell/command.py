@@ -109,23 +109,17 @@ def run_texts(session: Session, texts: list[tuple[str, bool]] | None) -> None:
     Raises:
         RasteretError: what failed.
     """
-    from rasteret_sql.apps.shell.commands import run_file, run_unit
+    from rasteret_sql.apps.shell.commands import run_file, run_units
     from rasteret_sql.apps.shell.statements import units, units_of_lines
 
     if texts is None:
-        for unit in units_of_lines(_lines()):
-            run_unit(session, unit)
-            if session.is_ended:
-                return
+        run_units(session, units_of_lines(_lines()))
         return
     for text, is_file in texts:
         if is_file:
             run_file(session, Path(text).expanduser())
         else:
-            for unit in units(text):
-                run_unit(session, unit)
-                if session.is_ended:
-                    break
+            run_units(session, units(text))
         if session.is_ended:
             return
 

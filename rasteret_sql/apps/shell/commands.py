@@ -19,7 +19,7 @@ from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rasteret_sql.apps.shell.session import Session
 
@@ -254,12 +254,17 @@ def run_file(session: Session, path: Path) -> None:
             raise InvalidArgumentError(
                 f".read: {path} reads itself, or files are nested more than {_TIMES_NESTED} deep"
             )
-        for unit in units(text):
-            run_unit(session, unit)
-            if session.is_ended:
-                return
+        run_units(session, units(text))
     finally:
         session.nesting -= 1
+
+
+def run_units(session: Session, units: Iterable[str]) -> None:
+    """Run statements and dot commands, up to the first that fails or to `.quit`."""
+    for unit in units:
+        run_unit(session, unit)
+        if session.is_ended:
+            return
 
 
 def _open(session: Session, text: str) -> None:
