@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from numbers import Complex, Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -69,6 +71,27 @@ def check_flag(name: str, value: Any) -> None:
     # NumPy's booleans are equal to Python's.
     if getattr(value, "shape", ()) != () or value not in (True, False):
         raise InvalidArgumentError(f"{name}: got {shown(value)}, expected True or False")
+
+
+def number_of(value: Any) -> float | None:
+    """Give a real number as a float; None where it is none. Python converts texts and truth values, which are none."""
+    is_other = isinstance(value, (str, bytes, bytearray, bool)) or type(value).__name__.startswith("bool")
+    if is_other or (isinstance(value, Complex) and not isinstance(value, Real)):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def whole_number_of(value: Any) -> int | None:
+    """Give an integer, of whatever library; None where it is none."""
+    if isinstance(value, bool) or type(value).__name__.startswith("bool"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def checked_list(name: str, value: Any, expected: str) -> list[Any] | None:

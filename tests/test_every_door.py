@@ -279,3 +279,52 @@ def test_levels_of_an_index_that_are_broken_are_refused(folder: Path, field: str
             rs.to_numpy(broken)
         except RasteretError as error:
             _require_message(error)
+
+
+#: Python converts these to numbers, and they are none.
+NO_NUMBERS = ["10", True, np.True_, b"10", 1 + 1j, np.complex64(1)]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+def test_texts_and_truth_values_are_no_numbers(folder: Path, value: Any) -> None:
+    index, area = folder / "i.parquet", {"bbox": (600_000, 1_399_700, 600_300, 1_400_000), "geometry_crs": "EPSG:32643"}
+    calls: dict[str, Callable[[], Any]] = {
+        "resolution": lambda: rs.to_numpy(index, crs="EPSG:32643", resolution=value, **area),
+        "resolution of a pair": lambda: rs.to_numpy(index, crs="EPSG:32643", resolution=(value, value), **area),
+        "shape": lambda: rs.to_numpy(index, crs="EPSG:32643", shape=(value, value), **area),
+        "bbox": lambda: rs.to_numpy(index, bbox=(value,) * 4),
+        "level": lambda: rs.to_numpy(index, level=value),
+        "resolution of explain": lambda: rs.explain(index, resolution=value),
+        "resolution of a dataset": lambda: rs.to_torchgeo(index, resolution=value),
+        "fill": lambda: rs.to_torchgeo(index, fill=value),
+        "nodata": lambda: rs.to_numpy(index, nodata=value),
+        "size": lambda: rs.read_chips(index, [("i0", 0, 0)], size=value),
+    }
+    for name, call in calls.items():
+        argument = name.partition(" ")[0]
+        with pytest.raises(InvalidArgumentError, match=f"^{argument}: got "):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(3.0, 3.0), (3.7, 3.2), (np.float64(3), 3), "33"])
+def test_sizes_in_pixels_are_whole_numbers(folder: Path, shape: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^shape: got .*, expected whole numbers"):
+        rs.to_numpy(folder / "i.parquet", crs="EPSG:32643", bbox=(0, 0, 1, 1), geometry_crs="EPSG:32643", shape=shape)
+
+
+def test_an_index_whose_path_has_quotes_is_read_by_every_door(folder: Path, tmp_path: Path) -> None:
+    for where in (tmp_path / 'a"b', tmp_path / "a'b"):
+        where.mkdir()
+        path = where / 'i"j.parquet'
+        path.write_bytes((folder / "i.parquet").read_bytes())
+        expected = rs.to_numpy(folder / "i.parquet").data
+        for index in (path, where):
+            np.testing.assert_array_equal(rs.to_numpy(index).data, expected)
+            assert rs.explain(index).table.num_rows == 2
+            with rs.connect() as con:
+                name = f"{index}/" if index == where else str(index)
+                counts = [
+                    con.execute(f"SELECT count(*) FROM {function}($1)", [name]).fetchall()
+                    for function in ("tile_plan", "read_tiles")
+                ]
+                assert counts == [[(8,)], [(8,)]]

@@ -13,7 +13,7 @@ from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import new_array
 from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import MAX_SIDE
+from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.shared_docs import shares_arguments
@@ -235,10 +235,7 @@ def read_chips(
     """
     from rasteret_sql.sql.readers import read_arguments
 
-    try:
-        height, width = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, or (height, width)") from error
+    height, width = checked_size("size", size)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more, and {MAX_SIDE} at most")
     wanted = checked_list("chips", chips, _CHIPS) or []

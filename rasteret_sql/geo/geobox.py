@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
+from rasteret_sql.checks import number_of, shown, whole_number_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import normalized_crs, revolution_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.floating[Any]]
+
+Number = TypeVar("Number", int, float)
 
 Transform = tuple[float, float, float, float, float, float]
 """Affine (a, 0, c, 0, e, f) from pixel corner (col, row) to CRS: `x = a * col + c`, `y = e * row + f`."""
@@ -156,10 +159,19 @@ def _check_transform(transform: Sequence[float]) -> None:
 
 def numbers_of(values: Any) -> tuple[float, ...]:
     """Give the numbers of a sequence as floats; an empty tuple where it is no sequence of numbers."""
-    try:
-        return tuple(float(value) for value in values)
-    except (TypeError, ValueError):
+    return _all_of(values, number_of)
+
+
+def _all_of(values: Any, convert: Callable[[Any], Number | None]) -> tuple[Number, ...]:
+    """Give converted values; an empty tuple where one of them, or the sequence, is none. Items of bytes are none."""
+    if isinstance(values, (bytes, bytearray)):
         return ()
+    try:
+        found = [convert(value) for value in values]
+    except TypeError:
+        return ()
+    known = tuple(value for value in found if value is not None)
+    return known if len(known) == len(found) else ()
 
 
 def _checked_bounds(bounds: Sequence[float], crs: str | None) -> Bounds:
@@ -192,13 +204,26 @@ def checked_shape(shape: Any) -> tuple[int, int]:
     Raises:
         InvalidArgumentError: it is no two whole numbers above 0.
     """
-    try:
-        height, width = (int(side) for side in shape)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"shape: got {shape!r}, expected (height, width) in pixels") from error
+    sides = _all_of(shape, whole_number_of)
+    if len(sides) != 2:
+        raise InvalidArgumentError(f"shape: got {shown(shape)}, expected whole numbers (height, width) in pixels")
+    height, width = sides
     if height < 1 or width < 1:
         raise InvalidArgumentError(f"shape: got {tuple(shape)!r}, expected (height, width) of at least 1")
     return height, width
+
+
+def checked_size(name: str, size: Any) -> tuple[int, int]:
+    """Give (height, width) of chips, of one number for both or of two.
+
+    Raises:
+        InvalidArgumentError: they are no whole numbers.
+    """
+    one = whole_number_of(size)
+    sides = _all_of(size, whole_number_of) if one is None else (one, one)
+    if len(sides) != 2:
+        raise InvalidArgumentError(f"{name}: got {shown(size)}, expected pixels, one number or (height, width)")
+    return sides[0], sides[1]
 
 
 def _snapped(low: float, high: float, anchor: float, size: float) -> tuple[int, int]:

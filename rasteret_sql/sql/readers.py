@@ -8,13 +8,12 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rasteret_sql.checks import check_choice, checked_list, without_crs
+from rasteret_sql.checks import check_choice, checked_list, number_of, shown, whole_number_of, without_crs
 from rasteret_sql.database.folders import index_files, is_many
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import LONLAT
+from rasteret_sql.geo.geobox import numbers_of
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
@@ -194,19 +193,20 @@ def read_arguments(
     crs = LONLAT if crs is None else str(crs)
     bands = checked_list("bands", bands, "names such as ['red', 'visual:red'], or None for all bands")
     for name, number in (("level", level), ("resolution", resolution)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float, np.number))):
-            raise InvalidArgumentError(f"{name}: got {number!r}, expected a number")
+        if number is not None and number_of(number) is None:
+            raise InvalidArgumentError(f"{name}: got {shown(number)}, expected a number")
     if level is not None and not (math.isfinite(level) and int(level) == level and level < _MAX_LEVEL):
         raise InvalidArgumentError(f"level: got {level!r}, expected a whole number: 0 (full resolution) or more")
-    if bands is not None and (not bands or not all(isinstance(band, (str, int)) for band in bands)):
+    is_named = bands is None or all(isinstance(band, str) or whole_number_of(band) is not None for band in bands)
+    if not is_named or bands == []:
         raise InvalidArgumentError(
-            f"bands: got {bands!r}, expected names such as ['red', 'visual:red'], or None for all bands"
+            f"bands: got {shown(bands)}, expected names such as ['red', 'visual:red'], or None for all bands"
         )
     if bbox is not None:
-        try:
-            bbox = [float(part) for part in bbox]
-        except (TypeError, ValueError) as error:
-            raise InvalidArgumentError(f"bbox: got {bbox!r}, expected four numbers (xmin, ymin, xmax, ymax)") from error
+        sides = numbers_of(bbox)
+        if not sides:
+            raise InvalidArgumentError(f"bbox: got {shown(bbox)}, expected four numbers (xmin, ymin, xmax, ymax)")
+        bbox = list(sides)
     return ReadArguments(
         index="",
         bands=None if bands is None else [str(band) for band in bands],

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import normalized_crs, same_crs
+from rasteret_sql.geo.geobox import checked_size
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.training.items import FIRST_US, ITEM_US, LAST_US, OUTLINE_STEPS, interval_index, item_footprints
@@ -109,7 +111,9 @@ def queried(text: str, scope: Scope | None = None) -> pa.Table:
     Raises:
         InvalidArgumentError: the query is not one SELECT that only reads.
     """
-    from rasteret_sql.database.select_text import require_select
+    import duckdb
+
+    from rasteret_sql.database.select_text import message_of, require_select, shortened
     from rasteret_sql.database.sqlfiles import quote_literal
     from rasteret_sql.sql.named_index import is_query
     from rasteret_sql.sql.readers import planning_cursor
@@ -121,19 +125,25 @@ def queried(text: str, scope: Scope | None = None) -> pa.Table:
                     f"chips: got {text!r}, expected a Parquet file or one SELECT. Review the file, and pass trust=True "
                     "if you trust whoever wrote it"
                 )
-            return cursor.sql(f"FROM {quote_literal(text)}").to_arrow_table()
-        return cursor.sql(
-            require_select(cursor, text, "chips", rows="windows", scope=scope, error=InvalidArgumentError)
-        ).to_arrow_table()
+            query = f"FROM {quote_literal(text)}"
+        else:
+            query = require_select(cursor, text, "chips", rows="windows", scope=scope, error=InvalidArgumentError)
+        try:
+            return cursor.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            raise InvalidArgumentError(
+                f"chips: got {shortened(text)}, which cannot be read: {message_of(error)}; expected a Parquet file or "
+                "one SELECT of windows"
+            ) from error
 
 
 def _size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
-    sizes = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
-    if len(sizes) != 2 or not all(isinstance(each, (int, np.integer)) and each > 0 for each in sizes):
-        raise InvalidArgumentError(f"chip_size: got {size!r}, expected pixels, one number or (height, width)")
-    return int(sizes[0]), int(sizes[1])
+    height, width = checked_size("chip_size", size)
+    if min(height, width) < 1:
+        raise InvalidArgumentError(f"chip_size: got {shown(size)}, expected 1 pixel or more")
+    return height, width
 
 
 def _numbers(items: Items, table: pa.Table) -> npt.NDArray[np.int64]:

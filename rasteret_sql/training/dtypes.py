@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rasteret_sql.checks import number_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -19,10 +20,17 @@ def check_fill(fill: float | None, dtype: torch.dtype) -> None:
     Raises:
         InvalidArgumentError: it does not.
     """
-    if fill is None or dtype.is_floating_point:
+    if fill is None:
         return
+    value = number_of(fill)
+    if value is None:
+        raise InvalidArgumentError(f"fill: got {shown(fill)}, expected a number that {dtype} holds, or None")
+    if dtype.is_floating_point:
+        if not np.isfinite(value) or abs(value) <= torch.finfo(dtype).max:
+            return
+        raise InvalidArgumentError(f"fill: got {shown(fill)}, expected a number that {dtype} holds; choose another one")
     limits = torch.iinfo(dtype)
-    if not (np.isfinite(fill) and fill == int(fill) and limits.min <= fill <= limits.max):
+    if not (np.isfinite(value) and fill == int(fill) and limits.min <= fill <= limits.max):
         raise InvalidArgumentError(
             f"fill: got {fill!r}, expected an integer from {limits.min} to {limits.max}, the range of {dtype}; choose "
             "another fill, or another dtype"

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,13 @@ from rasteret_sql.database.select_text import Scope
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.index.definition import kept_text
 from rasteret_sql.io.asked import redact
+from rasteret_sql.training.handoff_document import VERSION, document_text, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rasteret_sql.training.dataset import RasteretDataset
 
-#: Of the file's layout.
-_VERSION: Final = 1
 _HEADER: Final = """\
 # A dataset for training, written by rasteret_sql.handoff. Open it with
 #     rasteret_sql.from_handoff({name!r}{split})
@@ -37,6 +35,8 @@ _ARGUMENTS: Final = (
     "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "fill", "nodata", "dtype",
     "on_error",
 )  # fmt: skip
+#: What generators of PyTorch take.
+_SEEDS: Final = range(-(1 << 63), 1 << 64)
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TAIL_BYTES: Final = 8
 _MAGIC: Final = b"PAR1"
@@ -108,10 +108,9 @@ def handoff(
     index = os.fspath(index)
     values = _checked(dataset)
     listed = _checked_splits(splits)
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise InvalidArgumentError(f"seed: got {seed!r}, expected a whole number")
+    _check_seed("seed", seed)
     contents = {
-        "version": _VERSION,
+        "version": VERSION,
         "index": {"path": _from_folder(index, path.parent), **_fingerprint(index)},
         "query": {"sql": kept_text(sql.strip().rstrip(";")), "seed": seed},
         "splits": listed,
@@ -121,10 +120,12 @@ def handoff(
         contents["chips"] = _fingerprint(values["chips"])
         contents["dataset"] = values | {"chips": _from_folder(values["chips"], path.parent)}
     _check_sql(contents, path, trust=True)
+    if isinstance(values.get("chips"), str):
+        _require_chips(values["chips"])
     for split in listed or [None]:
         _require_rows(_query(contents, index, split), split)
     first = f", split={next(iter(listed))!r}" if listed else ""
-    text = _HEADER.format(name=path.name, split=first) + _toml(contents)
+    text = _HEADER.format(name=path.name, split=first) + document_text(contents)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         aside.write_text(text, encoding="utf-8")
@@ -197,6 +198,7 @@ def from_handoff(
 
         arguments["dtype"] = getattr(torch, arguments["dtype"])
     query = _query(contents, where, split)
+    _require_rows(query, split, f"{path}: ")
     if "chips" in arguments:
         arguments["chips"] = _chips_of(
             arguments["chips"], query if split is not None else None, None if trust else _OF_CHIPS
@@ -225,7 +227,7 @@ def _checked(dataset: Mapping[str, Any]) -> dict[str, Any]:
             value = list(value)  # noqa: PLW2901
         if name == "geometry" and not isinstance(value, str):
             value = json.dumps(getattr(value, "__geo_interface__", value))  # noqa: PLW2901
-        if not _is_plain(value):
+        if not _is_plain(value) or (name == "chips" and not isinstance(value, str)):
             raise InvalidArgumentError(
                 f"{name}: got {type(value).__name__}, expected what a file can hold: text, numbers or a list of them"
             )
@@ -330,8 +332,24 @@ def _chips_of(chips: str, query: str | None, scope: Scope | None) -> Any:
     return table.filter(pc.is_in(table.column("item_id"), pa.chunked_array(ids)))
 
 
-def _require_rows(query: str, split: str | None) -> None:
+def _require_chips(chips: str) -> None:
+    """Refuse chips that cannot be read, before a file is written that nobody can open.
+
+    Raises:
+        InvalidArgumentError: they are no table.
+    """
+    from rasteret_sql.training.chips import queried
+
+    queried(chips)
+
+
+def _require_rows(query: str, split: str | None, file: str = "") -> None:
     """Refuse queries that do not run or give nothing.
+
+    Args:
+        query: the query for a split.
+        split: name of the split, or None.
+        file: what the message begins with.
 
     Raises:
         InvalidArgumentError: it does not run.
@@ -342,7 +360,7 @@ def _require_rows(query: str, split: str | None) -> None:
     from rasteret_sql.database.select_text import message_of
     from rasteret_sql.sql.readers import planning_cursor
 
-    named = "sql" if split is None else f"splits: {split!r}"
+    named = file + ("sql" if split is None else f"splits: {split!r}")
     with planning_cursor() as cursor:
         try:
             ((count,),) = cursor.execute(f"SELECT count(*) FROM ({query})").fetchall()  # noqa: S608 - as above
@@ -445,52 +463,15 @@ def _is_file(target: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    contents = read_document(path)
     try:
-        contents = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"path: {path} cannot be read: {error.strerror}; expected a file that rasteret_sql.handoff wrote"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"path: {path} is no TOML: {error}; expected what handoff wrote") from error
-    version = contents.get("version")
-    if version != _VERSION:
-        raise InvalidArgumentError(
-            f"path: {path} has version {version!r}, expected {_VERSION}; write it again with rasteret_sql.handoff"
-        )
-    try:
-        found = {
-            "index": dict(contents["index"]),
-            "query": {"sql": str(contents["query"]["sql"]), "seed": int(contents["query"]["seed"])},
-            "splits": _checked_splits(contents.get("splits")),
-            "dataset": _checked(contents.get("dataset", {})),
-        }
-        found["index"]["path"] = str(found["index"]["path"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"path: {path} lacks {error}, expected [index] and [query]; write it again with handoff"
-        ) from error
-    return found | ({"chips": dict(contents["chips"])} if "chips" in contents else {})
+        _check_seed("query.seed", contents["query"]["seed"])
+        splits, dataset = _checked_splits(contents.get("splits")), _checked(contents.get("dataset", {}))
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{path}: {error}") from error
+    return contents | {"splits": splits, "dataset": dataset}
 
 
-def _toml(contents: Mapping[str, Any]) -> str:
-    lines = [f"{name} = {_value(value)}" for name, value in contents.items() if not isinstance(value, dict)]
-    for name, table in contents.items():
-        if isinstance(table, dict) and table:
-            lines += ["", f"[{name}]"]
-            lines += [f"{key} = {_value(value)}" for key, value in table.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, str):
-        is_long = "\n" in value and "'''" not in value and "\r" not in value
-        # JSON's escapes are TOML's, but for one character.
-        return f"'''\n{value}'''" if is_long else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return f"[{', '.join(map(_value, value))}]"
+def _check_seed(name: str, seed: Any) -> None:
+    if type(seed) is not int or seed not in _SEEDS:
+        raise InvalidArgumentError(f"{name}: got {shown(seed)}, expected a whole number of 64 bits")

@@ -258,3 +258,58 @@ def test_a_file_that_is_trusted_may_read_other_tables_but_not_write(folder):
     with pytest.raises(InvalidArgumentError, match="expected one "):
         rs.from_handoff(written, trust=True)
     assert not (folder / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version = 1", "version = true", "has version True, expected 1"),
+        ("version = 1", "version = 1.0", "has version 1.0, expected 1"),
+        ("version = 1", "version = 1\nversoin = 1", "got 'versoin', expected one of index, query"),
+        ("version = 1", "version = 1\nchips = 3", "chips: got 3, expected a table"),
+        ("[dataset]", "[[dataset]]", "dataset: got .*, expected a table"),
+        ("seed = 0", "seed = inf", "query.seed: got inf, expected a whole number"),
+        ("seed = 0", "seed = true", "query.seed: got True, expected a whole number"),
+        ("seed = 0", "seed = 1.5", "query.seed: got 1.5, expected a whole number"),
+        ("seed = 0", f"seed = {10**30}", "query.seed: got 10{30}, expected a whole number of 64 bits"),
+        ('sql = "FROM index"', "sql = 3", "query.sql: got 3, expected text"),
+        (
+            'sql = "FROM index"',
+            "sql = 'FROM index WHERE nope = 1'",
+            'x.toml: splits: .* Referenced column "nope" not found',
+        ),
+        ("footer_sha256", "footer_sha_256", "index: got 'footer_sha_256', expected one of path, nbytes"),
+        ("nbytes = ", "nbytes = 'x' # ", "index.nbytes: got 'x', expected a whole number"),
+        ("a = ", "a = 'nope = 1' # ", "x.toml: splits: 'a': .* Referenced column \"nope\" not found"),
+        ("a = ", "a = nan # ", "x.toml: splits: got .*nan.*, expected either conditions"),
+        ("a = ", "a = 3 # ", "x.toml: splits: got .*3.*, expected either conditions"),
+        ("[dataset]", "[dataset]\nbands = 3 # ", "bands: got 3, expected names such as"),
+        ("[dataset]", "[dataset]\nresolution = '10' # ", "resolution: got '10', expected a number above 0"),
+        ("[dataset]", "[dataset]\nfill = 'abc' # ", "fill: got 'abc', expected a number"),
+        ("[dataset]", "[dataset]\nchips = 3 # ", "chips: got int, expected what a file can hold"),
+        ("[dataset]", "[dataset]\nchips = ['a'] # ", "chips: got list, expected what a file can hold"),
+        ("[dataset]", "[dataset]\nchips = 'SELECT 1 AS a' # ", "chips: got columns a, expected geometry"),
+    ],
+)
+def test_every_value_of_a_file_is_checked_and_no_sql_of_our_own_is_shown(folder, old, new, message):
+    rs.handoff(folder / "a.toml", folder / "s2.parquet", splits={"a": "item_id IS NOT NULL"}, is_image=True)
+    text = (folder / "a.toml").read_text()
+    assert old in text
+    (folder / "x.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(InvalidArgumentError, match=message) as caught:
+        rs.from_handoff(folder / "x.toml", split="a")
+    assert "many_files" not in str(caught.value)
+
+
+def test_chips_that_are_no_table_are_refused_before_and_after_they_are_handed_over(folder):
+    with pytest.raises(
+        InvalidArgumentError, match="chips: got 'FROM nobody', which cannot be read: Table with name nobody"
+    ):
+        rs.handoff(folder / "a.toml", folder / "s2.parquet", chips="FROM nobody")
+    rs.handoff(folder / "a.toml", folder / "s2.parquet", is_image=True)
+    text = (folder / "a.toml").read_text()
+    (folder / "x.toml").write_text(text.replace("[dataset]", "[dataset]\nchips = 'FROM nobody'"))
+    with pytest.raises(
+        InvalidArgumentError, match="chips: got 'FROM nobody', which cannot be read: Table with name nobody"
+    ):
+        rs.from_handoff(folder / "x.toml", trust=True)
