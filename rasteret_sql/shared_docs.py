@@ -40,6 +40,8 @@ SHARED: Final = {
     "shape": "(height, width) of the grid, instead of `resolution`; or with `transform`.",
     "transform": "affine (a, b, c, d, e, f) from pixel corner (col, row) to `crs`, or an `Affine`; with `shape`.",
     "like": "an object that has the grid: an xarray object, an odc-geo GeoBox, a rasterio profile.",
+    "allow_extreme_scale": "allow a grid whose pixels are over 1,000 times coarser or finer than those of all files. "
+    "It is refused otherwise, since its units are likely wrong.",
     "resampling": '"nearest", "bilinear", "cubic", "average", "mode", "min" or "max", as in GDAL\'s warper, or a '
     'mapping of bands to these, with "*" for all others. Invalid pixels never take part. The overview is the '
     "coarsest whose pixels are not larger than those of the grid.",

@@ -90,6 +90,11 @@ def add_parser(commands: Commands) -> None:
         "--shape", type=_shape, metavar="HEIGHT,WIDTH", help="size of the grid in pixels, instead of --resolution"
     )
     grid.add_argument(
+        "--allow-extreme-scale",
+        action="store_true",
+        help="allow pixels over 1,000 times coarser or finer than those of the files",
+    )
+    grid.add_argument(
         "--resampling",
         type=_by_band("BAND=METHOD, such as scl=nearest,*=bilinear"),
         default="nearest",
@@ -161,6 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
                 crs=arguments.crs,
                 resolution=arguments.resolution,
                 shape=arguments.shape,
+                allow_extreme_scale=arguments.allow_extreme_scale,
                 resampling=arguments.resampling,
                 groupby=arguments.groupby,
                 mosaic=arguments.mosaic,

@@ -11,6 +11,7 @@ import numpy as np
 
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.arrays.grids import (
+    MAX_SCALE,
     GridArguments,
     derived_box,
     given_box,
@@ -117,6 +118,7 @@ def plan_cube(
     _check_mosaic(wanted)
     nodata, dtypes = checked_nodata(wanted.nodata), checked_dtypes(wanted.dtype)
     check_flag("all_touched", wanted.all_touched)
+    check_flag("allow_extreme_scale", wanted.grid.allow_extreme_scale)
     check_area(arguments)
     box = given_box(arguments, wanted.grid)
     if holds_tiles(index):
@@ -139,7 +141,8 @@ def plan_cube(
                 clip = clip_of(arguments, box, wanted.all_touched)
                 return _assembled(planned, box, wanted, resampling, dtypes, clip)
             box = derived or native_box(assets)
-        planned = plans.plan(onto_grid(arguments, box, resampling))
+        max_scale = MAX_SCALE if wanted.grid.is_given and not wanted.grid.allow_extreme_scale else None
+        planned = plans.plan(onto_grid(arguments, box, resampling, max_scale=max_scale))
         planned = replace(planned, plan=with_nodata(planned.plan, nodata, dtypes))
     box = on_files_grid(box, planned.plan.assets, arguments, wanted.grid)
     return _assembled(planned, box, wanted, resampling, dtypes, clip_of(arguments, box, wanted.all_touched))
@@ -236,19 +239,25 @@ def check_no_area(arguments: ReadArguments, *, has_grid: bool) -> None:
 
 
 def check_area(arguments: ReadArguments) -> None:
-    """Refuse coordinates of another CRS than is said.
+    """Refuse a bbox whose corners are swapped, or whose coordinates are of another CRS than is said.
+
+    A grid may go on beyond the antimeridian, as in (170, -20, 190, 20), so it may be planned for a bbox that does.
 
     Raises:
-        InvalidArgumentError: `bbox` is in degrees by its CRS, and not by its numbers.
+        InvalidArgumentError: `bbox` is wrong.
     """
-    if arguments.bbox is None or not same_crs(arguments.crs, "OGC:CRS84"):
+    if arguments.bbox is None:
         return
     xmin, ymin, xmax, ymax = arguments.bbox
-    if max(abs(xmin), abs(xmax)) > 360 or max(abs(ymin), abs(ymax)) > 90:
-        raise InvalidArgumentError(
-            f"bbox: got {list(arguments.bbox)}, expected degrees, longitude -180 to 180 and latitude -90 to 90; for "
-            'other coordinates name their CRS, for example geometry_crs="EPSG:32643"'
-        )
+    if same_crs(arguments.crs, "OGC:CRS84"):
+        if max(abs(xmin), abs(xmax)) > 2 * _HALF_TURN or max(abs(ymin), abs(ymax)) > _HALF_TURN / 2:
+            raise InvalidArgumentError(
+                f"bbox: got {list(arguments.bbox)}, expected degrees, longitude -180 to 180 and latitude -90 to 90; "
+                'for other coordinates name their CRS, for example geometry_crs="EPSG:32643"'
+            )
+        if max(abs(xmin), abs(xmax)) > _HALF_TURN and xmin <= xmax and ymin <= ymax:
+            return
+    arguments.bbox_parts()
 
 
 def _assembled(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset
 
+#: Grids that are so many times coarser or finer than all files are mistakes in units: a degree has 111,000 metres.
+MAX_SCALE = 1000.0
+
 
 @dataclass(frozen=True, slots=True)
 class GridArguments:
@@ -32,6 +35,7 @@ class GridArguments:
         shape: (height, width).
         transform: affine (a, b, c, d, e, f), or an `Affine`.
         like: an object with a grid: xarray, odc-geo GeoBox, rasterio profile.
+        allow_extreme_scale: whether pixels may be over `MAX_SCALE` times coarser or finer than those of the files.
     """
 
     crs: Any = None
@@ -39,6 +43,7 @@ class GridArguments:
     shape: Any = None
     transform: Any = None
     like: Any = None
+    allow_extreme_scale: bool = False
 
     @property
     def is_given(self) -> bool:
@@ -46,8 +51,20 @@ class GridArguments:
         return any(value is not None for value in (self.crs, self.resolution, self.shape, self.transform, self.like))
 
 
-def onto_grid(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str]) -> ReadArguments:
-    """Give the arguments that plan all that a grid takes."""
+def onto_grid(
+    arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, str], *, max_scale: float | None = None
+) -> ReadArguments:
+    """Give the arguments that plan all that a grid takes.
+
+    Args:
+        arguments: of the read.
+        box: the grid.
+        resampling: methods by band.
+        max_scale: how many times coarser or finer than the pixels of all files those of the grid may be; None for any.
+
+    Raises:
+        InvalidArgumentError: the grid has no CRS.
+    """
     if box.crs is None:
         raise InvalidArgumentError(
             "grid: the files have pixels of several sizes and no CRS, expected one of them; choose bands of one size"
@@ -61,6 +78,7 @@ def onto_grid(arguments: ReadArguments, box: GeoBox, resampling: Mapping[str, st
         level=None,
         resolution=min(box.x_size, box.y_size),
         resolution_crs=box.crs,
+        max_scale=max_scale,
         margin=max(reach(method, 1.0) for method in resampling.values()) + 1,
     )
 

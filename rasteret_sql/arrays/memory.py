@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.options import get_options
 from rasteret_sql.wording import size
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from rasteret_sql.plan.cube import Cube
+
+
+def check_size(cube: Cube, *, in_memory: bool) -> None:
+    """Refuse a result of more bytes than the option `max_result_bytes` allows, before anything is fetched.
+
+    Args:
+        cube: what will be read.
+        in_memory: whether all of it will be in memory at once, with its masks. Then the memory of the machine is the
+            limit where the option is not set.
+
+    Raises:
+        InvalidArgumentError: it is larger.
+    """
+    pixels = cube.group_count * cube.box.height * cube.box.width
+    nbytes = pixels * sum(band.dtype.itemsize + in_memory for band in cube.bands)
+    limit, kind = get_options().max_result_bytes, "the option max_result_bytes allows"
+    if limit is None and in_memory:
+        limit, kind = _memory_bytes(), "this machine has memory for"
+    if limit is not None and nbytes > limit:
+        raise InvalidArgumentError(
+            f"result: got {cube.group_count:,} x {len(cube.bands):,} x {cube.box.height:,} x {cube.box.width:,} pixels "
+            f"(slices, bands, rows, columns), which take {size(nbytes)}, expected {size(limit)} at most, which {kind}; "
+            "check that resolution and bounds are in units of the CRS, or read a smaller area, coarser pixels or fewer "
+            "items, or use to_xarray with chunks"
+        )
 
 
 def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -28,3 +57,11 @@ def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
             f"result: got the shape {shape} of {np.dtype(dtype)}, which takes {size(nbytes)}, expected a result that "
             "memory can hold; read a smaller area, coarser pixels or fewer items, or use to_xarray with chunks"
         ) from error
+
+
+def _memory_bytes() -> int | None:
+    """Give the bytes of this machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
-from rasteret_sql.arrays.memory import new_array
+from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
@@ -142,6 +142,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     shape: tuple[int, int] | None = None,
     transform: Any = None,
     like: Any = None,
+    allow_extreme_scale: bool = False,
     resampling: str | Mapping[str, str] = "nearest",
     groupby: str | None = None,
     mosaic: str = "first",
@@ -173,7 +174,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
         CubeArguments(
-            GridArguments(crs, resolution, shape, transform, like),
+            GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
             resampling,
             groupby,
             mosaic,
@@ -183,6 +184,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
         ),
     )
     cube = planned.cube
+    check_size(cube, in_memory=True)
     dtypes = {band.dtype: band.name for band in cube.bands}
     if len(dtypes) > 1:
         described = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())

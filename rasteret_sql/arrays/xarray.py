@@ -10,7 +10,7 @@ import numpy as np
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.grids import GridArguments
-from rasteret_sql.arrays.memory import new_array
+from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.arrays.scaling import filled, scaled
 from rasteret_sql.checks import check_flag
 from rasteret_sql.database.schema import RENAMED_PROPERTY
@@ -50,6 +50,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     shape: tuple[int, int] | None = None,
     transform: Any = None,
     like: Any = None,
+    allow_extreme_scale: bool = False,
     resampling: str | Mapping[str, str] = "nearest",
     groupby: str | None = None,
     mosaic: str = "first",
@@ -100,7 +101,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
         CubeArguments(
-            GridArguments(crs, resolution, shape, transform, like),
+            GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
             resampling,
             groupby,
             mosaic,
@@ -138,6 +139,7 @@ def dataset_of(
         RasteretError: bytes could not be fetched or decoded, and failures are raised.
     """
     xarray = _import_xarray()
+    check_size(planned.cube, in_memory=chunks is None)
     coordinates = _coordinates(planned)
     _check_names(planned.cube.bands, coordinates)
     if chunks is None:

@@ -33,14 +33,18 @@ class Options:
         credentials: prefixes of `https` URLs with what is added to requests for files there:
             "https://host/folder/?apikey=KEY", "https://USER:PASSWORD@host/". An index never has
             keys, so reads need them here. A text has commas between.
+        max_result_bytes: bytes of the largest result: pixels of arrays and of exported files. None is the memory of the
+            machine for arrays that are read at once, and no limit for lazy arrays and files.
     """
 
     identity: IdentityRule = "etag"
     allow: tuple[str, ...] = ()
     credentials: tuple[str, ...] = field(default=(), repr=False)
+    max_result_bytes: int | None = None
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
+        object.__setattr__(self, "max_result_bytes", _checked_bytes("max_result_bytes", self.max_result_bytes))
         for name in ("allow", "credentials"):
             object.__setattr__(self, name, _checked_names(name, getattr(self, name)))
         parsed(self.credentials)
@@ -152,6 +156,21 @@ def _checked_names(option: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(part, (str, os.PathLike)) for part in value):
         raise InvalidArgumentError(f"{option}: got {type(value).__name__}, expected a list of texts")
     return tuple(os.fspath(part) for part in value if part)
+
+
+def _checked_bytes(option: str, value: Any) -> int | None:
+    """Give a number of bytes, which may be a text; None stays.
+
+    Raises:
+        InvalidArgumentError: it is none, or not above 0.
+    """
+    try:
+        nbytes = None if value is None else int(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{option}: got {value!r}, expected a whole number of bytes, or None") from error
+    if nbytes is not None and nbytes < 1:
+        raise InvalidArgumentError(f"{option}: got {value!r}, expected 1 byte or more, or None")
+    return nbytes
 
 
 def _of_environment() -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.grids import GridArguments
+from rasteret_sql.arrays.memory import check_size
 from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_target
@@ -63,6 +64,7 @@ def export(  # noqa: PLR0913 - keywords only
     shape: tuple[int, int] | None = None,
     transform: Any = None,
     like: Any = None,
+    allow_extreme_scale: bool = False,
     resampling: str | Mapping[str, str] = "nearest",
     groupby: str | None = None,
     mosaic: str = "first",
@@ -121,7 +123,7 @@ def export(  # noqa: PLR0913 - keywords only
         index,
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
         CubeArguments(
-            GridArguments(crs, resolution, shape, transform, like),
+            GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
             resampling,
             groupby,
             mosaic,
@@ -131,6 +133,7 @@ def export(  # noqa: PLR0913 - keywords only
         ),
         with_properties=kind in {"zarr", "nc"},
     )
+    check_size(planned.cube, in_memory=False)
     counts = _Counts()
     failed: list[str] | None = None
     with listening(counts.report):

@@ -51,6 +51,7 @@ class ReadArguments:
         level: 0 is full resolution; None leaves it to `resolution`.
         resolution: largest pixel size, in units of the raster's CRS, or None.
         resolution_crs: whose units `resolution` has instead, or None.
+        max_scale: how many times coarser or finer than the pixels of all files `resolution` may be; None for any.
         margin: so many pixels beside the area are read too: pixels of the level, or of `resolution` where those are
             larger.
         where: SQL condition on the rows of the index, checked by `require_condition`; or None.
@@ -71,6 +72,7 @@ class ReadArguments:
     level: int | None = None
     resolution: float | None = None
     resolution_crs: str | None = None
+    max_scale: float | None = None
     margin: float | None = None
     where: str | None = None
     is_ordered: bool = False

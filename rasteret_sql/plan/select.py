@@ -9,6 +9,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.antimeridian import repeated
+from rasteret_sql.geo.crs import shortened
 from rasteret_sql.geo.touched import pixels_touched, windows_touched
 from rasteret_sql.geo.utm import REVOLUTION, is_lonlat
 from rasteret_sql.plan.bands import FileBands, choose_bands
@@ -184,7 +185,41 @@ def _levels(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area
             f"resolution: {_named(files, int(numbers[wrong[0]]))} has no transform, so its pixel size is not known; "
             f"give {arguments.door.level} instead"
         )
-    return files.coarsest(numbers, _pixel_sizes(files, numbers, arguments, area))
+    wanted = _pixel_sizes(files, numbers, arguments, area)
+    if arguments.max_scale is not None and len(numbers):
+        _check_scale(files, numbers, wanted, arguments)
+    return files.coarsest(numbers, wanted)
+
+
+def _check_scale(files: Files, numbers: Numbers, wanted: Floats, arguments: ReadArguments) -> None:
+    """Refuse a grid whose pixels are in no proportion to those of any file: its units are other ones.
+
+    Args:
+        files: the files.
+        numbers: those of the read.
+        wanted: size of the grid's pixels in units of each of them.
+        arguments: what is read.
+
+    Raises:
+        InvalidArgumentError: they are not.
+    """
+    assert arguments.max_scale is not None
+    assert arguments.resolution is not None
+    scale = wanted / np.abs(files.column("x_size")[numbers])
+    nearest = int(np.abs(np.log(scale)).argmin())
+    ratio = float(scale[nearest])
+    if 1 / arguments.max_scale <= ratio <= arguments.max_scale:
+        return
+    number = int(numbers[nearest])
+    size = abs(float(files.column("x_size")[number]))
+    code = shortened(files.crs[int(files.column("crs")[number])])
+    times = f"{ratio:,.0f} times coarser" if ratio > 1 else f"{1 / ratio:,.0f} times finer"
+    raise InvalidArgumentError(
+        f"resolution: got a grid with pixels of {arguments.resolution:g} in {shortened(arguments.resolution_crs)}, "
+        f"{times} than those of {_named(files, number)}, {size:g} in {code}; expected "
+        f"{arguments.max_scale:,.0f} times at most. Give the size in units of the grid's CRS, such as "
+        f"{arguments.resolution / ratio:.3g} for pixels like those of the file, or allow_extreme_scale=True"
+    )
 
 
 def _pixel_sizes(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area | None) -> Floats:
