@@ -107,12 +107,12 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
             index | {"geometries": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643"},
         ),
         "sample_points": (
-            _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "crs": "EPSG:32643"}
+            _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643"}
         ),
         "read_pixels": (_all_pixels, rs.read_pixels, index),
         "zonal_stats": (
             _all_zones, rs.zonal_stats,
-            index | {"zones": ["POINT (600050 1399950)"], "crs": "EPSG:32643", "stats": ["mean", "median"]},
+            index | {"zones": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643", "stats": ["mean", "median"]},
         ),
         "to_torchgeo": (rs.to_torchgeo, rs.to_torchgeo, index),
         "explain": (rs.explain, rs.explain, index),

@@ -28,7 +28,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     bands: Sequence[str] | None = None,
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
-    crs: Any = "OGC:CRS84",
+    geometry_crs: Any = "OGC:CRS84",
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
@@ -39,9 +39,9 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
 
     Args:
-        geometry: GeoJSON (mapping or text), WKT, WKB or anything with `__geo_interface__`, in `crs`, or None.
-        bbox: (xmin, ymin, xmax, ymax) in `crs`, or None.
-        crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
+        geometry: GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; or None.
+        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`, or None.
+        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
         layout: "long" gives a row per pixel and band, with `band` and `value`. "wide" gives a row per pixel, with a
             column for each name in `bands`, NULL where the pixel of the band is invalid; bands of an item have one
@@ -70,7 +70,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     from rasteret_sql.sql.planning import plan_tiles
 
     asked = PixelArguments(layout, all_touched, scale)
-    arguments = read_arguments(bands, geometry, bbox, crs, datetime, level, resolution)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
     asked.check_bands(arguments.bands)
     with planning_cursor(index) as cursor:
         plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
@@ -80,6 +80,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     return pa.RecordBatchReader.from_batches(result, (batch.rename_columns(result.names) for batch in batches))
 
 
+@without_crs
 @shares_arguments
 def sample_points(  # noqa: PLR0913 - each is a question of its own
     index: Any,

@@ -109,20 +109,24 @@ def test_a_geometry_takes_the_pixels_of_geometry_mask(
     crs = "OGC:CRS84" if lonlat else UTM
     inside = _inside(FIELD, all_touched=all_touched)
     rows = con.execute(
-        f"SELECT x, y, value FROM read_pixels('{scene.index}', bands := ['red'], geometry := $1, crs := '{crs}', "
+        f"SELECT x, y, value FROM read_pixels('{scene.index}', bands := ['red'], geometry := $1, geometry_crs := '{crs}', "
         f"all_touched := {all_touched}, datetime := '2024-01-02')",
         [geometry.wkt],
     ).fetchall()
     assert set(rows) == scene.expected("b", "red", inside)
     python = rs.read_pixels(
-        scene.index, bands=["red"], geometry=geometry, crs=crs, all_touched=all_touched, datetime="2024-01-02"
+        scene.index, bands=["red"], geometry=geometry, geometry_crs=crs, all_touched=all_touched, datetime="2024-01-02"
     )
     assert [tuple(row.values()) for row in python.read_all().select(["x", "y", "value"]).to_pylist()] == rows
 
 
 def test_a_bbox_takes_the_pixels_whose_centres_are_inside(scene: Scene) -> None:
     bbox = [600_104.0, 1_399_506.0, 600_311.0, 1_399_777.0]
-    rows = rs.read_pixels(scene.index, bands=["nir"], bbox=bbox, crs=UTM, datetime="2024-01-01").read_all().to_pylist()
+    rows = (
+        rs.read_pixels(scene.index, bands=["nir"], bbox=bbox, geometry_crs=UTM, datetime="2024-01-01")
+        .read_all()
+        .to_pylist()
+    )
     assert {(row["x"], row["y"], row["value"]) for row in rows} == scene.expected(
         "a", "nir", _inside(shapely.box(*bbox))
     )
@@ -131,7 +135,7 @@ def test_a_bbox_takes_the_pixels_whose_centres_are_inside(scene: Scene) -> None:
 
 
 def test_wide_has_a_column_for_each_band(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
-    call = f"read_pixels('{scene.index}', bands := ['nir', 'red'], layout := 'wide', geometry := $1, crs := '{UTM}')"
+    call = f"read_pixels('{scene.index}', bands := ['nir', 'red'], layout := 'wide', geometry := $1, geometry_crs := '{UTM}')"
     table = con.execute(f"FROM {call}", [FIELD.wkt]).fetchall()
     assert [column[0] for column in con.description] == [
         "item_id", "collection", "datetime", "x", "y", "crs", "nir", "red",
@@ -142,7 +146,9 @@ def test_wide_has_a_column_for_each_band(scene: Scene, con: duckdb.DuckDBPyConne
         red, nir = ({(x, y): value for x, y, value in scene.expected(item, band, inside)} for band in ("red", "nir"))
         assert found == {place: (nir.get(place), red.get(place)) for place in red.keys() | nir.keys()}
         assert None in {value for row in found.values() for value in row}
-    python = rs.read_pixels(scene.index, bands=["nir", "red"], layout="wide", geometry=FIELD, crs=UTM).read_all()
+    python = rs.read_pixels(
+        scene.index, bands=["nir", "red"], layout="wide", geometry=FIELD, geometry_crs=UTM
+    ).read_all()
     assert python.schema.names[6:] == ["nir", "red"]
     assert [tuple(row.values())[3:] for row in python.to_pylist()] == [row[3:] for row in table]
 
