@@ -38,6 +38,13 @@ class Failure:
     error: str
     message: str
 
+    def __post_init__(self) -> None:
+        # A lone surrogate of a source can be neither printed nor written.
+        for name in ("href", "item_id", "asset", "message"):
+            text = getattr(self, name)
+            if text is not None and not text.isascii():
+                object.__setattr__(self, name, text.encode("utf-8", "backslashreplace").decode())
+
     def __str__(self) -> str:
         name = " ".join(part for part in (self.item_id, self.asset) if part)
         return f"{name + ': ' if name else ''}{self.error}: {self.message}"

@@ -47,11 +47,13 @@ _DRAIN_BYTES = 16_384
 class HttpOptions:
     """Limits of the connections of an `HttpStore`.
 
-    There is no limit on the total time of a request: a large range over a slow line may take long.
+    An attempt ends where the header of its answer is not there `read_s` after it was sent, and where bytes come slower
+    than `min_bytes_per_s` for `read_s`. So it takes `connect_s + 3 * read_s + bytes / min_bytes_per_s` at most.
 
     Attributes:
         connect_s: seconds until a connection must stand.
         read_s: seconds that the server may be silent while its answer is awaited or read.
+        min_bytes_per_s: rate below which an answer is given up once it has taken `read_s`.
         connections_per_host: connections, so also requests in flight, to one host and port.
         redirects: how many redirects are followed.
         buffer_bytes: bytes of one answer that may wait in memory before its connection is paused.
@@ -59,6 +61,7 @@ class HttpOptions:
 
     connect_s: float = 15.0
     read_s: float = 30.0
+    min_bytes_per_s: float = 1000.0
     connections_per_host: int = 128
     redirects: int = 5
     buffer_bytes: int = 1 << 20
@@ -80,8 +83,8 @@ class HttpStore:
     the one of its first fetch, until it is closed.
 
     Args:
-        retry: when a request is tried again.
-        options: timeouts and limits.
+        retry: when a request is tried again; by the options of the process by default.
+        options: timeouts and limits; by the options of the process by default.
         clock: monotonic seconds; replaced in tests.
         sleep: waits between attempts; replaced in tests.
         jitter: random number, 0 <= jitter < 1; replaced in tests.
@@ -96,8 +99,7 @@ class HttpStore:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._retry = retry or RetryPolicy()
-        self._options = options or HttpOptions()
+        self._given_retry, self._given_options = retry, options
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -105,20 +107,21 @@ class HttpStore:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._proxies: dict[tuple[str, str | None], URL | None] = {}
-        self._tokens = TokenSource()
+        self._tokens = TokenSource(RetryPolicy())
 
     async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
         asked = Asked(href, start, end, identity)
         began_s = self._clock()
         failures = 0
+        policy = self._policy()
         while True:
             try:
                 # Anew each time, since the store may have been closed meanwhile.
                 return await self._attempt(await self._session_for(asked), asked)
             except _Failed as failed:
                 failures += 1
-                delay_s = self._retry.delay_s(
+                delay_s = policy.delay_s(
                     failures,
                     self._clock() - began_s,
                     jitter=self._jitter(),
@@ -127,6 +130,16 @@ class HttpStore:
                 if delay_s is None:
                     raise _final(failed.error, failures, self._clock() - began_s) from failed.__cause__
             await self._sleep(delay_s)
+
+    def _policy(self) -> RetryPolicy:
+        options = get_options()
+        return self._given_retry or RetryPolicy(attempts=options.attempts, total_s=options.retry_s)
+
+    def _limits(self) -> HttpOptions:
+        options = get_options()
+        return self._given_options or HttpOptions(
+            connect_s=options.connect_s, read_s=options.silence_s, min_bytes_per_s=options.min_bytes_per_s
+        )
 
     async def warm_up(self) -> None:
         """Import aiohttp, so that the first fetch need not; nothing is opened that would have to be closed."""
@@ -145,14 +158,20 @@ class HttpStore:
         headers = {"Range": f"bytes={asked.start}-{asked.end - 1}"}
         if asked.identity.if_match is not None:
             headers["If-Match"] = asked.identity.if_match
+        limits = self._limits()
         try:
             url = _as_url(asked, await self._signed(session, asked))
-            async with session.get(
-                url,
-                headers=headers,
-                max_redirects=self._options.redirects,
-                proxy=self._proxy_for(url),
-            ) as response:
+            # A header that comes byte by byte is never silent. The time counts from the last request that was sent.
+            async with asyncio.timeout(None) as header_end:
+                response = await session.get(
+                    url,
+                    headers=headers,
+                    max_redirects=limits.redirects,
+                    proxy=self._proxy_for(url),
+                    timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, sock_read=limits.read_s),
+                    trace_request_ctx=(header_end, limits.read_s),
+                )
+            async with response:
                 if response.status in RETRIED_STATUSES:
                     await _drain(response)
                     raise _Failed(
@@ -160,7 +179,7 @@ class HttpStore:
                         response.headers.get("Retry-After"),
                     )
                 body = check_answer(asked, response.status, response.headers)
-                data = await _read_body(response, body.end - body.start, asked)
+                data = await _read_body(response, body.end - body.start, asked, limits, self._clock)
                 return RangeResponse(
                     data=data,
                     start=body.start,
@@ -180,7 +199,7 @@ class HttpStore:
         try:
             return await self._tokens.signed(session, with_credentials(asked.href, get_options().credentials))
         except TransportError as error:
-            raise _Failed(TransportError(f"{asked}: {error}")) from error
+            raise TransportError(f"{asked}: {error}") from safe_cause(error)
 
     async def _session_for(self, asked: Asked) -> aiohttp.ClientSession:
         is_strange = access.is_strange(asked.href)
@@ -196,7 +215,7 @@ class HttpStore:
         if self._owner != here or not self._sessions:
             self._sessions, self._owner = {}, here
             self._proxies = {}
-            self._tokens = TokenSource()
+            self._tokens = TokenSource(self._policy(), self._clock, self._sleep, self._jitter)
         if is_strange not in self._sessions:
             self._sessions[is_strange] = self._new_session(access.policy_of_connections(is_strange=is_strange))
         return self._sessions[is_strange]
@@ -204,7 +223,7 @@ class HttpStore:
     def _new_session(self, policy: access.AccessPolicy | None) -> aiohttp.ClientSession:
         import aiohttp
 
-        options = self._options
+        options = self._limits()
         connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=options.connections_per_host,
@@ -213,14 +232,13 @@ class HttpStore:
         )
         session = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(sock_connect=options.connect_s, sock_read=options.read_s),
             headers={"User-Agent": "rasteret-sql", "Accept-Encoding": "identity"},
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=options.buffer_bytes,
             # A redirect to a signed URL must be followed as it is, or its signature no longer fits.
             requote_redirect_url=False,
-            trace_configs=[_checked_redirects()],
+            trace_configs=[_trace()],
         )
         fork.pin_in_child(connector)
         fork.pin_in_child(session)
@@ -252,7 +270,8 @@ def _checked_names(policy: access.AccessPolicy | None) -> dict[str, Any]:
     return {"resolver": Checked(), "socket_factory": checked_socket}
 
 
-def _checked_redirects() -> aiohttp.TraceConfig:
+def _trace() -> aiohttp.TraceConfig:
+    """What is done at steps of a request: redirects are checked, and the time of the header begins."""
     import aiohttp
 
     async def check(_session: Any, _context: Any, redirect: aiohttp.TraceRequestRedirectParams) -> None:
@@ -265,8 +284,14 @@ def _checked_redirects() -> aiohttp.TraceConfig:
             redirect.response.close()
             raise
 
+    async def begin(_session: Any, context: Any, _sent: aiohttp.TraceRequestHeadersSentParams) -> None:
+        if context.trace_request_ctx is not None:
+            header_end, seconds = context.trace_request_ctx
+            header_end.reschedule(asyncio.get_running_loop().time() + seconds)
+
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(check)
+    trace.on_request_headers_sent.append(begin)
     return trace
 
 
@@ -296,26 +321,39 @@ def _as_url(asked: Asked, href: str) -> URL:
     raise InvalidArgumentError(f"{asked}: this URL has no host; expected http(s)://host/path.")
 
 
-async def _read_body(response: aiohttp.ClientResponse, expected: int, asked: Asked) -> bytes:
+def _other_length(asked: Asked, length: int, expected: int) -> RangeError:
+    return RangeError(
+        f"{asked}: the server sent {length} bytes; expected {expected}, as its Content-Range says. "
+        f"Use another mirror or a local copy."
+    )
+
+
+async def _read_body(
+    response: aiohttp.ClientResponse, expected: int, asked: Asked, limits: HttpOptions, clock: Callable[[], float]
+) -> bytes:
     """Read a body that must have `expected` bytes, and never more than these."""
     length = response.content_length
     if length is not None and length != expected:
-        raise _Failed(
-            RangeError(
-                f"{asked}: the server sent {length} bytes; expected {expected}, as its Content-Range says. "
-                f"Use another mirror or a local copy."
+        raise _Failed(_other_length(asked, length, expected))
+    began_s = clock()
+    parts: list[bytes] = []
+    got = 0
+    while got < expected:
+        part = await response.content.read(expected - got)
+        if not part:
+            raise _Failed(_other_length(asked, got, expected))
+        parts.append(part)
+        got += len(part)
+        took_s = clock() - began_s
+        if got < expected and took_s > limits.read_s and got < limits.min_bytes_per_s * took_s:
+            raise _Failed(
+                TransportError(
+                    f"{asked}: the server sent {got} bytes in {took_s:.0f} s; expected "
+                    f"{limits.min_bytes_per_s:.0f} bytes a second at least. For a line so slow, lower the option "
+                    f"min_bytes_per_s."
+                )
             )
-        )
-    try:
-        data = await response.content.readexactly(expected)
-    except asyncio.IncompleteReadError as error:
-        raise _Failed(
-            RangeError(
-                f"{asked}: the server sent {len(error.partial)} bytes; expected {expected}, as its "
-                f"Content-Range says. Use another mirror or a local copy."
-            )
-        ) from error
-    return data
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
@@ -333,14 +371,15 @@ def _mapped(error: Exception, asked: Asked) -> Exception:
         return RangeError(
             f"{asked}: the server redirected {len(error.history)} times; expected the file. Check the URL."
         )
+    # An error of a certificate is a ValueError, too.
+    if isinstance(error, aiohttp.ClientSSLError):
+        return TransportError(
+            f"{asked}: no secure connection: {_of_certificate(error)}. Check the certificate of the server and of "
+            f"any proxy (SSL_CERT_FILE names further authorities)."
+        )
     if isinstance(error, ValueError):
         return InvalidArgumentError(
             f"{asked}: this URL, the one that it redirects to, or the ETag is not valid in HTTP. Check them."
-        )
-    if isinstance(error, aiohttp.ClientSSLError):
-        return TransportError(
-            f"{asked}: no secure connection: {_reason(error)}. Check the certificate of the server and of "
-            f"any proxy (SSL_CERT_FILE names further authorities)."
         )
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return TransportError(
@@ -363,6 +402,12 @@ def _is_temporary(error: aiohttp.ClientConnectorDNSError) -> bool:
     import socket
 
     return error.os_error.errno in {socket.EAI_AGAIN, None}
+
+
+def _of_certificate(error: aiohttp.ClientSSLError) -> str:
+    """Say what is wrong with a certificate, as OpenSSL does."""
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+    return getattr(inner, "verify_message", None) or _reason(error)
 
 
 def _reason(error: Exception) -> str:

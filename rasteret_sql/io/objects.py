@@ -24,6 +24,7 @@ from rasteret_sql.errors import (
 from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked, redact, safe_cause
 from rasteret_sql.io.identity import OTHER_ETAG, UNKNOWN, FileIdentity
+from rasteret_sql.io.options import get_options
 from rasteret_sql.io.store import RangeResponse
 from rasteret_sql.io.threads import import_in_thread
 
@@ -42,12 +43,11 @@ _OBJECT_SIZE = re.compile(r"<ActualObjectSize>(\d+)<|length: (\d+)|only (\d+) by
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 
-#: Bounds of one request and of obstore's own retries; its defaults are 30 s for a whole answer, too short for
-#: large ranges over slow lines, and 180 s for the retries.
-CONNECT_TIMEOUT_S = 15
+#: Bound of one request; obstore's default is 30 s for a whole answer, too short for large ranges over slow lines.
 REQUEST_TIMEOUT_S = 300
-RETRIES = 5
-RETRY_TIMEOUT_S = 90
+#: obstore does not tell what Retry-After asks for. Delays of one second, doubled up to 15, outlast the usual answers.
+FIRST_DELAY_S = 1.0
+MAX_DELAY_S = 15.0
 
 _SPAWN = (
     'Start the processes by "spawn" or "forkserver" instead: multiprocessing.get_context("spawn"), or '
@@ -136,8 +136,9 @@ def open_bucket(url: str) -> Any:
 
     from obstore.store import from_url
 
+    options = get_options()
     client_options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+        "connect_timeout": timedelta(seconds=options.connect_s),
         "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
     }
     if _is_plain_http_endpoint():
@@ -154,7 +155,15 @@ def open_bucket(url: str) -> Any:
         url,
         config=config or None,
         client_options=client_options,
-        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S)},
+        retry_config={
+            "max_retries": options.attempts - 1,
+            "retry_timeout": timedelta(seconds=options.retry_s),
+            "backoff": {
+                "init_backoff": timedelta(seconds=FIRST_DELAY_S),
+                "max_backoff": timedelta(seconds=MAX_DELAY_S),
+                "base": 2,
+            },
+        },
     )
 
 

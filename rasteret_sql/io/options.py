@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,12 +36,25 @@ class Options:
             keys, so reads need them here. A text has commas between.
         max_result_bytes: bytes of the largest result: pixels of arrays and of exported files. None is the memory of the
             machine for arrays that are read at once, and no limit for lazy arrays and files.
+        connect_s: seconds until a connection to a server must stand.
+        silence_s: seconds that a server may be silent while its answer is awaited or read.
+        min_bytes_per_s: rate below which an answer is given up once it has taken `silence_s`.
+        attempts: how often a request is sent at most. Answers 408, 429 and 5xx, cut connections, silence and slowness
+            are tried again, after the time that Retry-After asks for, of 30 s at most.
+        retry_s: seconds after the first attempt of a request from which none starts.
+        max_documents: how many documents of a STAC catalog are read; more are an error.
     """
 
     identity: IdentityRule = "etag"
     allow: tuple[str, ...] = ()
     credentials: tuple[str, ...] = field(default=(), repr=False)
     max_result_bytes: int | None = None
+    connect_s: float = 15.0
+    silence_s: float = 30.0
+    min_bytes_per_s: float = 1000.0
+    attempts: int = 6
+    retry_s: float = 90.0
+    max_documents: int = 1_000_000
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
@@ -48,6 +62,13 @@ class Options:
         for name in ("allow", "credentials"):
             object.__setattr__(self, name, _checked_names(name, getattr(self, name)))
         parsed(self.credentials)
+        for name in ("connect_s", "silence_s", "min_bytes_per_s", "retry_s"):
+            object.__setattr__(self, name, _checked_number(name, getattr(self, name)))
+        for name in ("attempts", "max_documents"):
+            number = _checked_number(name, getattr(self, name))
+            if not number.is_integer() or number < 1:
+                raise InvalidArgumentError(f"{name}: got {number:g}, expected a whole number above 0")
+            object.__setattr__(self, name, int(number))
 
 
 class OptionsBlock:
@@ -171,6 +192,21 @@ def _checked_bytes(option: str, value: Any) -> int | None:
     if nbytes is not None and nbytes < 1:
         raise InvalidArgumentError(f"{option}: got {value!r}, expected 1 byte or more, or None")
     return nbytes
+
+
+def _checked_number(option: str, value: Any) -> float:
+    """Give a number, also of a text.
+
+    Raises:
+        InvalidArgumentError: it is none, or below 0.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number < math.inf:
+        raise InvalidArgumentError(f"{option}: got {value!r}, expected a number of at least 0")
+    return number
 
 
 def _of_environment() -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from rasteret_sql.errors import BuildError
+import rasteret_sql as rs
+from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.sql.indexes import build_index
 from rasteret_sql.testing.server import Fault, RangeServer
 
@@ -165,3 +169,90 @@ def test_nothing_found_says_why(tmp_path, write_json, stac_item):
 def test_a_missing_document_says_so(tmp_path):
     with pytest.raises(BuildError, match="AssetNotFoundError"):
         build_index(tmp_path / "none.json", tmp_path / "x.parquet")
+
+
+class _Endless:
+    """A server whose every catalog links to two others that nobody has seen, or whose pages never end."""
+
+    def __init__(self, kind: str) -> None:
+        asked = self.asked = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                name = self.path.strip("/").removesuffix(".json")
+                if kind == "pages":
+                    links = [{"rel": "next", "href": f"/{int(name) + 1}.json"}]
+                    document = {"type": "FeatureCollection", "features": [], "links": links}
+                else:
+                    ends = ("0", "1") if kind == "wide" else ("0",)
+                    links = [{"rel": "child", "href": f"/{name}{end}.json"} for end in ends]
+                    document = {
+                        "type": "Catalog",
+                        "id": name,
+                        "stac_version": "1.0.0",
+                        "description": "",
+                        "links": links,
+                    }
+                data = gzip.compress(json.dumps(document).encode())
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                # Compressed although nobody asked for it.
+                self.send_header("Content-Encoding", "gzip")
+                self.end_headers()
+                self.wfile.write(data)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_address[1]}/1.json"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("wide", "expected at most 40"), ("deep", "100 deep"), ("pages", "at most 40")]
+)
+def test_a_catalog_without_end_is_an_error(kind, says, tmp_path):
+    limit = 1000 if kind == "deep" else 40
+    endless = _Endless(kind)
+    with endless as url, rs.set_options(max_documents=limit), pytest.raises(InvalidArgumentError, match=says) as caught:
+        rs.build_index(url, tmp_path / "i.parquet")
+    assert "max_documents" in str(caught.value)
+    # Two requests for each document: a range, and the whole where the server gives no ranges.
+    assert len(endless.asked) < 2 * 110
+    assert not (tmp_path / "i.parquet").exists()
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b"{}", mtime=0)[:-9], b"\x1f\x8bnothing"], ids=["cut", "broken"])
+def test_broken_gzip_is_a_failure_that_says_so(data, tmp_path):
+    (tmp_path / "item.json").write_bytes(data)
+    with pytest.raises(BuildError, match="gzip"):
+        rs.build_index(tmp_path / "item.json", tmp_path / "i.parquet")
+
+
+def test_documents_in_gzip_are_read(cog, stac_item, tmp_path):
+    (tmp_path / "item.json").write_bytes(gzip.compress(json.dumps(stac_item("a", {"red": str(cog("a.tif"))})).encode()))
+    assert rs.build_index(tmp_path / "item.json", tmp_path / "i.parquet").rows == 1
+
+
+def test_lone_surrogates_are_failures_that_can_be_printed(cog, stac_item, tmp_path):
+    good = stac_item("good", {"red": str(cog("a.tif"))})
+    bad = [
+        stac_item("\ud800", {"red": str(cog("a.tif"))}),
+        {**stac_item("b\ud800", {"red": "b.tif"}), "properties": {"datetime": "2024\ud800"}},
+        {**stac_item("c\ud800", {"red": "c.tif"}), "assets": 5},
+        stac_item("d", {"red\udfff": "d.tif"}),
+    ]
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [good, *bad]}))
+    report = rs.build_index(tmp_path / "items.json", tmp_path / "i.parquet")
+    assert (report.rows, len(report.failures)) == (1, len(bad))
+    assert f"{report} {report!r} {report._repr_html_()} {report.failures}".encode()

@@ -18,6 +18,7 @@ from rasteret_sql.errors import (
 from rasteret_sql.io import loop, objects
 from rasteret_sql.io.identity import FileIdentity
 from rasteret_sql.io.objects import ObjectStore, open_bucket
+from rasteret_sql.io.options import set_options
 
 from .conftest import CONTENT, SIZE
 from .test_loop import FORKED, python
@@ -266,6 +267,5 @@ def test_an_endpoint_that_is_not_there_is_a_transport_error(monkeypatch):
         "AWS_NO_SIGN_REQUEST": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(objects, "RETRIES", 0)
-    with pytest.raises(TransportError, match="Check the network, the endpoint"):
+    with set_options(attempts=1), pytest.raises(TransportError, match="Check the network, the endpoint"):
         fetch(ObjectStore(), "s3://bucket/a.tif", 0, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.items import own_base, take_item
 from rasteret_sql.io import access, loop
 from rasteret_sql.io.identity import UNKNOWN
+from rasteret_sql.io.options import get_options
 from rasteret_sql.io.stores import redact, store_for
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ MAX_DOCUMENT_BYTES = 1 << 30
 FIRST_DOCUMENT_BYTES = 1 << 22
 NDJSON_PIECE_BYTES = 1 << 23
 GET_TIMEOUT_S = 60.0
+#: Catalogs in catalogs; a deeper one may lead in a circle under ever new names.
+MAX_DEPTH = 100
+_GZIP = b"\x1f\x8b"
 
 _JSON_SUFFIXES = frozenset({".json", ".geojson"})
 _NDJSON_SUFFIXES = frozenset({".ndjson", ".jsonl", ".geojsonl"})
@@ -50,28 +55,49 @@ def stac_documents(hrefs: Sequence[str], options: SourceOptions) -> Iterator[Fou
 
     Documents come in the order of their links, level by level, whichever answers first. A document that cannot be
     read is a failure; the others are still found.
+
+    Raises:
+        InvalidArgumentError: there is no end of documents.
     """
     seen = set(map(absolute, hrefs))
-    waiting = deque(dict.fromkeys(map(absolute, hrefs)))
-    fetching: deque[tuple[str, Future[Any]]] = deque()
+    waiting = deque((href, 0) for href in dict.fromkeys(map(absolute, hrefs)))
+    fetching: deque[tuple[str, int, Future[Any]]] = deque()
+    limit = get_options().max_documents
     try:
         while waiting or fetching:
             while waiting and len(fetching) < DOCUMENTS_IN_FLIGHT:
-                href = waiting.popleft()
-                fetching.append((href, loop.submit(fetch_document(href))))
-            href, future = fetching.popleft()
+                href, depth = waiting.popleft()
+                fetching.append((href, depth, loop.submit(fetch_document(href))))
+            href, depth, future = fetching.popleft()
             found = Found()
             try:
-                links = take_document(found, future.result(), href, options)
+                document = future.result()
+                links = take_document(found, document, href, options)
             except RasteretError as error:
                 found.failures.append(Failure(redact(href), None, None, type(error).__name__, str(error)))
-                links = []
-            waiting += _allowed(found, [link for link in dict.fromkeys(links) if link not in seen], href)
-            seen.update(links)
+                document, links = None, []
+            new = [link for link in dict.fromkeys(links) if link not in seen]
+            # The next page of a collection lies as deep as the one before it.
+            below = depth + (not _is_collection_of_items(document))
+            waiting += ((link, below) for link in _allowed(found, new, href))
+            seen.update(new)
+            if len(seen) > limit or (new and below > MAX_DEPTH):
+                raise InvalidArgumentError(_endless(href, len(seen), below, limit))
             yield found
     finally:
-        for _, future in fetching:
+        for *_, future in fetching:
             future.cancel()
+
+
+def _is_collection_of_items(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("type") == "FeatureCollection"
+
+
+def _endless(href: str, documents: int, depth: int, limit: int) -> str:
+    return (
+        f"{redact(href)}: got {documents:,} documents, {depth} links deep; expected at most {limit:,}, {MAX_DEPTH} "
+        f"deep. The catalog may have no end: give the catalog of a part of it, or raise the option max_documents."
+    )
 
 
 def _allowed(found: Found, links: Sequence[str], href: str) -> Iterator[str]:
@@ -313,10 +339,27 @@ def read_lines(href: str) -> Iterator[Any]:
 
 
 def _parse(data: bytes, what: str) -> Any:
+    data = _inflated(data, what)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"{what}: not JSON ({error}); expected a STAC document.") from error
+
+
+def _inflated(data: bytes, what: str) -> bytes:
+    """Decompress a document in gzip, as some servers send it whether or not that was asked for."""
+    if not data.startswith(_GZIP):
+        return data
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        found = inflater.decompress(data, MAX_DOCUMENT_BYTES)
+    except zlib.error as error:
+        raise InvalidArgumentError(f"{what}: broken gzip ({error}); expected a STAC document.") from error
+    if not inflater.eof:
+        raise InvalidArgumentError(
+            f"{what}: got gzip that is cut, or of more than {MAX_DOCUMENT_BYTES:,} bytes; expected a STAC document."
+        )
+    return found
 
 
 def _get(href: str) -> bytes:
