@@ -64,7 +64,10 @@ def _listed(entries: Sequence[Dataset], style: Style) -> str:
 
 def _described(entry: Dataset, style: Style) -> str:
     width = max(columns_of_terminal() - _MARGIN, 40)
-    bands = [f"{name} = {target}" for name, target in entry.band_map().items()]
+    names = entry.band_map()
+    renamed = [f"{name} = {target}" for name, target in names.items() if name != target]
+    targets = {target.partition(":")[0] for name, target in names.items() if name != target}
+    bands = renamed + [name for name, target in names.items() if name == target and name not in targets]
     facts: dict[str, str | list[str]] = {
         "title": entry.title,
         "endpoint": entry.endpoint or entry.table,

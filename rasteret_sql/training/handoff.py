@@ -64,6 +64,11 @@ class Handoff:
     split: str | None
     seed: int
 
+    def __repr__(self) -> str:
+        """Describe it in one line; the attributes have the rest."""
+        part = "all rows" if self.split is None else f"split {self.split!r}"
+        return f"<Handoff {self.path.name}: {part}, seed {self.seed}, of {shown(self.index)}>"
+
 
 def handoff(
     path: str | os.PathLike[str],
@@ -173,9 +178,10 @@ def from_handoff(
     _check_sql(contents, path, trust=trust)
     known = contents["splits"]
     if split is not None and not is_one_of(split, known):
-        raise InvalidArgumentError(
-            f"split: got {shown(split)}, expected one of {', '.join(map(repr, known)) or 'none'}, which {path} has"
+        expected = (
+            f"one of {', '.join(map(repr, known))}, the splits of {path}" if known else f"None: {path} has no splits"
         )
+        raise InvalidArgumentError(f"split: got {shown(split)}, expected {expected}")
     if index is None:
         where = _to_folder(contents["index"]["path"], path.parent)
     else:

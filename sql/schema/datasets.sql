@@ -12,7 +12,7 @@ CREATE TABLE datasets (
     attribution VARCHAR,                  -- text that users of the data must publish
     authentication VARCHAR,               -- 'none', 'requester-pays' or 'planetary-computer'
     needs VARCHAR,                        -- settings that users need before a read
-    bands MAP(VARCHAR, VARCHAR),          -- values of `bands`, and the asset or asset:band of each
+    bands MAP(VARCHAR, VARCHAR),          -- names that `bands` takes, asset keys too, and the asset or asset:band of each
     notes VARCHAR,                        -- facts to know before use
     licence_url VARCHAR,                  -- the terms
     file VARCHAR                          -- path of the entry

@@ -325,3 +325,12 @@ def test_names_of_bands_are_unique_in_each_dataset():
         for asset in entry.assets:
             for one, other in itertools.combinations(asset.bands, 2):
                 assert one != other, entry.id
+
+
+def test_every_name_that_bands_takes_is_listed_with_keys_of_assets():
+    with rs.connect() as con:
+        rows = dict(con.sql("SELECT id, bands FROM datasets()").fetchall())
+    sentinel = rows["earthsearch/sentinel-2-l2a"]
+    assert (sentinel["red"], sentinel["B04"], sentinel["visual"]) == ("red", "red", "visual")
+    assert rows["earthsearch/naip"]["image"] == "image"
+    assert all(rows[entry.id][asset.key] == asset.key for entry in datasets() for asset in entry.assets)

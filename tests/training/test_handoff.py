@@ -313,3 +313,12 @@ def test_chips_that_are_no_table_are_refused_before_and_after_they_are_handed_ov
         InvalidArgumentError, match="chips: got 'FROM nobody', which cannot be read: Table with name nobody"
     ):
         rs.from_handoff(folder / "x.toml", trust=True)
+
+
+def test_what_was_opened_is_said_in_a_line(tmp_path):
+    from rasteret_sql.training.handoff import Handoff
+
+    query = "FROM index WHERE " + " AND ".join(f"c{number} = 1" for number in range(99))
+    shown = repr(Handoff(tmp_path / "train.toml", "s2.parquet", query, "train", 7))
+    assert shown == "<Handoff train.toml: split 'train', seed 7, of 's2.parquet'>"
+    assert "all rows" in repr(Handoff(tmp_path / "train.toml", "s2.parquet", query, None, 7))

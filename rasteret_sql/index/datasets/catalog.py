@@ -170,8 +170,11 @@ class Dataset:
         }
 
     def band_map(self) -> dict[str, str]:
-        """Give names and common names of bands -> "asset" or "asset:band number", if they agree on all platforms."""
-        names: dict[str, str] = {}
+        """Give each name that `bands` takes -> "asset" or "asset:band number".
+
+        Names are keys of assets, and names and common names of bands that mean one band on all platforms.
+        """
+        names = {asset.key: asset.key for asset in self.assets}
         doubtful: set[str] = set()
         # Keys of assets have precedence over names of bands.
         keys = {asset.key for asset in self.assets}
