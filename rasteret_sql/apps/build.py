@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from rasteret_sql.index.report import BuildReport
     from rasteret_sql.index.sources.search import StacSearch
@@ -130,20 +129,19 @@ def run(arguments: argparse.Namespace) -> int:
     from rasteret_sql.sql.indexes import build_index
 
     search = _search(arguments)
-    with progress_bar() as progress:
-        report = build_index(
-            search or (arguments.source if len(arguments.source) > 1 else arguments.source[0]),
-            arguments.output,
-            href_map=dict(arguments.href_map) or None,
-            pattern=arguments.pattern,
-            collection=arguments.collection if search is None else None,
-            assets=arguments.assets,
-            alternate=arguments.alternate,
-            variables=dict(arguments.variables) or None,
-            partition_by=arguments.partition_by,
-            on_duplicate=arguments.on_duplicate,
-            progress=progress,
-        )
+    report = build_index(
+        search or (arguments.source if len(arguments.source) > 1 else arguments.source[0]),
+        arguments.output,
+        href_map=dict(arguments.href_map) or None,
+        pattern=arguments.pattern,
+        collection=arguments.collection if search is None else None,
+        assets=arguments.assets,
+        alternate=arguments.alternate,
+        variables=dict(arguments.variables) or None,
+        partition_by=arguments.partition_by,
+        on_duplicate=arguments.on_duplicate,
+        progress=shows_progress(),
+    )
     if arguments.json:
         print(json.dumps(report_as_json(report), indent=2))
     else:
@@ -234,18 +232,6 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None] | bool]:
-    """Show a bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield False
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit=" files", desc="headers", leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield advance
+def shows_progress() -> bool:
+    """Whether bars are shown: on stderr, where that is a terminal."""
+    return sys.stderr.isatty()

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rasteret_sql.apps.arguments import Commands, add_built_index, add_variables, new_command
-from rasteret_sql.apps.build import name_failures, progress_bar, report_as_json, report_as_text
+from rasteret_sql.apps.build import name_failures, report_as_json, report_as_text, shows_progress
 from rasteret_sql.apps.console import Style, aligned
 from rasteret_sql.wording import count
 
@@ -54,13 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Refresh, and report on stdout; files that failed are named on stderr."""
     from rasteret_sql.sql.indexes import refresh
 
-    with progress_bar() as progress:
-        report = refresh(
-            arguments.index,
-            variables=dict(arguments.variables) or None,
-            progress=progress,
-            trust=arguments.trust,
-        )
+    report = refresh(
+        arguments.index,
+        variables=dict(arguments.variables) or None,
+        progress=shows_progress(),
+        trust=arguments.trust,
+    )
     counts = {"new": report.new, "changed": report.changed, "kept": report.kept, "gone": report.gone}
     if arguments.json:
         print(json.dumps({**counts, "gone_files": report.gone_files, "build": report_as_json(report.build)}, indent=2))

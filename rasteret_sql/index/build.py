@@ -30,7 +30,7 @@ from rasteret_sql.index.finish import (
 )
 from rasteret_sql.index.found import SourceOptions
 from rasteret_sql.index.partitions import checked_partition, require_columns
-from rasteret_sql.index.report import BuildReport, list_failures, reporting
+from rasteret_sql.index.report import BuildReport, crawling, list_failures, reporting
 from rasteret_sql.index.sources import resolve_source
 from rasteret_sql.index.sources.search import StacSearch
 from rasteret_sql.index.sources.tiffs import PathPattern
@@ -39,6 +39,7 @@ from rasteret_sql.index.staging import build_connection, definition_digest, left
 from rasteret_sql.io.stores import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import duckdb
@@ -165,7 +166,9 @@ def build(request: BuildRequest, progress: Progress | bool, previous: Path | Non
     can_resume = bool(request.target.definition.get("again") or request.target.definition.get("search"))
     digest = definition_digest(request.target.definition) if can_resume else ""
     with staging_folder(request.target.path, digest) as folder, build_connection(folder) as con:
-        inventory = _stage_assets(con, request, folder)
+        # A search has a bar of its own.
+        with crawling(progress if "search" not in request.target.definition else False) as on_step:
+            inventory = _stage_assets(con, request, folder, on_step)
         unfinished = leftovers(request.target.path, digest) if can_resume else ()
         if previous is not None or unfinished:
             from rasteret_sql.index.reuse import take_over
@@ -182,12 +185,17 @@ def build(request: BuildRequest, progress: Progress | bool, previous: Path | Non
         )
 
 
-def _stage_assets(con: duckdb.DuckDBPyConnection, request: BuildRequest, folder: Path) -> Inventory:
+def _stage_assets(
+    con: duckdb.DuckDBPyConnection,
+    request: BuildRequest,
+    folder: Path,
+    on_step: Callable[[int, int], None] | None,
+) -> Inventory:
     """Find the assets, and check as much as can be checked before headers are read."""
     from rasteret_sql.index.properties import create_properties_view
     from rasteret_sql.index.staging import create_assets_view, prepare_reading, stage_sources
 
-    inventory = stage_sources(request.sources, folder, on_first=prepare_reading)
+    inventory = stage_sources(request.sources, folder, on_first=prepare_reading, on_step=on_step)
     _require_assets(request, inventory)
     create_properties_view(con, folder, inventory.column_files)
     if request.target.partition_by:

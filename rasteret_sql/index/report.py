@@ -189,6 +189,22 @@ class FileProgress:
 
 
 @contextlib.contextmanager
+def crawling(progress: Progress | bool) -> Iterator[Callable[[int, int], None] | None]:  # noqa: FBT001
+    """Show that a build is alive while it finds files: the documents that were read, and the files that they name.
+
+    Args:
+        progress: True for a bar; a callable is told of files only, once their number is known.
+    """
+    if progress is not True:
+        yield None
+        return
+    from rasteret_sql.bars import Bar
+
+    with Bar("documents", unit=" documents", leave=False) as bar:
+        yield lambda documents, files: bar.show(documents, note=f"{files:,} files")
+
+
+@contextlib.contextmanager
 def reporting(progress: Progress | bool, expected: int = 0) -> Iterator[FileProgress]:  # noqa: FBT001
     """Report progress while the block lasts.
 

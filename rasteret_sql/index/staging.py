@@ -275,7 +275,11 @@ def create_assets_view(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def stage_sources(
-    sources: Iterable[Source], folder: Path, *, on_first: Callable[[AssetRef], None] | None = None
+    sources: Iterable[Source],
+    folder: Path,
+    *,
+    on_first: Callable[[AssetRef], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Inventory:
     """Go through the sources and write their items and assets, numbered in order.
 
@@ -283,8 +287,10 @@ def stage_sources(
         sources: the sources.
         folder: the staging folder.
         on_first: called with the first asset.
+        on_step: called after each document, page or batch of rows with the number of these so far, and of assets.
     """
     inventory = Inventory()
+    steps = 0
     with (
         ParquetFile(folder / ITEMS, items_schema()) as items,
         ParquetFile(folder / ASSETS, assets_schema()) as assets,
@@ -304,6 +310,9 @@ def stage_sources(
                             columns, schema = ParquetFile(path, batch.schema), batch.schema
                         columns.write(batch)
                     _stage(found, inventory, items, assets)
+                    steps += 1
+                    if on_step is not None:
+                        on_step(steps, inventory.assets)
                     if on_first is not None and inventory.assets:
                         on_first(next(asset for entry in found.items for asset in entry.assets))
                         on_first = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -362,7 +363,10 @@ def test_progress_is_told_in_files(items, tmp_path):
 
 def test_a_progress_bar_can_be_had(items, tmp_path, capsys):
     build_index(items, tmp_path / "i.parquet", progress=True)
-    assert "6/6" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "6/6" in shown
+    # While files are still being found, their documents are counted.
+    assert re.search(r"documents: \d+ documents", shown)
 
 
 def test_a_running_event_loop_can_build(items, tmp_path):
