@@ -11,6 +11,7 @@ from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import OnError, TileBatch, TileStream
+from rasteret_sql.sql.workarounds import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +186,7 @@ def _one_chunk(column: Any) -> pa.Array:
     return column
 
 
+@without_paths
 def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
     """Give the values of BLOBs of tiles as lists of DOUBLE; NULL stays NULL.
 

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rasteret_sql.database.sqlfiles import quote_literal
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.sql.catalog import SqlObject, sql_object, sql_objects
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _macro(found: SqlObject, uri: str) -> str:
     listed = ", ".join(f"{name} := {defaults[name]}" if name in defaults else name for name in arguments)
     calls = [
         f"    || '{'' if number == 0 else ', '}{f'{name} := ' if name in defaults else ''}' "
-        f"|| {_WRITERS.get(name, '_rst_text')}({name})"
+        # Arguments such as `by` are words of DuckDB's grammar.
+        f"|| {_WRITERS.get(name, '_rst_text')}({quote_identifier(name)})"
         for number, name in enumerate(arguments)
     ]
     described = f"{found.comment} Grain: {found.grain}. Runs on the server."

@@ -12,6 +12,7 @@ import numpy as np
 
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.plan.area import Area, area_of_geometry
+from rasteret_sql.sql.workarounds import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,9 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
         ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
     ]
     for name, function, arguments, result in signatures:
-        con.create_function(f"{name}{suffix}", in_proj_thread(function), arguments, result, side_effects=False)
+        con.create_function(
+            f"{name}{suffix}", without_paths(in_proj_thread(function)), arguments, result, side_effects=False
+        )
 
 
 def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]:

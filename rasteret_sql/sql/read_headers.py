@@ -21,6 +21,7 @@ from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import AssetNotFoundError, BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.geometry import wkb_of
+from rasteret_sql.sql.workarounds import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,6 +107,7 @@ def counted(con: duckdb.DuckDBPyConnection, progress: FileProgress) -> Iterator[
         con.execute(f"RESET VARIABLE {BUILD_VARIABLE}")
 
 
+@without_paths
 def _header_rows(files: Any) -> Any:  # Any: duckdb evaluates annotations, and pyarrow is imported only now
     """Read the headers of one vector of files, concurrently.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io import access, fork
+from rasteret_sql.sql.workarounds import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
         con.create_function(f"{name}{suffix}", function, [text], text, side_effects=False)
 
 
+@without_paths
 def search_file(arguments: str) -> str:
     """Run a search, and give the path of a Parquet file with its assets.
 
@@ -87,6 +89,7 @@ def search_file(arguments: str) -> str:
     return _kept(f"search {arguments} {search.url} {search.dataset!r}", KEPT_S, write)
 
 
+@without_paths
 def items_file(arguments: str) -> str:
     """Read STAC documents, and give the path of a Parquet file with their assets.
 
@@ -117,6 +120,7 @@ def items_file(arguments: str) -> str:
     return _kept(f"items {arguments} {Path.cwd()}", kept_s, write)
 
 
+@without_paths
 def datasets_json(folder: str) -> str:
     """Give the catalog of datasets as a JSON array.
 

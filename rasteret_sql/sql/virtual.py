@@ -31,6 +31,7 @@ from rasteret_sql.sql.workarounds import (
     identity_of,
     mentions,
     refuse_variables,
+    without_paths,
     without_traceback,
 )
 
@@ -229,6 +230,7 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         """The columns of the table."""
         return self._schema
 
+    @without_paths
     def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> Stream:  # noqa: A002
         """Start a scan, as DuckDB asks for it.
 

@@ -6,10 +6,11 @@ A test in `tests/sql/test_workarounds.py` stands beside each of them, and fails 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import duckdb
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Arguments of a table function. The Python client cannot register table functions (duckdb 1.5.5, 2.0.1), and macros
 # cannot pass arguments to an Arrow table other than as a condition. pyarrow (26.0) shows an Expression only as text.
@@ -96,6 +100,27 @@ def _settled(batches: Iterator[pa.RecordBatch]) -> Iterator[asyncio.Future[pa.Re
         except RasteretError as error:
             future.set_exception(type(error)(str(error)))
         yield future
+
+
+# Errors without paths. DuckDB (1.5.5) writes file and line of each frame of an error into its message, and so before
+# the eyes of whoever is served. The last frame is that of the function which DuckDB calls, and it has no path.
+
+
+def without_paths(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a function that DuckDB calls raise errors of ours without the frames below it, and without its own path.
+
+    It decorates functions of modules, which live as long as the process: DuckDB calls them after a connection ended.
+    """
+
+    def called(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return function(*arguments, **options)
+        except RasteretError as error:
+            found = error.with_traceback(None)
+        raise found
+
+    called.__code__ = called.__code__.replace(co_filename="rasteret_sql")
+    return functools.wraps(function)(called)
 
 
 # Cursors with our functions. DuckDB (1.5.5, 2.0.1) has no hook for new connections of a database, and a cursor has a

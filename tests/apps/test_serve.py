@@ -150,6 +150,25 @@ def test_an_error_of_ours_reaches_the_client_whole_and_without_a_traceback(serve
     assert good[0]["n"] > 0
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM read_headers($$INDEX$$) WHERE href = 'x'",
+        "FROM read_tiles('INDEX', geometry := 'POINT(')",
+        "FROM explain_read('INDEX', geometry := 'POINT(')",
+        "FROM stac_items('nowhere.json')",
+        "FROM datasets('/nowhere')",
+        "FROM items('INDEX', bbox := [1, 2, 3, 4], crs := 'EPSG:999999')",
+        "FROM rasteret.query($$ SELECT rst_to_list('abc'::BLOB, 'uint16') $$)",
+        "FROM zonal_stats('INDEX', 'nowhere')",
+    ],
+)
+def test_errors_show_nothing_of_the_server_s_python(served, index, query):
+    message = str(served.run(query.replace("INDEX", str(index))))
+    for word in ("Traceback", ".py", "site-packages", "rasteret_sql/"):
+        assert word not in message, message
+
+
 def test_clients_at_the_same_time_do_not_disturb_each_other(served, index):
     shells_ = [
         served.start(f"SELECT count(pixels) AS n FROM read_tiles('{index}', bands := ['red'])") for _ in range(3)

@@ -179,7 +179,7 @@ def test_cursors_and_other_connections_of_the_database_have_them(tmp_path):
 
 def test_the_catalog_is_a_table(con):
     rows = con.sql("SELECT id, bands['B04'] FROM datasets() WHERE id LIKE '%sentinel-2-l2a'").fetchall()
-    assert rows == [("earthsearch/sentinel-2-l2a", "red"), ("pc/sentinel-2-l2a", None)]
+    assert rows == [("earthsearch/sentinel-2-l2a", "red"), ("pc/sentinel-2-l2a", "B04")]
 
 
 def test_files_of_results_go_with_the_process(tmp_path):

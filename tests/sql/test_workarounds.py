@@ -172,3 +172,23 @@ def test_a_function_around_a_method_still_hides_the_variables_of_its_caller():
         assert con.execute("SELECT a FROM rows").fetchall() == [(rows["a"][0].as_py(),)]
         with pytest.raises(duckdb.CatalogException, match="rows"):
             execute(con, "SELECT a FROM rows")
+
+
+def test_errors_of_ours_leave_functions_without_frames_and_paths():
+    import traceback
+
+    from rasteret_sql.errors import InvalidArgumentError
+    from rasteret_sql.sql.workarounds import without_paths
+
+    def deep():
+        raise InvalidArgumentError("bands: got nothing")
+
+    @without_paths
+    def called(value):
+        return value or deep()
+
+    assert called(3) == 3
+    with pytest.raises(InvalidArgumentError, match="bands: got nothing") as caught:
+        called(0)
+    ours = traceback.extract_tb(caught.value.__traceback__)[1:]
+    assert [frame.filename for frame in ours] == ["rasteret_sql"]
