@@ -130,13 +130,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitCode.PIPE_CLOSED
         return ending.code if isinstance(ending.code, int) else 0
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         _silence_stdout()
         return ExitCode.PIPE_CLOSED
     except Exception as error:
         if _is_interrupt(error):
-            return ExitCode.INTERRUPTED
+            return _interrupted()
         message = error_message(error)
         if message is None:
             raise
@@ -156,6 +156,14 @@ def _options(arguments: argparse.Namespace) -> AbstractContextManager[object]:
     from rasteret_sql.io.options import set_options
 
     return set_options(**dict(arguments.process_options))
+
+
+def _interrupted() -> ExitCode:
+    """Have the end of the process not wait for threads that read."""
+    from rasteret_sql.io import interrupts
+
+    interrupts.end_process()
+    return ExitCode.INTERRUPTED
 
 
 def _is_interrupt(error: Exception) -> bool:

@@ -10,9 +10,11 @@ A fork waits for imports of other threads, and for what holds `no_fork`.
 
 from __future__ import annotations
 
+import _imp
+import _thread
+
 # These two lock something before a fork and unlock it afterwards. Were they imported while a fork waits for
 # `no_fork`, the second would happen without the first.
-import _imp
 import concurrent.futures.thread  # noqa: F401
 import importlib
 import logging  # noqa: F401
@@ -39,28 +41,21 @@ _renewed: weakref.WeakSet[Lock | PerProcess[Any]] = weakref.WeakSet()
 _pinned: weakref.WeakSet[object] = weakref.WeakSet()
 
 
-class Lock:
-    """A reentrant lock of this process; a forked child has it free, whoever held it in the parent."""
+class Lock(_thread.RLock):  # type: ignore[misc] # final for type checkers only
+    """A reentrant lock of this process; a forked child has it free, whoever held it in the parent.
+
+    Its methods are written in C, so Ctrl-C cannot come between taking the lock and the block that releases it.
+    """
 
     def __init__(self) -> None:
-        self._inner = threading.RLock()
+        super().__init__()
         _renewed.add(self)
 
-    def __enter__(self) -> None:
-        """Wait for it and hold it."""
-        self._inner.acquire()
-
-    def __exit__(self, *_error: object) -> None:
-        """Release it."""
-        try:
-            self._inner.release()
-        except RuntimeError:
-            # This process forked while it held the lock: it is the child, where the lock is new.
-            return
-
     def renew(self) -> None:
-        """Be free in a forked child."""
-        self._inner = threading.RLock()
+        """Be free in a forked child, unless the thread that forked holds it and will release it."""
+        # Methods that `threading` itself uses; no public ones do this.
+        if not self._is_owned():  # type: ignore[attr-defined]
+            self._at_fork_reinit()  # type: ignore[attr-defined]
 
 
 class PerProcess(Generic[T]):

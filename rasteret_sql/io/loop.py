@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rasteret_sql.errors import RasteretError
-from rasteret_sql.io import foreign_threads, fork
+from rasteret_sql.io import foreign_threads, fork, interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -71,6 +71,7 @@ _lock = fork.Lock()
 _current: _LoopThread | None = None
 _at_shutdown: list[Callable[[], Awaitable[None]]] = []
 _running: set[Future[Any]] = set()
+_is_refusing = False
 _running_lock = fork.Lock()
 
 
@@ -79,9 +80,15 @@ def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
 
     Returns:
         Its future. Cancelling it cancels the coroutine.
+
+    Raises:
+        RasteretError: Ctrl-C has ended the process, which waits for its threads.
     """
     thread = _loop_thread()
     with _running_lock:
+        if _is_refusing:
+            coroutine.close()
+            raise interrupted()
         # It may run at once, and whoever sees that it does may interrupt it.
         future = asyncio.run_coroutine_threadsafe(coroutine, thread.loop)
         _running.add(future)
@@ -93,7 +100,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop and wait for what it returns.
 
     Any thread may call it, also one that runs an event loop of its own, which then stands still until the
-    result is there. An interrupt (Ctrl-C) cancels the coroutine.
+    result is there. Ctrl-C cancels the coroutine, whichever thread waits.
 
     Raises:
         RasteretError: the caller runs on the background loop itself and would wait for ever; `await` there. Or
@@ -106,18 +113,20 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
             f"{name}: run() was called on the event loop of rasteret_sql, "
             f"where waiting for it would never end; await the coroutine instead."
         )
-    future = submit(coroutine)
-    try:
-        return future.result()
-    except CancelledError:
-        raise interrupted() from None
-    except BaseException:
-        future.cancel()
-        raise
-    finally:
-        # The traceback of an error refers to this frame; without this, a cycle keeps the arrays it holds
-        # alive.
-        del future
+    with interrupts.waiting() as wait:
+        future = submit(coroutine)
+        try:
+            wait.ends_by(future.cancel)
+            return future.result()
+        except CancelledError:
+            raise interrupted() from None
+        except BaseException:
+            future.cancel()
+            raise
+        finally:
+            # The traceback of an error refers to this frame; without this, a cycle keeps the arrays it holds
+            # alive.
+            del future
 
 
 def interrupt() -> None:
@@ -152,6 +161,7 @@ def _loop_thread() -> _LoopThread:
     global _current  # noqa: PLW0603 - the one loop of the process
     current = _current
     if current is None:
+        interrupts.watch()
         with fork.no_fork, _lock:
             current = _current
             if current is None:
@@ -165,10 +175,25 @@ def _reset_in_child() -> None:
     _running.clear()
 
 
+def _before_threads_are_joined() -> None:
+    """Let threads that wait for bytes, or are about to, end where Ctrl-C ends the process."""
+    global _is_refusing  # noqa: PLW0603 - it says something of the process
+    if not interrupts.has_ended_process():
+        return
+    with _running_lock:
+        _is_refusing = True
+    interrupt()
+
+
 def _end() -> None:
+    global _is_refusing  # noqa: PLW0603 - it says something of the process
+    # Handlers of others, which run after this one, may read.
+    _is_refusing = False
     shutdown()
     foreign_threads.wait_until_out()
 
 
 fork.on_fork(_reset_in_child)
 atexit.register(_end)
+# Threads of `concurrent.futures` are joined long before handlers of `atexit` run; they hear of the end in this way.
+threading._register_atexit(_before_threads_are_joined)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rasteret_sql.errors import RasteretError, UnsupportedTiffError
-from rasteret_sql.io import loop
+from rasteret_sql.io import interrupts, loop
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.requests import pieces_per_row, plan_requests
 from rasteret_sql.plan.tile_plan import MaskKind
@@ -107,11 +107,15 @@ class TileStream:
             RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
         """
         budget = ByteBudget(self._options.max_buffer_bytes)
-        run = loop.submit(self._launch(budget))
-        run.add_done_callback(self._launched)
+        run: Future[None] | None = None
         try:
             for number in range(len(self._bounds) - 1):
-                slot = self._await_slot(number)
+                with interrupts.waiting() as wait:
+                    if run is None:
+                        run = loop.submit(self._launch(budget))
+                        run.add_done_callback(self._launched)
+                    wait.ends_by(run.cancel)
+                    slot = self._await_slot(number)
                 if slot.batch.errors and self._on_error == "raise":
                     raise slot.batch.errors[min(slot.batch.errors)]
                 with self._lock:
@@ -121,7 +125,8 @@ class TileStream:
                 del slot
                 loop.submit(_release(budget, nbytes))
         finally:
-            run.cancel()
+            if run is not None:
+                run.cancel()
 
     def _layout(self) -> None:
         """Cut the plan into batches and find the bytes of each row."""

@@ -227,9 +227,11 @@ def planning_cursor(index: Any = None, *, with_macros: bool = False) -> Iterator
         index: what will be read, so that what its first fetch needs is imported while DuckDB prepares and plans.
         with_macros: whether the planner's SQL is there, which takes 0.2 seconds to make. Reads need the casts alone.
     """
+    from rasteret_sql.sql import ctrlc
     from rasteret_sql.sql.connection import make_casts, make_planner
     from rasteret_sql.sql.workarounds import bare_cursor
 
+    ctrlc.watch()
     with _lock:
         con = _connections[with_macros].get()
         _warm_up(con, index)

@@ -18,11 +18,11 @@ import pyarrow.dataset as pads
 
 from rasteret_sql.database.own_connection import apply_settings, require_no_collation
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
-from rasteret_sql.io import loop
+from rasteret_sql.io import interrupts, loop
 from rasteret_sql.io.options import options_of_call
 from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows
-from rasteret_sql.sql.ctrlc import interruptible
+from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
 from rasteret_sql.sql.named_index import rows_seen
 from rasteret_sql.sql.planning import plan_tiles
 from rasteret_sql.sql.workarounds import (
@@ -183,29 +183,31 @@ def _cut(batches: Iterator[pa.RecordBatch], nbytes: int) -> Iterator[pa.RecordBa
             yield batch.slice(start, rows)
 
 
-def _interruptible(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give the batches; while one is waited for, Ctrl-C ends all reads."""
-    while True:
-        with interruptible(loop.interrupt):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
-
-
 class Stream:
-    """What DuckDB takes for a scanner: something that gives a record batch reader."""
+    """What DuckDB takes for a scanner: something that gives a record batch reader.
+
+    Attributes:
+        projected_schema: the columns.
+        presses: of Ctrl-C when the scan began. If there were more when it is read, it belongs to a query that ends.
+    """
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         self.projected_schema = schema
-        self._batches = _interruptible(batches)
+        self.presses = interrupts.presses()
+        self._batches = batches
 
     def to_reader(self) -> pa.RecordBatchReader:
         """Start reading."""
-        batches = self._batches
+        batches = self._interruptible()
         if _batch_bytes:
             batches = without_traceback(_cut(batches, _batch_bytes[0]))
         return pa.RecordBatchReader.from_batches(self.projected_schema, batches)
+
+    def _interruptible(self) -> Iterator[pa.RecordBatch]:
+        with ctrl_c_noted():
+            if interrupts.presses() != self.presses:
+                raise loop.interrupted()
+            yield from self._batches
 
 
 class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
@@ -238,12 +240,16 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             columns: names of the columns wanted, or None for all.
             filter: a `pyarrow.compute.Expression` that the rows must meet, or None.
         """
-        with interruptible(self._connections.interrupt):
+        presses = interrupts.presses()
+        with ctrl_c_noted(), interrupts.waiting() as wait:
+            wait.ends_by(self._connections.interrupt)
             schema = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
             call = call_of(filter)
             if call is None:
                 raise self._no_call()
-            return self._scan(call, schema, filter)
+            stream = self._scan(call, schema, filter)
+        stream.presses = presses
+        return stream
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         """Plan a call, and give the columns of `schema` of the rows that meet a condition."""
