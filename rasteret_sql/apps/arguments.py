@@ -85,7 +85,7 @@ def add_area(group: Group, *, of_geometry: str, is_clipped: bool = False, has_gr
     of = "CRS of --bbox and --geometry (lon/lat)"
     group.add_argument("--geometry-crs", default="OGC:CRS84", metavar="CRS", help=of)
     if not has_grid:
-        group.add_argument("--crs", type=_refused_crs, help=argparse.SUPPRESS)
+        group.add_argument("--crs", type=refused_crs, help=argparse.SUPPRESS)
 
 
 def add_datetime(group: Group) -> None:
@@ -107,7 +107,7 @@ def add_variables(command: argparse.ArgumentParser, *, help: str) -> None:  # no
     )
 
 
-def _refused_crs(text: str) -> str:
+def refused_crs(text: str) -> str:
     """Refuse --crs where there is no grid."""
     raise argparse.ArgumentTypeError(f"got {text!r} as the CRS of an area, expected --geometry-crs {text}")
 

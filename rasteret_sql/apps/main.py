@@ -19,9 +19,11 @@ from rasteret_sql.apps import (
     macros,
     preview,
     refresh,
+    sample,
     serve,
     sql,
     validate,
+    zonal,
 )
 from rasteret_sql.apps.console import error_message, fail
 from rasteret_sql.apps.demo import command as demo
@@ -45,6 +47,7 @@ examples:
   rasteret-sql serve --allow-dir .                   run SQL from the stock duckdb shell
   rasteret-sql preview s2.parquet -o s2.png          draw a picture
   rasteret-sql export s2.parquet -o cube.zarr        write pixels as GeoTIFF, Zarr, netCDF or a table
+  rasteret-sql zonal s2.parquet fields.geojson       compute statistics of the pixels in zones
 
 exit codes:
   0 success    1 an error   2 wrong usage   3 written, but some files failed
@@ -57,7 +60,7 @@ exit codes:
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "build and update an index": (build, refresh, validate, datasets),
     "query an index": (info, explain, sql, shell),
-    "read pixels": (preview, export),
+    "read pixels": (preview, export, sample, zonal),
     "use it from other programs": (serve, macros),
     "try it and measure it": (demo, bench),
 }

@@ -48,24 +48,15 @@ def add_parser(commands: Commands) -> None:
     command = new_command(commands, "sql", "run SQL with read_tiles, tile_plan and explain_read", _EPILOG)
     command.add_argument("sql", nargs="?", metavar="SQL", help="statements; - reads them from stdin")
     command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
-    command.add_argument(
-        "--format", choices=FORMATS, help="format of the result (table, or the format of the output file's suffix)"
-    )
-    command.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
-    command.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when it is complete"
-    )
+    add_result(command)
     command.add_argument("--db", default=":memory:", metavar="FILE", help="DuckDB database (in memory)")
-    command.add_argument(
-        "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"number of rows that a table shows ({SHOWN_ROWS})"
-    )
     command.set_defaults(run=run, usage_error=command.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the statements and show the last result."""
     text = _text(arguments)
-    output_format = _format(arguments)
+    result_format(arguments)
     from rasteret_sql.sql.connection import connect
 
     with connect(arguments.db) as con, read_bar() as bar:
@@ -80,12 +71,37 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.output is not None:
                 arguments.usage_error("-o: the last statement has no result to write")
             return 0
-        if output_format == "table":
-            _write_table(con, result, arguments, bar)
-        else:
-            with _sink(arguments, bar) as sink:
-                WRITERS[output_format](result, sink)
+        write_result(con, result, arguments, bar)
     return 0
+
+
+def add_result(command: argparse.ArgumentParser) -> None:
+    """Add where rows go, and how."""
+    command.add_argument(
+        "--format", choices=FORMATS, help="format of the result (table, or the format of the output file's suffix)"
+    )
+    command.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write to a file, which appears when it is complete"
+    )
+    command.add_argument(
+        "--rows", type=int, default=SHOWN_ROWS, metavar="N", help=f"number of rows that a table shows ({SHOWN_ROWS})"
+    )
+
+
+def write_result(
+    con: duckdb.DuckDBPyConnection,
+    result: duckdb.DuckDBPyRelation,
+    arguments: argparse.Namespace,
+    bar: ReadBar | None,
+) -> None:
+    """Write rows as the options of `add_result` say."""
+    output_format = result_format(arguments)
+    if output_format == "table":
+        _write_table(con, result, arguments, bar)
+        return
+    with _sink(arguments, bar) as sink:
+        WRITERS[output_format](result, sink)
 
 
 def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.DuckDBPyRelation | None:
@@ -115,7 +131,7 @@ def _text(arguments: argparse.Namespace) -> str:
     return sys.stdin.read() if arguments.sql == "-" else cast("str", arguments.sql)
 
 
-def _format(arguments: argparse.Namespace) -> Format:
+def result_format(arguments: argparse.Namespace) -> Format:
     """Choose the format, and refuse what cannot be before anything runs."""
     chosen: Format | None = arguments.format
     if arguments.rows < 0:

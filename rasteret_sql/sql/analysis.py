@@ -39,9 +39,6 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
 
     Args:
-        geometry: GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; or None.
-        bbox: (xmin, ymin, xmax, ymax) in `geometry_crs`, or None.
-        geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
         resolution: instead of a level, the largest pixel size in units of each raster's CRS.
         layout: "long" gives a row per pixel and band, with `band` and `value`. "wide" gives a row per pixel, with a
             column for each name in `bands`, NULL where the pixel of the band is invalid; bands of an item have one

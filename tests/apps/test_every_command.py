@@ -14,6 +14,7 @@ import signal
 import subprocess
 
 import pytest
+import shapely
 
 from rasteret_sql.apps import main as main_module
 from rasteret_sql.apps.main import main, parser
@@ -22,8 +23,18 @@ from tests.apps.test_process import COMMAND, in_terminal
 ESCAPE = "\x1b["
 #: Commands that go on until they are told to stop, or ask for what they do; their own tests run them.
 LASTING = {"serve", "shell"}
+
+
+def _geojson(places, wkt):
+    path = places["folder"] / "rows.geojson"
+    path.write_text(shapely.to_geojson(shapely.from_wkt(wkt)))
+    return path
+
+
 #: What an argument is given in a run that works, and in one that cannot, by its metavar.
 GOOD = {
+    "POINTS": lambda places: _geojson(places, "POINT (77.952 13.025)"),
+    "ZONES": lambda places: _geojson(places, "POLYGON ((77.95 13.02, 77.955 13.02, 77.955 13.03, 77.95 13.02))"),
     "INDEX": lambda places: places["index"],
     "SOURCE": lambda places: places["document"],
     "SQL": lambda _: "SELECT 42 AS answer",
@@ -33,6 +44,8 @@ GOOD = {
     "DB": lambda _: None,
 }
 BAD = {
+    "POINTS": lambda places: places["folder"] / "absent.parquet",
+    "ZONES": lambda places: places["folder"] / "absent.geojson",
     "INDEX": lambda places: places["folder"] / "absent.parquet",
     "SOURCE": lambda places: places["folder"] / "absent.json",
     "SQL": lambda _: "FROM no_such_table",

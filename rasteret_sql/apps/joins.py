@@ -1,0 +1,70 @@
+"""What `rasteret-sql sample` and `rasteret-sql zonal` share: their options, and what becomes of their rows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.apps.arguments import add_bands, add_datetime, add_index, add_level, refused_crs
+from rasteret_sql.apps.sql import add_result, write_result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Under this name DuckDB shows the rows to whatever writes them.
+_ROWS = "rows_of_a_join"
+
+
+def add_options(command: argparse.ArgumentParser, what: str) -> Any:
+    """Add the arguments that both commands have.
+
+    Args:
+        command: the command.
+        what: "points" or "zones".
+
+    Returns:
+        The group of options that say where the rows of the file lie.
+    """
+    add_index(command)
+    command.add_argument(
+        what, metavar=what.upper(), help=f"{what}: a Parquet, GeoParquet, CSV or GeoJSON file, or a query"
+    )
+    add_result(command)
+    read = command.add_argument_group("what is read")
+    add_bands(read)
+    add_datetime(read)
+    add_level(read)
+    read.add_argument(
+        "--resolution",
+        type=float,
+        metavar="SIZE",
+        help="instead of a level, the largest size of a pixel in CRS units",
+    )
+    read.add_argument("--scale", action="store_true", help="give physical values: stored ones times scale plus offset")
+    read.add_argument(
+        "--on-error", default="raise", choices=("raise", "null"), help="raise an error, or give the reason in a column"
+    )
+    where = command.add_argument_group(what)
+    where.add_argument("--geometry-column", metavar="COLUMN", help=f"column of {what} as GEOMETRY, WKB, WKT or GeoJSON")
+    where.add_argument("--geometry-crs", metavar="CRS", help=f"CRS of {what} that do not say it: EPSG:32643, OGC:CRS84")
+    where.add_argument("--crs", type=refused_crs, help=argparse.SUPPRESS)
+    return where
+
+
+def write_rows(arguments: argparse.Namespace, rows: pa.RecordBatchReader, bar: Any) -> None:
+    """Write what was read."""
+    from rasteret_sql.sql.connection import connect
+
+    with connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        write_result(con, con.from_arrow(rows).set_alias(_ROWS), arguments, bar)
+
+
+def common(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Give the options that both functions have."""
+    return {
+        "bands": arguments.bands, "datetime": arguments.datetime, "level": arguments.level,
+        "resolution": arguments.resolution, "geometry_column": arguments.geometry_column,
+        "geometry_crs": arguments.geometry_crs,
+        "scale": arguments.scale, "on_error": arguments.on_error,
+    }  # fmt: skip

@@ -1,0 +1,80 @@
+"""`rasteret-sql sample` and `rasteret-sql zonal` write what the functions of the same kind give."""
+
+import json
+
+import geopandas as gpd
+import pyarrow.parquet as pq
+import pytest
+
+import rasteret_sql as rs
+
+POINTS = gpd.GeoDataFrame(
+    {"plot": ["a", "b"]}, geometry=gpd.points_from_xy([77.952, 77.956], [13.025, 13.03]), crs="OGC:CRS84"
+)
+
+
+@pytest.fixture
+def zones():
+    frame = POINTS.to_crs(32643)
+    return frame.set_geometry(frame.buffer(300))
+
+
+def test_samples_are_written_as_parquet_with_the_columns_of_the_points(run, index, tmp_path):
+    POINTS.to_parquet(tmp_path / "p.parquet")
+    outcome = run(
+        "sample", index, tmp_path / "p.parquet", "--bands", "red", "--window-size", "3", "-o", tmp_path / "o.parquet"
+    )
+    assert outcome.code == 0, outcome.err
+    found = pq.read_table(tmp_path / "o.parquet")
+    expected = rs.sample_points(index, POINTS, bands=["red"], window_size=3).read_all()
+    assert len(found) > 0
+    assert found.schema.names == expected.schema.names
+    for name in ("plot", "item_id", "value", "window_values"):
+        assert found[name].to_pylist() == expected[name].to_pylist()
+
+
+def test_points_of_a_csv_file_need_columns_and_a_crs(run, index, tmp_path):
+    utm = POINTS.to_crs(32643)
+    lines = [f"{plot},{point.x},{point.y}" for plot, point in zip(utm["plot"], utm.geometry, strict=True)]
+    (tmp_path / "p.csv").write_text("\n".join(["plot,east,north", *lines]))
+    words = ["sample", index, tmp_path / "p.csv", "--bands", "red", "--x-column", "east", "--y-column", "north"]
+    outcome = run(*words)
+    assert outcome.code == 1
+    assert "geometry_crs: points do not say what CRS they are in" in outcome.err
+    outcome = run(*words, "--geometry-crs", "EPSG:32643", "--match", "latest", "--json")
+    assert outcome.code == 0, outcome.err
+    expected = rs.sample_points(index, POINTS, bands=["red"], match="latest").read_all()
+    assert [row["value"] for row in json.loads(outcome.out)] == expected["value"].to_pylist()
+
+
+def test_zones_are_shown_and_written(run, index, zones, tmp_path):
+    (tmp_path / "z.geojson").write_text(zones.to_crs("OGC:CRS84").to_json())
+    words = ["zonal", index, tmp_path / "z.geojson", "--bands", "red", "--stats", "count,median,p90", "--by", "all"]
+    outcome = run(*words, "--json")
+    assert outcome.code == 0, outcome.err
+    rows = json.loads(outcome.out)
+    expected = rs.zonal_stats(
+        index, tmp_path / "z.geojson", bands=["red"], stats=["count", "median", "p90"], by="all"
+    ).read_all()
+    assert [row["plot"] for row in rows] == ["a", "b"]
+    for name in ("count", "median", "p90"):
+        assert [row[name] for row in rows] == expected[name].to_pylist()
+    shown = run(*words, "--weights", "coverage")
+    assert shown.code == 0
+    assert "median" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "code", "message"),
+    [
+        ("zonal", ["--stats", "mode"], 2, "--stats: got 'mode'"),
+        ("zonal", ["--by", "week"], 2, "invalid choice"),
+        ("sample", ["--window-size", "2"], 2, "--window-size: got 2"),
+        ("sample", ["--match", "nearest_time"], 1, "time_column"),
+    ],
+)
+def test_wrong_options_say_what_is_expected(run, index, tmp_path, command, words, code, message):
+    POINTS.to_parquet(tmp_path / "p.parquet")
+    outcome = run(command, index, tmp_path / "p.parquet", *words)
+    assert outcome.code == code
+    assert message in outcome.err
