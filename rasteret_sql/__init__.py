@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rasteret_sql.index.report import BuildReport
     from rasteret_sql.index.sources.search import StacSearch, stac_search
     from rasteret_sql.index.validate import ValidationReport, validate
+    from rasteret_sql.io.loop import interrupt
     from rasteret_sql.io.options import Options, get_options, set_options
     from rasteret_sql.output.export import ExportReport, export
     from rasteret_sql.output.export_files import ExportedFile
@@ -60,6 +61,7 @@ __all__ = [
     "get_options",
     "handoff",
     "install",
+    "interrupt",
     "picture",
     "plot_footprints",
     "plot_rgb",
@@ -103,6 +105,7 @@ _HOME = {
     "get_options": "rasteret_sql.io.options",
     "handoff": "rasteret_sql.training.handoff",
     "install": "rasteret_sql.sql.connection",
+    "interrupt": "rasteret_sql.io.loop",
     "picture": "rasteret_sql.output.picture",
     "plot_footprints": "rasteret_sql.output.footprints",
     "plot_rgb": "rasteret_sql.output.plot",

@@ -21,7 +21,7 @@ query.
 """
 #: What is documented together; functions that are named nowhere here come last.
 _TASKS = (
-    ("Connections", ("connect", "install")),
+    ("Connections", ("connect", "install", "interrupt")),
     ("Build an index and keep it current", ("build_index", "stac_search", "datasets", "refresh", "validate")),
     ("Look before reading", ("explain",)),
     ("Read", ("to_xarray", "to_numpy", "to_geopandas", "to_torchgeo", "read_chips", "read_tiles")),

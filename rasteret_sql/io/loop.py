@@ -130,7 +130,16 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def interrupt() -> None:
-    """Cancel all that runs on the background loop, whichever thread waits for it: Ctrl-C reaches one thread only."""
+    """Stop all reads of this process: those that a call waits for, and those that run ahead of a query.
+
+    Any thread may call it. Each call that waits raises a RasteretError, or DuckDB's error with its message. Reads that
+    begin later are not stopped. `con.interrupt()` stops a query of DuckDB between two batches, and not the read that it
+    waits for.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> rs.interrupt()
+    """
     with _running_lock:
         futures = tuple(_running)
     for future in futures:

@@ -55,7 +55,8 @@ _SPAWN = (
 )
 
 #: True in a process whose obstore threads run; in a child that it forks, these threads are gone, and obstore
-#: waits for them for ever, even in a store that is made anew.
+#: waits for them for ever, even in a store that is made anew. The child shares the epoll instance of the parent, too:
+#: sockets that obstore (0.12.1) opens in the child by its synchronous functions crashed the parent.
 _used_here = False
 _used_before_fork = False
 

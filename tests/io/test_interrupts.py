@@ -119,3 +119,15 @@ loop.run(value())
 threading.Thread(target=late).start()
 """)
     assert (done.stdout, done.stderr) == ("7\n", "")
+
+
+def test_interrupt_is_public_and_ends_the_reads_of_other_threads():
+    done = run("""
+import rasteret_sql as rs
+with ThreadPoolExecutor(1) as pool:
+    waiting = pool.submit(wait)
+    begun.wait()
+    rs.interrupt()
+    print(waiting.result(), "-", pool.submit(loop.run, value()).result())
+""")
+    assert (done.stdout, done.stderr) == ("the read was interrupted before it ended - 7\n", "")
