@@ -52,6 +52,7 @@ An existing file is replaced after the new file is complete.
 
 examples:
   rasteret-sql export s2.parquet -o red.tif --bands red --where "item_id = 'S2B_43PGQ_20240106_0_L2A'"
+  rasteret-sql export s2.parquet -o 'ndvi-{item}.tif' --bands '(nir - red) / (nir + red)'
   rasteret-sql export s2.parquet -o 'rgb-{date}.tif' --bands red,green,blue --crs EPSG:32643 --resolution 20
   rasteret-sql export s2.parquet -o best.tif --sql 'FROM index ORDER BY "eo:cloud_cover"' --bands red,nir \\
       --crs EPSG:32643 --resolution 10 --bbox 77.5,12.9,77.7,13.1 --groupby collection --mosaic median

@@ -15,12 +15,14 @@ from rasteret_sql.arrays.memory import check_size
 from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_target
+from rasteret_sql.output.export_formula import plan_with_formula
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    from rasteret_sql.arrays.cubes import PlannedCube
     from rasteret_sql.output.export_files import ExportedFile
     from rasteret_sql.read.progress import ReadProgress
 
@@ -52,7 +54,7 @@ def export(  # noqa: PLR0913 - keywords only
     index: Any,
     path: str | os.PathLike[str],
     *,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str] | str | None = None,
     geometry: Any = None,
     bbox: Sequence[float] | None = None,
     geometry_crs: str = "OGC:CRS84",
@@ -88,9 +90,14 @@ def export(  # noqa: PLR0913 - keywords only
     Pixels are those of `to_numpy`, also under a mask. A GeoTIFF keeps the colours of the files: photometric
     interpretation, alpha channel and palette.
 
+    A formula over bands, such as "(nir - red) / (nir + red)", is computed from physical values, and is one band of
+    float32, NaN where a band has no value. `.tif` and `.parquet` hold it.
+
     Args:
         path: the file. For a GeoTIFF, {date} (2024-01-31), {time} (20240131T103000), {item}, {collection} and {band}
             are replaced; {band} gives a file for each band.
+        bands: assets ("red"), or bands inside them ("visual:red"); None for all; or one formula of band names, numbers,
+            + - * / ** and parentheses, in which a name such as "visual:red" stands in double quotes.
         mask_and_scale: write physical values as floats, NaN where pixels are not valid. Without it, stored values are
             written, and scale and offset go into the metadata.
         on_error: "raise", or "nodata" to leave out files that cannot be read, and to list them in the report.
@@ -119,20 +126,21 @@ def export(  # noqa: PLR0913 - keywords only
     failures = Failures.of(on_error)
     check_flag("mask_and_scale", mask_and_scale)
     _check_options(kind, nodata=nodata, overviews=overviews, compression=compression)
-    planned = plan_cube(
-        index,
-        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
-        CubeArguments(
-            GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
-            resampling,
-            groupby,
-            mosaic,
-            None,
-            dtype,
-            all_touched,
-        ),
-        with_properties=kind in {"zarr", "nc"},
+    wanted = CubeArguments(
+        GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
+        resampling,
+        groupby,
+        mosaic,
+        None,
+        dtype,
+        all_touched,
     )
+
+    def plan(labels: Any) -> PlannedCube:
+        arguments = read_arguments(labels, geometry, bbox, geometry_crs, datetime, level, None)
+        return plan_cube(index, arguments, wanted, with_properties=kind in {"zarr", "nc"})
+
+    planned, formula = plan_with_formula(bands, plan, kind=kind, mosaic=mosaic)
     check_size(planned.cube, in_memory=False)
     counts = _Counts()
     failed: list[str] | None = None
@@ -140,11 +148,12 @@ def export(  # noqa: PLR0913 - keywords only
         if kind == "tif":
             from rasteret_sql.output.export_cog import CogOptions, write_cogs
 
-            files = write_cogs(planned, target, CogOptions(nodata, overviews, compression, mask_and_scale), failures)
+            options = CogOptions(nodata, overviews, compression, mask_and_scale)
+            files = write_cogs(planned, target, options, failures, formula)
         else:
             check_replaceable(target, planned.cube.plan.assets)
             if kind == "parquet":
-                files = [write_pixels(planned, target, failures, mask_and_scale=mask_and_scale)]
+                files = [write_pixels(planned, target, failures, mask_and_scale=mask_and_scale, formula=formula)]
             else:
                 file, failed = write_cube(planned, target, failures, mask_and_scale=mask_and_scale)
                 files = [file]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.cog_writer import TILE, CogBand, CogForm, CogWriter
 from rasteret_sql.output.export_blocks import BlockReader
 from rasteret_sql.output.export_files import check_length, check_replaceable, described, made_aside, time_text
+from rasteret_sql.output.export_formula import FormulaReader, with_formula
 from rasteret_sql.output.file_colors import FileColors, colors_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rasteret_sql.output.export_blocks import Block
     from rasteret_sql.output.export_files import ExportedFile
     from rasteret_sql.plan.cube import Cube, CubeBand
+    from rasteret_sql.plan.expressions import Expression
 
 PLACES: Final = ("item", "collection", "date", "time", "band")
 #: STAC's common names of bands, all of which are measured.
@@ -59,7 +61,13 @@ class _File:
     places: tuple[int, ...]
 
 
-def write_cogs(planned: PlannedCube, target: Path, options: CogOptions, failures: Failures) -> list[ExportedFile]:
+def write_cogs(
+    planned: PlannedCube,
+    target: Path,
+    options: CogOptions,
+    failures: Failures,
+    formula: Expression | None = None,
+) -> list[ExportedFile]:
     """Write the slices of a cube.
 
     Args:
@@ -67,12 +75,17 @@ def write_cogs(planned: PlannedCube, target: Path, options: CogOptions, failures
         target: the path, whose name may have `PLACES` in braces.
         options: how files are written.
         failures: decides about files that cannot be read.
+        formula: what is written in place of the bands, or None.
 
     Raises:
         InvalidArgumentError: a GeoTIFF cannot hold it.
         RasteretError: it could not be read or written.
     """
-    reader = BlockReader(planned.cube, failures, mask_and_scale=options.mask_and_scale)
+    if formula is None:
+        reader = BlockReader(planned.cube, failures, mask_and_scale=options.mask_and_scale)
+    else:
+        reader = FormulaReader(planned.cube, formula, failures)
+        planned, options = with_formula(planned, formula), replace(options, mask_and_scale=True)
     files = _files(planned, target)
     forms = [_form(planned, reader, file, options) for file in files]
     return [_write(planned, reader, file, form, options) for file, form in zip(files, forms, strict=True)]

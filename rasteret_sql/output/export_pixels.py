@@ -10,6 +10,7 @@ import numpy as np
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.export_blocks import BlockReader
 from rasteret_sql.output.export_files import described, made_aside
+from rasteret_sql.output.export_formula import FormulaReader, with_formula
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rasteret_sql.arrays.failures import Failures
     from rasteret_sql.output.export_blocks import Block
     from rasteret_sql.output.export_files import ExportedFile
+    from rasteret_sql.plan.expressions import Expression
 
 #: Columns that come before those of the bands.
 _KEYS = ("time", "item_id", "x", "y")
@@ -29,7 +31,14 @@ _SIDE = 1024
 _METADATA = b"rasteret_sql.grid"
 
 
-def write_pixels(planned: PlannedCube, target: Path, failures: Failures, *, mask_and_scale: bool) -> ExportedFile:
+def write_pixels(
+    planned: PlannedCube,
+    target: Path,
+    failures: Failures,
+    *,
+    mask_and_scale: bool,
+    formula: Expression | None = None,
+) -> ExportedFile:
     """Write a cube as a table: time, item_id, x and y of the pixel's centre, and a column for each band.
 
     Pixels without data in any band are left out; a band without data in a pixel is NULL there.
@@ -41,8 +50,12 @@ def write_pixels(planned: PlannedCube, target: Path, failures: Failures, *, mask
     import pyarrow as pa
     from pyarrow import parquet
 
+    if formula is None:
+        reader = BlockReader(planned.cube, failures, mask_and_scale=mask_and_scale)
+    else:
+        reader = FormulaReader(planned.cube, formula, failures)
+        planned = with_formula(planned, formula)
     cube = planned.cube
-    reader = BlockReader(cube, failures, mask_and_scale=mask_and_scale)
     places = range(len(cube.bands))
     schema = _schema(planned, [reader.dtype(place) for place in places])
     side = min(reader.side(places, _SIDE), 2 * _SIDE)
