@@ -69,6 +69,11 @@ _NOTES = {
 #: Types that no cast says.
 _TYPES = {
     "rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"},
+    "rst_stats": {"pixels": "BLOB", "dtype": "VARCHAR", "nodata": "DOUBLE", "mask": "BLOB"},
+    "rst_histogram": {"pixels": "BLOB", "dtype": "VARCHAR", "nodata": "DOUBLE", "mask": "BLOB"},
+    "rst_normalized_difference": {
+        "first_pixels": "BLOB", "first_dtype": "VARCHAR", "second_pixels": "BLOB", "second_dtype": "VARCHAR"
+    },
     "rst_value": {
         "pixels": "BLOB", "dtype": "VARCHAR", "width": "INTEGER", "transform": "DOUBLE[]", "x": "DOUBLE", "y": "DOUBLE"
     },
@@ -158,6 +163,9 @@ _ORDER = (
     "datasets",
     "read_headers",
     "rst_to_list",
+    "rst_stats",
+    "rst_histogram",
+    "rst_normalized_difference",
     "rst_value",
 )
 

@@ -72,6 +72,16 @@ SELECT item_id, asset, crs, width, height, len(levels) AS levels FROM read_heade
     "rst_to_list": """\
 SELECT item_id, tile_row, tile_col, round(list_avg(rst_to_list(pixels, dtype)), 1) AS mean
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
+    "rst_stats": """\
+SELECT item_id, tile_row, tile_col, unnest(rst_stats(pixels, dtype, nodata, mask := mask))
+FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
+    "rst_histogram": """\
+SELECT item_id, tile_row, tile_col, rst_histogram(pixels, dtype, nodata) AS classes
+FROM read_tiles('s2.parquet', bands := ['scl'], level := 1);""",
+    "rst_normalized_difference": """\
+SELECT item_id, tile_row, tile_col, list_avg(rst_normalized_difference(n.pixels, n.dtype, r.pixels, r.dtype)) AS ndvi
+FROM read_tiles('s2.parquet', bands := ['red'], level := 1) AS r
+JOIN read_tiles('s2.parquet', bands := ['nir'], level := 1) AS n USING (item_id, tile_row, tile_col);""",
     "rst_value": """\
 SELECT item_id, rst_value(pixels, dtype, width, transform, 822000, 1436500) AS red
 FROM read_tiles('s2.parquet', bands := ['red'])
@@ -79,6 +89,12 @@ WHERE crs = 'EPSG:32643'
     AND bounds.xmin <= 822000 AND bounds.xmax > 822000 AND bounds.ymin < 1436500 AND bounds.ymax >= 1436500;""",
 }
 _ALTERNATE = "Name of the alternate location of assets to read, such as 's3', or several names, best first."
+_OF_TILE = {
+    "pixels": "A value of `pixels` of `read_tiles`.",
+    "dtype": "Type of the numbers, from the column `dtype`.",
+    "nodata": "Value that does not count, from the column `nodata`.",
+    "mask": "Pixels that count, from the column `mask`, in place of `nodata`. It is exact, where `nodata` is rounded.",
+}
 #: Meanings of arguments that neither the Python function of the same name nor `read_tiles` explains.
 _MEANINGS: dict[str, dict[str, str]] = {
     "stac_search": {
@@ -109,6 +125,14 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "rst_to_list": {
         "pixels": "A value of `pixels` of `read_tiles`, or of `mask` with dtype 'bool'.",
         "dtype": "Type of the numbers, from the column `dtype` of `read_tiles`. Complex numbers are refused.",
+    },
+    "rst_stats": _OF_TILE,
+    "rst_histogram": _OF_TILE,
+    "rst_normalized_difference": {
+        "first_pixels": "A value of `pixels` of `read_tiles`, such as one of the band nir.",
+        "first_dtype": "Type of its numbers, from the column `dtype`.",
+        "second_pixels": "The same for the other band, such as red.",
+        "second_dtype": "Type of its numbers.",
     },
     "rst_value": {
         "pixels": "A value of `pixels` of `read_tiles`.",
