@@ -13,7 +13,7 @@
     └── FetchError (OSError)
         ├── AssetNotFoundError (FileNotFoundError)   404, no such file, a directory
         ├── AccessDeniedError (PermissionError)      401, 403, no permission
-        ├── AssetChangedError                        If-Match failed: rewritten since it was indexed
+        ├── AssetChangedError                        ETag, size or time differ: rewritten since it was indexed
         ├── RangeError                               the server did not give the bytes asked for
         └── TransportError (ConnectionError)         timeouts, resets, 429 and 5xx after the last retry
 

@@ -74,7 +74,7 @@ CREATE TABLE asset_index (
         )                                 -- internal mask of this level, or NULL
     )[],                                  -- level 0 is full resolution, then the overviews
     file_size BIGINT,                     -- bytes
-    etag VARCHAR,                         -- of the indexed file; reads send it as If-Match
+    etag VARCHAR,                         -- of the indexed file; reads compare it, size and time of change
     last_modified TIMESTAMP WITH TIME ZONE,  -- of the indexed file, if the store provides it
     indexed_at TIMESTAMP WITH TIME ZONE,  -- time when the header was read
     reach STRUCT(
