@@ -70,11 +70,40 @@ def pixel_steps(crs: str | None, grid: GeoBox, fractions: tuple[float, ...] = _F
     """
     a, _, c, _, e, f = grid.transform
     rows, cols = np.meshgrid(np.array(fractions) * grid.height, np.array(fractions) * grid.width, indexing="ij")
+    return _steps_at(crs, grid.crs, c + a * cols.ravel(), f + e * rows.ravel(), (a, e))
+
+
+def sizes_at(crs: str, grid_crs: str, size: float, x: Floats, y: Floats) -> npt.NDArray[np.float64]:
+    """The sizes of a grid's pixels in units of another CRS, at points of that CRS: the shorter side of each.
+
+    Args:
+        crs: the CRS.
+        grid_crs: CRS of the grid.
+        size: width and height of its pixels.
+        x, y: the points in `crs`, shape (n,).
+
+    Returns:
+        Sizes, shape (n,); NaN at points that have no position in the grid's CRS.
+
+    Raises:
+        InvalidArgumentError: a CRS is not known, or nothing leads from one to the other.
+    """
+    there_x, there_y = transformer(crs, grid_crs).transform(x, y, errcheck=False)
+    right, down = _steps_at(crs, grid_crs, np.asarray(there_x), np.asarray(there_y), (size, -size))
+    sizes: npt.NDArray[np.float64] = np.minimum(np.hypot(*right), np.hypot(*down))
+    return sizes
+
+
+def _steps_at(
+    crs: str | None, grid_crs: str | None, x: Floats, y: Floats, size: tuple[float, float]
+) -> tuple[Floats, Floats]:
+    """As `pixel_steps`, for pixels of a size (a, e) around points of the grid's CRS; shape (2, points) each."""
+    a, e = size
     # Left, right, top and bottom.
-    x = c + a * (cols.ravel() + np.array([[-0.5], [0.5], [0.0], [0.0]]))
-    y = f + e * (rows.ravel() + np.array([[0.0], [0.0], [-0.5], [0.5]]))
-    if not same_crs(grid.crs, crs):
-        x, y = transformer(grid.crs, crs).transform(x, y, errcheck=False)
+    x = x + a * np.array([[-0.5], [0.5], [0.0], [0.0]])
+    y = y + e * np.array([[0.0], [0.0], [-0.5], [0.5]])
+    if not same_crs(grid_crs, crs):
+        x, y = transformer(grid_crs, crs).transform(x, y, errcheck=False)
         is_outside = ~(np.isfinite(x) & np.isfinite(y))
         x[is_outside] = y[is_outside] = np.nan
     right, down = np.stack([x[1] - x[0], y[1] - y[0]]), np.stack([x[3] - x[2], y[3] - y[2]])

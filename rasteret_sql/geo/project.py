@@ -87,12 +87,17 @@ def project_each(
     return _rebuilt(geometries, densified, found, owner, to_crs)
 
 
+def widest_in(crs: str) -> float:
+    """Give the side of bounds in a CRS, above which they may hold a pole or the edge of a projection."""
+    return _WIDEST if revolution_of(crs) is not None else _WIDEST_METRES
+
+
 def is_wide(geometries: Geometries, crs: str) -> npt.NDArray[np.bool_]:
     """Whether geometries span so much that they may hold a pole or the edge of a projection."""
     import shapely
 
     bounds = shapely.bounds(geometries)
-    widest = _WIDEST if revolution_of(crs) is not None else _WIDEST_METRES
+    widest = widest_in(crs)
     wide: npt.NDArray[np.bool_] = (bounds[:, 2:] - bounds[:, :2]).max(axis=1, initial=0.0) > widest
     return wide
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.antimeridian import repeated
-from rasteret_sql.geo.crs import shortened
+from rasteret_sql.geo.crs import in_proj_thread, shortened
 from rasteret_sql.geo.touched import pixels_touched, windows_touched
 from rasteret_sql.geo.utm import REVOLUTION, is_lonlat
 from rasteret_sql.plan.bands import FileBands, choose_bands
@@ -227,15 +227,39 @@ def _pixel_sizes(files: Files, numbers: Numbers, arguments: ReadArguments, area:
     if arguments.resolution is None:
         return np.full(len(numbers), np.nan)
     codes = files.column("crs")[numbers]
-    sizes = np.full(len(files.crs), arguments.resolution)
+    found: Floats = np.full(len(numbers), arguments.resolution)
     for number in np.unique(codes).tolist():
-        code = files.crs[number]
-        wanted = arguments.resolution_crs
-        if wanted is not None and code is not None and code.upper() != wanted.upper():
-            assert area is not None
-            sizes[number] = area.pixel_size(arguments.resolution, wanted, code)
-    found: Floats = sizes[codes]
+        code, wanted = files.crs[number], arguments.resolution_crs
+        if wanted is None or code is None or code.upper() == wanted.upper():
+            continue
+        assert area is not None
+        mine = np.flatnonzero(codes == number)
+        sizes = np.full(len(mine), np.nan)
+        if arguments.grid is not None:
+            sizes = in_proj_thread(_sizes_in_files)(files, numbers[mine], arguments.resolution, wanted, code)
+        unknown = np.isnan(sizes)
+        if unknown.any():
+            sizes[unknown] = area.pixel_size(arguments.resolution, wanted, code)
+        found[mine] = sizes
     return found
+
+
+def _sizes_in_files(files: Files, numbers: Numbers, size: float, grid_crs: str, code: str) -> Floats:
+    """Give the size of a grid's pixels in files of one CRS, at the middle of each.
+
+    So the level of a file depends on the file and the grid, and not on the part of the grid that is read. NaN for files
+    that are so wide that their middle tells nothing.
+    """
+    from rasteret_sql.geo.pixelsize import sizes_at
+    from rasteret_sql.geo.project import widest_in
+
+    largest = files.column("first_level")[numbers]
+    wide = files.column("x_size")[numbers] * files.column("level_width")[largest]
+    tall = files.column("y_size")[numbers] * files.column("level_height")[largest]
+    x, y = files.column("x_off")[numbers] + wide / 2, files.column("y_off")[numbers] + tall / 2
+    sizes = sizes_at(code, grid_crs, size, x, y)
+    sizes[np.maximum(np.abs(wide), np.abs(tall)) > widest_in(code)] = np.nan
+    return sizes
 
 
 def _check_placed(files: Files, numbers: Numbers) -> None:
