@@ -94,8 +94,8 @@ changes from row to row is refused, because a read is planned before it starts.
 An index is a table or view, or a Parquet path, folder, glob or URL. `tile_plan` and `explain_read` are plain SQL. They
 also take CTEs and temporary tables, and a folder only with a trailing slash. Without Python (`rasteret-sql macros`),
 they plan the tiles that the bounds of each point, line and ring of a `geometry` touch. These are all tiles of a read,
-and possibly more. `read_tiles` runs beside the query that contains it, so it sees no CTE, no temporary table and no
-uncommitted row. If the query around it sees other rows of the index, that is an error. The rows of a table macro in the
+and possibly more. `read_tiles` runs on a separate connection, and cannot see CTEs, temporary tables or uncommitted
+rows. If the query around it sees other rows of the index, that is an error. The rows of a table macro in the
 text of an index, and of views that draw rows by chance, are not compared. It takes the text of a query instead,
 such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
 

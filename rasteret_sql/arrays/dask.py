@@ -39,9 +39,7 @@ def check_chunks(chunks: Any) -> None:
     try:
         import dask.array  # noqa: F401
     except ImportError as error:
-        raise InvalidArgumentError(
-            "chunks: Dask is not installed, expected it to be; run pip install 'rasteret-sql[dask]'"
-        ) from error
+        raise InvalidArgumentError("chunks: Dask is required: pip install 'rasteret-sql[dask]'") from error
     if hasattr(chunks, "items"):
         unknown = [str(name) for name in chunks if name not in _DIMS]
         if unknown:

@@ -77,7 +77,7 @@ def to_geopandas(
         import geopandas as gpd
     except ImportError as error:
         raise InvalidArgumentError(
-            "to_geopandas: geopandas is not installed, expected it to be; run pip install 'rasteret-sql[geopandas]'"
+            "to_geopandas: geopandas is required: pip install 'rasteret-sql[geopandas]'"
         ) from error
     from rasteret_sql.geo.search import search_boxes
     from rasteret_sql.read.zones import ZoneLayout

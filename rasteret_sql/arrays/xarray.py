@@ -123,9 +123,7 @@ def _import_xarray() -> Any:
     try:
         import xarray as xr
     except ImportError as error:
-        raise InvalidArgumentError(
-            "to_xarray: xarray is not installed, expected it to be; run pip install 'rasteret-sql[xarray]'"
-        ) from error
+        raise InvalidArgumentError("to_xarray: xarray is required: pip install 'rasteret-sql[xarray]'") from error
     return xr
 
 

@@ -60,9 +60,7 @@ def write_cube(
         _check_dtypes(planned)
     engine = None if is_zarr else _netcdf_engine(target)
     if is_zarr and find_spec("zarr") is None:
-        raise InvalidArgumentError(
-            f"path: {target.name}: zarr is not installed, expected it to be; run pip install zarr"
-        )
+        raise InvalidArgumentError(f"path: {target.name}: zarr is required: pip install zarr")
     chunks = None if find_spec("dask") is None else {"time": 1, "y": _READ_SIDE, "x": _READ_SIDE}
     dataset = dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)
     prepared = _prepared(dataset, is_zarr=is_zarr)

@@ -212,7 +212,7 @@ def import_pyplot(caller: str) -> Any:
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
-        raise InvalidArgumentError(f"{caller}: matplotlib is required; run pip install 'rasteret-sql[plot]'") from error
+        raise InvalidArgumentError(f"{caller}: matplotlib is required: pip install 'rasteret-sql[plot]'") from error
     return plt
 
 

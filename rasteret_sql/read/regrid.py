@@ -64,7 +64,7 @@ class Job:
     """One band of one group on one grid.
 
     Attributes:
-        box: The grid.
+        box: the target grid of the read.
         whole: The grid that `box` is a part of.
         band: What is known of the band.
         pixels, mask: Where the result goes, shape (box.height, box.width); `mask` is None where it is not wanted.
@@ -124,7 +124,7 @@ class Regridder:
     """Resamples the sources of jobs on one grid.
 
     Args:
-        box: The grid.
+        box: the target grid of the read.
         whole: The grid that `box` is a part of.
         shares: The jobs, and which of their sources have been read.
     """

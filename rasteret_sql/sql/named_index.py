@@ -179,7 +179,7 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
             )
         return InvalidIndexError(
             f"index: got {shown}, which is no table or view that a read can see ({message_of(reason)}). A read runs "
-            "beside the query that it is part of, so it sees no CTE, temporary table or uncommitted row; give a table, "
+            "on a separate connection, and cannot see CTEs, temporary tables or uncommitted rows; give a table, "
             "a view, a Parquet path or the text of a query, or pass the rows from Python: read_tiles(con.sql(...))"
         )
     missing = [column for column in INDEX_COLUMNS if column not in columns]

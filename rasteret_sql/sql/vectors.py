@@ -160,8 +160,8 @@ def _fetched(
     except duckdb.Error as error:
         raise InvalidArgumentError(
             f"{what}: {shown(name)} cannot be read ({message_of(error)}); expected a table, a view or a Parquet path "
-            "that a read can see. A read runs beside the query that it is part of, so it sees no CTE, temporary table "
-            "or uncommitted row"
+            "that a read can see. A read runs on a separate connection, and cannot see CTEs, temporary tables or "
+            "uncommitted rows"
         ) from error
 
 

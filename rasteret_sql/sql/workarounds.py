@@ -198,7 +198,7 @@ def identity_of(con: duckdb.DuckDBPyConnection) -> str:
 _VARIABLE = """
 CREATE OR REPLACE TEMP MACRO getvariable(name) AS error(
     'getvariable(' || name::VARCHAR || '): got a variable of the session, expected none in the index of a read, which '
-    || 'runs beside the query that it is part of; write its value into the view or query, or pass the rows from '
+    || 'runs on a separate connection; write its value into the view or query, or pass the rows from '
     || 'Python: rasteret_sql.read_tiles(con.sql(...))'
 )
 """

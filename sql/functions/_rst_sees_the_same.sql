@@ -8,7 +8,7 @@ CREATE OR REPLACE MACRO _rst_sees_the_same(index, what := 'index') AS (
         CASE
             WHEN count(*) = 0 THEN true
             ELSE error(what || ': got ' || _rst_kind_of(trim(index::VARCHAR, '"')) || '''' || index::VARCHAR || ''', expected rows that a read can see. A read runs '
-                || 'beside the query that it is part of, so it sees no CTE, temporary table or uncommitted row; give a table, a view, '
+                || 'on a separate connection, and cannot see CTEs, temporary tables or uncommitted rows; give a table, a view, '
                 || 'a Parquet path or the text of a query, of a name that nothing hides, or pass the rows from Python: '
                 || 'rasteret_sql.' || CASE what WHEN 'points' THEN 'sample_points' WHEN 'zones' THEN 'zonal_stats' ELSE 'read_tiles' END || '(con.sql(...))')
         END

@@ -126,7 +126,7 @@ def test_a_file_that_fails_ends_the_export_or_is_nodata_and_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "missing", "message"),
     [
-        ("a.zarr", {"zarr"}, r"^path: a\.zarr: zarr is not installed, expected it to be; run pip install zarr"),
+        ("a.zarr", {"zarr"}, r"^path: a\.zarr: zarr is required: pip install zarr"),
         ("a.nc", {"netCDF4", "h5netcdf"}, r"^path: a\.nc: neither netCDF4 nor h5netcdf is installed"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 import rasteret_sql as rs
 from rasteret_sql.testing import write_cog
 
-UNSEEN = "sees no CTE, temporary table or uncommitted row"
+UNSEEN = "cannot see CTEs, temporary tables or uncommitted rows"
 READ = "SELECT DISTINCT item_id FROM read_tiles({}) ORDER BY ALL"
 #: What hides the table `scenes`, what names it, and what stands before the query.
 HIDDEN = {

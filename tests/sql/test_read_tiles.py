@@ -156,7 +156,7 @@ def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection:
     ("call", "message"),
     [
         ("read_tiles('nothing.parquet')", r"'nothing.parquet' cannot be read as Parquet: .*build_index"),
-        ("read_tiles('nobody')", r"'nobody', which is no table or view that a read can see .*no CTE, temporary table"),
+        ("read_tiles('nobody')", r"'nobody', which is no table or view that a read can see .*cannot see CTEs, temporary tables"),
         ("read_tiles('{index}', bands := ['rde'])", r"bands: got 'rde', expected one of the assets 'nir', 'red'"),
         ("read_tiles('{index}', bbox := [100, 0, 101, 1])", r"touches none of the assets .*longitude first"),
         ("read_tiles('{index}', bbox := [77.1, 12.9, 77.0, 12.8])", r"ymin 12.9 is above its ymax 12.8"),
@@ -226,7 +226,9 @@ def test_temporary_tables_and_ctes_are_refused_with_the_remedy(
     con: duckdb.DuckDBPyConnection, collection: Collection
 ) -> None:
     con.execute(f"CREATE TEMP TABLE mine AS FROM '{collection.index}'")
-    with pytest.raises(duckdb.Error, match="no CTE, temporary table or uncommitted row; give a table, a view"):
+    with pytest.raises(
+        duckdb.Error, match="cannot see CTEs, temporary tables or uncommitted rows; give a table, a view"
+    ):
         con.execute("FROM read_tiles('mine')").fetchall()
     with pytest.raises(duckdb.Error, match="pass the rows from Python"):
         con.execute(f"WITH c AS (FROM '{collection.index}') FROM read_tiles('c')").fetchall()
@@ -243,7 +245,7 @@ def test_uncommitted_rows_are_refused_and_not_replaced_by_those_before(
     con.execute(f"CREATE TABLE t AS FROM '{collection.index}' WHERE item_id = 'A'")
     con.execute("BEGIN")
     con.execute(f"INSERT INTO t FROM '{collection.index}' WHERE item_id = 'B'")
-    with pytest.raises(duckdb.Error, match="sees no CTE, temporary table or uncommitted row"):
+    with pytest.raises(duckdb.Error, match="cannot see CTEs, temporary tables or uncommitted rows"):
         con.execute("SELECT count(*) FROM read_tiles('t')").fetchall()
     con.execute("ROLLBACK")
     assert con.execute("SELECT count(*) FROM read_tiles('t')").fetchall() == [(18,)]

@@ -63,8 +63,8 @@ def check_installed() -> None:
             __import__(name)
         except ImportError as error:
             raise InvalidArgumentError(
-                f"shell: {name} is not installed, expected it to be for a prompt; run pip install "
-                "'rasteret-sql[shell]', or give statements with -c, -f or on stdin"
+                f"shell: the prompt requires {name}: pip install 'rasteret-sql[shell]'; or "
+                "give statements with -c, -f or on stdin"
             ) from error
 
 
