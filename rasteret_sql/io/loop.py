@@ -205,4 +205,6 @@ def _end() -> None:
 fork.on_fork(_reset_in_child)
 atexit.register(_end)
 # Threads of `concurrent.futures` are joined long before handlers of `atexit` run; they hear of the end in this way.
-threading._register_atexit(_before_threads_are_joined)  # type: ignore[attr-defined]  # noqa: SLF001
+# It is an error once the process ends, and no thread is left to be told.
+with contextlib.suppress(RuntimeError):
+    threading._register_atexit(_before_threads_are_joined)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -131,3 +131,17 @@ with ThreadPoolExecutor(1) as pool:
     print(waiting.result(), "-", pool.submit(loop.run, value()).result())
 """)
     assert (done.stdout, done.stderr) == ("the read was interrupted before it ended - 7\n", "")
+
+
+def test_the_first_use_may_come_when_the_process_ends():
+    program = """
+import atexit
+
+def use():
+    import rasteret_sql.io.loop
+    print("imported")
+
+atexit.register(use)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("imported\n", "")
