@@ -43,6 +43,13 @@ QUERIES = (
     "SELECT * EXCLUDE (geometry), datetime = TIMESTAMPTZ '2024-01-02 00:00:00+00' AS is_second FROM items('{index}')",
     "FROM read_tiles('{index}', bbox := [{bbox}], datetime := '2024-01-01/2024-01-03')",
     "SELECT item_id, rst_to_list(pixels, dtype) FROM read_tiles('{index}')",
+    "SELECT tile_row, tile_col, rst_stats(pixels, dtype, nodata) FROM read_tiles('{index}')",
+    "SELECT item_id, sum(value) AS total, count(*) AS pixels, min(y) AS low FROM read_pixels('{index}', bbox := [{bbox}]) GROUP BY item_id ORDER BY item_id ASC NULLS LAST",
+    "SELECT number, item_id, value FROM sample_points('{index}', '{folder}/points.parquet', geometry_crs := '{crs}')",
+    (
+        "SELECT number, item_id, mean, median FROM zonal_stats('{index}', '{folder}/zones.parquet', "
+        "geometry_crs := '{crs}', stats := ['mean', 'median'])"
+    ),
 )
 
 
@@ -68,7 +75,16 @@ def queries(index):
         ((bbox,),) = con.execute(
             f"SELECT [min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), (min(bbox.ymin) + max(bbox.ymax)) / 2] FROM '{index}'"
         ).fetchall()
-    return [text.format(index=index, bbox=", ".join(map(repr, bbox))) for text in QUERIES]
+        # A point and a square in the middle of the files.
+        place = f"({bbox[0]!r} + {bbox[2]!r}) / 2 AS x, ({bbox[1]!r} * 3 + {bbox[3]!r}) / 4 AS y"
+        folder = index.parent
+        con.execute(f"COPY (SELECT 7 AS number, {place}) TO '{folder}/points.parquet'")
+        con.execute(
+            "COPY (SELECT 8 AS number, format('POLYGON (({0} {1}, {2} {1}, {2} {3}, {0} {1}))', x, y, "
+            f"x + 0.002, y + 0.002) AS wkt FROM (SELECT {place})) TO '{folder}/zones.parquet'"
+        )
+    boxes = ", ".join(map(repr, bbox))
+    return [text.format(index=index, folder=folder, crs="OGC:CRS84", bbox=boxes) for text in QUERIES]
 
 
 @pytest.fixture(scope="module")
