@@ -106,4 +106,7 @@ def test_the_first_page_has_what_a_visitor_looks_for(site, tab):
     ):
         assert wanted in text
     assert tab.value_of("document.querySelectorAll('.md-content img').length") == 1
+    # The classes by which the other tests find code.
+    for language in ("sql", "bash", "text"):
+        assert tab.value_of(f"document.querySelectorAll('.language-{language} pre > code').length") == 1
     assert "rasteret-sql 0." in tab.value_of("document.querySelector('.md-footer').innerText")
