@@ -73,6 +73,18 @@ def check_flag(name: str, value: Any) -> None:
         raise InvalidArgumentError(f"{name}: got {shown(value)}, expected True or False")
 
 
+def text_of(name: str, value: Any, expected: str) -> str:
+    """Give the text of a value, such as a CRS of another library or a date.
+
+    Raises:
+        InvalidArgumentError: it has none.
+    """
+    try:
+        return str(value)
+    except Exception as error:
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}") from error
+
+
 def number_of(value: Any) -> float | None:
     """Give a real number as a float; None where it is none. Python converts texts and truth values, which are none."""
     is_other = isinstance(value, (str, bytes, bytearray, bool)) or type(value).__name__.startswith("bool")

@@ -6,6 +6,7 @@ layer below: stores, decoders, memory, rows of the index. What is raised is a Ra
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import inspect
 import itertools
@@ -13,12 +14,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import rasteret_sql as rs
+from rasteret_sql.apps.main import main, parser
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.io.local import LocalStore
 from rasteret_sql.testing.cog import write_cog
@@ -37,6 +40,15 @@ class _Rude:
 
     def to_wkt(self) -> str:
         raise RuntimeError("no WKT")
+
+
+class _Unspeakable:
+    """An object that has no text."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no representation")
+
+    __str__ = __repr__
 
 
 #: Values of every kind; each is wrong for most arguments, and right for some.
@@ -67,6 +79,11 @@ VALUES: dict[str, Any] = {
     "an unknown CRS": "EPSG:999999",
     "another query": "SELECT 1",
 }
+#: Values whose `__repr__` raises, and the doors whose messages take them.
+UNSPEAKABLE = {"an object without a text": _Unspeakable(), "a list of objects without a text": [_Unspeakable()]}
+SPOKEN_TO = {
+    "connect", "datasets", "explain", "install", "plot_rgb", "stac_search", "to_numpy", "to_numpy onto a grid", "to_torchgeo",
+}  # fmt: skip
 #: What users call back is theirs, and so are its exceptions.
 CALLBACKS = {"progress", "transforms"}
 GRID = {"crs": "EPSG:32643", "resolution": 20.0}
@@ -86,6 +103,10 @@ def _all_samples(index: Any, points: Any, **options: Any) -> pa.Table:
 
 def _all_pixels(index: Any, **options: Any) -> pa.Table:
     return rs.read_pixels(index, **options).read_all()
+
+
+def _connected(**options: Any) -> None:
+    rs.connect(**options).close()
 
 
 def _all_zones(index: Any, zones: Any, **options: Any) -> pa.Table:
@@ -125,6 +146,9 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "from_handoff": (rs.from_handoff, rs.from_handoff, {"path": folder / "given.toml"}),
         "stac_search": (rs.stac_search, rs.stac_search, {"api": "http://127.0.0.1:9"}),
         "datasets": (rs.datasets, rs.datasets, {}),
+        "connect": (_connected, rs.connect, {"database": folder / "d.duckdb"}),
+        "install": (rs.install, rs.install, {"con": duckdb}),
+        "plot_rgb": (rs.plot_rgb, rs.plot_rgb, {"ds": rs.to_xarray(folder / "i.parquet"), "bands": ["red"] * 3} if folder.exists() else {}),
     }  # fmt: skip
     for suffix in (".tif", ".zarr", ".nc", ".parquet"):
         path = folder / f"o-{{item}}{suffix}" if suffix == ".tif" else folder / f"o{suffix}"
@@ -172,7 +196,7 @@ def test_every_value_of_every_argument_is_taken_or_refused_by_name(folder: Path,
     for argument, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD or argument in CALLBACKS:
             continue
-        for name, value in VALUES.items():
+        for name, value in VALUES.items() if door not in SPOKEN_TO else (VALUES | UNSPEAKABLE).items():
             try:
                 call(**good | {argument: value})
             except RasteretError as error:
@@ -328,3 +352,55 @@ def test_an_index_whose_path_has_quotes_is_read_by_every_door(folder: Path, tmp_
                     for function in ("tile_plan", "read_tiles")
                 ]
                 assert counts == [[(8,)], [(8,)]]
+
+
+#: Commands that last or take seconds for each call; what they call is walked above.
+_NOT_WALKED = {"serve", "shell", "bench", "demo", "build", "refresh", "export", "preview"}
+#: No argument of a process has NUL, and the streams of a process take any text.
+TEXTS = ["", "bad text", "nan", "-1", "EPSG:999999", "9" * 30]
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
+    (action,) = (one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return {name: each for name, each in action.choices.items() if name not in _NOT_WALKED}
+
+
+@pytest.mark.parametrize("command", sorted(_commands()))
+def test_every_text_of_every_option_of_a_command_is_taken_or_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    good: dict[str, str] = {
+        "INDEX": str(folder / "i.parquet"), "SOURCE": f"{folder}/*.tif", "SQL": "SELECT 1", "FILE": str(tmp_path / "o.tif"),
+    }  # fmt: skip
+    actions = [
+        action for action in _commands()[command]._actions if action.nargs != 0 and "help" not in action.option_strings
+    ]
+    positional = [good.get(str(action.metavar or action.dest), "x") for action in actions if not action.option_strings]
+    faults = []
+    for action, text in itertools.product(actions, TEXTS):
+        given = [f"{action.option_strings[-1]}={text}"] if action.option_strings else []
+        needed = [
+            f"{other.option_strings[-1]}={good['FILE']}" for other in actions if other.required and other.option_strings
+        ]
+        others = [] if action.option_strings else [text]
+        arguments = [command, *(needed if action.option_strings not in needed else []), *given, *(others or positional)]
+        try:
+            code = main(arguments)
+        except Exception as error:  # noqa: BLE001 - what this looks for
+            faults.append(f"{arguments}: {type(error).__name__}: {error}")
+            continue
+        if code not in {0, 1, 2, 3} or "Traceback" in capsys.readouterr().err:
+            faults.append(f"{arguments}: exit code {code}")
+    assert not faults, "\n".join(faults)
+
+
+def test_a_file_that_is_no_database_is_refused_and_sql_of_the_user_has_duckdbs_errors(tmp_path: Path) -> None:
+    """The rule: a door of the package raises errors of the package; what runs the user's own SQL is DuckDB."""
+    (tmp_path / "text.duckdb").write_text("not a database" * 100)
+    for database in (tmp_path / "text.duckdb", tmp_path, tmp_path / "absent" / "a.duckdb"):
+        with pytest.raises(InvalidArgumentError, match=r"database: .* cannot be opened: .*expected"):
+            rs.connect(database)
+    with pytest.raises(InvalidArgumentError, match="database: got object, expected"):
+        rs.connect(object())  # type: ignore[arg-type]
+    with rs.connect() as con, pytest.raises(duckdb.CatalogException):
+        con.execute("FROM nobody")

@@ -329,10 +329,11 @@ def _checked_resampling(resampling: Any, bands: Sequence[str] | None) -> dict[st
 def _check_mosaic(wanted: CubeArguments) -> None:
     if wanted.groupby is not None and not isinstance(wanted.groupby, str):
         raise InvalidArgumentError(
-            f"groupby: got {wanted.groupby!r}, expected None, one of {', '.join(GROUPINGS)}, or the name of a column"
+            f"groupby: got {shown(wanted.groupby)}, expected None, one of {', '.join(GROUPINGS)}, or the name of a "
+            "column"
         )
     check_choice("mosaic", wanted.mosaic, MOSAICS)
     if wanted.groupby is None and wanted.mosaic != "first":
         raise InvalidArgumentError(
-            f'mosaic: got {wanted.mosaic!r} without groupby, expected both; give for example groupby="solar_day"'
+            f'mosaic: got {shown(wanted.mosaic)} without groupby, expected both; give for example groupby="solar_day"'
         )

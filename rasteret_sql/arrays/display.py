@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def checked_percentiles(percentiles: Any) -> tuple[float, float]:
         low, high = 0.0, 0.0
     if not 0 <= low < high <= 100:
         raise InvalidArgumentError(
-            f"percentiles: got {percentiles!r}, expected two numbers of 0 to 100, the lower one first"
+            f"percentiles: got {shown(percentiles)}, expected two numbers of 0 to 100, the lower one first"
         )
     return low, high
 

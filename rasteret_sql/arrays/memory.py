@@ -43,14 +43,14 @@ def check_size(cube: Cube, *, in_memory: bool) -> None:
         )
 
 
-def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Make an array of a result; its values are not set.
+def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Any = None) -> npt.NDArray[Any]:
+    """Make an array of a result, of the value `fill`; without it, its values are not set.
 
     Raises:
         InvalidArgumentError: there is no memory for it.
     """
     try:
-        return np.empty(shape, dtype)
+        return np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)
     except (MemoryError, ValueError) as error:
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         raise InvalidArgumentError(

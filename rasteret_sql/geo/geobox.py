@@ -120,7 +120,7 @@ class GeoBox:
         x_size, y_size = checked_resolution(resolution)
         origin = numbers_of(anchor)
         if len(origin) != 2 or not all(map(math.isfinite, origin)):
-            raise InvalidArgumentError(f"anchor: got {anchor!r}, expected two finite numbers (x, y)")
+            raise InvalidArgumentError(f"anchor: got {shown(anchor)}, expected two finite numbers (x, y)")
         col_first, width = _snapped(xmin, xmax, origin[0], x_size)
         row_first, height = _snapped(ymin, ymax, origin[1], y_size)
         left, top = origin[0] + col_first * x_size, origin[1] + (row_first + height) * y_size
@@ -177,12 +177,14 @@ def _all_of(values: Any, convert: Callable[[Any], Number | None]) -> tuple[Numbe
 def _checked_bounds(bounds: Sequence[float], crs: str | None) -> Bounds:
     values = numbers_of(bounds)
     if len(values) != 4 or not all(map(math.isfinite, values)):
-        raise InvalidArgumentError(f"bounds: got {bounds!r}, expected four finite numbers (xmin, ymin, xmax, ymax)")
+        raise InvalidArgumentError(
+            f"bounds: got {shown(bounds)}, expected four finite numbers (xmin, ymin, xmax, ymax)"
+        )
     xmin, ymin, xmax, ymax = values
     if xmin > xmax:
         xmax += revolution_of(crs) or 0.0
     if not (xmin < xmax and ymin < ymax):
-        raise InvalidArgumentError(f"bounds: got {values!r}, expected (xmin, ymin, xmax, ymax) with an area")
+        raise InvalidArgumentError(f"bounds: got {shown(values)}, expected (xmin, ymin, xmax, ymax) with an area")
     return xmin, ymin, xmax, ymax
 
 
@@ -194,7 +196,9 @@ def checked_resolution(resolution: Any) -> tuple[float, float]:
     """
     pair = numbers_of(resolution if np.ndim(resolution) else (resolution, resolution))
     if len(pair) != 2 or not all(math.isfinite(size) and size > 0 for size in pair):
-        raise InvalidArgumentError(f"resolution: got {resolution!r}, expected a number above 0 or (x, y), in CRS units")
+        raise InvalidArgumentError(
+            f"resolution: got {shown(resolution)}, expected a number above 0 or (x, y), in CRS units"
+        )
     return pair[0], pair[1]
 
 

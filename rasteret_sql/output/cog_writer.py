@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args, overload
 
 import numpy as np
 
+from rasteret_sql.arrays.memory import new_array
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.halving import halved
 from rasteret_sql.tiff.writing.crs import geo_keys
@@ -140,7 +141,7 @@ class _Spool:
         self._end = 0
         counts = [math.prod(-(-side // TILE) for side in size) for size in levels]
         #: By level and kind: (offset in the scratch file, bytes) of each tile.
-        self.places = [[np.zeros((count, 2), np.int64) for _ in (_IMAGE, _MASK)] for count in counts]
+        self.places = [[new_array((count, 2), np.int64, fill=0) for _ in (_IMAGE, _MASK)] for count in counts]
 
     def add(self, level: int, kind: int, number: int, data: bytes) -> None:
         """Keep a tile."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.arrays.display import checked_percentiles, rgb_places, stretch_limits, stretched
+from rasteret_sql.checks import checked_list, is_one_of
 from rasteret_sql.checks import shown as shown_value
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.colormaps import colormap_colors, formula_colormap
@@ -70,6 +71,8 @@ def plot_rgb(
     plt = import_pyplot("plot_rgb")
     check_axes(ax)
     chosen = checked_percentiles(percentiles)
+    if not hasattr(ds, "data_vars"):
+        raise InvalidArgumentError(f"ds: got {shown_value(ds)}, expected a dataset of to_xarray")
     formula = _formula(ds, bands)
     names = list(formula.bands) if formula is not None else _three_bands(ds, bands)
     shown = _thinned(_chosen(ds, names, time))
@@ -146,10 +149,11 @@ def _three_bands(ds: Any, bands: Any) -> list[str]:
                 f"bands: got none, and the dataset has no red, green and blue; expected three of {_known(ds)}"
             )
         return [known[place] for place in places]
-    names = list(bands)
-    if len(names) != 3 or isinstance(bands, str) or any(name not in ds.data_vars for name in names):
+    names = checked_list("bands", bands, "three names of variables") or []
+    if len(names) != 3 or isinstance(bands, str) or any(not is_one_of(name, list(ds.data_vars)) for name in names):
         raise InvalidArgumentError(
-            f"bands: got {bands!r}, expected three of the dataset's variables, or a formula over them: {_known(ds)}"
+            f"bands: got {shown_value(bands)}, expected three of the dataset's variables, or a formula over them: "
+            f"{_known(ds)}"
         )
     return names
 
@@ -228,11 +232,16 @@ def _chosen(ds: Any, names: list[str], time: Any) -> Any:
     try:
         numbers = np.atleast_1d(time) if not isinstance(time, (str, slice)) else np.array([""])
         chosen = wanted.isel(time=numbers) if numbers.dtype.kind in "iu" else wanted.sel(time=time)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except Exception as error:
+        # pandas looks for the value, whatever it is, and quotes it.
         known = ", ".join(str(each)[:16] for each in np.atleast_1d(ds["time"].values)[:10]) if "time" in ds else "none"
-        raise InvalidArgumentError(f"time: got {time!r}, expected some of the dataset's times: {known}") from error
+        raise InvalidArgumentError(
+            f"time: got {shown_value(time)}, expected some of the dataset's times: {known}"
+        ) from error
     if chosen.sizes.get("time") == 0:
-        raise InvalidArgumentError(f"time: got {time!r}, expected an interval with a time of the dataset; widen it")
+        raise InvalidArgumentError(
+            f"time: got {shown_value(time)}, expected an interval with a time of the dataset; widen it"
+        )
     return chosen
 
 

@@ -95,7 +95,7 @@ def _digits(dtype: np.dtype[Any]) -> int:
 def _dtype(value: Any) -> np.dtype[Any] | None:
     try:
         name = np.dtype(value).name
-    except (TypeError, ValueError, AttributeError):
+    except Exception:  # noqa: BLE001 - NumPy asks the object, whose answer may be any error
         return None
     # In native byte order.
     return np.dtype(name) if name in DTYPES and value is not None else None

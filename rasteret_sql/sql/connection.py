@@ -8,6 +8,7 @@ EXPORT DATABASE and COPY FROM DATABASE do not carry them along.
 
 from __future__ import annotations
 
+import os
 import uuid
 import weakref
 from types import ModuleType
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from rasteret_sql.checks import shown
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.importing import import_whole
@@ -25,8 +27,6 @@ from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objec
 from rasteret_sql.sql.workarounds import bare_cursor, identity_of, replace_cursor, set_identity
 
 if TYPE_CHECKING:
-    import os
-
     from rasteret_sql.sql.virtual import Connections
 
 _FOLDERS = ("macros", "functions")
@@ -47,7 +47,10 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
         **options: passed to `duckdb.connect`.
 
     Returns:
-        An ordinary DuckDB connection.
+        An ordinary DuckDB connection. What it runs is the caller's SQL, and its errors are DuckDB's.
+
+    Raises:
+        InvalidArgumentError: DuckDB cannot open the database, or takes no such options.
 
     Example:
         >>> import rasteret_sql as rs
@@ -55,8 +58,19 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
         >>> con.execute("SELECT count(*) > 0 FROM duckdb_functions() WHERE function_name = 'read_tiles'").fetchall()
         [(True,)]
     """
-    with fork.no_fork:
-        con = duckdb.connect(str(database), **options)
+    if not isinstance(database, (str, os.PathLike)) or not isinstance(path := os.fspath(database), str):
+        raise InvalidArgumentError(
+            f"database: got {shown(database)}, expected the path of a DuckDB database, or ':memory:'"
+        )
+    try:
+        with fork.no_fork:
+            con = duckdb.connect(path, **options)
+    except (duckdb.Error, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidArgumentError(
+            f"database: {shown(database)} cannot be opened: {reason}; expected the path of a DuckDB database that no "
+            "other process writes, or ':memory:', and options of duckdb.connect"
+        ) from error
     return install(con)
 
 

@@ -8,7 +8,7 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.checks import check_choice, checked_list, number_of, shown, whole_number_of, without_crs
+from rasteret_sql.checks import check_choice, checked_list, number_of, shown, text_of, whole_number_of, without_crs
 from rasteret_sql.database.folders import index_files, is_many
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
@@ -190,7 +190,7 @@ def read_arguments(
         InvalidArgumentError: one of them is of a type that it cannot be.
     """
     # As in SQL, where nothing given is NULL.
-    crs = LONLAT if crs is None else str(crs)
+    crs = LONLAT if crs is None else text_of("geometry_crs", crs, "a CRS such as 'EPSG:32643'")
     bands = checked_list("bands", bands, "names such as ['red', 'visual:red'], or None for all bands")
     for name, number in (("level", level), ("resolution", resolution)):
         if number is not None and number_of(number) is None:
@@ -213,7 +213,7 @@ def read_arguments(
         geometry=None if geometry is None else parse_geometry(geometry, crs).wkb_hex,
         bbox=bbox,
         crs=crs,
-        datetime=None if datetime is None else str(datetime),
+        datetime=None if datetime is None else text_of("datetime", datetime, "a period such as '2024-01'"),
         level=None if level is None else int(level),
         resolution=None if resolution is None else float(resolution),
     )

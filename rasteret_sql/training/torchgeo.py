@@ -110,11 +110,11 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     _check("groupby", groupby, _GROUPINGS)
     _check("on_error", on_error, ("raise", "count"))
     if groupby is not None and not time_series:
-        raise InvalidArgumentError(f"groupby: got {groupby!r} without time_series=True, expected both")
+        raise InvalidArgumentError(f"groupby: got {shown(groupby)} without time_series=True, expected both")
     if chip_size is not None and chips is None:
-        raise InvalidArgumentError(f"chip_size: got {chip_size!r} without chips, expected both")
+        raise InvalidArgumentError(f"chip_size: got {shown(chip_size)} without chips, expected both")
     if dtype is not None and not isinstance(dtype, torch.dtype):
-        raise InvalidArgumentError(f"dtype: got {dtype!r}, expected a torch.dtype such as torch.float32")
+        raise InvalidArgumentError(f"dtype: got {shown(dtype)}, expected a torch.dtype such as torch.float32")
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None)
     given_nodata = checked_nodata(nodata)
     tensor_dtype = dtype or (torch.float32 if is_image else torch.int64)
@@ -200,7 +200,7 @@ def _check_label(items: Items, name: str) -> None:
 
     if not is_one_of(name, items.columns):
         raise InvalidArgumentError(
-            f"label_column: got {name!r}, expected a column that says one thing of each item: "
+            f"label_column: got {shown(name)}, expected a column that says one thing of each item: "
             f"{', '.join(sorted(items.columns)) or 'there is none'}"
         )
     column = items.columns[name]

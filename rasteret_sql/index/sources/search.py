@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError
 from rasteret_sql.index.found import Found, SourceKind, SourceOptions
 from rasteret_sql.index.sources.documents import take_document
@@ -295,7 +296,7 @@ KIND = SourceKind(
 def _dataset(api: object) -> Dataset | None:
     """Give the entry of the catalog, or None for a URL."""
     if not isinstance(api, str) or not api.strip():
-        raise InvalidArgumentError(f"api: got {api!r}, expected the URL of a STAC API, or the id of a dataset")
+        raise InvalidArgumentError(f"api: got {shown(api)}, expected the URL of a STAC API, or the id of a dataset")
     if api.startswith(("http://", "https://")):
         return None
     if "://" in api:

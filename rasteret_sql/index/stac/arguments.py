@@ -35,9 +35,9 @@ def checked_box(bbox: object) -> Box | None:
     try:
         values = [] if isinstance(bbox, (str, bytes, Mapping)) else [float(value) for value in cast("Any", bbox)]
     except (TypeError, ValueError):
-        raise InvalidArgumentError(f"bbox: got {bbox!r}, {expected}") from None
+        raise InvalidArgumentError(f"bbox: got {shown(bbox)}, {expected}") from None
     if len(values) != 4 or not all(map(math.isfinite, values)):
-        raise InvalidArgumentError(f"bbox: got {bbox!r}, {expected}")
+        raise InvalidArgumentError(f"bbox: got {shown(bbox)}, {expected}")
     xmin, ymin, xmax, ymax = values
     if ymin > ymax:
         raise InvalidArgumentError(
@@ -104,7 +104,7 @@ def checked_period(value: object) -> str | None:
         return None
     if isinstance(value, (list, tuple)):
         if len(value) != 2:
-            raise InvalidArgumentError(f"datetime: got {value!r}, expected one time or two, (start, end)")
+            raise InvalidArgumentError(f"datetime: got {shown(value)}, expected one time or two, (start, end)")
         text = "/".join(".." if one is None else _time_text(one) for one in value)
     else:
         text = _time_text(value)
@@ -126,7 +126,7 @@ def checked_names(name: str, values: object, *, example: str) -> tuple[str, ...]
         values = [values]
     listed = list(values) if isinstance(values, Sequence | set | frozenset) else None
     if not listed or not all(isinstance(value, str) and value for value in listed):
-        raise InvalidArgumentError(f"{name}: got {values!r}, expected a list of texts such as [{example!r}]")
+        raise InvalidArgumentError(f"{name}: got {shown(values)}, expected a list of texts such as [{example!r}]")
     return tuple(dict.fromkeys(listed))
 
 
@@ -166,17 +166,17 @@ def checked_sort(value: object) -> tuple[str, ...] | None:
     expected = "expected fields such as ['-properties.datetime', 'id'], with '-' for descending order"
     listed = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(listed, Sequence) or not listed:
-        raise InvalidArgumentError(f"sortby: got {value!r}, {expected}")
+        raise InvalidArgumentError(f"sortby: got {shown(value)}, {expected}")
     fields = []
     for one in listed:
         if isinstance(one, Mapping) and isinstance(one.get("field"), str):
             if one.get("direction", "asc") not in {"asc", "desc"}:
-                raise InvalidArgumentError(f"sortby: got {one!r}, expected the direction 'asc' or 'desc'")
+                raise InvalidArgumentError(f"sortby: got {shown(one)}, expected the direction 'asc' or 'desc'")
             fields.append(("-" if one.get("direction") == "desc" else "") + one["field"])
         elif isinstance(one, str) and one.strip().lstrip("+-"):
             fields.append(one.strip().removeprefix("+"))
         else:
-            raise InvalidArgumentError(f"sortby: got {one!r}, {expected}")
+            raise InvalidArgumentError(f"sortby: got {shown(one)}, {expected}")
     return tuple(fields)
 
 
@@ -190,7 +190,7 @@ def checked_count(name: str, value: object, *, most: int | None = None) -> int |
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
         limit = "of at least 1" if most is None else f"from 1 to {most:,}"
-        raise InvalidArgumentError(f"{name}: got {value!r}, expected a whole number {limit}")
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected a whole number {limit}")
     return value
 
 
@@ -203,7 +203,7 @@ def _time_text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise InvalidArgumentError(
-        f"datetime: got {value!r}, expected a text such as '2024-01' or '2024-01-01/2024-02-15', or a datetime"
+        f"datetime: got {shown(value)}, expected a text such as '2024-01' or '2024-01-01/2024-02-15', or a datetime"
     )
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown
 from rasteret_sql.database.hrefs import TIFF_SUFFIXES, absolute, is_url, mirror_of, suffix_of
 from rasteret_sql.errors import BuildError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.geometry import wkb_of
@@ -286,7 +287,8 @@ def checked_alternate(value: object) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) and name for name in names):
         raise InvalidArgumentError(
-            f"alternate: got {value!r}, expected the name of a location such as 's3', or a list of them, best first"
+            f"alternate: got {shown(value)}, expected the name of a location such as 's3', or a list of them, best "
+            "first"
         )
     return tuple(dict.fromkeys(names))
 
