@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import Commands, add_variables, mapping, names, new_command, numbers
@@ -13,7 +14,7 @@ from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rasteret_sql.index.report import BuildReport
     from rasteret_sql.index.sources.search import StacSearch
@@ -23,6 +24,9 @@ SOME_FAILED = 3
 
 #: Options that make a build a search.
 _SEARCH = ("bbox", "intersects", "datetime", "ids", "filter", "sortby", "max_items", "page_items")
+
+#: What the names of sources end with that are no datasets, even if there is no such file.
+_FILE_SUFFIXES = (".json", ".geojson", ".ndjson", ".jsonl", ".parquet", ".tif", ".tiff", ".sql")
 
 _EPILOG = """\
 SOURCE is one of these:
@@ -169,12 +173,37 @@ def _search(arguments: argparse.Namespace) -> StacSearch | None:
         return None
     from rasteret_sql.index.sources.search import stac_search
 
+    _check_searchable(arguments.source, given)
     if len(arguments.source) > 1:
         raise InvalidArgumentError(f"SOURCE: got {len(arguments.source)} of them with --{next(iter(given))}; give one")
     (source,) = arguments.source
     if arguments.collection is not None:
         given["collections"] = [arguments.collection]
     return stac_search(source, **given, progress=_found if sys.stderr.isatty() else False)
+
+
+def _check_searchable(sources: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse options of a search for files and documents, which are indexed whole.
+
+    Raises:
+        InvalidArgumentError: a source is one of these.
+    """
+    from rasteret_sql.errors import InvalidArgumentError
+
+    files = [source for source in sources if "://" not in source and _is_file(source)]
+    if given and files:
+        name = next(iter(given))
+        option = "--" + name.replace("_", "-")
+        raise InvalidArgumentError(
+            f"{name}: is an option of a search, and {files[0]} is no dataset or STAC API. All files of a document, "
+            f"glob or table are indexed: leave {option} out, and choose when the index is read"
+        )
+
+
+def _is_file(source: str) -> bool:
+    """Whether a source is a file, a glob, or the name of a file that is not there, rather than a dataset."""
+    path = Path(source).expanduser()
+    return path.exists() or bool(set("*?[").intersection(source)) or path.suffix.lower() in _FILE_SUFFIXES
 
 
 def _may_be_dataset(sources: Sequence[str]) -> bool:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     cost = explain(**{name: getattr(arguments, name) for name in _PARAMETERS})
     if arguments.json:
-        print(json.dumps({"total": cost.total, "bands": cost.to_pylist()[:-1]}, indent=2))
+        print(json.dumps({"total": cost.total, "bands": cost.to_pylist()[:-1], "why_empty": cost.why_empty}, indent=2))
         return 0
     with connect() as con:
         shown = con.from_arrow(cost.table).project("* EXCLUDE (sparse_tiles)")

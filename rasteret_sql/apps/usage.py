@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
 #: A message that begins with the name of an argument.
-_NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_]+): (?=got |expected )")
+_NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_]+): (?=got |expected |is an option )")
 #: Arguments of Python whose options are called differently.
 _OPTIONS: Final = {"path": "output", "geometry_crs": "crs", "items": "item", "zones": "geometry"}
 

@@ -22,9 +22,12 @@ class ReadCost:
 
     Attributes:
         table: the rows of `explain_read` in SQL: one per collection and band, and a total.
+        why_empty: which argument leaves nothing to read, as the error of such a read says it; None where tiles are
+            left.
     """
 
     table: pa.Table
+    why_empty: str | None = None
 
     @property
     def total(self) -> dict[str, Any]:
@@ -64,15 +67,16 @@ class ReadCost:
 
     def __getattr__(self, name: str) -> Any:
         """Do what the table can do."""
-        if name.startswith("__") or name == "table":
+        if name.startswith("__") or name in {"table", "why_empty"}:
             raise AttributeError(f"'ReadCost' object has no attribute {name!r}")
         return getattr(self.table, name)
 
     @property
     def in_words(self) -> str:
-        """The total as a sentence."""
+        """The total as a sentence, and why it is nothing where it is."""
         total = self.total
-        return cost_in_words(*(total[name] or 0 for name in _SHOWN if name in total and name != "files"))
+        words = cost_in_words(*(total[name] or 0 for name in _SHOWN if name in total and name != "files"))
+        return words if self.why_empty is None else f"{words}. {self.why_empty}"
 
 
 def cost_in_words(items: int, tiles: int, requests: int, request_bytes: int, pixel_bytes: int) -> str:

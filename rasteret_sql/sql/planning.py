@@ -240,15 +240,19 @@ def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> 
 
 
 def _outside(arguments: ReadArguments) -> EmptyReadError:
-    area = "geometry" if arguments.bbox is None else f"bbox {list(arguments.bbox)}"
-    if arguments.grid is not None:
-        area = f"grid with bounds {list(arguments.grid.bounds)}"
     period = "" if arguments.datetime is None else f" within datetime {arguments.datetime!r}"
     return EmptyReadError(
-        f"{area} ({arguments.crs}): touches none of the assets of index {shortened(arguments.index)}{period}; "
+        f"{_area_in_words(arguments)}: touches none of the assets of index {shortened(arguments.index)}{period}; "
         "expected an area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and "
         "geometry_crs"
     )
+
+
+def _area_in_words(arguments: ReadArguments) -> str:
+    area = "geometry" if arguments.bbox is None else f"bbox {list(arguments.bbox)}"
+    if arguments.grid is not None:
+        area = f"grid with bounds {list(arguments.grid.bounds)}"
+    return f"{area} ({arguments.crs})"
 
 
 def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> str:
@@ -261,10 +265,16 @@ def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> s
     ).fetchall()
     if not rows:
         return f"index: {shown} gives no rows, expected those of an index; widen its conditions"
+    times = "its rows " + ("have none" if first is None else f"are of {first} to {last} UTC")
     if arguments.datetime is not None and _finds_some(cursor, replace(arguments, datetime=None)):
         return (
             f"datetime: {arguments.datetime!r} holds none of the assets of index {shown} that the other arguments "
-            f"leave; its rows " + ("have none" if first is None else f"are of {first} to {last} UTC")
+            f"leave; {times}"
+        )
+    if arguments.datetime is not None and arguments.has_area:
+        return (
+            f"{_area_in_words(arguments)} touches, and datetime {arguments.datetime!r} holds, none of the assets of "
+            f"index {shown}; {times}. Check both"
         )
     if arguments.geometry is not None:
         return f"geometry ({arguments.crs}): touches no tile of index {shown}; expected an area inside the files"

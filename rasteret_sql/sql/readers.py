@@ -19,7 +19,7 @@ from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.named_index import is_query, shown_index
-from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, plan_tiles
+from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found, plan_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +117,7 @@ def explain(
 
     Returns:
         The rows of `explain_read` in SQL: one per collection and band, and a total. DuckDB and Arrow take it as a
-        table.
+        table. Where nothing is left to read, `why_empty` says which argument left nothing.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
@@ -125,7 +125,9 @@ def explain(
     """
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
     with planning_cursor(with_macros=True) as cursor:
-        return ReadCost(explain_read(cursor, shown_index(cursor, index, arguments)))
+        arguments = shown_index(cursor, index, arguments)
+        cost = ReadCost(explain_read(cursor, arguments))
+        return cost if cost.total["tiles"] else ReadCost(cost.table, str(nothing_found(cursor, arguments)))
 
 
 @contextmanager

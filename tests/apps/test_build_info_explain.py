@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,34 @@ def test_explain_says_the_cost_as_the_sql_function_does(run, index):
     assert f"{tiles} tiles of 1 item: {requests} range requests" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--bbox", "0,0,1,1"], r"bbox .* touches none of the assets of index .*longitude first"),
+        (["--bbox", "12.65,75.92,12.66,75.93"], r"bbox .* touches none of the assets of index .*longitude first"),
+        (["--datetime", "1999"], r"datetime: '1999' holds none of the assets .*; its rows are of 20\d\d"),
+        (
+            ["--bbox", "0,0,1,1", "--datetime", "1999"],
+            r"bbox .* touches, and datetime '1999' holds, none of the assets",
+        ),
+    ],
+)
+def test_explain_of_nothing_says_which_argument_leaves_nothing(run, index, options, reason):
+    outcome = run("explain", index, *options)
+    assert outcome.code == 0
+    assert re.search(rf"^0 tiles of 0 items: .*\. {reason}", outcome.out, re.MULTILINE)
+    said = json.loads(run("explain", index, *options, "--json").out)
+    assert said["total"]["tiles"] == 0
+    assert re.search(reason, said["why_empty"])
+
+
+def test_explain_of_something_has_no_reason_to_be_empty(run, index):
+    assert json.loads(run("explain", index, "--json").out)["why_empty"] is None
+
+
 def test_explain_of_an_unknown_band_lists_the_known_ones(run, index):
     outcome = run("explain", index, "--bands", "redd")
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert outcome.err.startswith("rasteret-sql: bands: got 'redd', expected")
 
 

@@ -27,6 +27,17 @@ def test_a_wrong_value_of_an_option_is_wrong_usage(run, index, tmp_path, monkeyp
     assert outcome.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("source", ["catalog.json", "*.tif", "absent.parquet"])
+@pytest.mark.parametrize(("option", "value"), [("--bbox", "1,2,3,4"), ("--datetime", "2024"), ("--max-items", "3")])
+def test_an_option_of_a_search_for_files_says_what_it_is_for(run, tmp_path, monkeypatch, source, option, value):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "catalog.json").write_text("{}")
+    outcome = run("build", source, option, value, "-o", "x.parquet")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"{option}: is an option of a search, and {source} is no dataset or STAC API" in outcome.err
+    assert f"leave {option} out" in outcome.err
+
+
 def test_errors_of_files_and_data_are_no_usage(run, index, tmp_path):
     assert run("info", tmp_path / "none.parquet").code == 1
     assert run("explain", index, "--geometry", tmp_path / "none.geojson").code in {1, 2}
