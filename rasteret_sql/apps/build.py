@@ -76,9 +76,9 @@ def add_parser(commands: Commands) -> None:
         type=mapping,
         default=[],
         metavar="FROM=TO",
-        help="read hrefs that begin with FROM at TO instead; repeatable, the longest matching FROM counts",
+        help="read hrefs that start with FROM from TO; repeatable, the longest matching FROM counts",
     )
-    command.add_argument("--pattern", help="names in the end of a path: '{item_id}/{asset}.tif'")
+    command.add_argument("--pattern", help="names at the end of a path: '{item_id}/{asset}.tif'")
     command.add_argument("--collection", help="collection of a search, or of items without a collection")
     command.add_argument(
         "--asset",

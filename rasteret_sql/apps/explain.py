@@ -1,4 +1,4 @@
-"""`rasteret-sql explain`: what a read would cost, before it is paid."""
+"""`rasteret-sql explain`: the cost of a read, without reading."""
 
 from __future__ import annotations
 

@@ -102,9 +102,7 @@ def add_parser(commands: Commands) -> None:
         metavar="METHOD",
         help="nearest, bilinear, cubic, average, mode, min, max; or per band: scl=nearest,*=bilinear (nearest)",
     )
-    grid.add_argument(
-        "--groupby", metavar="WHAT", help="make one slice of time per id, time, day, solar_day, or column"
-    )
+    grid.add_argument("--groupby", metavar="WHAT", help="make one time slice per id, time, day, solar_day, or column")
     grid.add_argument(
         "--mosaic",
         default="first",

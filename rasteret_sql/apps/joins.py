@@ -38,15 +38,15 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
         "--resolution",
         type=float,
         metavar="SIZE",
-        help="instead of a level, the largest size of a pixel in CRS units",
+        help="largest pixel size in CRS units, instead of a level",
     )
-    read.add_argument("--scale", action="store_true", help="give physical values: stored ones times scale plus offset")
+    read.add_argument("--scale", action="store_true", help="give physical values: value times scale plus offset")
     read.add_argument(
         "--on-error", default="raise", choices=("raise", "null"), help="raise an error, or give the reason in a column"
     )
     where = command.add_argument_group(what)
     where.add_argument("--geometry-column", metavar="COLUMN", help=f"column of {what} as GEOMETRY, WKB, WKT or GeoJSON")
-    where.add_argument("--geometry-crs", metavar="CRS", help=f"CRS of {what} that do not say it: EPSG:32643, OGC:CRS84")
+    where.add_argument("--geometry-crs", metavar="CRS", help=f"CRS of {what} that declare none: EPSG:32643, OGC:CRS84")
     where.add_argument("--crs", type=refused_crs, help=argparse.SUPPRESS)
     return where
 

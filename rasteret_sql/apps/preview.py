@@ -26,8 +26,8 @@ band. If items overlap, the item with the least eo:cloud_cover is on top, then t
 row is on top. The command reads the coarsest sufficient overviews, and stops when everything is covered. Pixels without
 data are transparent.
 
-A formula over bands is shown in colours, those of a difference diverge from 0. A name in it that has other characters
-than letters, digits and "_" stands in double quotes. Files of classes, formulas and colour maps have a legend.
+A formula over bands is shown in colours. The colours of a difference diverge from 0. Names with other characters than
+letters, digits and "_" need double quotes. Files of classes, formulas and colour maps have a legend.
 
 --sql is a query for rows of an index, or of read_tiles. In the query, INDEX is the table `index`. A query that names
 its files needs no INDEX. A terminal shows the picture by its graphics protocol if the protocol is known, else in
@@ -81,7 +81,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .png, .jpg or .webp")
     command.add_argument("--protocol", choices=_PROTOCOLS, help="graphics protocol of the terminal")
     command.add_argument(
-        "--json", action="store_true", help="print facts of the picture: bounds, CRS, bands, levels, bytes"
+        "--json", action="store_true", help="print the bounds, CRS, bands, levels and bytes of the picture"
     )
     command.set_defaults(run=run, usage_error=command.error)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 One row per point, item and band. The columns of the points come first, then item_id, collection, datetime, band, value,
-window_values, scale, offset and error. A masked or nodata pixel has no value. A point that no file holds has no row.
+window_values, scale, offset and error. A masked or nodata pixel has no value. A point outside all files has no row.
 
 examples:
   rasteret-sql sample s2.parquet plots.parquet --bands red,nir -o values.parquet
@@ -32,14 +32,23 @@ def add_parser(commands: Commands) -> None:
     where.add_argument("--time-column", metavar="COLUMN", help="column of times, for --match nearest_time")
     how = command.add_argument_group("values")
     how.add_argument(
-        "--method", default="nearest", choices=("nearest", "bilinear"), help="pixel of the point, or the four around it"
+        "--method",
+        default="nearest",
+        choices=("nearest", "bilinear"),
+        help="pixel of the point, or the four pixels around it",
     )
     how.add_argument(
         "--match", default="all", choices=("all", "latest", "nearest_time"), help="items for each point and band (all)"
     )
-    how.add_argument("--window-size", type=int, default=1, metavar="N", help="also give the N x N pixels around it")
     how.add_argument(
-        "--max-distance-pixels", type=float, default=0, metavar="N", help="take valid pixels up to N pixels away (0)"
+        "--window-size", type=int, default=1, metavar="N", help="also give the N x N pixels around each point"
+    )
+    how.add_argument(
+        "--max-distance-pixels",
+        type=float,
+        default=0,
+        metavar="N",
+        help="take the nearest valid pixel, up to N pixels away (0)",
     )
     command.set_defaults(run=run, usage_error=command.error)
 

@@ -36,14 +36,14 @@ def add_parser(commands: Commands) -> None:
         "--weights",
         default="none",
         choices=("none", "coverage"),
-        help="pixels whose centres are inside, or all weighed by the part that is covered (none)",
+        help="take pixels by their centres, or weigh each pixel by its covered part (none)",
     )
     how.add_argument("--all-touched", action="store_true", help="take all pixels that a polygon touches")
     how.add_argument(
         "--by",
         default="item",
         choices=("item", "day", "solar_day", "all"),
-        help="files that are computed together (item)",
+        help="group of files for each statistic (item)",
     )
     command.set_defaults(run=run, usage_error=command.error)
 

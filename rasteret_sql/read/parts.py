@@ -1,4 +1,4 @@
-"""Reads parts of the ground, each a grid of its own, from the files of a table: all that a batch takes at once."""
+"""Reads the parts of a batch from the files of a table. Each part is a grid with its own items."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is read at once into one array (slice, band, y, x).
+    """One grid and its items, read into one array (slice, band, y, x).
 
     Attributes:
-        box: its grid.
-        slices: the items of each slice, in the order in which a mosaic takes them.
+        box: the grid.
+        slices: the items of each slice, in mosaic order.
     """
 
     box: GeoBox
@@ -48,13 +48,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BandFiles:
-    """Which file has which band of an item.
+    """The file of each band of each item.
 
     Attributes:
-        bands: names, in the order in which they were asked for.
-        dtypes: that the pixels of the bands are cast to when they are decoded.
-        file: number of the file by item and band, shape (item, band).
-        known: what the file says of that band, by the number of its kind and the place of the band.
+        bands: band names, in the requested order.
+        dtypes: the dtype of each band. Pixels are cast to it when they are decoded.
+        file: file numbers, shape (item, band).
+        known: the properties of a band, by the number of its file kind and its index in `bands`.
     """
 
     bands: tuple[str, ...]
@@ -64,15 +64,16 @@ class BandFiles:
 
     @classmethod
     def of(cls, table: Files, item_of: npt.NDArray[np.int64], *, may_cast: bool = False) -> BandFiles:
-        """Find them.
+        """Find the file of each band of each item.
 
         Args:
             table: the files.
-            item_of: the item of each file.
-            may_cast: whether files of a band may have two dtypes; their pixels get one that holds both.
+            item_of: the item number of each file, shape (file,).
+            may_cast: True if the files of a band may differ in dtype. Their pixels get a dtype that holds all of them.
 
         Raises:
-            InvalidArgumentError: an item lacks a band or has it twice, or the files of a band have two dtypes.
+            InvalidArgumentError: an item lacks a band or has it twice, or the files of a band differ in dtype and
+                `may_cast` is False.
         """
         positions = sorted(
             {(band.position, number, band.band, band.name) for number, kind in enumerate(table.kinds)
@@ -95,13 +96,13 @@ class BandFiles:
 
 
 class PartReader:
-    """Reads parts of the ground.
+    """Reads parts from the files of a table.
 
     Args:
         table: the files.
-        bands: which of them have which band.
-        method: how pixels are resampled.
-        mosaic: how items of one slice that overlap become one.
+        bands: the file of each band of each item.
+        method: the resampling method.
+        mosaic: the rule for overlapping items of a slice.
     """
 
     def __init__(self, table: Files, bands: BandFiles, *, method: str, mosaic: str) -> None:
@@ -110,27 +111,28 @@ class PartReader:
 
     @property
     def bands(self) -> tuple[CubeBand, ...]:
-        """What is known of the bands."""
+        """The bands of the results: names, dtypes, nodata values, scales and offsets."""
         return self._bands
 
     def read(
         self, parts: Sequence[Part], options: ReadOptions | None = None, on_failure: OnFailure | None = None
     ) -> list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
-        """Read some parts; what they share is fetched and decoded once.
+        """Read parts. Tiles that parts share are fetched and decoded once.
 
         Args:
-            parts: what is read.
-            options: bounds of the read.
-            on_failure: told of each file that failed; its pixels are then as if they were nodata.
+            parts: the parts.
+            options: limits of requests and memory.
+            on_failure: called with each failed file. The pixels of the file are then nodata.
 
         Returns:
-            For each part its pixels and which of them are valid, shape (slice, band, y, x). The dtype is one that
-            holds all bands; where there is no data pixels have the nodata value of the band, or 0.
+            The pixels and the mask of each part, both of shape (slice, band, y, x). True in the mask means valid. All
+            bands have one dtype, which holds the values of each. Pixels without data have the nodata value of
+            their band, or 0 if it has none.
 
         Raises:
             RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
         """
-        # Found once: the reader of cubes asks for the same.
+        # `read_cubes` needs the same positions, so they are computed once.
         places = [Places(part.box) for part in parts]
         plan, sources = self.plan(parts, places)
         dtype = np.result_type(*(band.dtype for band in self._bands))
@@ -153,11 +155,14 @@ class PartReader:
         return results
 
     def plan(self, parts: Sequence[Part], places: Sequence[Places]) -> tuple[TilePlan, list[Sources]]:
-        """Plan some parts together; gives which rows of the plan go where in each.
+        """Plan parts together.
 
         Args:
-            parts: what is read.
-            places: where the grid of each lies in files.
+            parts: the parts.
+            places: the position of each part's grid in files.
+
+        Returns:
+            One plan of all tiles, and the sources of each part: its bands of files, with their rows of the plan.
         """
         taken: list[_Taken] = []
         for number, (part, where) in enumerate(zip(parts, places, strict=True)):
@@ -179,7 +184,7 @@ class PartReader:
         return planned.tiles, [whole.take(np.flatnonzero(part_of == number)) for number in range(len(parts))]
 
     def _taken(self, number: int, part: Part, places: Places) -> Iterator[_Taken]:
-        """Give what a part takes of each file: at the level whose pixels are no larger than those of its grid."""
+        """Yield the windows of a part, at the coarsest level whose pixels are not larger than those of its grid."""
         wanted = [
             (group, place, int(self._files.file[item, place]))
             for group, items in enumerate(part.slices)
@@ -198,7 +203,7 @@ class PartReader:
 
 
 class _Taken(NamedTuple):
-    """A window of a band of a file that a part takes."""
+    """One window of one band of a file, read for a part."""
 
     part: int
     group: int
@@ -210,7 +215,7 @@ class _Taken(NamedTuple):
 
     @property
     def band(self) -> int:
-        """The number of the band in the file."""
+        """The band's number in the file."""
         return self.known.band
 
 
@@ -241,7 +246,7 @@ def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str) -> Cub
 
 
 def _repeated(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Say which values are there a second time."""
+    """Return True for each value that occurs earlier in the array."""
     _, first = np.unique(values, return_index=True)
     repeated = np.ones(values.size, np.bool_)
     repeated[first] = False
@@ -252,7 +257,7 @@ def _refuse_second(
     table: Files, item_of: npt.NDArray[np.int64], number: int, file: npt.NDArray[np.int64],
     places: dict[str, int], name: str,
 ) -> None:  # fmt: skip
-    """Say which two files have a band of an item.
+    """Refuse two files with the same band of an item.
 
     Raises:
         InvalidArgumentError: always.
@@ -270,10 +275,10 @@ def _refuse_second(
 def _require_all(
     table: Files, item_of: npt.NDArray[np.int64], file: npt.NDArray[np.int64], names: Sequence[str]
 ) -> None:
-    """Refuse items that lack a band: their pixels would be nodata that nobody asked for.
+    """Refuse items that lack a band, because their pixels would silently be nodata.
 
     Raises:
-        InvalidArgumentError: there is one.
+        InvalidArgumentError: an item lacks a band.
     """
     lacking = np.flatnonzero((file < 0).any(axis=1))
     if not lacking.size:

@@ -57,7 +57,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "folder", nargs="?", type=Path, default=Path("demo"), metavar="FOLDER", help="where to write (./demo)"
     )
-    command.add_argument("--json", action="store_true", help="show nothing, and write what was made as JSON")
+    command.add_argument("--json", action="store_true", help="print only a report, as JSON")
     command.set_defaults(run=run)
 
 

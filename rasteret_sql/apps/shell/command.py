@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         default=":memory:",
         metavar="DB",
-        help="DuckDB database, or a Parquet file, which becomes a view of its name (in memory)",
+        help="DuckDB database, or a Parquet file to open as a view of its name (in memory)",
     )
     command.add_argument(
         "-c", dest="texts", action=_Text, metavar="SQL", help="run statements or a dot command; repeatable"
