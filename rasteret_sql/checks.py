@@ -85,6 +85,19 @@ def text_of(name: str, value: Any, expected: str) -> str:
         raise InvalidArgumentError(f"{name}: got {shown(value)}, expected {expected}") from error
 
 
+def checked_unicode(name: str, text: str) -> str:
+    """Give a text that can be encoded; an argument of a process that is no UTF-8 has lone surrogates.
+
+    Raises:
+        InvalidArgumentError: it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(f"{name}: got {shown(text)}, which is no Unicode text; expected UTF-8") from error
+    return text
+
+
 def number_of(value: Any) -> float | None:
     """Give a real number as a float; None where it is none. Python converts texts and truth values, which are none."""
     is_other = isinstance(value, (str, bytes, bytearray, bool)) or type(value).__name__.startswith("bool")

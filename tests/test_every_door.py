@@ -11,6 +11,7 @@ import datetime as dt
 import inspect
 import itertools
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -356,8 +357,8 @@ def test_an_index_whose_path_has_quotes_is_read_by_every_door(folder: Path, tmp_
 
 #: Commands that last or take seconds for each call; what they call is walked above.
 _NOT_WALKED = {"serve", "shell", "bench", "demo", "build", "refresh", "export", "preview"}
-#: No argument of a process has NUL, and the streams of a process take any text.
-TEXTS = ["", "bad text", "nan", "-1", "EPSG:999999", "9" * 30]
+#: No argument of a process has NUL; bytes that are no UTF-8 are lone surrogates.
+TEXTS = ["", "bad text", "nan", "-1", "EPSG:999999", "9" * 30, "\udcff"]
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:
@@ -372,6 +373,8 @@ def test_every_text_of_every_option_of_a_command_is_taken_or_refused(
     good: dict[str, str] = {
         "INDEX": str(folder / "i.parquet"), "SOURCE": f"{folder}/*.tif", "SQL": "SELECT 1", "FILE": str(tmp_path / "o.tif"),
     }  # fmt: skip
+    # As stderr of a process is; stdout is strict there as well.
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     actions = [
         action for action in _commands()[command]._actions if action.nargs != 0 and "help" not in action.option_strings
     ]

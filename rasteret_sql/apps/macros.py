@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rasteret_sql.apps.arguments import Commands, new_command
 from rasteret_sql.apps.console import written_aside
+from rasteret_sql.checks import checked_unicode
 
 if TYPE_CHECKING:
     import argparse
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rasteret_sql import __version__
     from rasteret_sql.sql.catalog import plain_objects, plain_script
 
+    checked_unicode("schema", arguments.schema)
     text = plain_script(__version__, schema=arguments.schema, temporary=arguments.temp)
     if arguments.json:
         functions = [

@@ -11,6 +11,8 @@ from rasteret_sql.apps.arguments import Commands, new_command
 from rasteret_sql.apps.console import note, written_aside
 from rasteret_sql.apps.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Format, drawn
 from rasteret_sql.apps.read_bar import read_bar, stdout_after
+from rasteret_sql.checks import checked_unicode
+from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with connect(arguments.db) as con, read_bar() as bar:
         con.execute("SET TimeZone = 'UTC'")
-        statements = con.extract_statements(text)
+        statements = statements_of(con, text)
         if not statements:
             arguments.usage_error("there is no statement in SQL")
         for statement in statements[:-1]:
@@ -116,6 +118,15 @@ def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> 
     return result
 
 
+def statements_of(con: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Statement]:
+    """Split a text into its statements.
+
+    Raises:
+        InvalidArgumentError: it is no Unicode text; DuckDB's binding would say so by a TypeError.
+    """
+    return con.extract_statements(checked_unicode("SQL", text))
+
+
 def run_through(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
     """Run a statement to its end and drop its rows; duckdb 2.0 wants them fetched before it runs another."""
     con.execute(statement)
@@ -127,8 +138,33 @@ def _text(arguments: argparse.Namespace) -> str:
     if (arguments.sql is None) == (arguments.file is None):
         arguments.usage_error("give the statements as SQL, as - for stdin, or with -f FILE")
     if arguments.file is not None:
-        return Path(arguments.file).expanduser().read_text(encoding="utf-8")
-    return sys.stdin.read() if arguments.sql == "-" else cast("str", arguments.sql)
+        return sql_of_file(Path(arguments.file).expanduser())
+    return sql_of_stdin() if arguments.sql == "-" else cast("str", arguments.sql)
+
+
+def sql_of_file(path: Path) -> str:
+    """Read the SQL of a file.
+
+    Raises:
+        InvalidArgumentError: the file is no text.
+        OSError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"{path}: got bytes that are no UTF-8, expected SQL ({error})") from error
+
+
+def sql_of_stdin() -> str:
+    """Read the SQL of stdin.
+
+    Raises:
+        InvalidArgumentError: stdin is no text.
+    """
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"stdin: got bytes that are no UTF-8, expected SQL ({error})") from error
 
 
 def result_format(arguments: argparse.Namespace) -> Format:

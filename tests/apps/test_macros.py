@@ -35,7 +35,7 @@ def test_the_script_goes_to_a_file_that_appears_when_whole(run, tmp_path):
 def test_what_is_public_is_listed_in_json(run):
     told = json.loads(run("macros", "--json", "--schema", "own").out)
     assert [one["name"] for one in told["functions"]] == ["explain_read", "items", "tile_plan"]
-    assert told["functions"][1]["arguments"] == ["index", "geometry", "bbox", "crs", "datetime"]
+    assert told["functions"][1]["arguments"] == ["index", "geometry", "bbox", "geometry_crs", "crs", "datetime"]
     assert told["version"] == __version__
     assert 'CREATE OR REPLACE MACRO "own".items(' in told["script"]
 
@@ -59,3 +59,10 @@ def test_the_stock_command_line_reads_it(run, index, tmp_path):
         done = subprocess.run(given, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_schema_that_is_no_unicode_is_refused(run, options):
+    outcome = run("macros", "--schema", "\udcff", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "schema: got '\\udcff', which is no Unicode text" in outcome.err

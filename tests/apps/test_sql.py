@@ -217,3 +217,16 @@ def test_a_missing_file_of_statements_exits_1(run, tmp_path):
     outcome = run("sql", "-f", tmp_path / "absent.sql")
     assert outcome.code == 1
     assert "absent.sql: No such file or directory" in outcome.err
+
+
+def test_sql_that_is_no_unicode_is_refused_wherever_it_comes_from(run, tmp_path, monkeypatch):
+    (tmp_path / "latin.sql").write_bytes(b"SELECT '\xff'")
+    sources = {"SQL": ["SELECT '\udcff'"], "latin.sql": ["-f", tmp_path / "latin.sql"], "stdin": ["-"]}
+    for name, arguments in sources.items():
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"SELECT '\xff'"), encoding="utf-8"))
+        outcome = run("sql", *arguments)
+        assert outcome.code == 1
+        assert f"{name}: got " in outcome.err
+        assert "UTF-8" in outcome.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("SELECT '\udcff';\nSELECT 7 AS n;\n"))
+    assert "which is no Unicode text" in run("shell").err

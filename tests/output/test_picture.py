@@ -15,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 
 import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.output import picture_pixels, picture_plan
 from rasteret_sql.output.colormaps import MAX_CLASSES, SUGGESTED, class_colors, colormap_colors
 from rasteret_sql.output.file_colors import color_table
@@ -156,7 +157,7 @@ def test_a_palette_gives_the_colours_of_the_file(tmp_path):
 
 def test_a_file_without_a_palette_has_no_table_of_colours(tmp_path):
     write_cog(tmp_path / "a.tif", noise(1), tile=32)
-    assert color_table(str(tmp_path / "a.tif"), None)[0] is None
+    assert color_table(str(tmp_path / "a.tif"), UNKNOWN)[0] is None
 
 
 def test_the_scene_classification_has_the_colours_that_esa_gives_it():

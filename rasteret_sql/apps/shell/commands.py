@@ -15,6 +15,7 @@ from rasteret_sql.apps.console import Style, aligned, columns_of_terminal
 from rasteret_sql.apps.output import Format
 from rasteret_sql.apps.shell.explain import explain_query
 from rasteret_sql.apps.shell.statements import is_blank, units
+from rasteret_sql.apps.sql import sql_of_file
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError
 
@@ -244,10 +245,7 @@ def run_file(session: Session, path: Path) -> None:
         InvalidArgumentError: the file is no text, or reads itself.
         OSError: it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"{path}: got bytes that are no UTF-8, expected SQL ({error})") from error
+    text = sql_of_file(path)
     session.nesting += 1
     try:
         if session.nesting > _TIMES_NESTED:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.output import box
+from rasteret_sql.apps.sql import statements_of
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
 
@@ -55,7 +56,7 @@ def one_select(con: duckdb.DuckDBPyConnection, text: str, command: str, remedy: 
     Raises:
         InvalidArgumentError: it is something else.
     """
-    statements = con.extract_statements(text)
+    statements = statements_of(con, text)
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         raise InvalidArgumentError(

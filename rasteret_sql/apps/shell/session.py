@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast, get_args
 from rasteret_sql.apps.console import Style, note, written_aside
 from rasteret_sql.apps.output import BINARY_FORMATS, SUFFIXES, WRITERS, Format, drawn, forget_views
 from rasteret_sql.apps.read_bar import read_bar, stdout_after
-from rasteret_sql.apps.sql import SHOWN_ROWS, last_result
+from rasteret_sql.apps.sql import SHOWN_ROWS, last_result, statements_of
 from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.wording import count
@@ -186,7 +186,7 @@ class Session:
             return work()
 
     def _run(self, text: str) -> None:
-        for statement in self.con.extract_statements(text):
+        for statement in statements_of(self.con, text):
             with read_bar() as bar:
                 result = last_result(self.con, statement)
                 if result is not None:
