@@ -41,21 +41,21 @@ SHARED: Final = {
     "transform": "affine (a, b, c, d, e, f) from pixel corner (col, row) to `crs`, or an `Affine`; with `shape`.",
     "like": "an object that has the grid: an xarray object, an odc-geo GeoBox, a rasterio profile.",
     "allow_extreme_scale": "allow a grid whose pixels are over 1,000 times coarser or finer than those of all files. "
-    "It is refused otherwise, since its units are likely wrong.",
+    "Otherwise such a grid is refused, because its units are probably wrong.",
     "resampling": '"nearest", "bilinear", "cubic", "average", "mode", "min" or "max", as in GDAL\'s warper, or a '
     'mapping of bands to these, with "*" for all others. Invalid pixels never take part. The overview is the '
     "coarsest whose pixels are not larger than those of the grid.",
-    "groupby": 'what the items of one slice share: "id", "time", "day" (UTC), "solar_day" (mean solar time at the '
+    "groupby": 'common value of the items of a slice: "id", "time", "day" (UTC), "solar_day" (mean solar time at the '
     "item's bbox), or a column of the index. None makes one slice per item.",
-    "mosaic": 'which pixel of a slice is taken where its items overlap: the "first" or "last" valid one in the order '
-    'of the query (ORDER BY; for a table or file: by collection, time and id), or their "min", "max", "mean", '
-    '"median" or "count".',
-    "nodata": "value of pixels without data, in place of that of the files, or a mapping of bands to values, with "
+    "mosaic": 'rule for overlapping items of a slice: the "first" or "last" valid pixel in the order of the query '
+    '(ORDER BY; for a table or file: by collection, time and id), or the "min", "max", "mean", "median" or "count" of '
+    "the valid pixels.",
+    "nodata": "value of pixels without data, instead of the files' nodata value, or a mapping of bands to values, with "
     '"*" for all others. Masks and fill follow it. Files with a mask or an alpha band refuse it.',
     "dtype": 'dtype of the pixels, such as "uint16", or a mapping of bands to dtypes, with "*" for all others; None '
-    "for that of the files. Pixels are cast when they are decoded, before they are resampled. A pixel that the dtype "
-    "cannot hold is an error: integers stay exact, and floats may be rounded. Nodata values are cast too; a band whose "
-    "nodata value the dtype cannot hold has none, and its mask tells.",
+    "for the files' dtype. Pixels are cast when they are decoded, before they are resampled. If the dtype cannot hold "
+    "a pixel, an error is raised. Integers stay exact, and floats may be rounded. Nodata values are cast too. If the "
+    "dtype cannot hold the nodata value of a band, the band has none, and its mask marks the pixels without data.",
     "all_touched": "take every pixel that a polygon touches, not only those whose centre is inside. Points and lines "
     "always take the pixels that they touch.",
 }

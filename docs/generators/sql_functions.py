@@ -58,12 +58,12 @@ _SCHEMAS = {
 _HIDDEN = frozenset({"_call", "rst_row", "rst_key"})
 #: Notes below the columns.
 _NOTES = {
-    "read_pixels": "With layout 'wide', the columns `band` and `value` make way for a column of type DOUBLE for each "
-    "name in `bands`.",
-    "sample_points": "The columns of the points precede these. A point that no file holds has no row, and neither has "
-    "one without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
-    "zonal_stats": "The columns of the zones precede these, and of the statistics those in `stats` are there. A zone "
-    "that touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
+    "read_pixels": "With layout 'wide', a column of type DOUBLE for each name in `bands` replaces the columns "
+    "`band` and `value`.",
+    "sample_points": "The columns of the points precede these. A point outside all files has no row. Neither has a "
+    "point without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
+    "zonal_stats": "The columns of the zones precede these. The result has only the statistics in `stats`. A zone that "
+    "touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.',
 }
 #: Types that no cast says.
@@ -96,15 +96,15 @@ also take CTEs and temporary tables, and a folder only with a trailing slash. Wi
 they plan the tiles that the bounds of each point, line and ring of a `geometry` touch. These are all tiles of a read,
 and possibly more. `read_tiles` runs on a separate connection, and cannot see CTEs, temporary tables or uncommitted
 rows. If the query around it sees other rows of the index, that is an error. The rows of a table macro in the
-text of an index, and of views that draw rows by chance, are not compared. It takes the text of a query instead,
-such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
+text of an index, and of views that draw a random sample, are not compared. `read_tiles` takes the text of a query
+instead of a CTE, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
 
 A name in `bands` is looked up in this order: an asset key (`red`: all bands of that asset), a band inside an asset
 (`visual:red`, `visual:1`), a band name, a common name, a band number. The first step with a match decides. Two matches
 in this step are an error that lists both.
 
 A query without `pixels` fetches no pixels, `mask` fetches only the bytes of masks, and `LIMIT` ends the read.
-Conditions in `WHERE` decide which tiles are fetched where DuckDB hands them over: see
+Conditions in `WHERE` decide which tiles are fetched, if DuckDB passes them on: see
 [below](#which-conditions-decide-what-is-fetched).
 """
 #: What tests/sql/test_pruning.py measures.

@@ -45,13 +45,13 @@ def to_geopandas(
     """Read the pixels of many geometries, each tile fetched and decoded once however many geometries share it.
 
     Items may have any CRS and resolution: pixels are those of the files, and nothing is resampled. Memory is the
-    result, 64 MiB of tiles on their way, a tile per thread that decodes, and some kilobytes per row.
+    result, 64 MiB of tiles in flight, one tile per decoding thread, and some kilobytes per row.
 
     Args:
         geometries: a GeoDataFrame or GeoSeries; or Shapely geometries, GeoJSON, WKT or objects with
             `__geo_interface__`: one, or a list. Properties of GeoJSON features become columns.
         geometry_crs: CRS of geometries that have none of their own; longitude and latitude by default.
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
         on_error: "raise", or "nodata" to mask what could not be read and to list it in `attrs["failed"]`.
 
     Returns:

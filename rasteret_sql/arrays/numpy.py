@@ -223,7 +223,7 @@ def read_chips(
     share it. Items may have any CRS and size.
 
     Args:
-        chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may reach out of its image.
+        chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may extend beyond its image.
         size: height and width of all chips in pixels; one number for both.
 
     Returns:

@@ -130,11 +130,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def interrupt() -> None:
-    """Stop all reads of this process: those that a call waits for, and those that run ahead of a query.
+    """Stop all reads of this process: reads that a call waits for, and reads ahead of a query.
 
     Any thread may call it. Each call that waits raises a RasteretError, or DuckDB's error with its message. Reads that
-    begin later are not stopped. `con.interrupt()` stops a query of DuckDB between two batches, and not the read that it
-    waits for.
+    begin later are not stopped. `con.interrupt()` stops a query of DuckDB between two batches, but not the read that
+    the query waits for.
 
     Example:
         >>> import rasteret_sql as rs

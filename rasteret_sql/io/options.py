@@ -36,13 +36,13 @@ class Options:
             keys, so reads need them here. A text has commas between.
         max_result_bytes: bytes of the largest result: pixels of arrays and of exported files. None is the memory of the
             machine for arrays that are read at once, and no limit for lazy arrays and files.
-        connect_s: seconds until a connection to a server must stand.
-        silence_s: seconds that a server may be silent while its answer is awaited or read.
-        min_bytes_per_s: rate below which an answer is given up once it has taken `silence_s`.
-        attempts: how often a request is sent at most. Answers 408, 429 and 5xx, cut connections, silence and slowness
-            are tried again, after the time that Retry-After asks for, of 30 s at most.
-        retry_s: seconds after the first attempt of a request from which none starts.
-        max_documents: how many documents of a STAC catalog are read; more are an error.
+        connect_s: longest time to connect to a server, in seconds.
+        silence_s: longest silence of a server while its answer is awaited or read, in seconds.
+        min_bytes_per_s: lowest rate of an answer, checked once the answer has taken `silence_s`.
+        attempts: largest number of attempts of a request. After answers 408, 429 and 5xx, broken connections, silence
+            and slowness, the request is sent again. It waits for the time in Retry-After, 30 s at most.
+        retry_s: seconds after the first attempt of a request. Later, no further attempt starts.
+        max_documents: largest number of documents that are read of a STAC catalog. More are an error.
     """
 
     identity: IdentityRule = "etag"
@@ -92,7 +92,7 @@ _of_call: ContextVar[Options | None] = ContextVar("rasteret_sql_options", defaul
 
 
 def get_options() -> Options:
-    """Give the options of this process: those of `set_options`, or else of the environment.
+    """Return the options of this process, from `set_options` or else from the environment.
 
     Raises:
         InvalidArgumentError: a variable of the environment has a value that its option cannot have.

@@ -85,7 +85,8 @@ def export(  # noqa: PLR0913 - keywords only
     and y of its centre, and a column for each band.
 
     Memory is bounded, whatever the size: files are written block by block (`.zarr` and `.nc` where Dask is installed).
-    They are written aside and renamed, and replace older ones. A file that is read is never replaced.
+    Files are written under a temporary name and renamed, and replace older files. A file that is read is never
+    replaced.
 
     Pixels are those of `to_numpy`, also under a mask. A GeoTIFF keeps the colours of the files: photometric
     interpretation, alpha channel and palette.

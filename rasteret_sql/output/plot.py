@@ -42,9 +42,10 @@ def plot_rgb(
     """Show three bands of a dataset as red, green and blue, or a formula over its bands.
 
     Each band is stretched from its lower to its upper percentile over valid pixels. For several times, the medians of
-    their percentiles count, so that colours can be compared and one cloudy day does not darken all. Clouds are bright:
-    with more than a few per cent of clouds, give a lower upper percentile. Pixels that are invalid in any of the three
-    bands, by NaN, `_FillValue` or "<band>_valid", are transparent. North is up, whichever way the rows run.
+    their percentiles are used, so that colours can be compared, and one cloudy day does not darken all pictures. Clouds
+    are bright: with more than a few per cent of clouds, give a lower upper percentile. Pixels that are invalid in any
+    of the three bands, by NaN, `_FillValue` or "<band>_valid", are transparent. North is up, whichever way the rows
+    run.
 
     A formula, such as "(nir - red) / (nir + red)", is computed from the values of the dataset. All its pictures share
     one colour bar, which diverges from 0 if the formula is a difference.

@@ -1,4 +1,4 @@
-"""What Python callers ask of pixels: rows of them, values at points, statistics of zones."""
+"""Public Python functions that return rows: pixels, values at points, statistics of zones."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
 
     Args:
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
         layout: "long" gives a row per pixel and band, with `band` and `value`. "wide" gives a row per pixel, with a
-            column for each name in `bands`, NULL where the pixel of the band is invalid; bands of an item have one
-            grid.
+            column for each name in `bands`, NULL where the pixel of the band is invalid. In this layout, the bands of
+            an item need one grid.
         all_touched: take all pixels that the area touches, not only those whose centres are inside.
-        scale: give physical values, stored ones times the scale of the band plus its offset.
+        scale: give physical values: each stored value times the scale of its band, plus the offset.
 
     Returns:
         A reader of record batches with `item_id`, `collection`, `datetime`; `x` and `y`, the centre of the pixel in the
-        CRS of the file; `crs`; and the columns of the layout. Pixels that are masked or nodata are left out. Nothing
-        is fetched before the first batch is asked for.
+        CRS of the file; `crs`; and the columns of the layout. Masked and nodata pixels are left out. Nothing is fetched
+        before the first batch is requested.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or bands of an item lie on different grids.
@@ -101,38 +101,38 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
 ) -> pa.RecordBatchReader:
     """Read the values of pixels at points, each tile fetched and decoded once however many points lie in it.
 
-    A point lies in the pixel that holds it; one on an edge, in the pixel to the right of it or below it, as in GDAL.
-    Memory is the points, some batches of tiles, and the values of one file at a time.
+    A point on the edge of a pixel lies in the pixel to its right or below, as in GDAL. Memory holds the points, some
+    batches of tiles, and the values of one file at a time.
 
     Args:
         points: a GeoDataFrame or GeoSeries, a data frame, an Arrow table, a DuckDB relation, the path of a Parquet,
             CSV or GeoJSON file, the text of a query; or points in any form, one or a list.
-        geometry_column: column of points as GEOMETRY, WKB, WKT or GeoJSON. By default the one of that type, or of a
-            usual name.
+        geometry_column: column of points as GEOMETRY, WKB, WKT or GeoJSON. By default, the column of type GEOMETRY, or
+            a column with a usual name.
         x_column, y_column: columns of coordinates, instead of `geometry_column`.
-        geometry_crs: CRS of the points, x before y, where they do not say it themselves.
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
-        method: "nearest" takes the pixel in which a point lies. "bilinear" weighs the four pixels around it; invalid
-            ones do not take part.
-        match: "all" items whose file holds the point, the "latest" of them, or the one "nearest_time" to the time of
-            the point, for each point and band. A file holds a point even where its pixel is invalid.
+        geometry_crs: CRS of the points, x before y, if they declare none.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
+        method: "nearest" takes the pixel in which a point lies. "bilinear" weighs the four pixels around the point.
+            Invalid pixels do not take part.
+        match: items for each point and band: "all" items whose file contains the point, the "latest" of them, or the
+            item "nearest_time" to the time of the point. A file contains a point even if its pixel is invalid.
         time_column: column of times of the points, for match "nearest_time". Times without a zone are UTC.
-        window_size: side of the square of pixels around each point that comes as `window_values`; an odd number.
-        max_distance_pixels: where a point lies in an invalid pixel, take the valid one whose centre is nearest, up to
-            this distance.
-        scale: give physical values, stored ones times the scale of the band plus its offset.
+        window_size: odd number: the side, in pixels, of the square around each point in `window_values`.
+        max_distance_pixels: largest distance of a valid pixel that replaces an invalid one. The valid pixel with the
+            nearest centre is taken.
+        scale: give physical values: each stored value times the scale of its band, plus the offset.
         on_error: "raise", or "null" for rows without a value whose `error` says why.
 
     Returns:
         A reader of record batches: `read_all()` gives a `pyarrow.Table`, `read_pandas()` a data frame. One row per
         point, item and band, file by file and in the order of the points. The columns of the points come first, then
-        `item_id`, `collection`, `datetime`, `band`; `value`, NULL where the pixel is masked or nodata;
-        `window_values`; `scale`, `offset` and `error`. A point that no file holds has no row; neither has one without
-        coordinates. Nothing is fetched before the first batch is asked for.
+        `item_id`, `collection`, `datetime`, `band`; `value`, NULL where the pixel is masked or nodata; `window_values`;
+        `scale`, `offset` and `error`. A point outside all files has no row. Neither has a point without coordinates.
+        Nothing is fetched before the first batch is requested.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, the points do not say where they are, or have a column of a name
-            that the result has.
+        InvalidArgumentError: an argument is wrong, the points have no coordinates or no CRS, or a column of the points
+            has the name of a column of the result.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: no point lies in a file.
         RasteretError: while reading: bytes could not be fetched or decoded.
@@ -181,9 +181,9 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
 ) -> pa.RecordBatchReader:
     """Compute statistics of the pixels in zones, each tile fetched and decoded once however many zones it lies in.
 
-    Pixels that are masked, nodata or NaN never count. Memory is the zones, some batches of tiles, and the statistics of
-    the files that are computed together; median, quantiles, majority, minority and variety are exact, and hold the
-    values of these files meanwhile.
+    Masked pixels, nodata pixels and NaN never count. Memory holds the zones, some batches of tiles, and the statistics
+    of one group of files (see `by`). Median, quantiles, majority, minority and variety are exact. For them, memory also
+    holds the values of the group.
 
     Args:
         zones: a GeoDataFrame or GeoSeries, an Arrow table, a DuckDB relation, the path of a Parquet or GeoJSON file,
@@ -191,27 +191,27 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         stats: names out of "count", "sum", "sumsq", "mean", "stdev" (of the population), "min", "max", "median",
             "majority", "minority", "variety", and quantiles "p0" to "p100", interpolated as by NumPy; by default
             "count", "sum", "mean", "stdev", "min" and "max".
-        geometry_column: column of zones as GEOMETRY, WKB, WKT or GeoJSON. By default the one of that type, or of a
-            usual name.
-        geometry_crs: CRS of the zones, x before y, where they do not say it themselves.
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        geometry_column: column of zones as GEOMETRY, WKB, WKT or GeoJSON. By default, the column of type GEOMETRY, or a
+            column with a usual name.
+        geometry_crs: CRS of the zones, x before y, if they declare none.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
         weights: "none" takes the pixels whose centres are inside, as GDAL's rasterizer does. "coverage" takes all
-            pixels that a polygon covers a part of, and weighs them by this part, as exactextract does.
-        by: which files are computed together: those of each "item", of each UTC "day" or "solar_day", or "all". Where
-            items overlap, each of their pixels counts.
-        scale: compute with physical values, stored ones times the scale of the band plus its offset.
+            pixels that a polygon covers in part, and weighs each pixel by its covered part, as exactextract does.
+        by: group of files for each statistic: per "item", per UTC "day", per "solar_day", or "all" files together.
+            Where items overlap, each of their pixels counts.
+        scale: compute with physical values: each stored value times the scale of its band, plus the offset.
         on_error: "raise", or "null" for rows without statistics whose `error` says why.
 
     Returns:
         A reader of record batches: `read_all()` gives a `pyarrow.Table`, `read_pandas()` a data frame. One row per
         zone, band, and item or day. The columns of the zones come first, then `item_id`, `collection`, `datetime`,
         `band`; `items`, the number of files of the band that the zone touches; one column per statistic; `scale`,
-        `offset` and `error`. A zone that touches a file and has no valid pixel in it has a row with a count of 0. A
-        zone that touches no file has none. Nothing is fetched before the first batch is asked for.
+        `offset` and `error`. A zone that touches a file but contains no valid pixel has a row with a count of 0. A zone
+        that touches no file has no row. Nothing is fetched before the first batch is requested.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, the zones do not say where they are, or have a column of a name
-            that the result may have.
+        InvalidArgumentError: an argument is wrong, the zones have no geometry or no CRS, or a column of the zones has
+            the name of a possible column of the result.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: no zone touches a file.
         RasteretError: while reading: bytes could not be fetched or decoded.

@@ -40,7 +40,7 @@ _followed: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Connections] = w
 
 
 def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB connection in which `read_tiles` and its siblings are there.
+    """Open a DuckDB connection that has `read_tiles` and the other functions.
 
     Args:
         database: path of a database file, or ":memory:".
@@ -75,10 +75,10 @@ def connect(database: str | os.PathLike[str] = ":memory:", **options: Any) -> du
 
 
 def install(con: duckdb.DuckDBPyConnection | ModuleType) -> duckdb.DuckDBPyConnection:
-    """Make `read_tiles`, `stac_search` and the other functions in a DuckDB connection and in its cursors.
+    """Add `read_tiles`, `stac_search` and the other functions to a DuckDB connection and its cursors.
 
-    It can be called again, and works for `:memory:`, for a file and for a file opened read-only; a database
-    file holds nothing of it afterwards. Each process installs for itself.
+    It can be called again. It works for `:memory:`, for a file and for a file opened read-only, and leaves nothing in a
+    database file. Each process installs for itself.
 
     Args:
         con: an open DuckDB connection, or the module `duckdb` for its default one.

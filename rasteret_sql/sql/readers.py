@@ -74,7 +74,7 @@ def read_tiles(
         geometry_crs: CRS of `geometry` and `bbox`; longitude and latitude by default.
         datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.
         level: 0 is full resolution, n the nth overview.
-        resolution: instead of a level, the largest pixel size in units of each raster's CRS.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
         on_error: "raise", or "null" for rows without pixels whose `error` says why.
 
     Returns:
@@ -111,7 +111,7 @@ def explain(
     level: int | None = None,
     resolution: float | None = None,
 ) -> ReadCost:
-    """Say what a read would cost, without fetching anything.
+    """Return the cost of a read, without fetching anything.
 
     The arguments are those of `read_tiles`.
 

@@ -59,7 +59,7 @@ class ZonalArguments:
     Attributes:
         columns: where the zones are.
         options: which pixels count, and what is computed.
-        by: which files are computed together: those of one "item", UTC "day" or "solar_day", or "all".
+        by: group of files for each statistic: per "item", UTC "day" or "solar_day", or "all".
 
     Raises:
         InvalidArgumentError: one of them is wrong.

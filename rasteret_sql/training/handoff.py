@@ -48,7 +48,7 @@ _OF_CHIPS: Final = Scope(frozenset(), parquet=True)
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """What a file says, and which part of it was opened.
+    """The contents of a hand-off file, and the part that was opened.
 
     Attributes:
         path: the file.
@@ -79,15 +79,15 @@ def handoff(
     seed: int = 0,
     **dataset: Any,
 ) -> Path:
-    """Write down a dataset as a small file to review, commit and open elsewhere.
+    """Save a dataset as a small file to review, commit and open elsewhere.
 
     The file has the path or URL of the index and its hash, the query, the splits, the seed and the arguments of
-    `to_torchgeo`. It is tried first: what it says can be planned.
+    `to_torchgeo`. Before it is written, the dataset is planned once.
 
     Args:
-        path: where it goes, "train.toml"; a file that is there is replaced.
+        path: path of the file, such as "train.toml". An existing file is replaced.
         index: path or URL of an index; one file. A path is written as it leads there from the folder of `path`.
-        sql: which of its rows, from a table called `index`: 'FROM index WHERE "eo:cloud_cover" < 20'.
+        sql: query for its rows, from the table `index`: 'FROM index WHERE "eo:cloud_cover" < 20'.
         splits: parts by name, either each a condition in SQL ("split = 'train'"), or each a share from 0 to 1: items
             are then drawn by a hash of their id and the seed, so that they stay in their part when others come and go.
         seed: for shares, and for samplers: `generator(seed)` of what is opened.
@@ -97,7 +97,7 @@ def handoff(
         The path.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or is none that a file can hold.
+        InvalidArgumentError: an argument is wrong, or a file cannot hold it.
         InvalidIndexError: `index` is none.
         EmptyReadError: a split is empty.
     """
@@ -150,7 +150,7 @@ def from_handoff(
     transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     trust: bool = False,
 ) -> RasteretDataset:
-    """Open a dataset that `handoff` wrote down, here or on another machine.
+    """Open a dataset that `handoff` saved, here or on another machine.
 
     A file may come from anybody. Its query and splits are each checked by DuckDB's parser before anything runs: one
     SELECT, or one condition, over the index alone. A query of `chips` may also name Parquet files.
@@ -166,8 +166,9 @@ def from_handoff(
         The dataset; its `handoff` says what was opened, with the seed.
 
     Raises:
-        InvalidArgumentError: the file is none, has no such split, or holds SQL that does more than read the index.
-        InvalidIndexError: the index, or the table of chips, is not the one that was handed over.
+        InvalidArgumentError: the file is not a hand-off, has no such split, or holds SQL that does more than read the
+            index.
+        InvalidIndexError: the index, or the table of chips, differs from the index or the table of the hand-off.
         EmptyReadError: nothing is left to read.
     """
     from rasteret_sql.training.torchgeo import to_torchgeo

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per valid pixel and band; with layout wide, one row per pixel
 -- reads: an index, as read_tiles does
--- The valid pixels in an area and period as rows, in long form or with a column for each band. They stream: a query holds some tiles at a time.
+-- The valid pixels in an area and period as rows, in long form or with a column for each band. Rows stream: a query holds some tiles at a time.
 CREATE OR REPLACE MACRO read_pixels(
     index,
     bands := NULL,
@@ -17,8 +17,8 @@ CREATE OR REPLACE MACRO read_pixels(
     all_touched := false,
     scale := false
 ) AS TABLE
--- No row, but the names of the columns.
 SELECT
+    -- No row: this SELECT names the columns.
     NULL::VARCHAR AS item_id,
     NULL::VARCHAR AS collection,
     NULL::TIMESTAMP WITH TIME ZONE AS datetime,

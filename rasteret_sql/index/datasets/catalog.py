@@ -331,7 +331,7 @@ class Catalog(tuple[Dataset, ...]):
 
 
 def datasets(folder: str | os.PathLike[str] | None = None) -> Catalog:
-    """Give the catalog of datasets: the datasets of the package, and your own in a folder.
+    """Return the catalog of datasets: the datasets of the package, and your own in a folder.
 
     Args:
         folder: folder with TOML files of your own, one dataset each; by default the folder in the environment
