@@ -1,6 +1,12 @@
-"""Numbers in words: "2,000 files", "17.3 MiB". Pure."""
+"""Numbers in words: "2,000 files", "17.3 MiB"; and names that are meant. Pure."""
 
 from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _KIB = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -26,3 +32,19 @@ def size(number_bytes: int) -> str:
 def shortened(text: str, characters: int) -> str:
     """Cut a text where it is longer than `characters`."""
     return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Ask for the names that a wrong name may stand for: "; did you mean red?".
+
+    Args:
+        given: the wrong name.
+        known: right names.
+
+    Returns:
+        The names that begin with it, or else those that resemble it; the empty text where there are none.
+    """
+    known = list(known)
+    begun = [name for name in known if given and name.startswith(given)]
+    close = begun or difflib.get_close_matches(given, known, n=3)
+    return f"; did you mean {' or '.join(close[:3])}?" if close else ""

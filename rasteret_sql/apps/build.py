@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import Commands, add_variables, mapping, names, new_command, numbers
 from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed, note
-from rasteret_sql.wording import count, size
+from rasteret_sql.wording import count, did_you_mean, size
 
 if TYPE_CHECKING:
     import argparse
@@ -170,6 +170,8 @@ def _search(arguments: argparse.Namespace) -> StacSearch | None:
 
     given = {name: getattr(arguments, name) for name in _SEARCH if getattr(arguments, name) is not None}
     if not given and not _may_be_dataset(arguments.source):
+        for source in arguments.source:
+            _check_named(source)
         return None
     from rasteret_sql.index.sources.search import stac_search
 
@@ -198,6 +200,22 @@ def _check_searchable(sources: Sequence[str], given: Mapping[str, Any]) -> None:
             f"{name}: is an option of a search, and {files[0]} is no dataset or STAC API. All files of a document, "
             f"glob or table are indexed: leave {option} out, and choose when the index is read"
         )
+
+
+def _check_named(source: str) -> None:
+    """Refuse what is neither a file nor a dataset but resembles the id of one.
+
+    Raises:
+        InvalidArgumentError: it does.
+    """
+    from rasteret_sql.errors import InvalidArgumentError
+    from rasteret_sql.index.datasets.catalog import datasets
+
+    if "://" in source or _is_file(source):
+        return
+    meant = did_you_mean(source, [entry.id for entry in datasets()])
+    if meant:
+        raise InvalidArgumentError(f"SOURCE: {source}: no such file or dataset{meant}")
 
 
 def _is_file(source: str) -> bool:

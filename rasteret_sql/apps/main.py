@@ -28,7 +28,7 @@ from rasteret_sql.apps import (
 from rasteret_sql.apps.console import error_message, fail
 from rasteret_sql.apps.demo import command as demo
 from rasteret_sql.apps.shell import command as shell
-from rasteret_sql.apps.usage import usage_message
+from rasteret_sql.apps.usage import Parser, usage_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
     from rasteret_sql import __version__
 
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="rasteret-sql",
         description="A collection of cloud GeoTIFFs is a Parquet table, and its pixels are a SQL table function.",
         epilog=_EPILOG,

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, NoReturn
 
-if TYPE_CHECKING:
-    import argparse
+from rasteret_sql.wording import did_you_mean
 
 #: A message that begins with the name of an argument.
 _NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_]+): (?=got |expected |is an option )")
 #: Arguments of Python whose options are called differently.
 _OPTIONS: Final = {"path": "output", "geometry_crs": "crs", "items": "item", "zones": "geometry"}
+#: What argparse says of a word that is none of some choices.
+_CHOICE: Final = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<known>.*)\)$")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that asks whether a similar option or choice is meant, as argparse itself does from Python 3.14 on."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse unknown options here, where those of the command are known; argparse would leave it to the root."""
+        found, rest = super().parse_known_args(args, namespace)
+        unknown = next((each.partition("=")[0] for each in rest if each.startswith("--")), None)
+        if unknown is not None:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{did_you_mean(unknown, self._option_string_actions)}")
+        return found, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Ask for a choice that resembles the word that is none."""
+        wrong = _CHOICE.search(message)
+        meant = "" if wrong is None else did_you_mean(wrong["given"], re.findall(r"[\w-]+", wrong["known"]))
+        super().error(f"{message}{meant}")
 
 
 def usage_message(message: str, arguments: argparse.Namespace) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.tile_plan import PlannedBand
+from rasteret_sql.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -282,7 +283,9 @@ def _check_unknown(files: Sequence[FileBands], labels: Sequence[str], known: set
             if len(each.bands) > 1 and band.name is not None
         }
     )
+    known_names = dict.fromkeys(name for each in files for name in each.labels() if not _NUMBER.fullmatch(name))
     bands = f" or of the bands {', '.join(names)}" if names else ""
     raise InvalidArgumentError(
         f"bands: got '{unknown[0]}', expected one of the assets {assets}{bands}, which the area and the period leave"
+        + did_you_mean(unknown[0], known_names)
     )

@@ -157,7 +157,7 @@ def test_explain_of_something_has_no_reason_to_be_empty(run, index):
 def test_explain_of_an_unknown_band_lists_the_known_ones(run, index):
     outcome = run("explain", index, "--bands", "redd")
     assert outcome.code == 2
-    assert outcome.err.startswith("rasteret-sql: bands: got 'redd', expected")
+    assert outcome.err.startswith("rasteret-sql: --bands: got 'redd', expected")
 
 
 def test_a_partitioned_index_goes_through_all_commands(run, collection, tmp_path):

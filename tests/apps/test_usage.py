@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 
@@ -36,6 +38,29 @@ def test_an_option_of_a_search_for_files_says_what_it_is_for(run, tmp_path, monk
     assert (outcome.code, outcome.out) == (2, "")
     assert f"{option}: is an option of a search, and {source} is no dataset or STAC API" in outcome.err
     assert f"leave {option} out" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("expalin", "INDEX"), "explain"),
+        (("explain", "INDEX", "--bnds", "red"), "--bands"),
+        (("explain", "INDEX", "--dattime=2024"), "--datetime"),
+        (("export", "INDEX", "-o", "a.tif", "--compression", "zsdt"), "zstd"),
+        (("export", "INDEX", "-o", "a.tif", "--bands", "redd"), "red"),
+        (("build", "earthsearch/sentinel-2-l2b", "-o", "x.parquet"), "earthsearch/sentinel-2-l2a"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_asked_for(run, index, tmp_path, monkeypatch, arguments, meant):
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*(str(index) if each == "INDEX" else each for each in arguments))
+    assert outcome.code != 0
+    assert re.search(rf"; did you mean (\S+ or )*{meant}( or \S+)*\?", outcome.err)
+
+
+def test_a_name_that_resembles_none_is_not_asked_for(run, index):
+    assert "did you mean" not in run("explain", str(index), "--qqqq", "1").err
+    assert "did you mean" not in run("zzzz").err
 
 
 def test_errors_of_files_and_data_are_no_usage(run, index, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import sys
@@ -18,6 +17,7 @@ from rasteret_sql.apps.shell.statements import is_blank, units
 from rasteret_sql.apps.sql import sql_of_file
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -91,8 +91,7 @@ def find(name: str) -> Command:
     begun = [known for known in COMMANDS if name and known.startswith(name)]
     if len(begun) == 1:
         return COMMANDS[begun[0]]
-    close = begun or difflib.get_close_matches(name, COMMANDS, n=3)
-    meant = f"; did you mean {' or '.join(f'.{known}' for known in close)}?" if close else ""
+    meant = did_you_mean(f".{name}", [f".{known}" for known in COMMANDS]) if name else ""
     raise InvalidArgumentError(f".{name}: there is no such command{meant or ';'} .help lists all of them")
 
 
@@ -176,8 +175,7 @@ def _datasets(session: Session, text: str) -> None:
     known = session.attend(lambda: session.con.execute("SELECT id FROM datasets()").fetchall())
     ids = [str(row[0]) for row in known]
     if name not in ids:
-        close = difflib.get_close_matches(name, ids, n=3)
-        meant = f"; did you mean {' or '.join(close)}?" if close else ""
+        meant = did_you_mean(name, ids)
         raise InvalidArgumentError(f".datasets: got {name!r}, which is no dataset{meant or ';'} .datasets lists them")
     session.show(f"FROM datasets() WHERE id = {quote_literal(name)}", "line")
 
