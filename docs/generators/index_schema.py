@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 _SCHEMA_INTRO = """\
 # The index
 
-One row per asset: one TIFF file of one STAC item. The file is GeoParquet 1.1, sorted by collection, place, time,
-item and asset, so that row groups are skipped by place and time. Item properties (`"eo:cloud_cover"`, ...) stand
-after `end_datetime`, one column each, NULL where an item has none. Any tool that reads Parquet reads it.
+One row per asset: one TIFF file of one STAC item. The file is GeoParquet 1.1, sorted by collection, position,
+time, item and asset, so a query skips row groups by position and time. Item properties (`"eo:cloud_cover"`, ...)
+follow `end_datetime`, one column each, NULL if an item has none. Any tool that reads Parquet reads it.
 
 A selection of its rows is an index too: a view, a query, or a file that `COPY` wrote. A read needs the columns
 {needed}.

@@ -111,8 +111,8 @@ Conditions in `WHERE` decide which tiles are fetched, if DuckDB passes them on: 
 _CONDITIONS = """\
 ## Which conditions decide what is fetched
 
-Conditions in `WHERE` decide what is fetched where DuckDB hands them to the read: comparisons of a column with
-constants. It keeps others to itself, and then every tile is fetched before they are applied; the rows are the same.
+Conditions in `WHERE` decide what is fetched if DuckDB passes them to the read. It passes comparisons of a column with
+constants. It applies all other conditions itself, after every tile was fetched. The rows are the same.
 
 | Condition on `read_tiles` | DuckDB 2.0 | DuckDB 1.5 |
 |---|---|---|
@@ -142,13 +142,14 @@ constants. It keeps others to itself, and then every tile is fetched before they
 | `tile_row > tile_col` | reads all | reads all |
 | `tile_row % 2 = 1` | reads all | reads all |
 
-Conditions on `pixels`, `mask` and `error` need the bytes of the tiles that the others leave. A join reduces nothing.
-Three ways always prune: the arguments `bands`, `bbox`, `geometry` and `datetime`; a query as the index, with any
-condition, such as `read_tiles($$FROM 's2.parquet' WHERE item_id LIKE 'S2A%' AND year(datetime) = 2024$$)`; and a view
-of such a query. `EXPLAIN` shows a condition that DuckDB keeps as a filter over the Arrow scan, and one that it hands
-over in the `Filters` of the scan. In `rasteret-sql shell`, `.explain` counts tiles, requests and bytes of any query.
-`explain_read` and `tile_plan` cost the arguments and the index, before conditions on their rows. Tiles that lie apart
-in a file take a request each, so a condition can take more requests than the whole file; it never takes more bytes.
+Conditions on `pixels`, `mask` and `error` need the bytes of the tiles that the other conditions leave. A join reduces
+nothing. Three ways always prune: the arguments `bands`, `bbox`, `geometry` and `datetime`; a query as the index, with
+any condition, such as `read_tiles($$FROM 's2.parquet' WHERE item_id LIKE 'S2A%' AND year(datetime) = 2024$$)`; and a
+view of such a query. `EXPLAIN` shows a condition that DuckDB keeps as a filter over the Arrow scan, and a condition
+that it passes on in the `Filters` of the scan. In `rasteret-sql shell`, `.explain` counts tiles, requests and bytes of
+any query. `explain_read` and `tile_plan` count the tiles of the arguments and the index, before conditions on their
+rows. Tiles that lie apart in a file take a request each. So a condition can take more requests than the whole file,
+but never more bytes.
 """
 _ORDER = (
     "read_tiles",
