@@ -32,6 +32,11 @@ def shown(value: object) -> str:
     return shortened(" ".join(text.split()), _SHOWN)
 
 
+def shown_names(names: Iterable[object]) -> str:
+    """List names in a message: texts as they are, and what is no name as a message shows a value."""
+    return ", ".join(name if isinstance(name, str) else shown(name) for name in names)
+
+
 def is_one_of(value: object, choices: Collection[str]) -> bool:
     """Whether a value is one of some texts; arrays and lists, which cannot be compared or hashed, are none."""
     return isinstance(value, str) and value in choices
@@ -178,7 +183,7 @@ def check_known_bands(name: str, values: Iterable[str], bands: Iterable[str]) ->
     for band in values:
         if band not in known:
             raise InvalidArgumentError(
-                f"{name}: got band {band!r}, expected one of {', '.join(bands)}, or '*' for all others"
+                f"{name}: got band {shown(band)}, expected one of {', '.join(bands)}, or '*' for all others"
             )
 
 

@@ -25,6 +25,7 @@ import rasteret_sql as rs
 from rasteret_sql.apps.main import main, parser
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.io.local import LocalStore
+from rasteret_sql.io.options import names as option_names
 from rasteret_sql.testing.cog import write_cog
 from rasteret_sql.tiff.decode import TileDecoder
 
@@ -48,6 +49,15 @@ class _Unspeakable:
 
     def __repr__(self) -> str:
         raise RuntimeError("no representation")
+
+    __str__ = __repr__
+
+
+class _Textless:
+    """An object that gives a number as its text."""
+
+    def __repr__(self) -> Any:
+        return 7
 
     __str__ = __repr__
 
@@ -79,12 +89,12 @@ VALUES: dict[str, Any] = {
     "a broken geometry": {"type": "Polygon", "coordinates": [[[1]]]},
     "an unknown CRS": "EPSG:999999",
     "another query": "SELECT 1",
+    "an object without a text": _Unspeakable(),
+    "a list of objects without a text": [_Unspeakable()],
+    "a mapping to objects without a text": {"red": _Unspeakable()},
+    "a mapping of objects without a text": {_Unspeakable(): "red"},
+    "an object whose text is none": _Textless(),
 }
-#: Values whose `__repr__` raises, and the doors whose messages take them.
-UNSPEAKABLE = {"an object without a text": _Unspeakable(), "a list of objects without a text": [_Unspeakable()]}
-SPOKEN_TO = {
-    "connect", "datasets", "explain", "install", "plot_rgb", "stac_search", "to_numpy", "to_numpy onto a grid", "to_torchgeo",
-}  # fmt: skip
 #: What users call back is theirs, and so are its exceptions.
 CALLBACKS = {"progress", "transforms"}
 GRID = {"crs": "EPSG:32643", "resolution": 20.0}
@@ -197,13 +207,27 @@ def test_every_value_of_every_argument_is_taken_or_refused_by_name(folder: Path,
     for argument, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD or argument in CALLBACKS:
             continue
-        for name, value in VALUES.items() if door not in SPOKEN_TO else (VALUES | UNSPEAKABLE).items():
+        for name, value in VALUES.items():
             try:
                 call(**good | {argument: value})
             except RasteretError as error:
                 _require_message(error)
             except Exception as error:  # noqa: BLE001 - what this looks for
                 faults.append(f"{argument} = {name}: {type(error).__name__}: {error}")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("option", option_names())
+def test_every_value_of_every_option_is_taken_or_refused_by_name(option: str) -> None:
+    faults = []
+    for name, value in VALUES.items():
+        try:
+            with rs.set_options(**{option: value}):
+                pass
+        except RasteretError as error:
+            _require_message(error)
+        except Exception as error:  # noqa: BLE001 - what this looks for
+            faults.append(f"{option} = {name}: {type(error).__name__}: {error}")
     assert not faults, "\n".join(faults)
 
 

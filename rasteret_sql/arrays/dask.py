@@ -13,6 +13,7 @@ import numpy as np
 
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.scaling import filled, scaled, scaled_dtype
+from rasteret_sql.checks import shown, shown_names
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.clip import Clip
 from rasteret_sql.geo.inside import Outline, Part
@@ -41,9 +42,9 @@ def check_chunks(chunks: Any) -> None:
     except ImportError as error:
         raise InvalidArgumentError("chunks: Dask is required: pip install 'rasteret-sql[dask]'") from error
     if hasattr(chunks, "items"):
-        unknown = [str(name) for name in chunks if name not in _DIMS]
+        unknown = [name for name in chunks if name not in _DIMS]
         if unknown:
-            raise InvalidArgumentError(f"chunks: got {', '.join(unknown)}, expected sizes for {', '.join(_DIMS)}")
+            raise InvalidArgumentError(f"chunks: got {shown_names(unknown)}, expected sizes for {', '.join(_DIMS)}")
 
 
 def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool) -> list[tuple[Any, Any]]:
@@ -198,11 +199,11 @@ def _sizes(chunks: Any, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> tu
     reason = "they must be whole numbers above 0 and add up to the size"
     try:
         sizes: tuple[tuple[int, ...], ...] = normalize(wanted, shape, dtype=dtype)
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except Exception as error:  # noqa: BLE001 - any object may be given, and Dask formats it
         sizes, reason = (), str(error).partition("\n")[0]
     if [sum(each) for each in sizes] != list(shape) or min(itertools.chain(*sizes)) < 1:
         raise InvalidArgumentError(
-            f'chunks: got {chunks!r}, expected sizes by dimension, such as {{"time": 1, "y": 2048}}; of '
+            f'chunks: got {shown(chunks)}, expected sizes by dimension, such as {{"time": 1, "y": 2048}}; of '
             f"{dict(zip(_DIMS, shape, strict=True))}: {reason}"
         )
     return sizes

@@ -9,7 +9,7 @@ import numpy as np
 from rasteret_sql.arrays.cubes import plans_of
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.memory import new_array
-from rasteret_sql.checks import check_flag
+from rasteret_sql.checks import check_flag, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs, same_crs
 from rasteret_sql.geo.geometry import parse_geometries
@@ -183,7 +183,7 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
         return frame.set_crs(parsed_crs(normalized_crs(geometry_crs)))
     if geometry_crs is not None and not same_crs(normalized_crs(frame.crs), normalized_crs(geometry_crs)):
         raise InvalidArgumentError(
-            f"geometry_crs: got {geometry_crs!r}, and the geometries say that they are in {frame.crs.name}, expected "
-            "the same; leave geometry_crs out, or bring them there with to_crs"
+            f"geometry_crs: got {shown(geometry_crs)}, and the geometries say that they are in {frame.crs.name}, "
+            "expected the same; leave geometry_crs out, or bring them there with to_crs"
         )
     return frame

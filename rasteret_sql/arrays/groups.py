@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.io.stores import redact
 from rasteret_sql.plan.days import solar_days, utc_days
@@ -111,5 +112,5 @@ def _column(assets: Sequence[PlannedAsset], properties: AssetProperties, name: s
             return [None if value != value else value for value in columns[name].tolist()]  # noqa: PLR0124
     known = ", ".join(sorted({"collection", *properties.columns, *properties.own}))
     raise InvalidArgumentError(
-        f"groupby: got {name!r}, expected None, one of {', '.join(GROUPINGS)}, or a column of the index: {known}"
+        f"groupby: got {shown(name)}, expected None, one of {', '.join(GROUPINGS)}, or a column of the index: {known}"
     )

@@ -239,7 +239,7 @@ def read_chips(
 
     height, width = checked_size("size", size)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise InvalidArgumentError(f"size: got {size!r}, expected pixels, 1 or more, and {MAX_SIDE} at most")
+        raise InvalidArgumentError(f"size: got {shown(size)}, expected pixels, 1 or more, and {MAX_SIDE} at most")
     wanted = checked_list("chips", chips, _CHIPS) or []
     try:
         items = [str(item_id) for item_id, _, _ in wanted]

@@ -146,15 +146,17 @@ class GeoBox:
 
 def _check_transform(transform: Sequence[float]) -> None:
     if len(transform) != 6 or not all(map(math.isfinite, transform)):
-        raise InvalidArgumentError(f"transform: got {tuple(transform)!r}, expected finite numbers (a, 0, c, 0, e, f)")
+        raise InvalidArgumentError(
+            f"transform: got {shown(tuple(transform))}, expected finite numbers (a, 0, c, 0, e, f)"
+        )
     a, b, _, d, e, _ = transform
     if b or d:
         raise InvalidArgumentError(
-            f"transform: got {tuple(transform)!r}, which is rotated or sheared; expected (a, 0, c, 0, e, f). "
+            f"transform: got {shown(tuple(transform))}, which is rotated or sheared; expected (a, 0, c, 0, e, f). "
             "Give bounds and resolution of a grid that is not"
         )
     if not a or not e:
-        raise InvalidArgumentError(f"transform: got {tuple(transform)!r}, expected pixel sizes that are not 0")
+        raise InvalidArgumentError(f"transform: got {shown(tuple(transform))}, expected pixel sizes that are not 0")
 
 
 def numbers_of(values: Any) -> tuple[float, ...]:
@@ -213,7 +215,7 @@ def checked_shape(shape: Any) -> tuple[int, int]:
         raise InvalidArgumentError(f"shape: got {shown(shape)}, expected whole numbers (height, width) in pixels")
     height, width = sides
     if height < 1 or width < 1:
-        raise InvalidArgumentError(f"shape: got {tuple(shape)!r}, expected (height, width) of at least 1")
+        raise InvalidArgumentError(f"shape: got {shown(tuple(shape))}, expected (height, width) of at least 1")
     return height, width
 
 

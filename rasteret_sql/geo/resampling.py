@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def check_method(method: str, methods: Collection[str] = METHODS) -> None:
     """
     if method not in methods:
         known = ", ".join(name for name in METHODS if name in methods)
-        raise InvalidArgumentError(f"resampling {method!r}: it is not a method here. Use one of {known}.")
+        raise InvalidArgumentError(f"resampling {shown(method)}: it is not a method here. Use one of {known}.")
 
 
 def reach(method: str, scale: float) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.checks import checked_list
+from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.database.hrefs import absolute, is_url, unsigned
 from rasteret_sql.database.schema import text_columns
 from rasteret_sql.database.sqlfiles import quote_path, sql_file
@@ -85,14 +85,14 @@ def source_options(
         and all(isinstance(key, str) and key and isinstance(value, str) for key, value in href_map.items())
     ):
         raise InvalidArgumentError(
-            f"href_map: got {href_map!r}, expected a mapping of href prefixes to prefixes of their mirrors, "
+            f"href_map: got {shown(href_map)}, expected a mapping of href prefixes to prefixes of their mirrors, "
             f"such as {{'https://example.com/': '/data/'}}"
         )
     listed = checked_list("assets", assets, _ASSETS)
     if listed is not None and (
         isinstance(assets, str) or not listed or not all(isinstance(asset, str) for asset in listed)
     ):
-        raise InvalidArgumentError(f"assets: got {assets!r}, expected {_ASSETS}")
+        raise InvalidArgumentError(f"assets: got {shown(assets)}, expected {_ASSETS}")
     text = _checked_text("pattern", pattern)
     return SourceOptions(
         assets=frozenset(listed) if listed is not None else None,
@@ -105,7 +105,7 @@ def source_options(
 
 def _checked_text(name: str, value: str | None) -> str | None:
     if value is not None and (not isinstance(value, str) or not value):
-        raise InvalidArgumentError(f"{name}: got {value!r}, expected a text")
+        raise InvalidArgumentError(f"{name}: got {shown(value)}, expected a text")
     return value
 
 

@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown
 from rasteret_sql.database.hrefs import unsigned
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.finish import checked_on_duplicate
@@ -121,7 +122,7 @@ def _check(value: str, what: str) -> tuple[str, str]:
     match = _CHECK.fullmatch(value)
     if match is None:
         raise InvalidArgumentError(
-            f"{what}: got the check {value!r}, expected a name and a query that must give no row, such as "
+            f"{what}: got the check {shown(value)}, expected a name and a query that must give no row, such as "
             f"'-- check: {_EXAMPLE}'"
         )
     return match[1].strip(), match[2].rstrip().rstrip(";")
@@ -137,10 +138,10 @@ def checked_variables(variables: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     for name, value in variables.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            raise InvalidArgumentError(f"variables: got the name {name!r}, expected letters, digits and _")
+            raise InvalidArgumentError(f"variables: got the name {shown(name)}, expected letters, digits and _")
         if not _is_plain(value):
             raise InvalidArgumentError(
-                f"variables: got {name} = {value!r}, expected a text, number or boolean, or a list of these"
+                f"variables: got {name} = {shown(value)}, expected a text, number or boolean, or a list of these"
             )
     return dict(variables)
 

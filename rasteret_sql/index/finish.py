@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from rasteret_sql.checks import checked_path, is_one_of
+from rasteret_sql.checks import checked_path, is_one_of, shown
 from rasteret_sql.database.schema import METADATA_PREFIX
 from rasteret_sql.database.select_text import nested, require_select
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_path, sql_file, sql_folder
@@ -227,7 +227,7 @@ def checked_on_duplicate(value: object, what: str = "on_duplicate") -> OnDuplica
         if is_one_of(value, (rule,)) or (value is None and rule == "error"):
             checked: OnDuplicate = rule
             return checked
-    raise InvalidArgumentError(f"{what}: got {value!r}, expected 'error', 'latest' or 'keep'")
+    raise InvalidArgumentError(f"{what}: got {shown(value)}, expected 'error', 'latest' or 'keep'")
 
 
 def drop_older_versions(con: duckdb.DuckDBPyConnection) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def parse_datetime(value: object, name: str) -> dt.datetime | None:
         value = dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
     if not isinstance(value, dt.datetime):
         raise InvalidArgumentError(
-            f"{name}: got {value!r}, expected a time such as '2024-01-31T10:20:30Z'; correct the source"
+            f"{name}: got {shown(value)}, expected a time such as '2024-01-31T10:20:30Z'; correct the source"
         )
     if value.tzinfo is None:
         return value.replace(tzinfo=dt.UTC)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rasteret_sql.checks import shown
 from rasteret_sql.database.schema import METADATA_PREFIX, geo_metadata, index_schema
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path
 from rasteret_sql.errors import BuildError, InvalidArgumentError
@@ -44,9 +45,9 @@ def checked_partition(partition_by: Sequence[str] | str | None) -> tuple[str, ..
     names = [partition_by] if isinstance(partition_by, str) else partition_by
     expected = "expected names of columns, or year, month or day, such as ['collection', 'year']"
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) and name for name in names):
-        raise InvalidArgumentError(f"partition_by: got {partition_by!r}, {expected}")
+        raise InvalidArgumentError(f"partition_by: got {shown(partition_by)}, {expected}")
     if len({name.lower() for name in names}) < len(names):
-        raise InvalidArgumentError(f"partition_by: got {partition_by!r}, expected each name once")
+        raise InvalidArgumentError(f"partition_by: got {shown(partition_by)}, expected each name once")
     import pyarrow as pa
 
     for field in index_schema():

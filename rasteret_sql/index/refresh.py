@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown_names
 from rasteret_sql.database.folders import index_files, index_reader
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.sqlfiles import sql_file
@@ -134,7 +135,7 @@ class Recipe:
 
         if variables:
             raise InvalidArgumentError(
-                f"variables: got {', '.join(map(str, variables))}, expected none; "
+                f"variables: got {shown_names(variables)}, expected none; "
                 f"{self.path} was not built of an index definition"
             )
         options = {name: self.definition.get(name) for name in ("pattern", "collection", "assets", "alternate")}

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rasteret_sql.checks import checked_path
+from rasteret_sql.checks import checked_path, shown
 from rasteret_sql.database.folders import index_files, index_reader
 from rasteret_sql.database.hrefs import absolute
 from rasteret_sql.database.own_connection import own_connection
@@ -162,7 +162,7 @@ def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> Val
     import duckdb
 
     if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool) or sample < 1):
-        raise InvalidArgumentError(f"sample: got {sample!r}, expected a number of files above 0, or None for all")
+        raise InvalidArgumentError(f"sample: got {shown(sample)}, expected a number of files above 0, or None for all")
     path = checked_path("index", index)
     files_of_index = index_files(path)
     counts: Counter[Kind] = Counter()

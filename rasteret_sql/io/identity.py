@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from rasteret_sql.checks import is_one_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 
 #: What is compared: all facts; the size alone; nothing.
@@ -97,9 +98,9 @@ def checked_rule(value: Any) -> IdentityRule:
         InvalidArgumentError: there is no such rule.
     """
     for rule in RULES:
-        if value == rule:
+        if is_one_of(value, (rule,)):
             return rule
-    raise InvalidArgumentError(f"identity: got {value!r}, expected one of {', '.join(RULES)}")
+    raise InvalidArgumentError(f"identity: got {shown(value)}, expected one of {', '.join(RULES)}")
 
 
 def compare(indexed: FileIdentity, found: FileIdentity) -> Comparison:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.credentials import parsed
 from rasteret_sql.io.identity import IdentityRule, checked_rule
@@ -187,10 +188,12 @@ def _checked_bytes(option: str, value: Any) -> int | None:
     """
     try:
         nbytes = None if value is None else int(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"{option}: got {value!r}, expected a whole number of bytes, or None") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError(
+            f"{option}: got {shown(value)}, expected a whole number of bytes, or None"
+        ) from error
     if nbytes is not None and nbytes < 1:
-        raise InvalidArgumentError(f"{option}: got {value!r}, expected 1 byte or more, or None")
+        raise InvalidArgumentError(f"{option}: got {shown(value)}, expected 1 byte or more, or None")
     return nbytes
 
 
@@ -202,10 +205,10 @@ def _checked_number(option: str, value: Any) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not 0 <= number < math.inf:
-        raise InvalidArgumentError(f"{option}: got {value!r}, expected a number of at least 0")
+        raise InvalidArgumentError(f"{option}: got {shown(value)}, expected a number of at least 0")
     return number
 
 

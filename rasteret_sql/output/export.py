@@ -199,4 +199,4 @@ def _check_options(kind: str, **options: Any) -> None:
         raise InvalidArgumentError(f"nodata: got {shown(nodata)}, expected a number")
     for name, default in defaults.items():
         if kind != "tif" and options[name] != default:
-            raise InvalidArgumentError(f"{name}: got {options[name]!r} for .{kind}, expected it for .tif only")
+            raise InvalidArgumentError(f"{name}: got {shown(options[name])} for .{kind}, expected it for .tif only")

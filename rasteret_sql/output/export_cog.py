@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.arrays.display import rgb_places
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.cog_writer import TILE, CogBand, CogForm, CogWriter
 from rasteret_sql.output.export_blocks import BlockReader
@@ -266,7 +267,9 @@ def _nodata(bands: Sequence[CubeBand], dtype: np.dtype[Any], options: CogOptions
     if options.nodata is not None:
         value = dtype.type(0) + 0 if dtype.kind == "c" else _held(dtype, options.nodata)
         if value is None or dtype.kind == "c":
-            raise InvalidArgumentError(f"nodata: got {options.nodata!r}, expected a value that {dtype} pixels can have")
+            raise InvalidArgumentError(
+                f"nodata: got {shown(options.nodata)}, expected a value that {dtype} pixels can have"
+            )
         return value
     values = {repr(own): (own, band.name) for band in bands for own in [_own_nodata(band)]}
     if len(values) == 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.arrays.display import PERCENTILES, checked_percentiles, stretch_limits, stretched
-from rasteret_sql.checks import check_choice, check_flag, checked_list, shown
+from rasteret_sql.checks import check_choice, check_flag, checked_list, shown, text_of
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.colormaps import (
@@ -42,6 +42,7 @@ Transform = tuple[float, float, float, float, float, float]
 #: Picture files, by suffix.
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _MAX_SIZE: Final = 16_383  # WebP knows no more
+_ITEM: Final = "the id of an item, or several"
 #: Mosaics whose values are those of the files.
 _KEEPING: Final = frozenset({"first", "last", "min", "max"})
 _PALETTE: Final = 3  # TIFF PhotometricInterpretation
@@ -151,7 +152,7 @@ class Picture:
         import imagecodecs
 
         if suffix.lower() not in SUFFIXES:
-            raise InvalidArgumentError(f"suffix: got {suffix!r}, expected one of {', '.join(SUFFIXES)}")
+            raise InvalidArgumentError(f"suffix: got {shown(suffix)}, expected one of {', '.join(SUFFIXES)}")
         is_explained = self.has_legend if legend is None else legend
         pixels = np.ascontiguousarray(self.with_legend() if is_explained else self.pixels)
         if suffix.lower() == ".webp":
@@ -269,7 +270,7 @@ def picture(  # noqa: PLR0913 - keywords only
     colors = None if colormap is None else colormap_colors(colormap)
     check_choice("mosaic", mosaic, MOSAICS)
     check_flag("all_touched", all_touched)
-    items = checked_list("item", item, "the id of an item, or several")
+    items = checked_list("item", item, _ITEM)
     if where is not None and not isinstance(where, str):
         raise InvalidArgumentError(f"where: got {shown(where)}, expected a condition in SQL, as text")
     planned = plan_picture(
@@ -277,7 +278,7 @@ def picture(  # noqa: PLR0913 - keywords only
         read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None),
         connection=connection,
         where=where,
-        items=None if items is None else [str(each) for each in items],
+        items=None if items is None else [text_of("item", each, _ITEM) for each in items],
         size=within,
         all_touched=all_touched,
     )
@@ -431,7 +432,7 @@ def _checked_size(size: Any) -> tuple[int, int]:
         height = width = 0
     if not (1 <= height <= _MAX_SIZE and 1 <= width <= _MAX_SIZE):
         raise InvalidArgumentError(
-            f"size: got {size!r}, expected pixels of the longer side, or (height, width), 1 to {_MAX_SIZE:,}"
+            f"size: got {shown(size)}, expected pixels of the longer side, or (height, width), 1 to {_MAX_SIZE:,}"
         )
     return height, width
 

@@ -258,7 +258,8 @@ def _as_pictures(array: Any) -> Any:
         array = array.expand_dims("time")
     if array.ndim != 3:
         raise InvalidArgumentError(
-            f"bands: got {array.name!r} with the dimensions {', '.join(array.dims)}, expected (time, y, x) or (y, x)"
+            f"bands: got {shown_value(array.name)} with the dimensions {', '.join(array.dims)}, "
+            "expected (time, y, x) or (y, x)"
         )
     return array.transpose("time", ...)
 

@@ -89,7 +89,7 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
             )
         if on_duplicate is not None:
             raise InvalidArgumentError(
-                f"{os.fspath(source)}: got on_duplicate={on_duplicate!r} with an index definition, expected none; "
+                f"{os.fspath(source)}: got on_duplicate={shown(on_duplicate)} with an index definition, expected none; "
                 f"write '-- on_duplicate: {on_duplicate}' into its header"
             )
         from rasteret_sql.sql.definitions import build_definition

@@ -198,7 +198,7 @@ def read_arguments(
         if number is not None and number_of(number) is None:
             raise InvalidArgumentError(f"{name}: got {shown(number)}, expected a number")
     if level is not None and not (math.isfinite(level) and int(level) == level and level < _MAX_LEVEL):
-        raise InvalidArgumentError(f"level: got {level!r}, expected a whole number: 0 (full resolution) or more")
+        raise InvalidArgumentError(f"level: got {shown(level)}, expected a whole number: 0 (full resolution) or more")
     is_named = bands is None or all(isinstance(band, str) or whole_number_of(band) is not None for band in bands)
     if not is_named or bands == []:
         raise InvalidArgumentError(

@@ -61,8 +61,8 @@ class SampleArguments:
         needs_time, has_time = self.options.match == "nearest_time", self.columns.time is not None
         if needs_time != has_time:
             raise InvalidArgumentError(
-                f"time_column: got {shown(self.columns.time)} and match {self.options.match!r}, expected a column of "
-                "times for match 'nearest_time', and none for others"
+                f"time_column: got {shown(self.columns.time)} and match {shown(self.options.match)}, expected a column "
+                "of times for match 'nearest_time', and none for others"
             )
 
     @classmethod

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from rasteret_sql.checks import shown
 from rasteret_sql.database.select_text import is_admitted, table_macros
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError
@@ -95,7 +96,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and not self.behind_tls:
             raise InvalidArgumentError(
-                f"host: got {self.host!r}, expected {', '.join(LOOPBACK)}: the protocol has no TLS, so "
+                f"host: got {shown(self.host)}, expected {', '.join(LOOPBACK)}: the protocol has no TLS, so "
                 f"token and pixels would cross the network in the clear. Put a proxy with TLS in front and add "
                 f"--behind-tls, or forward the port: ssh -L {self.port}:localhost:{self.port} THIS_MACHINE"
             )
@@ -359,4 +360,6 @@ def _free_port(host: str) -> int:
             found.bind((host, 0))
             return int(found.getsockname()[1])
     except OSError as error:
-        raise InvalidArgumentError(f"host: got {host!r}: {error.strerror}; expected a name of this machine") from error
+        raise InvalidArgumentError(
+            f"host: got {shown(host)}: {error.strerror}; expected a name of this machine"
+        ) from error

@@ -188,7 +188,7 @@ def _located(columns: VectorColumns, types: dict[str, str]) -> VectorColumns:
             return None
         if name.lower() not in lower:
             raise InvalidArgumentError(
-                f"{argument}: got {name!r}, expected a column of {columns.what}: {', '.join(types)}"
+                f"{argument}: got {shown(name)}, expected a column of {columns.what}: {', '.join(types)}"
             )
         return lower[name.lower()]
 

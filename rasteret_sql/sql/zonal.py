@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from rasteret_sql.checks import check_choice
+from rasteret_sql.checks import check_choice, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.plan.days import DAY_US, solar_days, utc_days
 from rasteret_sql.read.by_file import in_file_order
@@ -85,7 +85,7 @@ class ZonalArguments:
         """
         stats = json.loads(own["stats"] or "null")
         if stats is not None and not isinstance(stats, list):
-            raise InvalidArgumentError(f"stats: got {stats!r}, expected a list of names: stats := ['mean']")
+            raise InvalidArgumentError(f"stats: got {shown(stats)}, expected a list of names: stats := ['mean']")
         asked = check_statistics(stats)
         return cls(
             VectorColumns("zones", own["geometry"], crs=own["crs"]),

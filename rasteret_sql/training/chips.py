@@ -279,7 +279,7 @@ def _microseconds(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
 def _labels(table: pa.Table, name: str) -> npt.NDArray[Any]:
     if name not in table.column_names:
         raise InvalidArgumentError(
-            f"label_column: got {name!r}, expected a column of chips: {', '.join(table.column_names)}"
+            f"label_column: got {shown(name)}, expected a column of chips: {', '.join(table.column_names)}"
         )
     column = table.column(name)
     if column.null_count:

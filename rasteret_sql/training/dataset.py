@@ -15,6 +15,7 @@ from geopandas import GeoDataFrame, GeoSeries
 from torchgeo.datasets import GeoDataset
 
 from rasteret_sql.arrays.display import rgb_places
+from rasteret_sql.checks import shown
 from rasteret_sql.errors import EmptySliceError, InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import normalized_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution
@@ -260,7 +261,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         """Give all of a slice; what is left out is that of the bounds, which are found once."""
         given = (query,) if isinstance(query, slice) else tuple(query)
         if len(given) > 3 or not all(isinstance(each, slice) for each in given):
-            raise InvalidArgumentError(f"query: got {query!r}, expected up to three slices: x, y and time")
+            raise InvalidArgumentError(f"query: got {shown(query)}, expected up to three slices: x, y and time")
         steps = (*self.res, 1)
         found = []
         for number, (start, stop) in enumerate(self._lookup().extent):

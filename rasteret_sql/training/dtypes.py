@@ -32,8 +32,8 @@ def check_fill(fill: float | None, dtype: torch.dtype) -> None:
     limits = torch.iinfo(dtype)
     if not (np.isfinite(value) and fill == int(fill) and limits.min <= fill <= limits.max):
         raise InvalidArgumentError(
-            f"fill: got {fill!r}, expected an integer from {limits.min} to {limits.max}, the range of {dtype}; choose "
-            "another fill, or another dtype"
+            f"fill: got {shown(fill)}, expected an integer from {limits.min} to {limits.max}, the range of {dtype}; "
+            "choose another fill, or another dtype"
         )
 
 

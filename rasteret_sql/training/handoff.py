@@ -245,7 +245,7 @@ def _checked(dataset: Mapping[str, Any]) -> dict[str, Any]:
 def _check_dtype(name: str) -> None:
     expected = ("float16", "bfloat16", "float32", "float64", "uint8", "int16", "int32", "int64")
     if name not in expected:
-        raise InvalidArgumentError(f"dtype: got {name!r}, expected one of {', '.join(expected)}")
+        raise InvalidArgumentError(f"dtype: got {shown(name)}, expected one of {', '.join(expected)}")
 
 
 def _is_plain(value: Any) -> bool:
@@ -260,7 +260,7 @@ def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str |
     listed = dict(splits or {})
     for name in listed:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InvalidArgumentError(f"splits: got the name {name!r}, expected letters, digits, _ and -")
+            raise InvalidArgumentError(f"splits: got the name {shown(name)}, expected letters, digits, _ and -")
     shares = [value for value in listed.values() if not isinstance(value, str)]
     if not shares:
         return listed
@@ -268,7 +268,8 @@ def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str |
         isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1 for share in shares
     ):
         raise InvalidArgumentError(
-            f"splits: got {listed}, expected either conditions in SQL, or shares above 0 that add up to 1 at most"
+            f"splits: got {shown(listed)}, expected either conditions in SQL, or shares above 0 "
+            "that add up to 1 at most"
         )
     if math.fsum(shares) > 1 + 1e-9:
         raise InvalidArgumentError(f"splits: got shares that add up to {math.fsum(shares):g}, expected 1 at most")

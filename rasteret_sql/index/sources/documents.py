@@ -8,6 +8,7 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown, shown_names
 from rasteret_sql.database.hrefs import absolute, is_url, suffix_of
 from rasteret_sql.errors import (
     AccessDeniedError,
@@ -279,8 +280,8 @@ def _links(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _described(document: Any) -> str:
     if isinstance(document, dict):
-        keys = ", ".join(map(str, list(document)[:6])) or "no keys"
-        return f"got a JSON object of type {document.get('type')!r} with {keys}"
+        keys = shown_names(list(document)[:6]) or "no keys"
+        return f"got a JSON object of type {shown(document.get('type'))} with {keys}"
     return f"got a JSON {type(document).__name__}"
 
 

@@ -204,7 +204,7 @@ datetime='2024-01-31T00:00:00Z/2024-01-31T23:59:59.999999Z')
         raise InvalidArgumentError("area: got both bbox and intersects, expected one of them; leave one out")
     if dataset is not None and collections is not None:
         raise InvalidArgumentError(
-            f"collections: got {collections!r} for the dataset {dataset.id}, which is the collection "
+            f"collections: got {shown(collections)} for the dataset {dataset.id}, which is the collection "
             f"{dataset.collection!r}; leave it out, or give the URL of the API"
         )
     listed = checked_names("collections", collections, example="sentinel-2-l2a")

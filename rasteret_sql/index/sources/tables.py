@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import shown
 from rasteret_sql.database.hrefs import absolute, is_url, mirror_of, path_of, suffix_of
 from rasteret_sql.database.schema import SOURCE_COLUMNS, index_columns
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
@@ -126,7 +127,7 @@ class TableSource:
     def _row(self, values: Mapping[str, Any], row: int) -> FoundItem:
         href = values.get("href")
         if not isinstance(href, str) or not href:
-            raise InvalidArgumentError(f"{self._what}, row {row}: got {href!r} as href, expected a path or URL")
+            raise InvalidArgumentError(f"{self._what}, row {row}: got {shown(href)} as href, expected a path or URL")
         href = absolute(href, self._base)
         fields = self._options.pattern.match(href) if self._options.pattern is not None else {}
         entry = file_item(href, fields, None, self._options)
