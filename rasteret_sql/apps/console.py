@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_COLUMNS = 120
 #: The name of the command.
 PROGRAM = "rasteret-sql"
+#: The remedy of messages that miss an index.
+_BUILD = re.compile(r"rasteret_sql\.build_index\(source, (?P<quote>['\"])(?P<index>.*?)(?P=quote)\)")
 
 
 def program() -> str:
@@ -85,7 +88,13 @@ def fail(message: str) -> None:
     """Say on stderr why the command ends."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    print(f"{Style.of(sys.stderr).error('rasteret-sql:')} {message}", file=sys.stderr)
+    print(f"{Style.of(sys.stderr).error('rasteret-sql:')} {_as_commands(message)}", file=sys.stderr)
+
+
+def _as_commands(message: str) -> str:
+    """Spell what a message tells to call in Python as a command."""
+    message = message.replace("rasteret_sql.build_index or `rasteret-sql build`", "`rasteret-sql build`")
+    return _BUILD.sub(lambda call: f"`rasteret-sql build SOURCE -o {shlex.quote(call['index'])}`", message)
 
 
 def error_message(error: Exception) -> str | None:

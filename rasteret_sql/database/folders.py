@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _GLOB_CHARACTERS = frozenset("*?[")
 #: More rows than any file of an index has.
 _ROWS_PER_FILE = 1 << 40
+#: How many columns of a table that is no index are named.
+_SHOWN_COLUMNS = 12
 _REMEDY = "Build one with rasteret_sql.build_index(source, {!r})."
 
 
@@ -94,6 +96,20 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
     named = f"[{', '.join(map(quote_literal, files))}]"
     number = f"(list_position({named}, filename) - 1) * {_ROWS_PER_FILE} + file_row_number"
     return f"({text.replace('REPLACE (', f'REPLACE ({number} AS file_row_number, ')})"
+
+
+def not_an_index(what: str, missing: Sequence[str], columns: Sequence[str]) -> InvalidIndexError:
+    """Give the error of a table that lacks columns of an index, such as Parquet of another tool.
+
+    Args:
+        what: how the message calls it.
+        missing: columns that it lacks.
+        columns: columns that it has.
+    """
+    return InvalidIndexError(
+        f"{what} is not an index: it has no column {', '.join(missing)}; its columns are "
+        f"{', '.join(columns[:_SHOWN_COLUMNS])}. {_REMEDY.format('index.parquet')}"
+    )
 
 
 def require_version(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.database.folders import index_files, index_reader, require_version
+from rasteret_sql.database.folders import index_files, index_reader, not_an_index, require_version
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.schema import METADATA_PREFIX, index_columns
 from rasteret_sql.database.sqlfiles import sql_file
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _REQUIRED = ("item_id", "asset", "href", "bands", "dtype", "crs", "transform", "levels")
-_REMEDY = 'Build one with rasteret_sql.build_index(source, "{}").'
+_REMEDY = "Build one with rasteret_sql.build_index(source, 'index.parquet')."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield con
     except duckdb.Error as error:
         raise InvalidIndexError(
-            f"{file} is not an index: DuckDB cannot read it as Parquet ({error}). {_REMEDY.format('index.parquet')}"
+            f"{file} is not an index: DuckDB cannot read it as Parquet ({error}). {_REMEDY}"
         ) from error
 
 
@@ -108,11 +108,7 @@ def _columns(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     columns = [row[0] for row in rows]
     missing = [name for name in _REQUIRED if name not in columns]
     if missing:
-        subject = f"column {missing[0]} is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
-        raise InvalidIndexError(
-            f"{path} is not an index: {subject} missing; "
-            f"it has {', '.join(columns[:12])}. {_REMEDY.format('index.parquet')}"
-        )
+        raise not_an_index(str(path), missing, columns)
     return columns
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from rasteret_sql.checks import checked_path, shown
-from rasteret_sql.database.folders import index_files, index_reader
+from rasteret_sql.database.folders import index_files, index_reader, not_an_index
 from rasteret_sql.database.hrefs import absolute
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.sqlfiles import sql_file
@@ -37,6 +37,8 @@ KINDS: tuple[Kind, ...] = ("unchanged", "changed", "gone", "no access", "unknown
 #: Files that are requested at the same time, and rows of the index in memory.
 FILES_IN_FLIGHT = 96
 ROWS_PER_BATCH = 2048
+#: Columns without which files cannot be validated.
+_REQUIRED = ("item_id", "asset", "href", "mirror", "etag", "file_size", "last_modified")
 #: Files of each kind that a report lists; it counts all of them.
 LISTED = 1000
 
@@ -170,6 +172,10 @@ def validate(index: str | os.PathLike[str], *, sample: int | None = None) -> Val
     try:
         with own_connection() as con:
             con.execute(f"CREATE VIEW asset_index AS FROM {index_reader(files_of_index)}")
+            columns = con.table("asset_index").columns
+            missing = [name for name in _REQUIRED if name not in columns]
+            if missing:
+                raise not_an_index(str(path), missing, columns)
             con.execute(f"CREATE VIEW indexed_files AS {sql_file('index/indexed_files.sql')}")
             ((files,),) = con.execute("SELECT count(*) FROM indexed_files").fetchall()
             for batch in _batches(con, path, sample):

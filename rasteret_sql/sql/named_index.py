@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.database.folders import index_files, index_reader, is_many, is_odd_name, require_version
+from rasteret_sql.database.folders import index_files, index_reader, is_many, is_odd_name, not_an_index, require_version
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.database.schema import SCHEMA_VERSION, index_columns, misfit
 from rasteret_sql.database.select_text import message_of, require_select, shortened
@@ -167,10 +167,10 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
 
     shown = shortened(index)
     try:
-        columns = {
+        columns = [
             row[0]
             for row in cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
-        }
+        ]
     except duckdb.Error as reason:
         if _PATH.search(index):
             return InvalidIndexError(
@@ -189,10 +189,7 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
             "build it again with rasteret_sql.build_index or `rasteret-sql build`"
         )
     if missing:
-        return InvalidIndexError(
-            f"index: {shown} is not an index: it has no column {', '.join(missing)}; expected one made by "
-            "rasteret_sql.build_index or `rasteret-sql build`"
-        )
+        return not_an_index(f"index: {shown}", missing, columns)
     if isinstance(error, duckdb.ConversionException):
         found = misfit(cursor, name, INDEX_COLUMNS, helpers=f"{CATALOG}.main.")
         if found is not None:
@@ -217,7 +214,7 @@ def check_local(index: str) -> None:
         return
     if not os.path.exists(index):  # noqa: PTH110
         raise InvalidIndexError(
-            f"index: {index!r} does not exist; expected the path, glob or URL of an index, or a query. Build one with "
+            f"index: {index!r}: no such file; expected the path, glob or URL of an index, or a query. Build one with "
             f"rasteret_sql.build_index(source, {index!r})"
         )
 

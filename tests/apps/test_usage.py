@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import duckdb
 import pytest
 
 
@@ -61,6 +62,35 @@ def test_a_name_that_is_nearly_right_is_asked_for(run, index, tmp_path, monkeypa
 def test_a_name_that_resembles_none_is_not_asked_for(run, index):
     assert "did you mean" not in run("explain", str(index), "--qqqq", "1").err
     assert "did you mean" not in run("zzzz").err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("info",),
+        ("validate",),
+        ("refresh",),
+        ("explain",),
+        ("preview", "-o", "a.png"),
+        ("export", "-o", "a.tif"),
+        ("sample", "p.csv"),
+        ("zonal", "p.geojson"),
+    ],
+)
+def test_what_is_no_index_gets_one_message_of_every_command(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.csv").write_text("lon,lat\n75.9,12.6\n")
+    (tmp_path / "p.geojson").write_text('{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}')
+    duckdb.sql("SELECT 1 AS a, 2 AS b").write_parquet("other.parquet")
+    name, *rest = command
+    other = run(name, "other.parquet", *rest)
+    assert other.code != 0
+    assert re.search(r"other\.parquet'? is not an index: it has no column .*; its columns are a, b\.", other.err)
+    assert "Build one with `rasteret-sql build SOURCE -o index.parquet`" in other.err
+    absent = run(name, "absent.parquet", *rest)
+    assert absent.code != 0
+    assert re.search(r"absent\.parquet'?: no such file; expected", absent.err)
+    assert "Build one with `rasteret-sql build SOURCE -o absent.parquet`" in absent.err
 
 
 def test_errors_of_files_and_data_are_no_usage(run, index, tmp_path):

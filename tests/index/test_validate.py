@@ -107,7 +107,10 @@ def test_what_index_and_store_say_is_compared(indexed, answer, kind):
 
 def test_what_is_no_index_is_refused(tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
-    with pytest.raises(InvalidIndexError, match=r"t\.parquet is not an index whose files can be validated"):
+    with pytest.raises(
+        InvalidIndexError,
+        match=r"t\.parquet is not an index: it has no column item_id, .*href.*; its columns are a\. Build one with",
+    ):
         rs.validate(tmp_path / "t.parquet")
     with pytest.raises(AssetNotFoundError, match=r"absent\.parquet: no such file"):
         rs.validate(tmp_path / "absent.parquet")

@@ -508,7 +508,7 @@ def test_nothing_that_is_left_is_said(tmp_path):
     for arguments in ({"item": "z"}, {"where": "false"}, {"datetime": "1999"}, {"bbox": [0, 0, 1, 1]}):
         with pytest.raises(EmptyReadError, match=r"i\.parquet"):
             picture(index, **arguments)
-    with pytest.raises(InvalidIndexError, match="does not exist"):
+    with pytest.raises(InvalidIndexError, match="no such file"):
         picture(tmp_path / "none.parquet")
     with pytest.raises(InvalidIndexError, match="does not run"), rs.connect() as con:
         picture("FROM nowhere", connection=con)

@@ -149,7 +149,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("not a table")
     (tmp_path / "empty").mkdir()
     for index, message in (
-        (tmp_path / "nothing.parquet", "does not exist"),
+        (tmp_path / "nothing.parquet", "no such file"),
         (tmp_path, "cannot be read as one index: .*text.parquet"),
         (tmp_path / "empty", r"empty: this folder has no \*\.parquet"),
         (tmp_path / "text.parquet", "cannot be read as Parquet"),
