@@ -56,8 +56,8 @@ SHARED: Final = {
     "for the files' dtype. Pixels are cast when they are decoded, before they are resampled. If the dtype cannot hold "
     "a pixel, an error is raised. Integers stay exact, and floats may be rounded. Nodata values are cast too. If the "
     "dtype cannot hold the nodata value of a band, the band has none, and its mask marks the pixels without data.",
-    "all_touched": "take every pixel that a polygon touches, not only those whose centre is inside. Points and lines "
-    "always take the pixels that they touch.",
+    "all_touched": "take every pixel of which a polygon covers some part, not only those whose centre is inside. "
+    "Points and lines always take the pixels that they touch.",
 }
 
 

@@ -97,7 +97,8 @@ they plan the tiles that the bounds of each point, line and ring of a `geometry`
 and possibly more. `read_tiles` runs on a separate connection, and cannot see CTEs, temporary tables or uncommitted
 rows. If the query around it sees other rows of the index, that is an error. The rows of a table macro in the
 text of an index, and of views that draw a random sample, are not compared. `read_tiles` takes the text of a query
-instead of a CTE, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`.
+instead of a CTE, such as `$$FROM 's2.parquet' WHERE "eo:cloud_cover" < 10$$`. The points of `sample_points` and the
+zones of `zonal_stats` are always compared, row by row: a view of them that draws a random sample is refused.
 
 A name in `bands` is looked up in this order: an asset key (`red`: all bands of that asset), a band inside an asset
 (`visual:red`, `visual:1`), a band name, a common name, a band number. The first step with a match decides. Two matches

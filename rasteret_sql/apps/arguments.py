@@ -80,7 +80,7 @@ def add_area(group: Group, *, of_geometry: str, is_clipped: bool = False, has_gr
         group.add_argument(
             "--all-touched",
             action="store_true",
-            help="keep every pixel that the geometry touches, not only those whose centre is inside",
+            help="keep every pixel of which the geometry covers some part, not only those whose centre is inside",
         )
     of = "CRS of --bbox and --geometry (lon/lat)"
     group.add_argument("--geometry-crs", default="OGC:CRS84", metavar="CRS", help=of)

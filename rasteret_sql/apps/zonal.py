@@ -38,7 +38,7 @@ def add_parser(commands: Commands) -> None:
         choices=("none", "coverage"),
         help="take pixels by their centres, or weigh each pixel by its covered part (none)",
     )
-    how.add_argument("--all-touched", action="store_true", help="take all pixels that a polygon touches")
+    how.add_argument("--all-touched", action="store_true", help="take all pixels of which a polygon covers some part")
     how.add_argument(
         "--by",
         default="item",

@@ -23,28 +23,6 @@ _CHUNK_PIXELS = 1 << 22
 _POINT, _POLYGON = 0, 3  # Shapely's numbers
 
 
-def pixels_inside(geometry: Any, shape: tuple[int, int], *, all_touched: bool = False) -> npt.NDArray[np.bool_]:
-    """Say which pixels are inside a geometry.
-
-    Args:
-        geometry: a Shapely geometry in pixels: x is columns, y is rows, corners at integers. None and empty ones have
-            no pixels inside.
-        shape: (height, width) of the grid.
-        all_touched: take all pixels of which a polygon covers some part. Otherwise a pixel is inside a polygon where
-            its centre is. Points and lines always take the pixels that they run through.
-
-    Returns:
-        Booleans of `shape`.
-
-    Example:
-        >>> import shapely
-        >>> pixels_inside(shapely.box(0.6, 0, 3, 1.4), (2, 3)).astype(int)
-        array([[0, 1, 1],
-               [0, 0, 0]])
-    """
-    return Outline.of(geometry).inside((0, 0, *shape), all_touched=all_touched)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """A point, line or polygon of an outline.
@@ -74,7 +52,12 @@ class Outline:
 
     @classmethod
     def of(cls, geometry: Any) -> Outline:
-        """Take a Shapely geometry in pixels; see `pixels_inside`."""
+        """Take a Shapely geometry.
+
+        Args:
+            geometry: in pixels: x is columns, y is rows, corners at integers. None and empty ones have no pixels
+                inside.
+        """
         import shapely
 
         parts = []
@@ -109,10 +92,17 @@ class Outline:
 
         Args:
             window: (row_off, col_off, height, width) in pixels of the grid.
-            all_touched: see `pixels_inside`.
+            all_touched: take all pixels of which a polygon covers some part. Otherwise a pixel is inside a polygon
+                where its centre is. Points and lines always take the pixels that they run through.
 
         Returns:
             Booleans (height, width).
+
+        Example:
+            >>> import shapely
+            >>> Outline.of(shapely.box(0.6, 0, 3, 1.4)).inside((0, 0, 2, 3)).astype(int)
+            array([[0, 1, 1],
+                   [0, 0, 0]])
         """
         row_off, col_off, height, width = window
         inside = np.zeros((height, width), np.bool_)

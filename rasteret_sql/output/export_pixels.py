@@ -11,6 +11,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.export_blocks import BlockReader
 from rasteret_sql.output.export_files import described, made_aside
 from rasteret_sql.output.export_formula import FormulaReader, with_formula
+from rasteret_sql.plan.native_grid import refuse_unplaced_crs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,8 @@ def write_pixels(
     Pixels without data in any band are left out; a band without data in a pixel is NULL there.
 
     Raises:
-        InvalidArgumentError: a band is named like another column, or Parquet has no such dtype.
+        InvalidArgumentError: a band is named like another column, Parquet has no such dtype, or a file has a CRS and no
+            transform.
         RasteretError: it could not be read or written.
     """
     import pyarrow as pa
@@ -56,6 +58,7 @@ def write_pixels(
         reader = FormulaReader(planned.cube, formula, failures)
         planned = with_formula(planned, formula)
     cube = planned.cube
+    refuse_unplaced_crs("x, y", cube.plan.assets)
     places = range(len(cube.bands))
     schema = _schema(planned, [reader.dtype(place) for place in places])
     side = min(reader.side(places, _SIDE), 2 * _SIDE)

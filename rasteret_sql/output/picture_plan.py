@@ -108,7 +108,7 @@ def plan_picture(
         where: SQL condition on the rows of an index, or None.
         items: ids of the items that are shown; None for all.
         size: (height, width) in pixels, at most.
-        all_touched: whether all pixels that the geometry touches are shown.
+        all_touched: whether all pixels of which the geometry covers some part are shown.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or leaves too much for a picture.

@@ -310,6 +310,26 @@ def check_no_second(assets: Sequence[PlannedAsset], key_of: Callable[[PlannedAss
                 )
 
 
+def check_same_scaling(
+    first: tuple[PlannedAsset, PlannedBand], other: tuple[PlannedAsset, PlannedBand], remedy: str
+) -> None:
+    """Refuse to compute with stored values of two files where they stand for other physical ones in each.
+
+    Args:
+        first, other: files, each with its band.
+        remedy: what the message ends with.
+
+    Raises:
+        InvalidArgumentError: the bands have different scales or offsets.
+    """
+    (asset, band), (other_asset, other_band) = first, other
+    if _scaling(band) != _scaling(other_band):
+        raise InvalidArgumentError(
+            f'band "{band.name}": {named(asset)} has scale {band.scale} and offset {band.offset}, '
+            f"{named(other_asset)} {other_band.scale} and {other_band.offset}, expected the same; {remedy}"
+        )
+
+
 def _check_alone(assets: Sequence[PlannedAsset], sources: Sources, bands: Sequence[PlannedBand]) -> None:
     same = (np.diff(sources.group) == 0) & (np.diff(sources.place) == 0)
     if not same.any():
@@ -371,11 +391,7 @@ class _BandFacts:
                     f'expected one dtype; give dtype="{common_dtype(first.dtype, asset.dtype)}", or read them apart, '
                     f"each with a condition in the query: WHERE dtype = '{first.dtype}'"
                 )
-            if _scaling(each) != _scaling(first_band):
-                raise InvalidArgumentError(
-                    f'band "{band.name}": {named(first)} has scale {first_band.scale} and offset {first_band.offset}, '
-                    f"{named(asset)} {each.scale} and {each.offset}, expected the same; read them apart"
-                )
+            check_same_scaling((first, first_band), (asset, each), "read them apart")
         if wanted is None:
             wanted, cast = np.dtype(first.dtype), [each.nodata for _, each in known.values()]
         else:

@@ -13,7 +13,7 @@ from rasteret_sql.geo.crs import revolution_at
 from rasteret_sql.geo.geobox import GeoBox
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rasteret_sql.plan.tile_plan import PlannedAsset
 
@@ -115,6 +115,32 @@ def bounds_of(file: PlannedAsset) -> tuple[float, float, float, float]:
     xs = sorted((x_off + x_size * file.col_off, x_off + x_size * file.col_end))
     ys = sorted((y_off + y_size * file.row_off, y_off + y_size * file.row_end))
     return xs[0], ys[0], xs[1], ys[1]
+
+
+def without_place(argument: str, file: str) -> InvalidArgumentError:
+    """Give the error about a file of whose pixels no place is known.
+
+    Args:
+        argument: what needs the place.
+        file: how the message names the file.
+    """
+    return InvalidArgumentError(
+        f"{argument}: {file} has no CRS or no transform, so no place in it can be found. A grid that is rotated or "
+        "sheared is no transform, and neither are ground control points. Leave the file out: give a query WHERE crs IS "
+        "NOT NULL AND transform IS NOT NULL as the index. Or warp it, or read its pixels as arrays or tiles, without "
+        "an area"
+    )
+
+
+def refuse_unplaced_crs(argument: str, files: Iterable[PlannedAsset]) -> None:
+    """Refuse files whose coordinates would be numbers of pixels that a CRS is said of.
+
+    Raises:
+        InvalidArgumentError: a file has a CRS and no transform.
+    """
+    for file in files:
+        if file.crs is not None and file.transform is None:
+            raise without_place(argument, named(file))
 
 
 def named(file: PlannedAsset) -> str:

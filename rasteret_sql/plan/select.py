@@ -13,6 +13,7 @@ from rasteret_sql.geo.crs import in_proj_thread, shortened
 from rasteret_sql.geo.touched import pixels_touched, windows_touched
 from rasteret_sql.geo.utm import REVOLUTION, is_lonlat
 from rasteret_sql.plan.bands import FileBands, choose_bands
+from rasteret_sql.plan.native_grid import without_place
 from rasteret_sql.plan.period import FIRST_US, LAST_US
 from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
 from rasteret_sql.plan.tiles import Cells, Layouts, cells_in, plan_cells
@@ -271,10 +272,7 @@ def _check_placed(files: Files, numbers: Numbers) -> None:
     has_crs = np.array([code is not None for code in files.crs], bool)[files.column("crs")[numbers]]
     wrong = np.flatnonzero(~has_crs | np.isnan(files.column("x_size")[numbers]))
     if len(wrong):
-        raise InvalidArgumentError(
-            f"area: {_named(files, int(numbers[wrong[0]]))} has no CRS or no transform, so no place in it can be "
-            "found; leave the area out, or the asset: give a query WHERE crs IS NOT NULL as the index"
-        )
+        raise without_place("area", _named(files, int(numbers[wrong[0]])))
 
 
 def _touched_parts(files: Files, numbers: Numbers, size: Numbers, arguments: ReadArguments, area: Area) -> Ragged:

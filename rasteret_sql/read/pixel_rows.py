@@ -13,6 +13,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.clip import Clip
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.geobox import GeoBox
+from rasteret_sql.plan.native_grid import refuse_unplaced_crs
 from rasteret_sql.read.by_file import decoded_tiles, physical, refuse_complex, require_exact
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class PixelRows:
 
     @property
     def x(self) -> Floats:
-        """The centres of the pixels in the CRS of the file; pixels of a file without a transform are units of it."""
+        """The centres of the pixels in the CRS of the file; of a file without either, in pixels."""
         a, _, c = (self.asset.transform or _NOWHERE)[:3]
         return np.asarray(c + a * (self.cols + 0.5), np.float64)
 
@@ -76,11 +77,12 @@ class PixelReader:
         scale: give physical values.
 
     Raises:
-        InvalidArgumentError: a band is complex.
+        InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
     """
 
     def __init__(self, plan: TilePlan, geometry: Any, crs: str, *, all_touched: bool, scale: bool) -> None:
         refuse_complex(plan.assets)
+        refuse_unplaced_crs("x, y", (plan.assets[number] for number in np.unique(plan.asset_no).tolist()))
         self._plan, self._geometry, self._crs = plan, geometry, crs
         self._all_touched, self._scale = all_touched, scale
         self._clips: OrderedDict[tuple[Any, ...], Clip | None] = OrderedDict()

@@ -31,6 +31,8 @@ QUANTILES: Final = tuple(f"p{percent}" for percent in range(101))
 STATISTICS: Final = ("count", "sum", "sumsq", "mean", "stdev", "min", "max", *EXACT)
 #: What is given where nothing is asked for.
 DEFAULT: Final = ("count", "sum", "mean", "stdev", "min", "max")
+#: Part of all weights by which the place of a quantile may differ from that of a value and still be its place.
+_NOISE: Final = 1e-12
 _QUANTILE: Final = re.compile(r"p(\d{1,3})")
 
 
@@ -157,7 +159,7 @@ def _statistic(name: str, values: Floats, weights: Floats | None) -> float:
     quantile = _QUANTILE.fullmatch(name)
     if quantile or name == "median":
         share = int(quantile[1]) / 100 if quantile else 0.5
-        return float(np.quantile(values, share)) if weights is None else _weighted_quantile(values, weights, share)
+        return _quantile_of(values, weights, share)
     starts = np.flatnonzero(np.diff(values, prepend=np.nan))
     if name == "variety":
         return float(len(starts))
@@ -167,12 +169,26 @@ def _statistic(name: str, values: Floats, weights: Floats | None) -> float:
     return float(values[starts[place]])
 
 
-def _weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
-    """Interpolate between sorted values by their weights, as exactextract does between values that all differ.
+def _quantile_of(values: Floats, weights: Floats | None, share: float) -> float:
+    """Interpolate between sorted values, by their weights as exactextract does between values that all differ.
 
     Equal weights give what NumPy gives. exactextract takes equal values for one, so that its median of 0, 0, 0 and 10
-    is 5.
+    is 5. Between a number and an infinity lies that infinity, and NaN lies between the two infinities.
     """
-    before = np.cumsum(weights) - weights
-    places = np.arange(len(values)) * weights + (len(values) - 1) * before
-    return float(np.interp(share * (len(values) - 1) * weights.sum(), places, values))
+    places = np.arange(len(values), dtype=np.float64)
+    place = share * (len(values) - 1)
+    if weights is not None:
+        places = places * weights + (len(values) - 1) * (np.cumsum(weights) - weights)
+        place *= weights.sum()
+    if np.isfinite(values[[0, -1]]).all():
+        return float(np.quantile(values, share) if weights is None else np.interp(place, places, values))
+    # NumPy would multiply an infinity by 0. Sums of weights leave a rounding error, by which a place misses its value.
+    noise = _NOISE * places[-1]
+    upper = min(int(np.searchsorted(places, place - noise)), len(values) - 1)
+    pair = slice(max(upper - 1, 0), upper + 1)
+    if upper == 0 or places[upper] - place <= noise:
+        return float(values[upper])
+    if np.isfinite(values[pair]).all():
+        return float(np.interp(place, places[pair], values[pair]))
+    with np.errstate(invalid="ignore"):
+        return float(values[pair].sum())

@@ -15,7 +15,7 @@ from rasteret_sql.geo.covered import pixels_covered
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.inside import Outline
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
-from rasteret_sql.plan.cube import check_no_second
+from rasteret_sql.plan.cube import check_no_second, check_same_scaling
 from rasteret_sql.plan.tiles import Cells, Windows
 from rasteret_sql.read.by_file import physical, refuse_complex, require_exact, tiles_by_file
 from rasteret_sql.read.statistics import MERGEABLE, ZoneStatistics
@@ -39,6 +39,7 @@ WEIGHTS: Final = ("none", "coverage")
 _CACHED_BYTES: Final = 1 << 26
 #: Grids on which zones are kept.
 _CACHED_GRIDS: Final = 8
+_SCALING_REMEDY: Final = "compute with physical values (scale := true, in Python scale=True), or take by 'item'"
 _ITEM = attrgetter("collection", "item_id", "datetime_us")
 _Grid = tuple[Any, ...]
 
@@ -51,7 +52,7 @@ class ZonalOptions:
         statistics: names of statistics; see `read/statistics`.
         weights: "none" takes the pixels whose centres are inside; "coverage" takes all pixels that a polygon covers
             a part of, and weighs them by it.
-        all_touched: without weights, take all pixels that a polygon touches.
+        all_touched: without weights, take all pixels of which a polygon covers some part.
         scale: compute with physical values.
 
     Raises:
@@ -218,6 +219,19 @@ class ZonalLayout:
     def keep(self, numbers: Numbers) -> None:
         """Leave out all windows but some, by their numbers, ascending."""
         self.windows = self.windows.take(numbers)
+
+    def check_scaling(self) -> None:
+        """Refuse to compute stored values of different scales together.
+
+        Raises:
+            InvalidArgumentError: files of one group have different scales or offsets of a band, and `scale` is False.
+        """
+        if self._options.scale:
+            return
+        first: dict[tuple[int, str], tuple[PlannedAsset, PlannedBand]] = {}
+        for number, part in zip(self.windows.asset_no.tolist(), self.parts(), strict=True):
+            known = first.setdefault(self._key(number, part[1]), part)
+            check_same_scaling(known, part, _SCALING_REMEDY)
 
     def parts(self) -> list[tuple[PlannedAsset, PlannedBand]]:
         """Give the file and the band of each window."""

@@ -72,7 +72,7 @@ class ZoneLayout:
         assets: the files, each at the level that is read.
         geometries: array of Shapely geometries, shape (zone,).
         crs: of the geometries.
-        all_touched: which pixels are inside a polygon; see `pixels_inside`.
+        all_touched: which pixels are inside a polygon; see `Outline.inside`.
 
     Attributes:
         assets: the files.

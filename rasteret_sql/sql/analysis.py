@@ -43,7 +43,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
         layout: "long" gives a row per pixel and band, with `band` and `value`. "wide" gives a row per pixel, with a
             column for each name in `bands`, NULL where the pixel of the band is invalid. In this layout, the bands of
             an item need one grid.
-        all_touched: take all pixels that the area touches, not only those whose centres are inside.
+        all_touched: take all pixels of which the area covers some part, not only those whose centres are inside.
         scale: give physical values: each stored value times the scale of its band, plus the offset.
 
     Returns:

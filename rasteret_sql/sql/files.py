@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.columns import ColumnWriter
 from rasteret_sql.plan.files import LEVEL_NUMBERS, NUMBERS, TEXTS, TILE_NUMBERS, Files, Kind
+from rasteret_sql.plan.native_grid import without_place
 from rasteret_sql.plan.ragged import bounds_of, spread
 from rasteret_sql.sql import planning
 
@@ -124,7 +124,5 @@ def _check_placed(files: Files, chosen: Numbers) -> None:
     nowhere = np.flatnonzero(~has_crs | np.isnan(files.column("x_size")[chosen]))
     if len(nowhere):
         first = int(chosen[nowhere[0]])
-        raise InvalidArgumentError(
-            f'grid: asset "{files.texts("asset")[first]}" of item {files.texts("item_id")[first]} has no CRS or no '
-            "transform, so it lies nowhere on the ground; leave it out: give a query WHERE crs IS NOT NULL as the index"
-        )
+        name = f'asset "{files.texts("asset")[first]}" of item {files.texts("item_id")[first]}'
+        raise without_place("grid", name)

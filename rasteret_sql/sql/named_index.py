@@ -6,7 +6,7 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.database.folders import index_files, index_reader, is_many, is_odd_name, not_an_index, require_version
 from rasteret_sql.database.hrefs import is_url
@@ -39,6 +39,23 @@ INDEX_COLUMNS = (
 _NEW_COLUMNS = frozenset({"formats", "reach"})
 #: Name under which rows that are no file are shown to the planner.
 _ROWS = "given_index"
+
+
+#: What a read does not see of the session that it is part of.
+UNSEEN: Final = (
+    "A read runs on a separate connection, and cannot see CTEs, temporary tables or uncommitted rows, nor what "
+    "con.register shows"
+)
+
+
+def table_of_registered(name: str) -> str:
+    """Say how a DataFrame that is registered under a name becomes a table that a read sees."""
+    return f"Make a table of a registered DataFrame, under another name: CREATE TABLE my_table AS FROM {name}"
+
+
+def reason_of(error: duckdb.Error) -> str:
+    """Give what DuckDB says of a name that it does not know, without the names that it guesses among its own tables."""
+    return message_of(error).partition(" Did you mean ")[0]
 
 
 def is_query(text: str) -> bool:
@@ -178,9 +195,9 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
                 "rasteret_sql.build_index or `rasteret-sql build`"
             )
         return InvalidIndexError(
-            f"index: got {shown}, which is no table or view that a read can see ({message_of(reason)}). A read runs "
-            "on a separate connection, and cannot see CTEs, temporary tables or uncommitted rows; give a table, "
-            "a view, a Parquet path or the text of a query, or pass the rows from Python: read_tiles(con.sql(...))"
+            f"index: got {shown}, which is no table or view that a read can see ({reason_of(reason)}). {UNSEEN}; give "
+            "a table, a view, a Parquet path or the text of a query, or pass the rows from Python: "
+            f"read_tiles(con.sql(...)). {table_of_registered(name)}"
         )
     missing = [column for column in INDEX_COLUMNS if column not in columns]
     if missing and set(missing) <= _NEW_COLUMNS:

@@ -46,7 +46,7 @@ class PixelArguments:
 
     Attributes:
         layout: "long" gives a row per pixel and band, "wide" a row per pixel.
-        all_touched: whether all pixels that a polygon touches are in the area.
+        all_touched: whether all pixels of which a polygon covers some part are in the area.
         scale: give physical values.
 
     Raises:
@@ -116,6 +116,9 @@ def pixel_batches(
         arguments: what is read.
         asked: how it is given.
         schema: the columns of `pixel_schema` that are wanted.
+
+    Raises:
+        InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
     """
     geometry = _area(arguments)
     is_wide = asked.layout == "wide"
@@ -124,7 +127,7 @@ def pixel_batches(
         all_touched=asked.all_touched, scale=asked.scale,
     )  # fmt: skip
     found = reader.wide() if is_wide else reader.long()
-    yield from rebatched(_record_batch(rows, schema) for rows in found)
+    return rebatched(_record_batch(rows, schema) for rows in found)
 
 
 def _area(arguments: ReadArguments) -> Any:

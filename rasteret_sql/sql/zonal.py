@@ -153,7 +153,7 @@ def plan_zones(
         kept: gives the numbers of the rows, of one per file and band, that are wanted; or None for all.
 
     Raises:
-        InvalidArgumentError: an argument is wrong.
+        InvalidArgumentError: an argument is wrong, or stored values of different scales would be computed together.
         InvalidIndexError: the index is not one.
         EmptyReadError: no zone touches a file that the other arguments leave.
     """
@@ -179,6 +179,7 @@ def plan_zones(
         layout.keep(kept(_output_rows(layout, asked.by, days)))
     if not len(layout.windows.bands):
         return PlannedZones(None, None, zones.keys)
+    layout.check_scaling()
     return PlannedZones(layout, in_file_order(files.plan_windows(layout.windows).tiles), zones.keys, days)
 
 

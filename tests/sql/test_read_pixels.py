@@ -201,6 +201,45 @@ def test_a_limit_ends_the_read(tmp_path: Path, con: duckdb.DuckDBPyConnection) -
             assert 0 < len(server.requests) < 200
 
 
+def _indexed(folder: Path, name: str, **profile: Any) -> Path:
+    """Write a file with rasterio, which also writes grids that no read takes."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 2, "width": 2} | profile
+    with rasterio.open(folder / f"{name}.tif", "w", **profile) as file:
+        file.write(np.arange(1, 5, dtype=np.uint8).reshape(1, 2, 2))
+    index = folder / f"{name}.parquet"
+    rs.build_index(str(folder / f"{name}.tif"), index)
+    return index
+
+
+@pytest.mark.parametrize(
+    "transform", [Affine(9.0, 3.0, 600_000.0, 3.0, -9.0, 1_400_000.0), Affine(10.0, 2.0, 600_000.0, 0.0, -10.0, 0.0)]
+)
+def test_numbers_of_pixels_are_never_coordinates_in_a_crs(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, transform: Affine
+) -> None:
+    index = _indexed(tmp_path, "rotated", crs=UTM, transform=transform)
+    message = 'asset "data" of item rotated has no CRS or no transform.*rotated or sheared'
+    with pytest.raises(InvalidArgumentError, match=message):
+        rs.read_pixels(index)
+    with pytest.raises(Exception, match=message):
+        con.execute(f"FROM read_pixels('{index}')").fetchall()
+    with pytest.raises(InvalidArgumentError, match=message):
+        rs.export(index, tmp_path / "pixels.parquet")
+    assert not (tmp_path / "pixels.parquet").exists()
+    for read in (rs.sample_points, rs.zonal_stats):
+        point = shapely.Point(600_005, 1_399_995)
+        geometry = point.buffer(5) if read is rs.zonal_stats else point
+        with pytest.raises(InvalidArgumentError, match=r"item 'rotated' has no CRS or no transform.*rotated or shear"):
+            read(index, geometry, geometry_crs=UTM)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_pixels_without_a_grid_are_counted_and_have_no_crs(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> None:
+    index = _indexed(tmp_path, "plain")
+    rows = con.execute(f"SELECT x, y, crs, value FROM read_pixels('{index}') ORDER BY value").fetchall()
+    assert rows == [(0.5, 0.5, None, 1.0), (1.5, 0.5, None, 2.0), (0.5, 1.5, None, 3.0), (1.5, 1.5, None, 4.0)]
+
+
 def test_bands_on_other_grids_cannot_be_wide(tmp_path: Path) -> None:
     for name, size, pixel in (("fine", 64, 10.0), ("coarse", 32, 20.0)):
         transform = (pixel, 0.0, 600_000.0, 0.0, -pixel, 1_400_000.0)

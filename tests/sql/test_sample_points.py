@@ -478,6 +478,35 @@ def test_points_that_a_read_cannot_see_are_refused(scene: Scene, con: duckdb.Duc
         con.execute(f"WITH given_rows AS (FROM plots) SELECT * FROM {call.format('given_rows')}").fetchall()
 
 
+def test_registered_points_are_not_seen_and_the_remedy_works(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    x, y = _points(5)
+    con.register("registered", pa.table({"plot": np.arange(5), "x": x, "y": y}))
+    call = f"FROM sample_points('{scene.index}', '{{}}', geometry_crs := '{UTM}', bands := ['red'])"
+    remedy = "CREATE TABLE my_table AS FROM registered"
+    with pytest.raises(Exception, match=f"nor what con.register shows.*{remedy}") as caught:
+        con.execute(call.format("registered")).fetchall()
+    assert "Did you mean" not in str(caught.value)
+    with pytest.raises(Exception, match=f"nor what con.register shows.*{remedy}"):
+        con.execute("FROM read_tiles('registered')").fetchall()
+    con.execute(remedy)
+    assert len(con.execute(call.format("my_table")).fetchall()) == 5 * len(ITEMS)
+
+
+def test_a_registered_table_that_hides_points_is_named(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    _table(con, *_points(5))
+    x, y = _points(5, seed=1)
+    con.register("plots", pa.table({"plot": np.arange(5), "x": x, "y": y}))
+    with pytest.raises(Exception, match="a registered DataFrame of the same name hides the table that a read sees"):
+        con.execute(f"FROM sample_points('{scene.index}', 'plots', geometry_crs := '{UTM}')").fetchall()
+
+
+def test_points_that_a_view_draws_by_chance_are_refused(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    _table(con, *_points(5))
+    con.execute("CREATE VIEW drawn AS SELECT plot, x, y, random() AS chance FROM plots")
+    with pytest.raises(Exception, match="points: got rows in another order than the read saw"):
+        con.execute(f"FROM sample_points('{scene.index}', 'drawn', geometry_crs := '{UTM}')").fetchall()
+
+
 def test_points_whose_order_changes_are_an_error(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
     _table(con, *_points(500))
     con.execute("CREATE VIEW shuffled AS FROM plots ORDER BY random()")

@@ -340,6 +340,30 @@ def test_nan_never_counts_and_masks_neither(tmp_path: Path) -> None:
     assert (row["count"], row["sum"], row["min"], row["variety"]) == (59, np.nansum(pixels) - 9, 4, 59)
 
 
+@pytest.mark.parametrize("weights", ["none", "coverage"])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, np.inf], {"p0": 1, "p25": 1.5, "median": 2, "p75": np.inf, "p100": np.inf}),
+        ([-np.inf, 2, np.inf], {"p0": -np.inf, "p25": -np.inf, "p50": 2, "p75": np.inf, "p100": np.inf}),
+        ([-np.inf, 2, 3], {"p0": -np.inf, "p25": -np.inf, "median": 2, "p75": 2.5, "p100": 3}),
+        ([-np.inf, np.inf], {"p0": -np.inf, "median": None, "p100": np.inf}),
+        ([np.inf, np.inf, np.inf], {"p0": np.inf, "p25": np.inf, "median": np.inf, "p100": np.inf}),
+    ],
+)
+def test_infinities_are_values_of_quantiles(
+    tmp_path: Path, weights: str, values: list[float], expected: dict[str, float | None]
+) -> None:
+    write_cog(tmp_path / "m.tif", np.array([values], np.float32), tile=16, transform=TRANSFORM)
+    rs.build_index(str(tmp_path / "m.tif"), tmp_path / "i.parquet")
+    zone = gpd.GeoDataFrame(geometry=[shapely.box(600_000, 1_399_990, 600_000 + 10 * len(values), 1_400_000)], crs=UTM)
+    with np.errstate(invalid="ignore"):
+        (row,) = (
+            rs.zonal_stats(tmp_path / "i.parquet", zone, stats=list(expected), weights=weights).read_all().to_pylist()
+        )
+    assert {name: row[name] for name in expected} == expected
+
+
 def test_the_spread_of_large_values_keeps_its_digits(tmp_path: Path) -> None:
     """A sum of squares would lose them."""
     pixels = (1e8 + np.random.default_rng(0).uniform(0, 1, (64, 64))).astype(np.float64)
@@ -362,6 +386,37 @@ def test_scale_computes_with_physical_values(scene: Scene) -> None:
     assert (real["scale"], real["offset"]) == (0.5, -1.0)
     assert real["mean"] == pytest.approx(stored["mean"] * 0.5 - 1)
     assert real["median"] == stored["median"] * 0.5 - 1
+
+
+@pytest.mark.parametrize("by", ["day", "all"])
+def test_stored_values_of_two_scales_are_not_computed_together(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, by: str
+) -> None:
+    rows = []
+    for name, hour in (("a", 10), ("b", 11)):
+        write_cog(tmp_path / f"{name}.tif", np.full((8, 8), 10, np.uint16), tile=16, transform=TRANSFORM)
+        when = dt.datetime(2024, 1, 1, hour, tzinfo=dt.UTC)
+        rows.append({"href": str(tmp_path / f"{name}.tif"), "item_id": name, "datetime": when})
+    rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+    index = pq.read_table(tmp_path / "i.parquet").sort_by("item_id")
+    scaled = [
+        [band | {"scale": scale} for band in bands]
+        for bands, scale in zip(index["bands"].to_pylist(), (0.1, 0.01), strict=True)
+    ]
+    number = index.schema.get_field_index("bands")
+    index = index.set_column(number, "bands", pa.array(scaled, index.schema.field("bands").type))
+    zone = gpd.GeoDataFrame(geometry=[shapely.box(600_000, 1_399_980, 600_020, 1_400_000)], crs=UTM)
+    message = r"scale 0\.1 .*0\.01 .*expected the same; compute with physical values \(scale := true"
+    with pytest.raises(InvalidArgumentError, match=message):
+        rs.zonal_stats(index, zone, by=by)
+    pq.write_table(index, tmp_path / "scaled.parquet")
+    con.execute("CREATE TABLE fields AS SELECT ?::VARCHAR AS wkt", [zone.geometry.iloc[0].wkt])
+    call = f"zonal_stats('{tmp_path}/scaled.parquet', 'fields', geometry_crs := '{UTM}', \"by\" := '{by}'"
+    with pytest.raises(Exception, match=message):
+        con.execute(f"SELECT sum FROM {call})").fetchall()
+    ((total,),) = con.execute(f"SELECT sum FROM {call}, scale := true)").fetchall()
+    assert total == pytest.approx(4 * 10 * 0.11)
+    assert [row["sum"] for row in rs.zonal_stats(index, zone).read_all().to_pylist()] == [40, 40]
 
 
 def test_what_could_not_be_read_is_a_row_with_the_reason(tmp_path: Path) -> None:
