@@ -60,6 +60,7 @@ class CubeArguments:
         nodata: value, or values by band, that take the place of those of the files; None for those of the files.
         dtype: dtype of pixels, or dtypes by band; None for those of the files.
         all_touched: whether all pixels that the polygon of an area touches are inside it.
+        is_by_item: whether the caller reads each item alone; see `make_cube`.
     """
 
     grid: GridArguments = field(default_factory=GridArguments)
@@ -69,6 +70,7 @@ class CubeArguments:
     nodata: Any = None
     dtype: Any = None
     all_touched: bool = False
+    is_by_item: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,6 +293,7 @@ def _assembled(
         resampling=resampling,
         dtypes=dtypes,
         clip=clip,
+        is_by_item=wanted.is_by_item,
     )
     starts = starts[order]
     members = members_of(plan.assets, group_of)

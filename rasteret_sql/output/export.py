@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +92,8 @@ def export(  # noqa: PLR0913 - keywords only
     interpretation, alpha channel and palette.
 
     A formula over bands, such as "(nir - red) / (nir + red)", is computed from physical values, and is one band of
-    float32, NaN where a band has no value. `.tif` and `.parquet` hold it.
+    float32, NaN where a band has no value. It is computed for each item alone; `mosaic` combines its values. `.tif` and
+    `.parquet` hold it, and `nodata` and `dtype` are refused with it.
 
     Args:
         path: the file. For a GeoTIFF, {date} (2024-01-31), {time} (20240131T103000), {item}, {collection} and {band}
@@ -137,11 +138,14 @@ def export(  # noqa: PLR0913 - keywords only
         all_touched,
     )
 
-    def plan(labels: Any) -> PlannedCube:
+    def plan(labels: Any, *, is_by_item: bool = False) -> PlannedCube:
         arguments = read_arguments(labels, geometry, bbox, geometry_crs, datetime, level, None)
-        return plan_cube(index, arguments, wanted, with_properties=kind in {"zarr", "nc"})
+        cube = replace(wanted, is_by_item=is_by_item)
+        return plan_cube(index, arguments, cube, with_properties=kind in {"zarr", "nc"})
 
-    planned, formula = plan_with_formula(bands, plan, kind=kind, mosaic=mosaic)
+    planned, formula = plan_with_formula(
+        bands, plan, kind=kind, mosaic=mosaic, refused={"nodata": nodata, "dtype": dtype}
+    )
     check_size(planned.cube, in_memory=False)
     counts = _Counts()
     failed: list[str] | None = None

@@ -63,11 +63,15 @@ class BlockReader:
 
     def side(self, places: Sequence[int], tile: int) -> int:
         """Choose the side of blocks of some bands: `tile` times a power of two, and few enough bytes."""
-        each = sum(self.dtype(place).itemsize + 1 for place in places)
+        each = self._pixel_bytes(places)
         side = tile
         while side < max(self._cube.box.height, self._cube.box.width) and (2 * side) ** 2 * each <= BLOCK_BYTES:
             side *= 2
         return side
+
+    def _pixel_bytes(self, places: Sequence[int]) -> int:
+        """Give the bytes that a pixel of some bands takes."""
+        return sum(self.dtype(place).itemsize + 1 for place in places)
 
     def blocks(self, group: int, places: Sequence[int], side: int) -> Iterator[Block]:
         """Read a slice of some bands, from the top left on; a block is read while the one before it is worked on.

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from rasteret_sql.output.class_meanings import Meanings
     from rasteret_sql.output.picture_pixels import Reading
     from rasteret_sql.output.picture_plan import PicturePlan
-    from rasteret_sql.plan.expressions import Expression
     from rasteret_sql.plan.tile_plan import PlannedAsset
 
     Image = npt.NDArray[np.uint8]
@@ -294,13 +293,12 @@ def picture(  # noqa: PLR0913 - keywords only
         clip=planned.clip,
         resampling="nearest" if may_be_classes else "average",
         mosaic=mosaic,
-        is_physical=formula is not None,
+        formula=formula,
     )
     used_map = colormap
     if formula is not None:
         used_map = colormap or formula_colormap(formula)
         colors = colormap_colors(used_map)
-        _compute(formula, planned.bands, reading)
     notes = planned.notes if reading.valid.any() else (*planned.notes, "no pixel has a value")
     drawn = None
     if may_be_classes and colors is None and limits_of is None and mosaic in _KEEPING:
@@ -323,13 +321,6 @@ def picture(  # noqa: PLR0913 - keywords only
         nbytes=0 if planned.is_given else reading.nbytes,
         notes=notes,
     )
-
-
-def _compute(formula: Expression, bands: Sequence[str], reading: Reading) -> None:
-    """Put the values of a formula in the place of those of its bands."""
-    masks = dict.fromkeys(bands, reading.valid)
-    values, reading.valid = formula.compute_masked(dict(zip(bands, reading.values, strict=True)), masks)
-    reading.values = [values]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rasteret_sql.arrays.scaling import scaled
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.output.formula_values import item_values, put_together
 from rasteret_sql.plan.cube import make_cube
 from rasteret_sql.plan.places import Places, Window, cover_of, lattice_of, pixel_map
 from rasteret_sql.plan.requests import plan_requests
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rasteret_sql.geo.clip import Clip
     from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.cube import Cube
+    from rasteret_sql.plan.expressions import Expression
     from rasteret_sql.plan.places import Lattice
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
 
@@ -38,6 +40,9 @@ MAX_BYTES: Final = 2 * 1024**3
 MAX_DECODED_BYTES: Final = 64 * 1024**3
 #: Bytes of pixels of one file that are decoded at a time; a larger file is read in strips of the picture.
 _STRIP_BYTES: Final = 512 * 1024**2
+#: Bytes of pixels and masks of the items of a formula that are read together, and of one pixel, at most.
+_ITEMS_BYTES: Final = 256 * 1024**2
+_VALUE_BYTES: Final = 9
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +112,7 @@ def read_picture(
     *,
     resampling: str,
     mosaic: str,
-    is_physical: bool = False,
+    formula: Expression | None = None,
     clip: Clip | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Reading:
@@ -119,7 +124,7 @@ def read_picture(
         rank: of each asset of the plan; items of a lower rank lie on top.
         resampling: how pixels of the files become those of the grid.
         mosaic: one of `MOSAICS`. For "first" and "last", no more items are read than it takes.
-        is_physical: whether values are physical ones, in place of stored ones.
+        formula: is computed for each item from physical values; its values take the place of those of the bands.
         clip: the geometry in the grid that is shown; or None.
         max_bytes: bytes that may be fetched.
 
@@ -129,11 +134,11 @@ def read_picture(
             store in different ways.
         RasteretError: bytes could not be fetched or decoded.
     """
-    reader = _Reader(plan, box, rank, resampling, max_bytes, clip, is_last=mosaic == "last", is_physical=is_physical)
+    reader = _Reader(plan, box, rank, resampling, max_bytes, clip, formula, is_last=mosaic == "last")
     if mosaic in {"first", "last"}:
         reader.read_until_covered()
     else:
-        reader.add(reader.items, mosaic, is_scaled=is_physical)
+        reader.add(reader.items, mosaic, is_scaled=False)
     return reader.reading
 
 
@@ -146,13 +151,13 @@ class _Reader:
         resampling: str,
         max_bytes: int,
         clip: Clip | None,
+        formula: Expression | None,
         *,
         is_last: bool,
-        is_physical: bool,
     ) -> None:
         self._plan, self._box, self._rank = plan, box, -rank if is_last else rank
         self._resampling, self._max_bytes = resampling, max_bytes
-        self._clip = clip
+        self._clip, self._formula = clip, formula
         shape = box.height, box.width
         #: The pixels that are shown, where there is a pixel.
         self._inside = np.ones(shape, np.bool_) if clip is None else clip.inside((0, 0, *shape))
@@ -161,7 +166,6 @@ class _Reader:
         self._kinds = kinds
         #: Whether files of a band differ in dtype or scale: then physical values are compared.
         self._is_mixed = _are_mixed(kinds)
-        self._is_scaled = self._is_mixed or is_physical
         #: Where files lie in the grid, of those that were looked at last.
         self._footprints: dict[tuple[Lattice, Window], tuple[tuple[slice, slice], Mask]] = {}
         #: From the top.
@@ -177,10 +181,10 @@ class _Reader:
             taken, waiting = self._next(waiting, int(_SPARE_ITEMS * (2.0 ** (round_no - 1) - 1)))
             if not taken:
                 break
-            self.add(taken, "first", is_scaled=self._is_scaled)
+            self.add(taken, "first", is_scaled=self._is_mixed)
         if not self.reading.values:
             # All items are smaller than a pixel, and beside its centre.
-            self.add(self.items[:1], "first", is_scaled=self._is_scaled)
+            self.add(self.items[:1], "first", is_scaled=self._is_mixed)
 
     def _next(self, waiting: list[int], spare: int) -> tuple[list[int], list[int]]:
         """Give the items that are read next, and those that are left.
@@ -226,24 +230,25 @@ class _Reader:
 
     def add(self, items: Sequence[int], mosaic: str, *, is_scaled: bool) -> None:
         """Read items, and put their pixels where there are none."""
-        assets = [number for item in items for number in self._members[item]]
-        rows = np.flatnonzero(np.isin(self._plan.asset_no, assets))
-        cube = make_cube(
-            self._plan.take(rows),
-            self._box,
-            np.zeros(len(self._plan.assets), np.int64),
-            self._rank,
-            mosaic=mosaic,
-            resampling={"*": self._resampling},
-            clip=self._clip,
-        )
-        self.reading.levels |= {self._plan.assets[number].level for number in assets}
-        self.reading.item_ids += [self._plan.assets[self._members[item][0]].item_id for item in items]
-        shape = 1, self._box.height, self._box.width
-        pixels = [np.empty(shape, band.dtype) for band in cube.bands]
-        masks = [np.empty(shape, np.bool_) for _ in cube.bands]
-        for rows_of, part in self._parts(cube):
-            read_cube(part, [each[:, rows_of] for each in pixels], [each[:, rows_of] for each in masks])
+        if self._formula is None:
+            values, valid = self._band_values(items, mosaic, is_scaled=is_scaled)
+        else:
+            shape = self._box.height, self._box.width
+            result, valid = put_together(mosaic, shape, self._formula_values(self._formula, items))
+            values = [result]
+        so_far = self.reading
+        if not so_far.values:
+            so_far.values, so_far.valid = values, valid
+            return
+        new = valid & ~so_far.valid
+        so_far.values = [np.where(new, each, old) for each, old in zip(values, so_far.values, strict=True)]
+        so_far.valid |= new
+
+    def _band_values(
+        self, items: Sequence[int], mosaic: str, *, is_scaled: bool
+    ) -> tuple[list[npt.NDArray[Any]], Mask]:
+        """Read the mosaic of each band of some items, and where all bands have a value."""
+        cube, pixels, masks = self._read(items, mosaic, np.zeros(len(self._plan.assets), np.int64))
         valid = np.logical_and.reduce([mask[0] for mask in masks])
         values = [
             _real(scaled(each[0], mask[0], band) if is_scaled else each[0])
@@ -252,13 +257,59 @@ class _Reader:
         for each in values:
             if each.dtype.kind == "f":
                 valid &= np.isfinite(each)
-        so_far = self.reading
-        if not so_far.values:
-            so_far.values, so_far.valid = values, valid
-            return
-        new = valid & ~so_far.valid
-        so_far.values = [np.where(new, each, old) for each, old in zip(values, so_far.values, strict=True)]
-        so_far.valid |= new
+        return values, valid
+
+    def _formula_values(
+        self, formula: Expression, items: Sequence[int]
+    ) -> Iterator[tuple[npt.NDArray[np.float64], Mask]]:
+        """Compute a formula for each of some items; items that store values alike are read together."""
+        each = self._box.height * self._box.width * len(band_names(self._plan)) * _VALUE_BYTES
+        most = max(1, _ITEMS_BYTES // each)
+        for _, same in itertools.groupby(items, self._kinds.__getitem__):
+            alike = list(same)
+            for start in range(0, len(alike), most):
+                batch = alike[start : start + most]
+                groups = np.zeros(len(self._plan.assets), np.int64)
+                for group, item in enumerate(batch):
+                    groups[self._members[item]] = group
+                cube, pixels, masks = self._read(batch, "first", groups)
+                for group in range(len(batch)):
+                    yield item_values(
+                        formula, cube, [array[group] for array in pixels], [mask[group] for mask in masks]
+                    )
+
+    def _read(
+        self, items: Sequence[int], mosaic: str, groups: npt.NDArray[np.int64]
+    ) -> tuple[Cube, list[npt.NDArray[Any]], list[Mask]]:
+        """Read stored values of items.
+
+        Args:
+            items: whose files are read.
+            mosaic: rule for the files of a group.
+            groups: the group of each asset of the plan.
+
+        Returns:
+            The cube, and pixels and masks (group, height, width) of each of its bands.
+        """
+        assets = [number for item in items for number in self._members[item]]
+        rows = np.flatnonzero(np.isin(self._plan.asset_no, assets))
+        cube = make_cube(
+            self._plan.take(rows),
+            self._box,
+            groups,
+            self._rank,
+            mosaic=mosaic,
+            resampling={"*": self._resampling},
+            clip=self._clip,
+        )
+        self.reading.levels |= {self._plan.assets[number].level for number in assets}
+        self.reading.item_ids += [self._plan.assets[self._members[item][0]].item_id for item in items]
+        shape = cube.group_count, self._box.height, self._box.width
+        pixels = [np.empty(shape, band.dtype) for band in cube.bands]
+        masks = [np.empty(shape, np.bool_) for _ in cube.bands]
+        for rows_of, part in self._parts(cube):
+            read_cube(part, [each[:, rows_of] for each in pixels], [each[:, rows_of] for each in masks])
+        return cube, pixels, masks
 
     def _parts(self, cube: Cube) -> list[tuple[slice, Cube]]:
         """Cut a cube into strips whose files are small enough to decode, and add up what they take.
@@ -271,7 +322,8 @@ class _Reader:
 
         def strip(top: int, end: int) -> tuple[slice, Cube]:
             box = cube.box.window(top, 0, end - top, width)
-            return slice(top, end), cube.part(range(len(cube.bands)), slice(0, 1), box, sources, places)
+            groups = slice(0, cube.group_count)
+            return slice(top, end), cube.part(range(len(cube.bands)), groups, box, sources, places)
 
         parts = [strip(0, height)]
         decoded = _decoded_bytes(parts[0][1].plan)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.expressions import formula_remedy
 from rasteret_sql.plan.tile_plan import PlannedBand
 from rasteret_sql.wording import did_you_mean
 
@@ -287,5 +288,5 @@ def _check_unknown(files: Sequence[FileBands], labels: Sequence[str], known: set
     bands = f" or of the bands {', '.join(names)}" if names else ""
     raise InvalidArgumentError(
         f"bands: got '{unknown[0]}', expected one of the assets {assets}{bands}, which the area and the period leave"
-        + did_you_mean(unknown[0], known_names)
+        + (formula_remedy(unknown[0]) or did_you_mean(unknown[0], known_names))
     )

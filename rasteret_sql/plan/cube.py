@@ -224,6 +224,7 @@ def make_cube(
     resampling: Mapping[str, str],
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
     clip: Clip | None = None,
+    is_by_item: bool = False,
 ) -> Cube:
     """Assign the bands of files to the arrays of a cube.
 
@@ -236,6 +237,8 @@ def make_cube(
         resampling: method by band, or by asset; "*" is for all others.
         dtypes: dtypes of the caller, in the same form. All other bands have the dtype of their files.
         clip: the geometry in `box` that limits the cube.
+        is_by_item: whether the caller reads each item alone, so that files of a band may differ in dtype and scale. The
+            bands then describe the first file.
 
     Raises:
         InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
@@ -262,7 +265,7 @@ def make_cube(
     group_count = int(group_of.max()) + 1
     bands = [
         _cube_band(
-            _BandFacts.of(plan, sources, number, each, value_of_band(dtypes, each.name)),
+            _BandFacts.of(plan, sources, number, each, value_of_band(dtypes, each.name), is_by_item=is_by_item),
             mosaic,
             value_of_band(resampling, each.name) or "nearest",
         )
@@ -366,12 +369,19 @@ class _BandFacts:
 
     @classmethod
     def of(
-        cls, plan: TilePlan, sources: Sources, number: int, band: PlannedBand, wanted: np.dtype[Any] | None
+        cls,
+        plan: TilePlan,
+        sources: Sources,
+        number: int,
+        band: PlannedBand,
+        wanted: np.dtype[Any] | None,
+        *,
+        is_by_item: bool,
     ) -> _BandFacts:
-        """Collect the facts of a band in all of its files. `dtype` is the requested one, or None.
+        """Collect the facts of a band in all of its files. `wanted` is the requested dtype, or None.
 
         Raises:
-            InvalidArgumentError: the files have two dtypes, scales or offsets.
+            InvalidArgumentError: the files have two dtypes, scales or offsets, and items are read together.
         """
         mine = np.flatnonzero(sources.place == number)
         known: dict[tuple[Any, ...], tuple[PlannedAsset, PlannedBand]] = {}
@@ -384,7 +394,7 @@ class _BandFacts:
             known.setdefault((asset.dtype, repr(each.nodata), *_scaling(each)), (asset, each))
             kinds.add(MaskKind(plan.mask_kind[start]))
         (first, first_band), *others = known.values()
-        for asset, each in others:
+        for asset, each in () if is_by_item else others:
             if asset.dtype != first.dtype and wanted is None:
                 raise InvalidArgumentError(
                     f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, '

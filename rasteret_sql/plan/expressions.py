@@ -134,6 +134,13 @@ def looks_like_expression(text: object) -> bool:
     return any(character in "+-*/(" for character in re.sub(r'"(?:[^"]|"")*"', "", text))
 
 
+def formula_remedy(label: object) -> str:
+    """Give the end of a message about an unknown band that looks like a formula; empty for all others."""
+    if not looks_like_expression(label):
+        return ""
+    return "; a formula over bands stands alone in bands, and export, picture and plot_rgb take one"
+
+
 def bands_of(expressions: Iterable[Expression]) -> list[str]:
     """Give the labels of the bands that some formulas need, each once, in their order."""
     return list(dict.fromkeys(band for expression in expressions for band in expression.bands))

@@ -11,6 +11,7 @@ import numpy as np
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, RasteretError
 from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.io.memory import PART_BYTES, MemoryFile
+from rasteret_sql.plan.expressions import formula_remedy
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, PlannedAsset, PlannedBand, TilePlan
@@ -424,7 +425,9 @@ def _positions(tiles: pa.Table, bands: Sequence[str] | None) -> dict[str, int]:
         names = [name for _, _, name in known if name == label] or [name for asset, _, name in known if asset == label]
         if not names:
             listed = ", ".join(dict.fromkeys(repr(name) for _, _, name in known))
-            raise InvalidArgumentError(f"bands: got {label!r}, expected some of those that the tiles are of: {listed}")
+            raise InvalidArgumentError(
+                f"bands: got {label!r}, expected some of those that the tiles are of: {listed}{formula_remedy(label)}"
+            )
         wanted += names
     return {name: number for number, name in enumerate(dict.fromkeys(wanted))}
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.plan.cube import CubeBand
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
@@ -121,7 +122,7 @@ def require_exact(pixels: npt.NDArray[Any], asset: PlannedAsset) -> None:
         )
 
 
-def physical(values: npt.NDArray[Any], band: PlannedBand) -> npt.NDArray[np.float64]:
+def physical(values: npt.NDArray[Any], band: PlannedBand | CubeBand) -> npt.NDArray[np.float64]:
     """Give stored values times the scale of a band plus its offset; without either, as they are."""
     scale, offset = (1.0 if band.scale is None else band.scale), (0.0 if band.offset is None else band.offset)
     return values.astype(np.float64) * scale + offset
