@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Boxes, four numbers each, of files and parts of an area that are computed at a time.
 _BOXES_AT_ONCE: Final = 1 << 20
+#: Share by which the same distance may differ between two projections without asking for a finer overview.
+_DISTORTION: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,8 +250,9 @@ def _pixel_sizes(files: Files, numbers: Numbers, arguments: ReadArguments, area:
 def _sizes_in_files(files: Files, numbers: Numbers, size: float, grid_crs: str, code: str) -> Floats:
     """Give the size of a grid's pixels in files of one CRS, at the middle of each.
 
-    So the level of a file depends on the file and the grid, and not on the part of the grid that is read. NaN for files
-    that are so wide that their middle tells nothing.
+    So the level of a file depends on the file and the grid, and not on the part of the grid that is read. Sizes are
+    `_DISTORTION` larger than they are, so that pixels of one size in neighbouring UTM zones are of one size here too.
+    NaN for files that are so wide that their middle tells nothing.
     """
     from rasteret_sql.geo.pixelsize import sizes_at
     from rasteret_sql.geo.project import widest_in
@@ -258,7 +261,7 @@ def _sizes_in_files(files: Files, numbers: Numbers, size: float, grid_crs: str, 
     wide = files.column("x_size")[numbers] * files.column("level_width")[largest]
     tall = files.column("y_size")[numbers] * files.column("level_height")[largest]
     x, y = files.column("x_off")[numbers] + wide / 2, files.column("y_off")[numbers] + tall / 2
-    sizes = sizes_at(code, grid_crs, size, x, y)
+    sizes = sizes_at(code, grid_crs, size, x, y) * (1 + _DISTORTION)
     sizes[np.maximum(np.abs(wide), np.abs(tall)) > widest_in(code)] = np.nan
     return sizes
 
