@@ -143,6 +143,9 @@ constants. It applies all other conditions itself, after every tile was fetched.
 | `tile_row > tile_col` | reads all | reads all |
 | `tile_row % 2 = 1` | reads all | reads all |
 
+An area that touches no file of the index is an error in `read_tiles`, while `tile_plan` gives 0 rows. If nothing is
+within the period, both give 0 rows.
+
 Conditions on `pixels`, `mask` and `error` need the bytes of the tiles that the other conditions leave. A join reduces
 nothing. Three ways always prune: the arguments `bands`, `bbox`, `geometry` and `datetime`; a query as the index, with
 any condition, such as `read_tiles($$FROM 's2.parquet' WHERE item_id LIKE 'S2A%' AND year(datetime) = 2024$$)`; and a

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 READ_COLUMNS = ("pixels", "mask", "error")
 #: Rows in a batch that needs no pixels.
 PLAIN_BATCH_ROWS = 65_536
+#: From here on, not every integer is a float64.
+_WHOLE_DOUBLES = 2.0**53
 _UNKNOWN = (float("nan"),) * 6
 
 
@@ -195,7 +197,8 @@ def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
         dtypes: numpy dtype name of each.
 
     Raises:
-        InvalidArgumentError: a dtype is not known or complex, or the bytes are not whole values of it.
+        InvalidArgumentError: a dtype is not known or complex, a DOUBLE cannot hold a pixel, or the bytes are not
+            whole values of the dtype.
     """
     values: list[Any] = []
     lengths: list[int | None] = []
@@ -217,11 +220,29 @@ def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
                 f"rst_to_list: got dtype {name.as_py()!r}, expected real numbers: a list of DOUBLE would lose the "
                 "imaginary part. Read complex pixels as arrays, with rasteret_sql.to_numpy"
             )
-        values.append(tile.astype(np.float64))
+        values.append(_as_doubles(tile))
         lengths.append(len(tile))
     ends = np.cumsum([0] + [length or 0 for length in lengths], dtype=np.int32)
     offsets = pa.array(ends, pa.int32(), mask=np.array([length is None for length in lengths] + [False]))
     return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values) if values else np.empty(0)))
+
+
+def _as_doubles(tile: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Give pixels as float64.
+
+    Raises:
+        InvalidArgumentError: one of them would be another number.
+    """
+    doubles = tile.astype(np.float64)
+    if tile.dtype.kind in "iu" and tile.dtype.itemsize == 8:
+        large = np.abs(doubles) >= _WHOLE_DOUBLES
+        for pixel, double in zip(tile[large].tolist(), doubles[large].tolist(), strict=True):
+            if pixel != double:
+                raise InvalidArgumentError(
+                    f"rst_to_list: got a pixel of {pixel} ({tile.dtype.name}), expected integers that a list of DOUBLE "
+                    "holds exactly. Read such pixels as arrays, with rasteret_sql.to_numpy"
+                )
+    return doubles
 
 
 def rows_kept(rows: pa.Table, condition: Any) -> Any:

@@ -309,3 +309,10 @@ def test_outputs_in_pages_are_those_of_their_queries() -> None:
     command = [sys.executable, str(DOCS / "outputs.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", (DOCS / "correctness.md").read_text())
+    assert len(named) > 20
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / "tests" / file).read_text()]
+    assert not missing

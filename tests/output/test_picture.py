@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import imagecodecs
@@ -575,3 +577,24 @@ def test_real_scenes_are_shown(shared_data, tmp_path):
     assert shown.levels == (levels,)
     np.testing.assert_array_equal(shown.pixels[..., :3], expected)
     assert shown.nbytes < path.stat().st_size / 10
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_times_in_conditions_are_utc_whatever_the_zone_of_the_machine(tmp_path, zone):
+    write_cog(tmp_path / "a.tif", noise(1), tile=32)
+    row = {"href": str(tmp_path / "a.tif"), "item_id": "a", "asset": "red", "datetime": "2024-01-01T10:00:00Z"}
+    rs.build_index(pa.Table.from_pylist([row]), tmp_path / "i.parquet")
+    code = f"""
+import rasteret_sql as rs
+from rasteret_sql.errors import RasteretError
+for condition in ("datetime < '2024-01-01 12:00:00'", "datetime > '2024-01-01 12:00:00'"):
+    try:
+        rs.picture({str(tmp_path / "i.parquet")!r}, where=condition)
+        print("drawn")
+    except RasteretError:
+        print("nothing")
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["drawn", "nothing"]

@@ -1,5 +1,6 @@
 """Functions of the values of a tile, held against NumPy."""
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -83,3 +84,19 @@ def test_a_normalized_difference_is_one_number_per_pixel(con, index):
         total = one + other
         expected = np.where(total == 0, np.nan, (one - other) / np.where(total == 0, 1, total)).ravel()
         np.testing.assert_allclose([np.nan if value is None else value for value in found], expected)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_that_a_double_cannot_hold_are_refused_and_not_rounded(con, tmp_path, dtype):
+    pixels = np.full((16, 16), np.iinfo(dtype).max // 2 + 1, dtype)
+    lists = "SELECT rst_to_list(pixels, dtype) FROM read_tiles('{}')"
+    for value in (2**53, 2**53 + 1, np.iinfo(dtype).max):
+        pixels[3, 4] = value
+        write_cog(tmp_path / "a.tif", pixels, tile=16, overviews=(), transform=TRANSFORM)
+        rs.build_index(str(tmp_path / "a.tif"), tmp_path / "a.parquet")
+        query = lists.format(tmp_path / "a.parquet")
+        if value == 2**53:
+            assert con.sql(query).fetchall() == [(pixels.ravel().tolist(),)]
+            continue
+        with pytest.raises(duckdb.Error, match=rf"rst_to_list: got a pixel of {value} \({dtype}\)"):
+            con.sql(query).fetchall()
