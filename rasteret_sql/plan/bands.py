@@ -288,5 +288,6 @@ def _check_unknown(files: Sequence[FileBands], labels: Sequence[str], known: set
     bands = f" or of the bands {', '.join(names)}" if names else ""
     raise InvalidArgumentError(
         f"bands: got '{unknown[0]}', expected one of the assets {assets}{bands}, which the area and the period leave"
-        + (formula_remedy(unknown[0]) or did_you_mean(unknown[0], known_names))
+        + formula_remedy(unknown[0])
+        + did_you_mean(unknown[0], known_names)
     )
