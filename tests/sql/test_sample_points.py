@@ -482,13 +482,13 @@ def test_registered_points_are_not_seen_and_the_remedy_works(scene: Scene, con: 
     x, y = _points(5)
     con.register("registered", pa.table({"plot": np.arange(5), "x": x, "y": y}))
     call = f"FROM sample_points('{scene.index}', '{{}}', geometry_crs := '{UTM}', bands := ['red'])"
-    remedy = "CREATE TABLE my_table AS FROM registered"
-    with pytest.raises(Exception, match=f"nor what con.register shows.*{remedy}") as caught:
-        con.execute(call.format("registered")).fetchall()
-    assert "Did you mean" not in str(caught.value)
-    with pytest.raises(Exception, match=f"nor what con.register shows.*{remedy}"):
-        con.execute("FROM read_tiles('registered')").fetchall()
-    con.execute(remedy)
+    # DuckDB 1.5 sees that the name is a temporary view before a read looks for it.
+    message = "that a read can see.*registered DataFrame, under another name: CREATE TABLE my_table AS FROM"
+    for query in (call.format("registered"), "FROM read_tiles('registered')"):
+        with pytest.raises(Exception, match=message) as caught:
+            con.execute(query).fetchall()
+        assert "Did you mean" not in str(caught.value)
+    con.execute("CREATE TABLE my_table AS FROM registered")
     assert len(con.execute(call.format("my_table")).fetchall()) == 5 * len(ITEMS)
 
 
@@ -496,7 +496,9 @@ def test_a_registered_table_that_hides_points_is_named(scene: Scene, con: duckdb
     _table(con, *_points(5))
     x, y = _points(5, seed=1)
     con.register("plots", pa.table({"plot": np.arange(5), "x": x, "y": y}))
-    with pytest.raises(Exception, match="a registered DataFrame of the same name hides the table that a read sees"):
+    # DuckDB 1.5 has a registered table as a temporary view, which is refused before rows are compared.
+    hidden = "a registered DataFrame of the same name hides the table|the temporary view 'plots'.* that nothing hides"
+    with pytest.raises(Exception, match=hidden):
         con.execute(f"FROM sample_points('{scene.index}', 'plots', geometry_crs := '{UTM}')").fetchall()
 
 
