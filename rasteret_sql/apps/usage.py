@@ -11,7 +11,7 @@ from rasteret_sql.wording import did_you_mean
 #: A message that begins with the name of an argument.
 _NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_]+): (?=got |expected |is an option )")
 #: Arguments of Python whose options are called differently.
-_OPTIONS: Final = {"path": "output", "geometry_crs": "crs", "items": "item", "zones": "geometry"}
+_OPTIONS: Final = {"path": "output", "items": "item", "zones": "geometry"}
 #: What argparse says of a word that is none of some choices.
 _CHOICE: Final = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<known>.*)\)$")
 
