@@ -283,7 +283,7 @@ def test_the_command_line_takes_names_in_order(cog, s3, item, write_json, tmp_pa
     index = tmp_path / "i.parquet"
     assert main(["build", str(path), "-o", str(index), "--alternate", "azure", "--alternate", "s3"]) == 0
     assert rows(index)[0]["mirror"] == "s3://scenes/a.tif"
-    assert main(["build", str(path), "-o", str(index), "--alternate", "azure"]) == 1
+    assert main(["build", str(path), "-o", str(index), "--alternate", "azure"]) == 2
     assert "expected one of gs, s3" in capfd.readouterr().err
 
 
