@@ -13,16 +13,16 @@ CREATE OR REPLACE MACRO _rst_comparison(index) AS
         list_transform(
             _rst_relations(index),
             -- A view of files is compared with itself under a name that no CTE hides.
-            lambda each: CASE
-                WHEN NOT contains(each['plan'], '"seq_scan"') AND _rst_is_bound(each['plan'])
-                    AND _rst_is_bound(json_serialize_plan(('FROM ' || _rst_whole_name(each['relation']))::VARCHAR)::VARCHAR)
-                THEN ' UNION ALL SELECT 1 WHERE ' || _rst_hash_of(each['relation'], '_rst_may_have_cte()') || ' != '
-                    || _rst_hash_of(_rst_whole_name(each['relation']), '_rst_may_have_cte()')
+            lambda rst_each: CASE
+                WHEN NOT contains(rst_each['plan'], '"seq_scan"') AND _rst_is_bound(rst_each['plan'])
+                    AND _rst_is_bound(json_serialize_plan(('FROM ' || _rst_whole_name(rst_each['relation']))::VARCHAR)::VARCHAR)
+                THEN ' UNION ALL SELECT 1 WHERE ' || _rst_hash_of(rst_each['relation'], '_rst_may_have_cte()') || ' != '
+                    || _rst_hash_of(_rst_whole_name(rst_each['relation']), '_rst_may_have_cte()')
                 -- What only a CTE gives.
-                WHEN NOT _rst_is_bound(each['plan']) THEN ' UNION ALL SELECT 1 WHERE _rst_may_have_cte()'
+                WHEN NOT _rst_is_bound(rst_each['plan']) THEN ' UNION ALL SELECT 1 WHERE _rst_may_have_cte()'
                 ELSE ''
             END
         ),
-        lambda before, part: before || part,
+        lambda rst_before, rst_part: rst_before || rst_part,
         ''
     );

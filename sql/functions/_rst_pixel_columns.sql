@@ -6,6 +6,6 @@
 CREATE OR REPLACE MACRO _rst_pixel_columns(bands, layout) AS
     CASE
         WHEN layout = 'wide' AND len(bands) > 0
-            THEN '{' || array_to_string(list_transform(bands[:256], lambda band: to_json(band::VARCHAR)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
+            THEN '{' || array_to_string(list_transform(bands[:256], lambda rst_band: to_json(rst_band::VARCHAR)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
         ELSE '{"band": "VARCHAR", "value": "DOUBLE"}'
     END;

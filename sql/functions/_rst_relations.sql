@@ -14,21 +14,21 @@ CREATE OR REPLACE MACRO _rst_relations(index) AS
                                 json_serialize_sql(index::VARCHAR)::VARCHAR,
                                 '"schema_name":"(?:[^"\\]|\\.)*","table_name":"(?:[^"\\]|\\.)+","column_name_alias":\[[^\]]*\],"catalog_name":"(?:[^"\\]|\\.)*"'
                             ),
-                            lambda found: list_filter(
-                                json_extract_string('{' || found || '}', ['$.catalog_name', '$.schema_name', '$.table_name']),
-                                lambda part: part != ''
+                            lambda rst_found: list_filter(
+                                json_extract_string('{' || rst_found || '}', ['$.catalog_name', '$.schema_name', '$.table_name']),
+                                lambda rst_part: rst_part != ''
                             )
                         ),
                         -- CTEs of the text are its own.
-                        lambda path: len(path) > 1 OR NOT list_contains(json_extract_string(json_serialize_sql(index::VARCHAR), '$..key'), path[1])
-                            AND NOT regexp_matches(path[1], '(?i)\.(parquet|parq|geoparquet)\b|://|[/\\*?]')
+                        lambda rst_path: len(rst_path) > 1 OR NOT list_contains(json_extract_string(json_serialize_sql(index::VARCHAR), '$..key'), rst_path[1])
+                            AND NOT regexp_matches(rst_path[1], '(?i)\.(parquet|parq|geoparquet)\b|://|[/\\*?]')
                     ),
-                    lambda path: list_reduce(
-                        list_transform(path, lambda part: '"' || replace(part, '"', '""') || '"'), lambda before, part: before || '.' || part
+                    lambda rst_path: list_reduce(
+                        list_transform(rst_path, lambda rst_part: '"' || replace(rst_part, '"', '""') || '"'), lambda rst_before, rst_part: rst_before || '.' || rst_part
                     )
                 )
             WHEN regexp_matches(index, '(?i)\.(parquet|parq|geoparquet)\b|://|[/\\*?]') AND NOT contains(index, '"') THEN []
             ELSE ['query_table(''' || replace(index, '''', '''''') || ''')']
         END,
-        lambda relation: {'relation': relation, 'plan': json_serialize_plan(('FROM ' || relation)::VARCHAR)::VARCHAR}
+        lambda rst_relation: {'relation': rst_relation, 'plan': json_serialize_plan(('FROM ' || rst_relation)::VARCHAR)::VARCHAR}
     );

@@ -8,20 +8,20 @@ CREATE OR REPLACE MACRO _rst_rows_seen(index) AS
         nullif(
             list_transform(
                 -- What no session finds is explained by the read.
-                list_filter(_rst_relations(index), lambda each: _rst_is_bound(each['plan'])),
-                lambda each: CASE
+                list_filter(_rst_relations(index), lambda rst_each: _rst_is_bound(rst_each['plan'])),
+                lambda rst_each: CASE
                     -- Rows that are drawn differ each time; the plan has the names of their tables.
-                    WHEN regexp_matches(each['plan'], '"(LOGICAL_SAMPLE|random|uuid|gen_random_uuid|uuidv4|uuidv7)"')
-                        THEN '''' || md5(each['plan']) || ''''
-                    WHEN contains(each['plan'], '"seq_scan"') THEN _rst_hash_of(each['relation'], 'true')
-                    WHEN contains(each['plan'], '"error":false') THEN '''' || md5(each['plan']) || ''''
+                    WHEN regexp_matches(rst_each['plan'], '"(LOGICAL_SAMPLE|random|uuid|gen_random_uuid|uuidv4|uuidv7)"')
+                        THEN '''' || md5(rst_each['plan']) || ''''
+                    WHEN contains(rst_each['plan'], '"seq_scan"') THEN _rst_hash_of(rst_each['relation'], 'true')
+                    WHEN contains(rst_each['plan'], '"error":false') THEN '''' || md5(rst_each['plan']) || ''''
                     -- Views of files are not read for this, unless they may also read a table.
                     ELSE _rst_hash_of(
-                        each['relation'], '_rst_may_read_tables(''' || replace(each['relation'], '''', '''''') || ''')'
+                        rst_each['relation'], '_rst_may_read_tables(''' || replace(rst_each['relation'], '''', '''''') || ''')'
                     )
                 END
             ),
             []
         ),
-        lambda before, part: before || ', ' || part
+        lambda rst_before, rst_part: rst_before || ', ' || rst_part
     ) || ') AS found';

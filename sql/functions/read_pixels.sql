@@ -35,10 +35,10 @@ SELECT
     found.x,
     found.y,
     found.crs,
-    COLUMNS(lambda name: CASE
+    COLUMNS(lambda rst_name: CASE
         WHEN layout = 'wide' AND len(bands) > 0
-            THEN list_contains(list_transform(range(len(bands[:256])), lambda number: 'b' || (number + 1)), name)
-        ELSE name IN ('band', 'value')
+            THEN list_contains(list_transform(range(len(bands[:256])), lambda rst_number: 'b' || (rst_number + 1)), rst_name)
+        ELSE rst_name IN ('band', 'value')
     END)
 FROM _rst_pixel_source AS found
 WHERE found._call = encode('rst_' || to_json({

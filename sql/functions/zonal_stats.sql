@@ -23,9 +23,9 @@ CREATE OR REPLACE MACRO zonal_stats(
 SELECT given.* EXCLUDE (rst_row, rst_key), found.* EXCLUDE (rst_row, rst_key)
 FROM (
     -- The statistics that are asked for. Python checks their names and raises the error.
-    SELECT COLUMNS(lambda name:
-        name IN ('rst_row', 'rst_key', 'item_id', 'collection', 'datetime', 'band', 'items', 'scale', 'offset', 'error')
-        OR list_contains(coalesce(TRY_CAST(stats AS VARCHAR[]), ['count', 'sum', 'mean', 'stdev', 'min', 'max']), name))
+    SELECT COLUMNS(lambda rst_name:
+        rst_name IN ('rst_row', 'rst_key', 'item_id', 'collection', 'datetime', 'band', 'items', 'scale', 'offset', 'error')
+        OR list_contains(coalesce(TRY_CAST(stats AS VARCHAR[]), ['count', 'sum', 'mean', 'stdev', 'min', 'max']), rst_name))
     FROM _rst_zonal_source
     WHERE _call = encode('rst_' || to_json({
         'index': index::VARCHAR,

@@ -335,7 +335,7 @@ def test_without_dask_the_remedy_is_named(index: Path, monkeypatch: pytest.Monke
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "dask", None)
     monkeypatch.setitem(sys.modules, "dask.array", None)
-    with pytest.raises(InvalidArgumentError, match=r"Dask is not installed.*pip install 'rasteret-sql\[dask\]'"):
+    with pytest.raises(InvalidArgumentError, match=r"Dask is required.*pip install 'rasteret-sql\[dask\]'"):
         rs.to_xarray(index, chunks={})
 
 
