@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 from rasteret_sql.wording import did_you_mean
 
 #: A message that begins with the name of an argument.
-_NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_]+): (?=got |expected |is an option )")
+_NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_-]+): (?=got |expected |is an option )")
 #: Arguments of Python whose options are called differently.
 _OPTIONS: Final = {"path": "output", "items": "item", "zones": "geometry"}
 #: What argparse says of a word that is none of some choices.
@@ -46,7 +46,7 @@ def usage_message(message: str, arguments: argparse.Namespace) -> str | None:
     if found is None or parser is None:
         return None
     actions = {action.dest: action for action in parser._actions if action.option_strings}  # noqa: SLF001 - no other way
-    name = found["name"]
+    name = found["name"].replace("-", "_")
     action = actions.get(name) or actions.get(_OPTIONS.get(name, ""))
     if action is None or getattr(arguments, action.dest) == action.default:
         return None

@@ -205,7 +205,7 @@ def test_behind_tls_it_listens_elsewhere_and_clients_are_told_its_name(packages,
 )
 def test_what_cannot_be_served_is_refused_with_the_remedy(run, arguments, words):
     outcome = run("serve", *arguments)
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert words in outcome.err
 
 
