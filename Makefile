@@ -14,7 +14,6 @@ ifndef SEED
 SEED := $(shell date +%s)
 endif
 
-# Bytecode is written when a module is first imported: that of all modules is 120 MB, most of it never used.
 INSTALL := $(BIN)/python -m pip install --quiet
 
 .PHONY: demo shell test test-random test-slow test-matrix fuzz check hooks files docs site bench clean
