@@ -34,7 +34,7 @@ def group_keys(
     Raises:
         InvalidArgumentError: there is no such column, or a group needs a time or place that an item lacks.
     """
-    items: list[Any] = [(asset.collection, asset.item_id, asset.datetime_us) for asset in assets]
+    items: list[Any] = [asset.item for asset in assets]
     values: list[Any]
     if groupby is None:
         values = items

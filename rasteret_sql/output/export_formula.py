@@ -180,9 +180,8 @@ def _whole_items(cube: Cube, group: int, formula: Expression) -> list[npt.NDArra
     start, end = np.searchsorted(sources.group, (group, group + 1)).tolist()
     for number in range(start, end):
         asset = assets[sources.asset_no[number]]
-        item = asset.collection, asset.item_id, asset.datetime_us
-        members.setdefault(item, []).append(number)
-        owners.setdefault(int(sources.place[number]), set()).add(item)
+        members.setdefault(asset.item, []).append(number)
+        owners.setdefault(int(sources.place[number]), set()).add(asset.item)
     if len(owners) == len(cube.bands) and all(len(items) == 1 for items in owners.values()):
         return [np.arange(start, end)]
     whole = [np.array(each) for each in members.values() if len(set(sources.place[each].tolist())) == len(cube.bands)]
@@ -199,14 +198,8 @@ def _item_cube(cube: Cube, numbers: npt.NDArray[np.int64]) -> Cube:
     sources = cube.sources.take(numbers)
     rows = [np.arange(start, end) for start, end in zip(sources.start.tolist(), sources.end.tolist(), strict=True)]
     used, first = np.unique(sources.asset_no, return_index=True)
-    plan = cube.plan.take(np.concatenate(rows))
-    plan = replace(
-        plan,
-        assets=tuple(cube.plan.assets[number] for number in used.tolist()),
-        asset_no=np.searchsorted(used, plan.asset_no),
-    )
     return make_cube(
-        plan,
+        cube.plan.take(np.concatenate(rows)).with_assets(used),
         cube.box,
         np.zeros(len(used), np.int64),
         first,

@@ -358,7 +358,7 @@ def _items(plan: TilePlan) -> dict[int, list[int]]:
     members: dict[int, list[int]] = {}
     for number in np.unique(plan.asset_no).tolist():
         asset = plan.assets[number]
-        item = numbers.setdefault((asset.collection, asset.item_id, asset.datetime_us), len(numbers))
+        item = numbers.setdefault(asset.item, len(numbers))
         members.setdefault(item, []).append(number)
     whole = {
         item: assets

@@ -167,17 +167,13 @@ class Cube:
         sources = self.sources.take(np.array(taken, np.int64))
         counts = np.array([len(rows) for rows in parts[1:]], np.int64)
         used, asset_no = np.unique(sources.asset_no, return_inverse=True)
-        plan = self.plan.take(np.concatenate(parts))
+        plan = self.plan.take(np.concatenate(parts)).with_assets(used)
         ends = np.cumsum(counts)
         return Cube(
             box=box,
             bands=tuple(self.bands[place] for place in bands),
             group_count=groups.stop - groups.start,
-            plan=replace(
-                plan,
-                assets=tuple(plan.assets[number] for number in used.tolist()),
-                asset_no=np.searchsorted(used, plan.asset_no),
-            ),
+            plan=plan,
             sources=Sources(
                 asset_no=asset_no,
                 band=sources.band,

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from rasteret_sql.io.identity import FileIdentity
     from rasteret_sql.tiff.ghost import Frames
 
+#: Collection, id and time of an item.
+Item = tuple[str | None, str, int | None]
+#: CRS and transform; height and width of the level and of its tiles.
+Lattice = tuple[str | None, tuple[float, float, float, float, float, float] | None, int, int, int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedBand:
@@ -93,6 +98,17 @@ class PlannedAsset:
     def dtype(self) -> str:
         """The numpy name of decoded samples."""
         return self.format.dtype
+
+    @property
+    def item(self) -> Item:
+        """The item of the file: files of one item have the same collection, id and time."""
+        return self.collection, self.item_id, self.datetime_us
+
+    @property
+    def lattice(self) -> Lattice:
+        """The grid of its pixels and tiles: what lies in files of one lattice is found once."""
+        form = self.format
+        return self.crs, self.transform, self.height, self.width, form.tile_height, form.tile_width
 
     def describe_tile(self, tile_row: int, tile_col: int) -> str:
         """Name one of its tiles in a message."""
@@ -203,6 +219,25 @@ class TilePlan:
         return TilePlan(
             self.assets, mask_tiles=self.mask_tiles, **{name: getattr(self, name)[rows] for name in _COLUMNS}
         )
+
+    def with_assets(self, numbers: npt.NDArray[np.int64]) -> TilePlan:
+        """Give the plan with some of the assets alone, by their numbers, ascending; its rows are of these."""
+        return replace(
+            self,
+            assets=tuple(self.assets[number] for number in numbers.tolist()),
+            asset_no=np.searchsorted(numbers, self.asset_no),
+        )
+
+    def bands_of_rows(self) -> tuple[list[PlannedBand], npt.NDArray[np.int64]]:
+        """Give the distinct bands of files that rows are of, and the place of each row's band among them."""
+        # Rows of one band of a file are many.
+        keys = np.stack([self.asset_no, self.band.astype(np.int64)])
+        distinct, place = np.unique(keys, axis=1, return_inverse=True)
+        known: dict[tuple[int, int], PlannedBand] = {}
+        for number in np.unique(distinct[0]).tolist():
+            for band in self.assets[number].bands:
+                known.setdefault((number, band.band), band)
+        return [known[key] for key in zip(*distinct.tolist(), strict=True)], place.reshape(-1)
 
     def nodata_of(self, row: int) -> float | int | None:
         """Give the nodata value of a row, or None: of 64-bit integers exact, where `nodata` is rounded."""

@@ -163,8 +163,7 @@ def _band_of(plan: TilePlan, row: int) -> PlannedBand:
 def _items(assets: Sequence[PlannedAsset]) -> Numbers:
     """Give the number of the item of each file."""
     numbers: dict[Any, int] = {}
-    keys = [(asset.collection, asset.item_id, asset.datetime_us) for asset in assets]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+    return np.array([numbers.setdefault(asset.item, len(numbers)) for asset in assets], np.int64)
 
 
 def _side_by_side(plan: TilePlan) -> TilePlan:
@@ -174,13 +173,12 @@ def _side_by_side(plan: TilePlan) -> TilePlan:
         InvalidArgumentError: bands of an item lie on different grids, or one name stands for several bands.
     """
     item_of = _items(plan.assets)
-    grids: dict[int, tuple[Any, PlannedAsset]] = {}
+    first: dict[int, PlannedAsset] = {}
     named: dict[tuple[int, int], PlannedBand] = {}
     for item, asset in zip(item_of.tolist(), plan.assets, strict=True):
         form = asset.format
-        grid = asset.crs, asset.transform, asset.height, asset.width, form.tile_height, form.tile_width
-        first, other = grids.setdefault(item, (grid, asset))
-        if first != grid:
+        other = first.setdefault(item, asset)
+        if other.lattice != asset.lattice:
             raise InvalidArgumentError(
                 f'layout: asset "{asset.asset}" of item {asset.item_id} has {asset.height} x {asset.width} pixels in '
                 f'tiles of {form.tile_height} x {form.tile_width}, and asset "{other.asset}" {other.height} x '
@@ -195,6 +193,7 @@ def _side_by_side(plan: TilePlan) -> TilePlan:
                     f"bands: got a name that stands for {known.name} and {band.name} of item {asset.item_id}, expected "
                     "one band for each column of the layout 'wide'; name the bands"
                 )
-    position = np.array([_band_of(plan, row).position for row in range(len(plan))], np.int64)
-    order = np.lexsort((position, plan.tile_col, plan.tile_row, item_of[plan.asset_no]))
+    bands, place = plan.bands_of_rows()
+    position = np.array([band.position for band in bands], np.int64)
+    order = np.lexsort((position[place], plan.tile_col, plan.tile_row, item_of[plan.asset_no]))
     return plan.take(order)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.geo.points import PlacedPoints, ProjectedPoints
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
@@ -40,9 +40,6 @@ _MAX_GATHERED: Final = 1 << 25
 #: Placed points that are kept for the next file on the same grid; each takes 40 bytes.
 _CACHED_POINTS: Final = 4_000_000
 _NO_TIME: Final = np.iinfo(np.int64).min
-
-_ITEM = attrgetter("collection", "item_id", "datetime_us")
-_Grid = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +134,10 @@ class SampleLayout:
     ) -> None:
         self.assets = assets
         self._points, self._options, self._times_us = points, options, times_us
-        self._known: OrderedDict[_Grid, PlacedPoints] = OrderedDict()
-        check_no_second(assets, _ITEM, "href")
+        self._known: OrderedDict[Lattice, PlacedPoints] = OrderedDict()
+        check_no_second(assets, attrgetter("item"), "href")
         refuse_complex(assets)
-        self._grids = [_grid(asset) for asset in assets]
+        self._grids = [asset.lattice for asset in assets]
         #: A number for each band, by its name; positions are equal where all bands are read.
         self._column = {
             name: number
@@ -214,13 +211,13 @@ class SampleLayout:
 
     def _by_grid(self) -> list[int]:
         """Give the numbers of the files, those of one CRS and grid side by side: points are placed once for them."""
-        order: dict[_Grid, list[int]] = {}
+        order: dict[Lattice, list[int]] = {}
         for asset_no, grid in enumerate(self._grids):
             order.setdefault(grid, []).append(asset_no)
         return [asset_no for grid in sorted(order, key=lambda grid: str(grid[0])) for asset_no in order[grid]]
 
     def _windows(self) -> Windows:
-        shared: dict[_Grid, Numbers] = {}
+        shared: dict[Lattice, Numbers] = {}
         found: dict[tuple[int, int], Numbers] = {}
         for asset_no in self._by_grid():
             asset, grid = self.assets[asset_no], self._grids[asset_no]
@@ -255,6 +252,9 @@ class SampleLayout:
         placed = self._known.get(grid)
         if placed is None:
             raster_crs, transform, height, width = grid[:4]
+            # The planner refuses files without either where an area is given.
+            assert raster_crs is not None
+            assert transform is not None
             placed = self._known[grid] = self._points.place(raster_crs, transform, (height, width))
             while len(self._known) > 1 and sum(map(len, self._known.values())) > _CACHED_POINTS:
                 self._known.popitem(last=False)
@@ -409,11 +409,6 @@ def _tiles_of(placed: PlacedPoints, asset: PlannedAsset, reach: int) -> Numbers:
 def _steps(reach: int, tile: int) -> list[int]:
     """Give distances at which no tile within reach is missed."""
     return sorted({*range(-reach, reach, tile), reach})
-
-
-def _grid(asset: PlannedAsset) -> _Grid:
-    form = asset.format
-    return asset.crs, asset.transform, asset.height, asset.width, form.tile_height, form.tile_width
 
 
 def _is_number(value: Any) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.errors import RasteretError
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
@@ -40,8 +40,6 @@ _CACHED_BYTES: Final = 1 << 26
 #: Grids on which zones are kept.
 _CACHED_GRIDS: Final = 8
 _SCALING_REMEDY: Final = "compute with physical values (scale := true, in Python scale=True), or take by 'item'"
-_ITEM = attrgetter("collection", "item_id", "datetime_us")
-_Grid = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +204,12 @@ class ZonalLayout:
         self.assets = assets
         self._options, self._group_of, self._count = options, group_of, len(geometries)
         self._projected = ProjectedGeometries(geometries, crs)
-        self._placed: OrderedDict[_Grid, _Placed] = OrderedDict()
+        self._placed: OrderedDict[Lattice, _Placed] = OrderedDict()
         self._pixels: OrderedDict[tuple[Any, ...], _TilePixels] = OrderedDict()
         self._cached_bytes = 0
-        check_no_second(assets, _ITEM, "href")
+        check_no_second(assets, attrgetter("item"), "href")
         refuse_complex(assets)
-        self._grids = [
-            (a.crs, a.transform, a.height, a.width, a.format.tile_height, a.format.tile_width) for a in assets
-        ]
+        self._grids = [asset.lattice for asset in assets]
         self.windows = self._windows()
 
     def keep(self, numbers: Numbers) -> None:
@@ -271,7 +267,7 @@ class ZonalLayout:
             yield from self._ended(asset_no, groups)
 
     def _windows(self) -> Windows:
-        tiles: dict[_Grid, Numbers] = {}
+        tiles: dict[Lattice, Numbers] = {}
         for grid in sorted(set(self._grids), key=str):
             found = list(self._place(grid).in_tile)
             tiles[grid] = np.array(sorted(found), np.int64).reshape(-1, 2)
@@ -287,7 +283,7 @@ class ZonalLayout:
         numbers = np.array([asset_no for asset_no, _ in keys], np.int64)
         return Windows(numbers, [band for _, band in keys], Cells(owner, joined[:, 0], joined[:, 1]))
 
-    def _place(self, grid: _Grid) -> _Placed:
+    def _place(self, grid: Lattice) -> _Placed:
         placed = self._placed.get(grid)
         if placed is None:
             placed = self._placed[grid] = self._find(grid)
@@ -296,8 +292,11 @@ class ZonalLayout:
         self._placed.move_to_end(grid)
         return placed
 
-    def _find(self, grid: _Grid) -> _Placed:
+    def _find(self, grid: Lattice) -> _Placed:
         raster_crs, transform, height, width, tile_height, tile_width = grid
+        # The planner refuses files without either where an area is given.
+        assert raster_crs is not None
+        assert transform is not None
         zones, geometries, windows = in_proj_thread(self._projected.place)(raster_crs, transform, (height, width))
         tiles = [
             tiles_touched(geometry, window, (tile_height, tile_width), (height, width)).tolist()
@@ -375,7 +374,7 @@ class ZonalLayout:
         self._pixels.move_to_end(key)
         return found
 
-    def _find_pixels(self, grid: _Grid, place: tuple[int, int]) -> _TilePixels:
+    def _find_pixels(self, grid: Lattice, place: tuple[int, int]) -> _TilePixels:
         placed = self._place(grid)
         _, _, height, width, tile_height, tile_width = grid
         top, left = place[0] * tile_height, place[1] * tile_width

@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand
     from rasteret_sql.plan.tiles import WindowPlan
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.windows import OnFailure
 
     Rows = npt.NDArray[np.int64]
-
-#: The key of the item of a file.
-_ITEM = attrgetter("collection", "item_id", "datetime_us")
-
-_Lattice = tuple[str | None, tuple[float, ...] | None, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +83,12 @@ class ZoneLayout:
     ) -> None:
         self.assets = assets
         self._all_touched = all_touched
-        check_no_second(assets, _ITEM, "href")
-        self._lattice_of = [_lattice(asset) for asset in assets]
+        check_no_second(assets, attrgetter("item"), "href")
+        self._lattice_of = [asset.lattice for asset in assets]
         self._places = _find_places(set(self._lattice_of), geometries, crs)
         items: dict[Any, int] = {}
         numbered = [
-            (zone, items.setdefault(_ITEM(asset), len(items)), asset_no, place)
+            (zone, items.setdefault(asset.item, len(items)), asset_no, place)
             for asset_no, asset in enumerate(assets)
             for zone, place in self._places[self._lattice_of[asset_no]].items()
         ]
@@ -162,15 +157,10 @@ class ZoneLayout:
         return Outline.of(self._place(cell).geometry).inside(window, all_touched=self._all_touched)
 
 
-def _lattice(asset: PlannedAsset) -> _Lattice:
-    form = asset.format
-    return asset.crs, asset.transform, asset.height, asset.width, form.tile_height, form.tile_width
-
-
-def _find_places(lattices: set[_Lattice], geometries: npt.NDArray[Any], crs: str) -> dict[_Lattice, dict[int, _Place]]:
+def _find_places(lattices: set[Lattice], geometries: npt.NDArray[Any], crs: str) -> dict[Lattice, dict[int, _Place]]:
     """Give, for each lattice, the geometries that touch it, by number."""
     projected = ProjectedGeometries(geometries, crs)
-    places: dict[_Lattice, dict[int, _Place]] = {}
+    places: dict[Lattice, dict[int, _Place]] = {}
     for lattice in lattices:
         raster_crs, transform, height, width, tile_height, tile_width = lattice
         # The planner refuses files without either where an area is given.

@@ -71,15 +71,8 @@ def tile_rows(plan: TilePlan) -> pa.Table:
 
 def _bands(plan: TilePlan) -> dict[str, pa.Array]:
     """Give what is known of the band of each row."""
-    numbers: dict[tuple[int, int], int] = {}
-    bands = [band for asset in plan.assets for band in asset.bands]
-    keys = ((asset_no, band.band) for asset_no, asset in enumerate(plan.assets) for band in asset.bands)
-    for number, key in enumerate(keys):
-        numbers.setdefault(key, number)
-    # Rows of one band of a file are many.
-    distinct, inverse = np.unique(np.stack([plan.asset_no, plan.band.astype(np.int64)]), axis=1, return_inverse=True)
-    found = pa.array(np.array([numbers[key] for key in zip(*distinct.tolist(), strict=True)], np.int64))
-    rows = found.take(pa.array(inverse.reshape(-1)))
+    bands, place = plan.bands_of_rows()
+    rows = pa.array(place)
     return {
         "band_name": pa.array([band.name for band in bands], pa.string()).take(rows),
         "scale": pa.array([band.scale for band in bands], pa.float64()).take(rows),

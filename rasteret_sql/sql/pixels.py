@@ -151,10 +151,9 @@ def _file_rows(plan: TilePlan, call: Call, asked: PixelArguments) -> pa.Table:
             "crs": pa.array([asset.crs for asset in plan.assets], pa.string()),
         }
     ).take(pa.array(plan.asset_no))
-    names = {(number, band.band): band.name for number, asset in enumerate(plan.assets) for band in asset.bands}
-    keys = zip(plan.asset_no.tolist(), plan.band.tolist(), strict=True)
-    bands = [None if asked.layout == "wide" else names[key] for key in keys]
-    files = files.append_column("band", pa.array(bands, pa.string()))
+    bands, place = plan.bands_of_rows()
+    names = pa.array([None if asked.layout == "wide" else band.name for band in bands], pa.string())
+    files = files.append_column("band", names.take(pa.array(place)))
     return files.append_column("_call", repeated(call.token, pa.binary(), len(plan)))
 
 
