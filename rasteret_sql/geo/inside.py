@@ -17,7 +17,7 @@ Window: TypeAlias = tuple[int, int, int, int]
 
 #: Decimals of a pixel that count. What projection and division leave beyond them is noise, which would decide about
 #: pixels whose edges a geometry follows.
-_DECIMALS = 6
+DECIMALS = 6
 #: Pixels that are worked on at a time; each takes 9 bytes meanwhile.
 _CHUNK_PIXELS = 1 << 22
 _POINT, _POLYGON = 0, 3  # Shapely's numbers
@@ -65,7 +65,7 @@ class Outline:
             kind = int(shapely.get_type_id(part))
             lines = shapely.get_rings(part) if kind == _POLYGON else part
             points, line_no = shapely.get_coordinates(lines, return_index=True)
-            points = np.round(points, _DECIMALS)
+            points = np.round(points, DECIMALS)
             is_edge = line_no[1:] == line_no[:-1]
             edges = (points, points) if kind == _POINT else (points[:-1][is_edge], points[1:][is_edge])
             parts.append(Part(kind, *edges))
@@ -151,7 +151,7 @@ def _mark_centres(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, c
         begin, count = np.maximum(first, top), np.minimum(end, bottom) - np.maximum(first, top)
         edge, step = _repeated(np.maximum(count, 0))
         row = begin[edge] + step
-        crossing = np.round(upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge], _DECIMALS)
+        crossing = np.round(upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge], DECIMALS)
         # A centre on an edge is inside on the right, and outside on the left, as in GDAL.
         col = np.floor(crossing + 0.5)
         place = (row - top) * (right - left + 1) + np.clip(col, left, right).astype(np.int64) - left
@@ -171,6 +171,26 @@ def _mark_edges(
     starts, ends = starts[seen], ends[seen]
     if not len(starts):
         return
+    edge, begin, end = cut_edges(starts, ends, (row_off, col_off, height, width))
+    is_long, middle = end > begin, (begin + end) / 2
+    points = starts[edge] + (ends[edge] - starts[edge]) * middle[:, None]
+    if is_area:
+        # A polygon that ends between two pixels has nothing of the one beyond, and all of the other.
+        is_long &= (np.abs(points - np.round(points)) > 10.0**-DECIMALS / 2).all(axis=1)
+    _mark(inside, points[is_long], corner)
+
+
+def cut_edges(starts: Floats, ends: Floats, window: Window) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Cut edges at the lines between the pixels of a window.
+
+    Args:
+        starts, ends: of the edges, in pixels (x, y), shape (n, 2).
+        window: (row_off, col_off, height, width) in pixels of the grid.
+
+    Returns:
+        The edge of each piece, and the shares of that edge at which the piece begins and ends.
+    """
+    row_off, col_off, height, width = window
     edges, shares = [np.arange(len(starts))] * 2, [np.zeros(len(starts)), np.ones(len(starts))]
     for axis, off, size in ((0, col_off, width), (1, row_off, height)):
         low, high = np.minimum(starts[:, axis], ends[:, axis]), np.maximum(starts[:, axis], ends[:, axis])
@@ -183,13 +203,7 @@ def _mark_edges(
     order = np.lexsort((share, edge))
     edge, share = edge[order], share[order]
     is_piece = edge[1:] == edge[:-1]
-    edge, middle = edge[1:][is_piece], ((share[1:] + share[:-1]) / 2)[is_piece]
-    is_long = (share[1:] > share[:-1])[is_piece]
-    points = starts[edge] + (ends[edge] - starts[edge]) * middle[:, None]
-    if is_area:
-        # A polygon that ends between two pixels has nothing of the one beyond, and all of the other.
-        is_long &= (np.abs(points - np.round(points)) > 10.0**-_DECIMALS / 2).all(axis=1)
-    _mark(inside, points[is_long], corner)
+    return edge[1:][is_piece], share[:-1][is_piece], share[1:][is_piece]
 
 
 def _mark(inside: npt.NDArray[np.bool_], points: Floats, corner: tuple[int, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from rasteret_sql.checks import check_choice, check_flag
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.covered import pixels_covered
+from rasteret_sql.geo.covered import Cover
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.inside import Outline
 from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.errors import RasteretError
+    from rasteret_sql.geo.inside import Window
     from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile
     from rasteret_sql.read.engine import ReadOptions
@@ -111,12 +112,14 @@ class _Placed:
         geometries: in pixels of the grid.
         windows: (row_off, col_off, row_end, col_end) of each.
         in_tile: places in `zones`, by (tile_row, tile_col).
+        shapes: edges of the geometries that were looked at, by place in `zones`.
     """
 
     zones: Numbers
     geometries: npt.NDArray[Any]
     windows: Numbers
     in_tile: dict[tuple[int, int], list[int]]
+    shapes: dict[int, Cover | Outline] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -387,7 +390,7 @@ class ZonalLayout:
             if row_off >= row_end or col_off >= col_end:
                 continue
             window = row_off, col_off, row_end - row_off, col_end - col_off
-            taken, weight = self._taken(placed.geometries[number], window)
+            taken, weight = self._taken(self._shape(placed, number), window)
             rows, cols = np.nonzero(taken)
             if len(rows):
                 zones.append(placed.zones[number])
@@ -402,12 +405,20 @@ class ZonalLayout:
             np.concatenate([np.empty(0), *weights]) if is_weighted else None,
         )
 
-    def _taken(self, geometry: Any, window: tuple[int, int, int, int]) -> tuple[npt.NDArray[np.bool_], Floats]:
+    def _shape(self, placed: _Placed, number: int) -> Cover | Outline:
+        """Give a zone as its pixels are found from, made once for all tiles that it touches."""
+        shape = placed.shapes.get(number)
+        if shape is None:
+            kind = Cover if self._options.weights == "coverage" else Outline
+            shape = placed.shapes[number] = kind.of(placed.geometries[number])
+        return shape
+
+    def _taken(self, shape: Cover | Outline, window: Window) -> tuple[npt.NDArray[np.bool_], Floats]:
         """Say which pixels of a window are in a zone, and what they weigh."""
-        if self._options.weights == "coverage":
-            covered = pixels_covered(geometry, window)
+        if isinstance(shape, Cover):
+            covered = shape.parts(window)
             return covered > 0, covered
-        inside = Outline.of(geometry).inside(window, all_touched=self._options.all_touched)
+        inside = shape.inside(window, all_touched=self._options.all_touched)
         return inside, np.broadcast_to(1.0, inside.shape)
 
 
