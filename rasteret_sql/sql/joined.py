@@ -11,7 +11,7 @@ import pyarrow as pa
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.search import search_boxes
-from rasteret_sql.sql.batches import rows_kept
+from rasteret_sql.sql.batches import rows_kept, with_call
 from rasteret_sql.sql.planning import IndexPlans
 from rasteret_sql.sql.workarounds import mentions
 
@@ -77,7 +77,7 @@ def kept_by(condition: Any, call: Call, unknown: Collection[str]) -> Callable[[p
         return None
 
     def kept(rows: pa.Table) -> Any:
-        return rows_kept(rows.append_column("_call", pa.repeat(pa.scalar(call.token), len(rows))), condition)
+        return rows_kept(with_call(rows, call.token), condition)
 
     return kept
 
@@ -92,11 +92,6 @@ def rebatched(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             waiting = []
     if waiting:
         yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
-
-
-def repeated(value: Any, kind: pa.DataType, count: int) -> pa.Array:
-    """Give an array of one value."""
-    return pa.array([value], kind).take(pa.array(np.zeros(count, np.int64)))
 
 
 def errors_of(errors: dict[int, Any], count: int) -> pa.Array:

@@ -12,8 +12,8 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.read.by_file import in_file_order
 from rasteret_sql.read.pixel_rows import PixelReader
-from rasteret_sql.sql.batches import rows_kept, schema_of
-from rasteret_sql.sql.joined import flag_of, rebatched, repeated
+from rasteret_sql.sql.batches import rows_kept, schema_of, with_call
+from rasteret_sql.sql.joined import flag_of, rebatched
 from rasteret_sql.sql.planning import plan_tiles
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
@@ -154,7 +154,7 @@ def _file_rows(plan: TilePlan, call: Call, asked: PixelArguments) -> pa.Table:
     bands, place = plan.bands_of_rows()
     names = pa.array([None if asked.layout == "wide" else band.name for band in bands], pa.string())
     files = files.append_column("band", names.take(pa.array(place)))
-    return files.append_column("_call", repeated(call.token, pa.binary(), len(plan)))
+    return with_call(files, call.token)
 
 
 def _record_batch(found: PixelRows, schema: pa.Schema) -> pa.RecordBatch:
@@ -166,7 +166,7 @@ def _record_batch(found: PixelRows, schema: pa.Schema) -> pa.RecordBatch:
     columns = []
     for field in schema:
         if field.name in constant:
-            columns.append(repeated(constant[field.name], field.type, count))
+            columns.append(pa.repeat(pa.scalar(constant[field.name], field.type), count))
         elif field.name in {"x", "y"}:
             columns.append(pa.array(found.x if field.name == "x" else found.y))
         elif field.name == "value":

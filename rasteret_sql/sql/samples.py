@@ -13,7 +13,7 @@ from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.points import ProjectedPoints
 from rasteret_sql.read.by_file import in_file_order, physical
 from rasteret_sql.read.samples import SampleLayout, SampleOptions
-from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, repeated, required
+from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, required
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
@@ -208,7 +208,7 @@ def _record_batch(
     columns: dict[str, Any] = {}
     for field in schema:
         if field.name in _FILE_COLUMNS:
-            columns[field.name] = repeated(file.column(field.name)[0].as_py(), field.type, count)
+            columns[field.name] = pa.repeat(file.column(field.name)[0], count).cast(field.type)
     columns |= {
         "rst_row": pa.array(samples.points),
         "rst_key": pa.array(keys[samples.points]),

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
@@ -21,7 +20,7 @@ from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.io import interrupts, loop
 from rasteret_sql.io.options import options_of_call
 from rasteret_sql.plan.arguments import SQL, ReadArguments
-from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows
+from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows, with_call
 from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
 from rasteret_sql.sql.named_index import rows_seen
 from rasteret_sql.sql.planning import plan_tiles
@@ -321,7 +320,7 @@ class TileSource(CallSource):
         arguments, _, on_error, settings = parse_arguments(call.arguments)
         with self._planning(settings) as cursor:
             plan = plan_tiles(cursor, arguments)
-        rows = tile_rows(plan).append_column("_call", pa.repeat(pa.scalar(call.token), len(plan)))
+        rows = with_call(tile_rows(plan), call.token)
         # A condition that looks at what is read is applied to all tiles, once they are read.
         is_of_pixels = mentions(condition, self.read_columns)
         if not is_of_pixels:
@@ -446,7 +445,7 @@ def filtered(
     for batch in batches:
         rows = pa.Table.from_batches([batch])
         if token is not None:
-            rows = rows.append_column("_call", _constant(token, len(rows)))
+            rows = with_call(rows, token)
         rows = (rows if condition is None else rows.filter(condition)).select(wanted.names)
         if "_call" in wanted.names and token is not None:
             # The text of the arguments, a kilobyte for each row.
@@ -454,8 +453,3 @@ def filtered(
                 yield from rows.slice(start, _CALLED_ROWS).cast(wanted).to_batches()
             continue
         yield from rows.to_batches()
-
-
-def _constant(token: bytes, count: int) -> pa.DictionaryArray:
-    """Give an array of one value, which takes a byte a row."""
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([token], pa.binary()))

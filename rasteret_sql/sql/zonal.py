@@ -16,7 +16,7 @@ from rasteret_sql.read.by_file import in_file_order
 from rasteret_sql.read.statistics import QUANTILES, STATISTICS, check_statistics
 from rasteret_sql.read.zonal import ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, rebatched, repeated, required
+from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
@@ -277,15 +277,15 @@ def _record_batch(
         "rst_row": pa.array(group.zones),
         "rst_key": pa.array(keys[group.zones]),
         "items": pa.array(group.items),
-        "scale": repeated(group.scale, pa.float64(), count),
-        "offset": repeated(group.offset, pa.float64(), count),
+        "scale": pa.repeat(pa.scalar(group.scale, pa.float64()), count),
+        "offset": pa.repeat(pa.scalar(group.offset, pa.float64()), count),
         "error": errors_of(group.errors, count),
     }
     for name, values in group.statistics.items():
         columns[name] = pa.array(values, mask=failed | np.isnan(values))
     for field in schema:
         if field.name in row:
-            columns[field.name] = repeated(row[field.name], field.type, count)
+            columns[field.name] = pa.repeat(pa.scalar(row[field.name], field.type), count)
         elif field.name not in columns:
             columns[field.name] = pa.nulls(count, field.type)
     return pa.record_batch([columns[field.name].cast(field.type) for field in schema], schema=schema)
