@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from tests.support.scenes import ServedScene
+
 ITEMS = ("A", "B", "C")
 ASSETS = ("red", "nir")
 SIZE = 192
@@ -70,6 +72,20 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = rs.connect()
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def shared_scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedScene]:
+    folder = tmp_path_factory.mktemp("scene")
+    with RangeServer(folder) as server:
+        yield request.module.Scene(folder, server)
+
+
+@pytest.fixture
+def scene(shared_scene: ServedScene) -> ServedScene:
+    """The `Scene` of the module, with an empty record."""
+    shared_scene.server.reset()
+    return shared_scene
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,9 @@ import rasteret_sql as rs
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.testing import write_cog
 from rasteret_sql.testing.server import RangeServer
+from tests.support.scenes import TRANSFORM, ServedScene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import duckdb
@@ -28,31 +27,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 
 UTM = "EPSG:32643"
-TRANSFORM = (10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0)
-HEIGHT, WIDTH, TILE = 80, 112, 32
+HEIGHT, WIDTH = 80, 112
 FIELD = shapely.Polygon(
     [(600_105.3, 1_399_203.1), (601_001.7, 1_399_403.9), (600_707.1, 1_399_951.3), (600_333.3, 1_399_704.7)]
 )
 
 
-class Scene:
+class Scene(ServedScene):
     """Files of two items with two bands each on a server, and their index."""
 
-    def __init__(self, folder: Path, server: RangeServer) -> None:
-        self.folder, self.server, self.index = folder, server, folder / "i.parquet"
-        self.pixels = {}
-        rows = []
-        for number, item in enumerate("ab"):
-            for band in ("red", "nir"):
-                pixels = np.random.default_rng(len(self.pixels)).integers(0, 30, (HEIGHT, WIDTH), np.uint16)
-                self.pixels[item, band] = pixels
-                name = f"{item}_{band}.tif"
-                write_cog(folder / name, pixels, tile=TILE, overviews=(2,), nodata=0, transform=TRANSFORM)
-                when = dt.datetime(2024, 1, 1 + number, tzinfo=dt.UTC)
-                rows.append(
-                    {"href": server.url(name), "item_id": item, "asset": band, "collection": "c", "datetime": when}
-                )
-        rs.build_index(pa.Table.from_pylist(rows), self.index)
+    items, shape, above = "ab", (HEIGHT, WIDTH), 30
 
     def expected(self, item: str, band: str, inside: Any = True) -> set[tuple[float, float, float]]:
         """(x, y, value) of the valid pixels, from rasterio's transform."""
@@ -61,26 +45,6 @@ class Scene:
             rows, cols = np.nonzero((pixels != 0) & inside)
             x, y = rasterio.transform.xy(source.transform, rows, cols)
         return set(zip(np.ravel(x), np.ravel(y), pixels[rows, cols].astype(float), strict=True))
-
-
-@pytest.fixture(scope="module")
-def shared_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("scene")
-    with RangeServer(folder) as server:
-        yield Scene(folder, server)
-
-
-@pytest.fixture
-def scene(shared_scene: Scene) -> Scene:
-    shared_scene.server.reset()
-    return shared_scene
-
-
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = rs.connect()
-    yield connection
-    connection.close()
 
 
 def _inside(geometry: Any, *, all_touched: bool = False) -> np.ndarray:

@@ -20,65 +20,29 @@ from rasteret_sql.errors import AssetNotFoundError, EmptyReadError, InvalidArgum
 from rasteret_sql.sql.virtual import scans_only_planned
 from rasteret_sql.testing import write_cog
 from rasteret_sql.testing.server import RangeServer
+from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import duckdb
 
 UTM = "EPSG:32643"
-TRANSFORM = (10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0)
-HEIGHT, WIDTH, TILE = 96, 128, 32
+HEIGHT, WIDTH = 96, 128
 ITEMS = "abc"
-BANDS = ("red", "nir")
 
 
-class Scene:
+class Scene(ServedScene):
     """Files of three items with two bands each on a server, one day apart, and their index."""
 
-    def __init__(self, folder: Path, server: RangeServer) -> None:
-        self.folder, self.server, self.index = folder, server, folder / "i.parquet"
-        self.pixels = {}
-        rows = []
-        for number, item in enumerate(ITEMS):
-            for band in BANDS:
-                pixels = np.random.default_rng(len(self.pixels)).integers(0, 1000, (HEIGHT, WIDTH), np.uint16)
-                pixels[10:14, 20:26] = 0
-                self.pixels[item, band] = pixels
-                name = f"{item}_{band}.tif"
-                write_cog(folder / name, pixels, tile=TILE, overviews=(2,), nodata=0, transform=TRANSFORM)
-                when = dt.datetime(2024, 1, 1 + number, tzinfo=dt.UTC)
-                rows.append(
-                    {"href": server.url(name), "item_id": item, "asset": band, "collection": "c", "datetime": when}
-                )
-        rs.build_index(pa.Table.from_pylist(rows), self.index)
+    items, shape, above = ITEMS, (HEIGHT, WIDTH), 1000
+    without_data = (slice(10, 14), slice(20, 26))
 
     def sampled(self, item: str, band: str, x: Any, y: Any) -> list[float | None]:
         """What rasterio has at points; None where the pixel is nodata."""
         with rasterio.open(self.folder / f"{item}_{band}.tif") as source:
             found = [value[0] for value in source.sample(zip(x, y, strict=True), masked=True)]
         return [None if value is np.ma.masked else float(value) for value in found]
-
-
-@pytest.fixture(scope="module")
-def shared_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("scene")
-    with RangeServer(folder) as server:
-        yield Scene(folder, server)
-
-
-@pytest.fixture
-def scene(shared_scene: Scene) -> Scene:
-    shared_scene.server.reset()
-    return shared_scene
-
-
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = rs.connect()
-    yield connection
-    connection.close()
 
 
 def _points(count: int = 200, seed: int = 0, beside: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

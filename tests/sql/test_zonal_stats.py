@@ -19,10 +19,9 @@ import rasteret_sql as rs
 from rasteret_sql.errors import AssetNotFoundError, EmptyReadError, InvalidArgumentError
 from rasteret_sql.sql.virtual import scans_only_planned
 from rasteret_sql.testing import write_cog
-from rasteret_sql.testing.server import RangeServer
+from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import duckdb
@@ -31,59 +30,26 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 
 UTM = "EPSG:32643"
-TRANSFORM = (10.0, 0.0, 600_000.0, 0.0, -10.0, 1_400_000.0)
-HEIGHT, WIDTH, TILE = 96, 128, 32
+HEIGHT, WIDTH = 96, 128
 ITEMS = "abc"
-BANDS = ("red", "nir")
 STATS = (
     "count", "sum", "sumsq", "mean", "stdev", "min", "max", "median", "majority", "minority", "variety", "p10", "p90",
 )  # fmt: skip
 
 
-class Scene:
+class Scene(ServedScene):
     """Files of three items with two bands each on a server, the first two of one day, and their index."""
 
-    def __init__(self, folder: Path, server: RangeServer) -> None:
-        self.folder, self.server, self.index = folder, server, folder / "i.parquet"
-        self.pixels = {}
-        rows = []
-        for number, item in enumerate(ITEMS):
-            for band in BANDS:
-                pixels = np.random.default_rng(len(self.pixels)).integers(0, 40, (HEIGHT, WIDTH), np.uint16)
-                self.pixels[item, band] = pixels
-                name = f"{item}_{band}.tif"
-                write_cog(folder / name, pixels, tile=TILE, overviews=(2,), nodata=0, transform=TRANSFORM)
-                when = dt.datetime(2024, 1, 1 + number // 2, 10 + number, tzinfo=dt.UTC)
-                rows.append(
-                    {"href": server.url(name), "item_id": item, "asset": band, "collection": "c", "datetime": when}
-                )
-        rs.build_index(pa.Table.from_pylist(rows), self.index)
+    items, shape, above = ITEMS, (HEIGHT, WIDTH), 40
+
+    def time(self, number: int) -> dt.datetime:
+        return dt.datetime(2024, 1, 1 + number // 2, 10 + number, tzinfo=dt.UTC)
 
     def values(self, item: str, band: str, zone: Any, *, all_touched: bool = False) -> np.ndarray:
         """The valid pixels inside a zone, as rasterio has them."""
         pixels = self.pixels[item, band]
         inside = geometry_mask([zone], pixels.shape, Affine(*TRANSFORM), invert=True, all_touched=all_touched)
         return pixels[inside & (pixels != 0)].astype(float)
-
-
-@pytest.fixture(scope="module")
-def shared_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("scene")
-    with RangeServer(folder) as server:
-        yield Scene(folder, server)
-
-
-@pytest.fixture
-def scene(shared_scene: Scene) -> Scene:
-    shared_scene.server.reset()
-    return shared_scene
-
-
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = rs.connect()
-    yield connection
-    connection.close()
 
 
 def _fields(count: int = 30, seed: int = 0, *, size: float = 250, beside: float = 100) -> gpd.GeoDataFrame:
