@@ -8,22 +8,23 @@ import pytest
 
 pytest.importorskip("obstore")
 
-#: Reads once, and ends while the thread of obstore that delivered the answer stands in Python. The thread goes on when
-#: `gate` is released.
+#: Reads once, and ends while the thread of obstore that delivered the answer stands in Python. `inside` says that it does,
+#: and it goes on when `gate` is released.
 PROGRAM = """
 import asyncio.selector_events, sys, threading, time
 import obstore, obstore.store
 from rasteret_sql.io import foreign_threads, loop
 
 inside, gate = threading.Lock(), threading.Lock()
+inside.acquire()
 gate.acquire()
 wake = asyncio.selector_events.BaseSelectorEventLoop._write_to_self
 
 def wake_and_stay(self):
     wake(self)
     if threading.get_ident() not in threading._active:
-        with inside:
-            gate.acquire()
+        inside.release()
+        gate.acquire()
 
 class LastOfAll:
     # Runs when the interpreter finalises and clears the module `sys`.
@@ -41,7 +42,7 @@ async def read():
     return await obstore.get_range_async(memory, "a.tif", start=0, end=5)
 """
 READ = """
-print(bytes(loop.run(read())), inside.locked(), flush=True)
+print(bytes(loop.run(read())), inside.acquire(timeout=60), flush=True)
 """
 
 
