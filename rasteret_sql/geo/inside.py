@@ -18,6 +18,8 @@ Window: TypeAlias = tuple[int, int, int, int]
 #: Decimals of a pixel that count. What projection and division leave beyond them is noise, which would decide about
 #: pixels whose edges a geometry follows.
 DECIMALS = 6
+#: Points this close to a line between pixels lie on it.
+_LEAST = 10.0**-DECIMALS / 2
 #: Pixels that are worked on at a time; each takes 9 bytes meanwhile.
 _CHUNK_PIXELS = 1 << 22
 _POINT, _POLYGON = 0, 3  # Shapely's numbers
@@ -117,6 +119,60 @@ class Outline:
                 _mark_edges(inside, part.starts, part.ends, (row_off, col_off), is_area=is_area)
         return inside
 
+    def whole_tiles(
+        self, tiles: Window, tile_shape: tuple[int, int], shape: tuple[int, int], *, margin: float = _LEAST
+    ) -> npt.NDArray[np.bool_]:
+        """Say which tiles of a grid lie inside a polygon of the outline as a whole.
+
+        No edge runs through such a tile, so all of its pixels are on the side on which its first pixel is.
+
+        Args:
+            tiles: (row_off, col_off, height, width) in tiles of the grid.
+            tile_shape: (height, width) of a tile in pixels.
+            shape: (height, width) of the grid in pixels; tiles at its edges are cut off there.
+            margin: part of a pixel. Edges that stay so close to the border of a tile count as outside of it.
+
+        Returns:
+            Booleans (height, width) of the window of tiles.
+
+        Example:
+            >>> import shapely
+            >>> Outline.of(shapely.box(0, 0, 8, 5)).whole_tiles((0, 0, 2, 2), (4, 4), (8, 8)).astype(int)
+            array([[1, 1],
+                   [0, 0]])
+        """
+        whole = np.zeros(tiles[2:], np.bool_)
+        size = np.array(tile_shape[::-1], np.float64)
+        for part in self.parts:
+            if part.kind != _POLYGON:
+                continue
+            inside = np.zeros_like(whole)
+            # The centre of the first pixel of a tile becomes the centre of a pixel.
+            starts, ends = ((points - 0.5) / size + 0.5 for points in (part.starts, part.ends))
+            _mark_centres(inside, starts, ends, tiles[:2])
+            whole |= inside & ~_crossed_tiles(part, tiles, tile_shape, shape, margin)
+        return whole
+
+
+def _crossed_tiles(
+    part: Part, tiles: Window, tile_shape: tuple[int, int], shape: tuple[int, int], margin: float
+) -> npt.NDArray[np.bool_]:
+    """Mark the tiles that edges run through, beyond a margin at the border of each."""
+    size = np.array(tile_shape[::-1], np.float64)
+    crossed = np.zeros(tiles[2:], np.bool_)
+    corner, extent = np.array(tiles[1::-1], np.float64), np.array(tiles[:1:-1], np.float64)
+    starts, ends = part.starts / size, part.ends / size
+    near = (np.maximum(starts, ends) >= corner).all(axis=1) & (np.minimum(starts, ends) <= corner + extent).all(axis=1)
+    starts, ends = starts[near], ends[near]
+    edge, begin, end = cut_edges(starts, ends, tiles)
+    first, last = (starts[edge] + (ends - starts)[edge] * share[:, None] for share in (begin, end))
+    cell = np.floor((first + last) / 2)
+    low, high = cell * size, np.minimum((cell + 1) * size, shape[::-1])
+    is_in = (np.maximum(first, last) * size > low + margin).all(axis=1)
+    is_in &= (np.minimum(first, last) * size < high - margin).all(axis=1)
+    _mark(crossed, cell[is_in], tiles[:2])
+    return crossed
+
 
 def _simple_parts(geometry: Any) -> list[Any]:
     """Give the points, lines and polygons that a geometry is made of."""
@@ -176,7 +232,7 @@ def _mark_edges(
     points = starts[edge] + (ends[edge] - starts[edge]) * middle[:, None]
     if is_area:
         # A polygon that ends between two pixels has nothing of the one beyond, and all of the other.
-        is_long &= (np.abs(points - np.round(points)) > 10.0**-DECIMALS / 2).all(axis=1)
+        is_long &= (np.abs(points - np.round(points)) > _LEAST).all(axis=1)
     _mark(inside, points[is_long], corner)
 
 

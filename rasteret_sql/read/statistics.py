@@ -33,6 +33,11 @@ STATISTICS: Final = ("count", "sum", "sumsq", "mean", "stdev", "min", "max", *EX
 DEFAULT: Final = ("count", "sum", "mean", "stdev", "min", "max")
 #: Part of all weights by which the place of a quantile may differ from that of a value and still be its place.
 _NOISE: Final = 1e-12
+#: Integers up to here have squares of 64 bits.
+MAX_EXACT: Final = 3_037_000_499
+_MAX_INT64: Final = (1 << 63) - 1
+#: Bits of half a square.
+_HALF: Final = 32
 _QUANTILE: Final = re.compile(r"p(\d{1,3})")
 
 
@@ -54,9 +59,81 @@ def check_statistics(names: Iterable[Any] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Parts of zones, summed up; arrays have one element per part.
+
+    Attributes:
+        zones: numbers of the zones, each once.
+        count, sum, sumsq, min, max: of each part.
+        squares: sum of the squared deviations from the mean of the part.
+        exact: the sums of values and of squares, as arrays of Python's integers; None where values are no integers.
+    """
+
+    zones: Numbers
+    count: Floats
+    sum: Floats
+    sumsq: Floats
+    min: Floats
+    max: Floats
+    squares: Floats
+    exact: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]] | None = None
+
+    @classmethod
+    def of_integers(
+        cls, zones: Numbers, counts: Numbers, exact: tuple[npt.NDArray[Any], npt.NDArray[Any]], low: Any, high: Any
+    ) -> Parts:
+        """Make them of exact sums.
+
+        Args:
+            zones: numbers of the zones.
+            counts: how many values each part has, at least one.
+            exact: sums of the values and of their squares, of integers of NumPy or Python.
+            low, high: the extremes of each part.
+        """
+        total, squares = (sums.astype(object) for sums in exact)
+        number = counts.astype(object)
+        # Python divides integers of any size, and rounds once.
+        deviations = (number * squares - total * total) / number
+        return cls(
+            zones,
+            counts.astype(np.float64),
+            total.astype(np.float64),
+            squares.astype(np.float64),
+            low.astype(np.float64),
+            high.astype(np.float64),
+            deviations.astype(np.float64),
+            (total, squares),
+        )
+
+
+def exact_sums(values: npt.NDArray[Any], starts: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """Sum integers and their squares part by part, without rounding.
+
+    Args:
+        values: integers of all parts, back to back.
+        starts: where those of each part begin.
+
+    Returns:
+        Both sums, as integers of NumPy or Python; None where the square of a value exceeds 64 bits.
+    """
+    largest = max(abs(int(values.min())), abs(int(values.max())))
+    if largest > MAX_EXACT:
+        return None
+    numbers = values.astype(np.int64)
+    total = np.add.reduceat(numbers, starts)
+    squares = numbers * numbers
+    if largest * largest * len(values) <= _MAX_INT64:
+        return total, np.add.reduceat(squares, starts)
+    high, low = np.add.reduceat(squares >> _HALF, starts), np.add.reduceat(squares & ((1 << _HALF) - 1), starts)
+    return total, high.astype(object) * (1 << _HALF) + low.astype(object)
+
+
 @dataclass(slots=True, eq=False)
 class ZoneStatistics:
     """Statistics of zones, to which parts are added.
+
+    Sums of integers are exact, so the order of their parts decides nothing.
 
     Args:
         zones: how many.
@@ -75,11 +152,14 @@ class ZoneStatistics:
     max: Floats = field(init=False)
     _mean: Floats = field(init=False)
     _squares: Floats = field(init=False)
-    _kept: list[tuple[Numbers, npt.NDArray[Any], Floats | None]] = field(init=False, default_factory=list)
+    _exact_count: Floats = field(init=False)
+    _exact: npt.NDArray[np.object_] = field(init=False)
+    _kept: list[_Kept] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.count, self.sum, self.sumsq, self._mean, self._squares = np.zeros((5, self.zones))
+        self.count, self.sum, self.sumsq, self._mean, self._squares, self._exact_count = np.zeros((6, self.zones))
         self.min, self.max = np.full(self.zones, np.inf), np.full(self.zones, -np.inf)
+        self._exact = np.full((2, self.zones), 0, object)
 
     def add(self, zones: Numbers, starts: Numbers, values: npt.NDArray[Any], weights: Floats | None) -> None:
         """Add the values of some zones.
@@ -93,37 +173,61 @@ class ZoneStatistics:
         if not len(zones):
             return
         lengths = np.diff(starts, append=len(values))
-        numbers = values.astype(np.float64)
-        weighted = numbers if weights is None else numbers * weights
-        count = lengths.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
-        total = np.add.reduceat(weighted, starts)
-        mean = total / count
-        # About the mean, where squares of large values would lose their digits.
-        apart = (numbers - np.repeat(mean, lengths)) ** 2
-        squares = np.add.reduceat(apart if weights is None else apart * weights, starts)
+        is_integer = weights is None and values.dtype.kind in "iu"
+        exact = exact_sums(values, starts) if is_integer else None
+        if exact is None:
+            self.merge(_summed(zones, starts, values, weights))
+        else:
+            low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+            self.merge(Parts.of_integers(zones, lengths, exact, low, high))
+        if self.keeps_values:
+            self._kept.append(_Kept(np.repeat(zones, lengths), values, weights, None))
+
+    def add_counts(self, zones: Numbers, values: npt.NDArray[Any], counts: Numbers) -> None:
+        """Add how often values occur in zones, for statistics of all values; `merge` takes what else is known of them.
+
+        Args:
+            zones: number of the zone of each value.
+            values: the values.
+            counts: how often each occurs, at least once.
+        """
+        self._kept.append(_Kept(zones, values, None, counts))
+
+    def merge(self, parts: Parts) -> None:
+        """Add parts of zones that are summed up."""
+        zones, count = parts.zones, parts.count
         before, merged = self.count[zones], self.count[zones] + count
-        step = mean - self._mean[zones]
-        self._squares[zones] += squares + step**2 * before * count / merged
+        step = parts.sum / count - self._mean[zones]
+        self._squares[zones] += parts.squares + step**2 * before * count / merged
         self._mean[zones] += step * count / merged
         self.count[zones] = merged
-        self.sum[zones] += total
-        self.sumsq[zones] += np.add.reduceat(weighted * numbers, starts)
-        self.min[zones] = np.minimum(self.min[zones], np.minimum.reduceat(numbers, starts))
-        self.max[zones] = np.maximum(self.max[zones], np.maximum.reduceat(numbers, starts))
-        if self.keeps_values:
-            self._kept.append((np.repeat(zones, lengths), values, weights))
+        self.min[zones] = np.minimum(self.min[zones], parts.min)
+        self.max[zones] = np.maximum(self.max[zones], parts.max)
+        if parts.exact is None:
+            self.sum[zones] += parts.sum
+            self.sumsq[zones] += parts.sumsq
+            return
+        self._exact_count[zones] += count
+        for known, sums in zip(self._exact, parts.exact, strict=True):
+            known[zones] += sums
 
     def values_of(self, names: Iterable[str]) -> dict[str, Floats]:
         """Give statistics by name; NaN where a zone has no value, but for its count, sums and variety, which are 0."""
         names = tuple(names)
         is_there = self.count > 0
+        total, sumsq = self.sum + self._exact[0].astype(np.float64), self.sumsq + self._exact[1].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = self.sum / self.count
+            mean = total / self.count
             variance = self._squares / self.count
+        exact = np.flatnonzero(is_there & (self._exact_count == self.count))
+        if len(exact):
+            number = self.count[exact].astype(np.int64).astype(object)
+            sums, squares = self._exact[:, exact]
+            variance[exact] = ((number * squares - sums * sums) / (number * number)).astype(np.float64)
         known = {
             "count": self.count,
-            "sum": self.sum,
-            "sumsq": self.sumsq,
+            "sum": total,
+            "sumsq": sumsq,
             "mean": mean,
             "stdev": np.sqrt(variance),
             "min": np.where(is_there, self.min, np.nan),
@@ -131,42 +235,94 @@ class ZoneStatistics:
         }
         found = {name: known[name] for name in names if name in known}
         others = [name for name in names if name not in known]
-        return found | (self._exact(others) if others else {})
+        return found | (self._of_all_values(others) if others else {})
 
-    def _exact(self, names: list[str]) -> dict[str, Floats]:
+    def _of_all_values(self, names: list[str]) -> dict[str, Floats]:
         found = {name: np.full(self.zones, 0.0 if name == "variety" else np.nan) for name in names}
         if not self._kept:
             return found
-        zones = np.concatenate([part[0] for part in self._kept])
-        values = np.concatenate([part[1] for part in self._kept])
-        has_weights = self._kept[0][2] is not None
-        weights = np.concatenate([part[2] for part in self._kept if part[2] is not None]) if has_weights else None
+        zones = np.concatenate([part.zones for part in self._kept])
+        values = np.concatenate([part.values for part in self._kept])
+        has_weights = any(part.weights is not None for part in self._kept)
+        weights = (
+            np.concatenate([part.weights for part in self._kept if part.weights is not None]) if has_weights else None
+        )
+        has_counts = any(part.counts is not None for part in self._kept)
+        counts = np.concatenate([part.counts_of_each() for part in self._kept]) if has_counts else None
         # Equal values by weight too, so that the order of tiles decides nothing.
         order = np.lexsort((values, zones) if weights is None else (weights, values, zones))
         zones, values = zones[order], values[order].astype(np.float64)
         weights = None if weights is None else weights[order]
+        counts = None if counts is None else counts[order]
         bounds = np.append(np.flatnonzero(np.diff(zones, prepend=-1)), len(zones))
         for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            part = values[first:end]
-            each = None if weights is None else weights[first:end]
+            part = slice(first, end)
             for name in names:
-                found[name][zones[first]] = _statistic(name, part, each)
+                found[name][zones[first]] = _statistic(
+                    name,
+                    values[part],
+                    None if weights is None else weights[part],
+                    None if counts is None else counts[part],
+                )
         return found
 
 
-def _statistic(name: str, values: Floats, weights: Floats | None) -> float:
-    """Give a statistic of the sorted values of a zone."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """Values of zones, for statistics of all values; `counts` says how often each occurs, None for once."""
+
+    zones: Numbers
+    values: npt.NDArray[Any]
+    weights: Floats | None
+    counts: Numbers | None
+
+    def counts_of_each(self) -> Numbers:
+        return np.ones(len(self.zones), np.int64) if self.counts is None else self.counts
+
+
+def _summed(zones: Numbers, starts: Numbers, values: npt.NDArray[Any], weights: Floats | None) -> Parts:
+    """Sum up values of zones; the arguments are those of `ZoneStatistics.add`."""
+    lengths = np.diff(starts, append=len(values))
+    numbers = values.astype(np.float64)
+    weighted = numbers if weights is None else numbers * weights
+    count = lengths.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
+    total = np.add.reduceat(weighted, starts)
+    # About the mean, where squares of large values would lose their digits.
+    apart = (numbers - np.repeat(total / count, lengths)) ** 2
+    return Parts(
+        zones,
+        count,
+        total,
+        np.add.reduceat(weighted * numbers, starts),
+        np.minimum.reduceat(numbers, starts),
+        np.maximum.reduceat(numbers, starts),
+        np.add.reduceat(apart if weights is None else apart * weights, starts),
+    )
+
+
+def _statistic(name: str, values: Floats, weights: Floats | None, counts: Numbers | None) -> float:
+    """Give a statistic of the sorted values of a zone, of which each may occur several times."""
     quantile = _QUANTILE.fullmatch(name)
     if quantile or name == "median":
         share = int(quantile[1]) / 100 if quantile else 0.5
-        return _quantile_of(values, weights, share)
+        return _quantile_of(values, weights, share) if counts is None else _quantile_of_counted(values, counts, share)
     starts = np.flatnonzero(np.diff(values, prepend=np.nan))
     if name == "variety":
         return float(len(starts))
-    sizes = np.diff(starts, append=len(values)) if weights is None else np.add.reduceat(weights, starts)
+    each = weights if counts is None else counts
+    sizes = np.diff(starts, append=len(values)) if each is None else np.add.reduceat(each, starts)
     # The first of several that are equally frequent is the smallest.
     place = sizes.argmax() if name == "majority" else sizes.argmin()
     return float(values[starts[place]])
+
+
+def _quantile_of_counted(values: Floats, counts: Numbers, share: float) -> float:
+    """Give the quantile of sorted values that occur several times, as `_quantile_of` does of all of them in a row."""
+    ends = np.cumsum(counts)
+    place = share * (int(ends[-1]) - 1)
+    first = int(place)
+    pair = np.searchsorted(ends, [first, min(first + 1, int(ends[-1]) - 1)], "right")
+    return _quantile_of(values[pair], None, place - first)
 
 
 def _quantile_of(values: Floats, weights: Floats | None, share: float) -> float:
