@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,35 +10,31 @@ import numpy as np
 
 from rasteret_sql.checks import check_choice, check_flag
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.covered import Cover
-from rasteret_sql.geo.crs import in_proj_thread
-from rasteret_sql.geo.inside import Outline
-from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
 from rasteret_sql.plan.cube import check_no_second, check_same_scaling
 from rasteret_sql.plan.tiles import Cells, Windows
 from rasteret_sql.read.by_file import physical, refuse_complex, require_exact, tiles_by_file
 from rasteret_sql.read.statistics import MERGEABLE, ZoneStatistics
+from rasteret_sql.read.zone_grids import ZoneGrids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
     from rasteret_sql.errors import RasteretError
-    from rasteret_sql.geo.inside import Window
     from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
+    from rasteret_sql.read.tile_statistics import TileStatistics
+    from rasteret_sql.read.zone_grids import TilePixels
 
+    #: Gives what is known of the tiles of a band of a file, or None.
+    Known = Callable[[PlannedAsset, PlannedBand], TileStatistics | None]
     Floats = npt.NDArray[np.float64]
     Numbers = npt.NDArray[np.int64]
 
 WEIGHTS: Final = ("none", "coverage")
-#: Bytes of pixel numbers of tiles that are kept for the next file on the same grid.
-_CACHED_BYTES: Final = 1 << 26
-#: Grids on which zones are kept.
-_CACHED_GRIDS: Final = 8
 _SCALING_REMEDY: Final = "compute with physical values (scale := true, in Python scale=True), or take by 'item'"
 
 
@@ -101,47 +96,6 @@ class ZonalGroup:
     items: Numbers
     statistics: dict[str, Floats]
     errors: dict[int, RasteretError]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Placed:
-    """Zones that touch a grid: numbers, geometries in pixels, windows, and the tiles of each.
-
-    Attributes:
-        zones: numbers of the zones, ascending.
-        geometries: in pixels of the grid.
-        windows: (row_off, col_off, row_end, col_end) of each.
-        in_tile: places in `zones`, by (tile_row, tile_col).
-        shapes: edges of the geometries that were looked at, by place in `zones`.
-    """
-
-    zones: Numbers
-    geometries: npt.NDArray[Any]
-    windows: Numbers
-    in_tile: dict[tuple[int, int], list[int]]
-    shapes: dict[int, Cover | Outline] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _TilePixels:
-    """The pixels of a tile that lie in zones, zone by zone.
-
-    Attributes:
-        zones: numbers of the zones that have pixels in the tile.
-        starts: where the pixels of each begin in `pixels`.
-        pixels: numbers of pixels in the tile, row by row.
-        weights: of the pixels, or None.
-    """
-
-    zones: Numbers
-    starts: Numbers
-    pixels: npt.NDArray[np.int32]
-    weights: Floats | None
-
-    @property
-    def nbytes(self) -> int:
-        """How much memory it takes."""
-        return self.pixels.nbytes + (0 if self.weights is None else self.weights.nbytes) + self.zones.nbytes * 2
 
 
 class _Group:
@@ -206,18 +160,49 @@ class ZonalLayout:
     ) -> None:
         self.assets = assets
         self._options, self._group_of, self._count = options, group_of, len(geometries)
-        self._projected = ProjectedGeometries(geometries, crs)
-        self._placed: OrderedDict[Lattice, _Placed] = OrderedDict()
-        self._pixels: OrderedDict[tuple[Any, ...], _TilePixels] = OrderedDict()
-        self._cached_bytes = 0
+        self._zones = ZoneGrids(
+            geometries, crs, is_weighted=options.weights == "coverage", all_touched=options.all_touched
+        )
         check_no_second(assets, attrgetter("item"), "href")
         refuse_complex(assets)
         self._grids = [asset.lattice for asset in assets]
         self.windows = self._windows()
+        self._known: dict[tuple[int, int], tuple[TileStatistics, npt.NDArray[np.bool_]]] = {}
 
     def keep(self, numbers: Numbers) -> None:
         """Leave out all windows but some, by their numbers, ascending."""
         self.windows = self.windows.take(numbers)
+
+    def take_known(self, known: Known) -> Cells:
+        """Leave out tiles whose statistics are known, and that lie as a whole in each zone that they touch.
+
+        Tiles that are known to have no valid pixel are left out wherever they lie.
+
+        Args:
+            known: gives the statistics of the tiles of a band of a file, or None.
+
+        Returns:
+            The tiles that are left out; owners are numbers of windows.
+        """
+        cells, parts = self.windows.cells, self.parts()
+        bounds = np.searchsorted(cells.owner, np.arange(len(parts) + 1))
+        is_known = np.zeros(len(cells.owner), np.bool_)
+        for window, (asset_no, (asset, band)) in enumerate(zip(self.windows.asset_no.tolist(), parts, strict=True)):
+            statistics = known(asset, band)
+            if statistics is None:
+                continue
+            mine = slice(bounds[window], bounds[window + 1])
+            tiles = cells.row[mine] * -(-asset.width // asset.format.tile_width) + cells.col[mine]
+            count = statistics.valid_count[tiles]
+            is_whole = (count > 0) & self._zones.are_whole(self._grids[asset_no], tiles)
+            if self._options.keeps_values and (statistics.classes is None or self._options.weights != "none"):
+                is_whole[:] = False
+            is_known[mine] = is_whole | (count == 0)
+            taken = np.zeros(len(statistics.valid_count), np.bool_)
+            taken[tiles[is_whole]] = True
+            self._known[asset_no, band.band] = statistics, taken
+        self.windows = replace(self.windows, cells=cells.take(~is_known))
+        return cells.take(is_known)
 
     def check_scaling(self) -> None:
         """Refuse to compute stored values of different scales together.
@@ -252,15 +237,17 @@ class ZonalLayout:
                 digits for float64.
         """
         groups = self._groups()
-        used = list(self._bands)
-        for number, tiles in tiles_by_file(plan, on_error=on_error, options=options):
-            asset_no = used[number]
+        is_read = np.bincount(plan.asset_no, minlength=len(self._bands)) > 0
+        files = tiles_by_file(plan, on_error=on_error, options=options)
+        for number, (asset_no, bands) in enumerate(self._bands.items()):
             asset = self.assets[asset_no]
-            members = {band.band: (band, groups[self._key(asset_no, band)]) for band in self._bands[asset_no]}
-            for tile in tiles:
+            members = {band.band: (band, groups[self._key(asset_no, band)]) for band in bands}
+            for band, group in members.values():
+                self._add_known(asset_no, band, group)
+            for tile in next(files)[1] if is_read[number] else ():
                 band, group = members[int(plan.band[tile.row])]
                 place = int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
-                self._add(tile, asset, band, group, self._pixels_in(asset_no, place))
+                self._add(tile, asset, band, group, self._zones.pixels_in(self._grids[asset_no], place))
             yield from self._ended(asset_no, groups)
 
     def unread(self) -> Iterator[ZonalGroup]:
@@ -272,7 +259,7 @@ class ZonalLayout:
     def _windows(self) -> Windows:
         tiles: dict[Lattice, Numbers] = {}
         for grid in sorted(set(self._grids), key=str):
-            found = list(self._place(grid).in_tile)
+            found = list(self._zones.place(grid).in_tile)
             tiles[grid] = np.array(sorted(found), np.int64).reshape(-1, 2)
         keys = [
             (asset_no, band)
@@ -285,33 +272,6 @@ class ZonalLayout:
         joined = np.concatenate(cells) if cells else np.empty((0, 2), np.int64)
         numbers = np.array([asset_no for asset_no, _ in keys], np.int64)
         return Windows(numbers, [band for _, band in keys], Cells(owner, joined[:, 0], joined[:, 1]))
-
-    def _place(self, grid: Lattice) -> _Placed:
-        placed = self._placed.get(grid)
-        if placed is None:
-            placed = self._placed[grid] = self._find(grid)
-            while len(self._placed) > _CACHED_GRIDS:
-                self._placed.popitem(last=False)
-        self._placed.move_to_end(grid)
-        return placed
-
-    def _find(self, grid: Lattice) -> _Placed:
-        raster_crs, transform, height, width, tile_height, tile_width = grid
-        # The planner refuses files without either where an area is given.
-        assert raster_crs is not None
-        assert transform is not None
-        zones, geometries, windows = in_proj_thread(self._projected.place)(raster_crs, transform, (height, width))
-        tiles = [
-            tiles_touched(geometry, window, (tile_height, tile_width), (height, width)).tolist()
-            for geometry, window in zip(geometries, windows, strict=True)
-        ]
-        # The bounds of the others touch the grid, and they themselves do not.
-        touches = np.flatnonzero([len(each) > 0 for each in tiles])
-        in_tile: dict[tuple[int, int], list[int]] = {}
-        for place, number in enumerate(touches.tolist()):
-            for row, col in tiles[number]:
-                in_tile.setdefault((row, col), []).append(place)
-        return _Placed(np.asarray(zones, np.int64)[touches], geometries[touches], windows[touches], in_tile)
 
     def _key(self, asset_no: int, band: PlannedBand) -> tuple[int, str]:
         return self._group_of[asset_no], band.name
@@ -326,9 +286,7 @@ class ZonalLayout:
             sizes[key] = sizes.get(key, 0) + 1
         return _Groups(sizes, self._count, self._options)
 
-    def _add(
-        self, tile: DecodedTile, asset: PlannedAsset, band: PlannedBand, group: _Group, found: _TilePixels
-    ) -> None:
+    def _add(self, tile: DecodedTile, asset: PlannedAsset, band: PlannedBand, group: _Group, found: TilePixels) -> None:
         """Add the pixels of a tile to the zones that they lie in."""
         if tile.error is not None:
             group.errors.update(dict.fromkeys(found.zones.tolist(), tile.error))
@@ -351,9 +309,25 @@ class ZonalLayout:
             values = physical(values, band)
         group.statistics.add(zones, starts, values, weights)
 
+    def _add_known(self, asset_no: int, band: PlannedBand, group: _Group) -> None:
+        """Add the statistics of the tiles of a band that are not read."""
+        if (asset_no, band.band) not in self._known:
+            return
+        statistics, taken = self._known[asset_no, band.band]
+        grid = self._grids[asset_no]
+        place, tiles = self._zones.whole_tiles(grid)
+        is_taken = taken[tiles]
+        zones, tiles = self._zones.place(grid).zones[place[is_taken]], tiles[is_taken]
+        if not len(zones):
+            return
+        group.statistics.merge(statistics.parts(zones, tiles, band, scale=self._options.scale))
+        if self._options.keeps_values:
+            zones, values, counts = statistics.class_parts(zones, tiles)
+            group.statistics.add_counts(zones, physical(values, band) if self._options.scale else values, counts)
+
     def _ended(self, asset_no: int, groups: dict[tuple[int, str], _Group]) -> Iterator[ZonalGroup]:
         """Give the groups that have waited for a file alone."""
-        placed = self._place(self._grids[asset_no])
+        placed = self._zones.place(self._grids[asset_no])
         for band in self._bands[asset_no]:
             key = self._key(asset_no, band)
             group = groups[key]
@@ -363,63 +337,6 @@ class ZonalLayout:
             if not group.waiting:
                 del groups[key]
                 yield group.result(self._options)
-
-    def _pixels_in(self, asset_no: int, place: tuple[int, int]) -> _TilePixels:
-        """Find the pixels of a tile that lie in zones."""
-        grid = self._grids[asset_no]
-        key = (*grid, *place)
-        found = self._pixels.get(key)
-        if found is None:
-            found = self._pixels[key] = self._find_pixels(grid, place)
-            self._cached_bytes += found.nbytes
-            while len(self._pixels) > 1 and self._cached_bytes > _CACHED_BYTES:
-                self._cached_bytes -= self._pixels.popitem(last=False)[1].nbytes
-        self._pixels.move_to_end(key)
-        return found
-
-    def _find_pixels(self, grid: Lattice, place: tuple[int, int]) -> _TilePixels:
-        placed = self._place(grid)
-        _, _, height, width, tile_height, tile_width = grid
-        top, left = place[0] * tile_height, place[1] * tile_width
-        bottom, right = min(top + tile_height, height), min(left + tile_width, width)
-        zones, pixels, weights = [], [], []
-        for number in placed.in_tile[place]:
-            row_off, col_off, row_end, col_end = placed.windows[number].tolist()
-            row_off, col_off = max(row_off, top), max(col_off, left)
-            row_end, col_end = min(row_end, bottom), min(col_end, right)
-            if row_off >= row_end or col_off >= col_end:
-                continue
-            window = row_off, col_off, row_end - row_off, col_end - col_off
-            taken, weight = self._taken(self._shape(placed, number), window)
-            rows, cols = np.nonzero(taken)
-            if len(rows):
-                zones.append(placed.zones[number])
-                pixels.append(((rows + row_off - top) * (right - left) + cols + col_off - left).astype(np.int32))
-                weights.append(weight[rows, cols])
-        lengths = np.array([len(each) for each in pixels], np.int64)
-        is_weighted = self._options.weights == "coverage"
-        return _TilePixels(
-            np.array(zones, np.int64),
-            np.cumsum(lengths) - lengths,
-            np.concatenate(pixels) if pixels else np.empty(0, np.int32),
-            np.concatenate([np.empty(0), *weights]) if is_weighted else None,
-        )
-
-    def _shape(self, placed: _Placed, number: int) -> Cover | Outline:
-        """Give a zone as its pixels are found from, made once for all tiles that it touches."""
-        shape = placed.shapes.get(number)
-        if shape is None:
-            kind = Cover if self._options.weights == "coverage" else Outline
-            shape = placed.shapes[number] = kind.of(placed.geometries[number])
-        return shape
-
-    def _taken(self, shape: Cover | Outline, window: Window) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Say which pixels of a window are in a zone, and what they weigh."""
-        if isinstance(shape, Cover):
-            covered = shape.parts(window)
-            return covered > 0, covered
-        inside = shape.inside(window, all_touched=self._options.all_touched)
-        return inside, np.broadcast_to(1.0, inside.shape)
 
 
 class _Groups(dict[tuple[int, str], _Group]):
