@@ -187,6 +187,7 @@ def _reset_in_child() -> None:
 def _before_threads_are_joined() -> None:
     """Let threads that wait for bytes, or are about to, end where Ctrl-C ends the process."""
     global _is_refusing  # noqa: PLW0603 - it says something of the process
+    foreign_threads.note_threads_of_executors()
     if not interrupts.has_ended_process():
         return
     with _running_lock:

@@ -1,8 +1,11 @@
-"""The end of a process while a thread of obstore is still in Python, where it has just delivered an answer."""
+"""The end of a process while threads are left: of obstore, which has just delivered an answer, or of an executor."""
 
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import thread as executors
 
 import pytest
 
@@ -79,3 +82,45 @@ def test_a_thread_that_stays_is_not_waited_for_without_end():
     short = "foreign_threads.LIMIT_S = 0.01\n"
     ended = end_of(PROGRAM + short + READ)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "b'01234' True\n", "")
+
+
+#: Ctrl-C comes when `submit` has started a thread, and before it notes the thread.
+PRESS = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+def start_and_press(self):
+    start(self)
+    raise KeyboardInterrupt
+
+start, threading.Thread.start = threading.Thread.start, start_and_press
+pool = ThreadPoolExecutor(1)
+try:
+    pool.submit(print, "done", flush=True)
+except KeyboardInterrupt:
+    threading.Thread.start = start
+"""
+
+
+def test_a_thread_of_an_executor_that_nobody_noted_ends_with_the_process():
+    ended = end_of("import rasteret_sql.io.loop\n" + PRESS)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+def test_executors_still_note_a_thread_after_its_start(monkeypatch):
+    """Once this fails, `note_threads_of_executors` can go."""
+    start = threading.Thread.start
+
+    def start_and_press(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    pool = ThreadPoolExecutor(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_and_press)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(int)
+    (thread,) = (each for each in threading.enumerate() if getattr(each, "_args", ())[1:2] == (pool._work_queue,))
+    assert thread not in executors._threads_queues
+    pool.shutdown(wait=False)
+    thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -47,13 +48,25 @@ def silent_index(folder: Path, files: int = 4) -> Iterator[tuple[Path, socket.so
 def interrupted(command: Sequence[str], server: socket.socket) -> subprocess.CompletedProcess[str]:
     """Run a command, and press Ctrl-C when it waits for the server."""
     _forget_connections(server)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment) as process:
         connection, _ = server.accept()
         with connection:
             process.send_signal(signal.SIGINT)
             # Whoever waits for the server waits for ever.
-            out, err = process.communicate()
+            out, err = ended_or_stacks(process)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def ended_or_stacks(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Give what a process has written when it ends; the stacks of one that hangs are in what it writes on stderr."""
+    try:
+        # Far longer than it takes on any machine.
+        return process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        return process.communicate()
 
 
 def _forget_connections(server: socket.socket) -> None:
