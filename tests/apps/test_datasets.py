@@ -63,4 +63,7 @@ def test_wrong_arguments_are_one_line(run, tmp_path):
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert outcome.err.startswith("rasteret-sql: --bbox: got")
     outcome = run("build", "a.tif", "b.tif", "--datetime", "2024", "-o", tmp_path / "a.parquet")
+    assert "--datetime: is an option of a search, and a.tif is no dataset or STAC API" in outcome.err
+    twice = ["earthsearch/sentinel-2-l2a", "earthsearch/sentinel-2-l2a"]
+    outcome = run("build", *twice, "--datetime", "2024", "-o", tmp_path / "a.parquet")
     assert "got 2 of them with --datetime" in outcome.err
