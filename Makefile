@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The server needs DuckDB 1.5.5, which is the last version that has a wheel of the extension quack.
+SERVE_VENV ?= .venv-serve
+SERVE_BIN := $(SERVE_VENV)/bin
+SERVE_STAMP := $(SERVE_VENV)/.installed
 # What is installed, by what it is for: the command line; the tests; the documents.
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
@@ -16,7 +20,7 @@ endif
 
 INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: demo shell test test-random test-slow test-matrix fuzz check hooks files docs site bench clean
+.PHONY: demo shell serve test test-random test-slow test-matrix fuzz check hooks files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -24,6 +28,10 @@ demo: $(STAMP)
 # The prompt, with the index of `make demo` as the view s2.
 shell: demo/s2.parquet
 	$(BIN)/rasteret-sql shell demo/s2.parquet
+
+# The functions for the stock `duckdb` shell, on the files of this folder. Ctrl-C ends the server.
+serve: demo/s2.parquet | $(SERVE_STAMP)
+	$(SERVE_BIN)/rasteret-sql serve --allow-dir . --write-client client.sql
 
 demo/s2.parquet: | $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -81,6 +89,12 @@ $(STAMP): pyproject.toml
 	$(INSTALL) --editable ".[dask,plot,shell]"
 	touch $(STAMP)
 
+$(SERVE_STAMP): pyproject.toml
+	@echo "DuckDB 1.5.5, its shell and its extension quack are installed in $(SERVE_VENV). $(VENV) stays as it is."
+	$(PYTHON) -m venv $(SERVE_VENV)
+	$(SERVE_BIN)/python -m pip install --quiet --editable ".[serve]"
+	touch $(SERVE_STAMP)
+
 $(TEST_STAMP): $(STAMP)
 	$(INSTALL) --upgrade "pip>=25.1"
 	$(INSTALL) --editable ".[dask,plot,shell,notebook]" \
@@ -93,4 +107,4 @@ $(DOCS_STAMP): $(STAMP)
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SERVE_VENV) client.sql demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

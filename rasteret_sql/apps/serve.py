@@ -6,6 +6,8 @@ import atexit
 import contextlib
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -36,6 +38,9 @@ Clients may read the folders of --allow-dir, the URLs of --allow-url, and http(s
 else. They may run only SELECT, unless --allow-writes is given. The token comes from {TOKEN_VARIABLE} or
 --token-file; otherwise the server generates one. With --token, everybody who can list processes sees the token.
 Ctrl-C or SIGTERM ends the server.
+
+The protocol needs DuckDB 1.5.5, and is best installed in an environment of its own: pip install 'rasteret-sql[serve]'.
+In a checkout, `make serve` makes this environment and runs the server.
 
 examples:
   rasteret-sql serve --allow-dir . --write-client client.sql
@@ -164,7 +169,7 @@ def _announce(server: Server, arguments: argparse.Namespace) -> None:
             facts["client"] = str(arguments.write_client)
         print(json.dumps(facts), flush=True)
         return
-    shell, *statements = copy_paste(str(arguments.write_client or "client.sql"), endpoint)
+    shell, *statements = copy_paste(_shell(), str(arguments.write_client or "client.sql"), endpoint)
     policy = server.policy
     lines = [
         f"Serving at {server.endpoint.uri} until Ctrl-C.",
@@ -181,6 +186,15 @@ def _announce(server: Server, arguments: argparse.Namespace) -> None:
         *(f"  {statement}" for statement in statements),
     ]
     print("\n".join(lines), flush=True)
+
+
+def _shell() -> str:
+    """Give the command `duckdb` of this environment, whose version the extensions fit; else that of PATH."""
+    beside = Path(sys.executable).with_name("duckdb")
+    found = shutil.which("duckdb")
+    if not beside.exists() or (found is not None and beside.samefile(found)):
+        return "duckdb"
+    return shlex.quote(os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside))
 
 
 def _port(endpoint: Endpoint) -> int:

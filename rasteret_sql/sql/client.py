@@ -194,10 +194,16 @@ def _defaults(found: SqlObject) -> dict[str, str]:
     return dict(_DEFAULTS.findall(head))
 
 
-def copy_paste(path: str, endpoint: Endpoint) -> Sequence[str]:
-    """Give the lines with which a client begins, first that of the shell."""
+def copy_paste(shell: str, path: str, endpoint: Endpoint) -> Sequence[str]:
+    """Give the lines with which a client begins, first that of the shell.
+
+    Args:
+        shell: DuckDB's command.
+        path: the script for clients.
+        endpoint: the server.
+    """
     return (
-        f"duckdb -init {path}",
+        f"{shell} -init {path}",
         *(f"{statement};" for statement in endpoint.load),
         f"ATTACH {quote_literal(endpoint.uri)} AS {ALIAS} (TOKEN {quote_literal(endpoint.token)});",
         f"FROM {ALIAS}.query($$ FROM read_tiles('s2.parquet') LIMIT 3 $$);",

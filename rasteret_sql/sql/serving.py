@@ -43,6 +43,8 @@ BATCH_BYTES = 1 << 20
 ANSWER_CHUNKS = 8
 #: The first version whose connections take the maker of their sockets.
 _CHECKED_AIOHTTP = (3, 12)
+#: The version of DuckDB that has wheels of the extensions, and that the extra `serve` installs.
+SERVED_DUCKDB = "1.5.5"
 #: The extensions, in the order in which they are loaded.
 _EXTENSIONS = ("httpfs", "quack")
 _RESERVED = frozenset({CATALOG, "memory", "system", "temp", "main"})
@@ -223,13 +225,23 @@ def _load(con: duckdb.DuckDBPyConnection, extensions: dict[str, str]) -> None:
             try:
                 con.execute(_load_statement(extension))
             except duckdb.Error as error:
-                version = duckdb.__version__
                 raise InvalidArgumentError(
-                    f"extension {name}: not there for duckdb {version} ({str(error).splitlines()[0]}); expected it in "
-                    f"a wheel or among DuckDB's own extensions. Install what belongs together: pip install "
-                    f"duckdb==1.5.5 duckdb-extension-quack==1.5.5 duckdb-extension-httpfs==1.5.5; or run INSTALL "
-                    f"{name} in a DuckDB {version} that has a network; or name the file with --extension"
+                    f"extension {name}: got duckdb {duckdb.__version__} without it ({str(error).splitlines()[0]}), "
+                    f"expected duckdb {SERVED_DUCKDB} with the wheels of its extensions. {_remedy(name)}; or name the "
+                    f"file with --extension"
                 ) from error
+
+
+def _remedy(extension: str) -> str:
+    """Say how to get an extension that is not there."""
+    install = "pip install 'rasteret-sql[serve]'"
+    if duckdb.__version__ == SERVED_DUCKDB:
+        return f"Install them: {install}"
+    return (
+        f"Give the server an environment of its own: python3 -m venv .venv-serve && .venv-serve/bin/{install} && "
+        f".venv-serve/bin/rasteret-sql serve (in a checkout: make serve). Or run INSTALL {extension} in a DuckDB "
+        f"{duckdb.__version__} that has a network"
+    )
 
 
 @contextlib.contextmanager

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 
+import duckdb
 import pytest
 
 import rasteret_sql as rs
+from rasteret_sql.apps import serve
 from rasteret_sql.sql import serving
 from rasteret_sql.sql.client import Endpoint
 from rasteret_sql.testing.server import RangeServer
@@ -249,4 +253,36 @@ def test_a_duckdb_without_quack_is_told_what_to_install(tmp_path):
         env={**os.environ, "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 1
-    assert "pip install duckdb==1.5.5 duckdb-extension-quack==1.5.5" in done.stderr
+    assert "expected duckdb 1.5.5 with the wheels of its extensions" in done.stderr
+    assert "pip install 'rasteret-sql[serve]'" in done.stderr
+    if duckdb.__version__ != serving.SERVED_DUCKDB:
+        assert "python3 -m venv .venv-serve && .venv-serve/bin/pip install" in done.stderr
+        assert "make serve" in done.stderr
+
+
+def test_the_extra_installs_the_duckdb_that_serves():
+    project = tomllib.loads((shells.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wheels = {
+        f"duckdb{name}=={serving.SERVED_DUCKDB}" for name in ("", "-cli", "-extension-httpfs", "-extension-quack")
+    }
+    assert set(project["optional-dependencies"]["serve"]) == wheels == set(shells.PACKAGES)
+
+
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_the_shell_that_is_printed_is_the_one_of_the_environment(tmp_path, monkeypatch, is_beside):
+    here, other = tmp_path / "it's" / "bin", tmp_path / "bin"
+    for folder in (here, other):
+        folder.mkdir(parents=True)
+    (other / "duckdb").write_text("#!/bin/sh\n")
+    (other / "duckdb").chmod(0o755)
+    if is_beside:
+        (here / "duckdb").write_text("#!/bin/sh\n")
+    monkeypatch.setattr(sys, "executable", str(here / "python"))
+    monkeypatch.setenv("PATH", str(other))
+    assert serve._shell() == (shlex.quote(str(here / "duckdb")) if is_beside else "duckdb")
+    if is_beside:
+        monkeypatch.chdir(tmp_path)
+        assert serve._shell() == shlex.quote("it's/bin/duckdb")
+        monkeypatch.setenv("PATH", f"{here}{os.pathsep}{other}")
+        (here / "duckdb").chmod(0o755)
+        assert serve._shell() == "duckdb"
