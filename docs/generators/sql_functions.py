@@ -143,8 +143,9 @@ constants. It applies all other conditions itself, after every tile was fetched.
 | `tile_row > tile_col` | reads all | reads all |
 | `tile_row % 2 = 1` | reads all | reads all |
 
-An area that touches no file of the index is an error in `read_tiles`, while `tile_plan` gives 0 rows. If nothing is
-within the period, both give 0 rows.
+An area that touches no file is an error in every function that takes one, with or without Python: most often, latitude
+and longitude are swapped. A period without files gives 0 rows. The command line and the shell then add a line that says
+which argument left nothing, and which times the index has.
 
 Conditions on `pixels`, `mask` and `error` need the bytes of the tiles that the other conditions leave. A join reduces
 nothing. Three ways always prune: the arguments `bands`, `bbox`, `geometry` and `datetime`; a query as the index, with

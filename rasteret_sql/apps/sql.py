@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from rasteret_sql.apps.arguments import Commands, new_command
 from rasteret_sql.apps.console import note, written_aside
-from rasteret_sql.apps.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Format, drawn
+from rasteret_sql.apps.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Box, Format, drawn
 from rasteret_sql.apps.read_bar import read_bar, stdout_after
 from rasteret_sql.checks import checked_unicode
 from rasteret_sql.errors import InvalidArgumentError
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.output is not None:
                 arguments.usage_error("-o: the last statement has no result to write")
             return 0
-        write_result(con, result, arguments, bar)
+        write_result(con, result, arguments, bar, statements[-1].query)
     return 0
 
 
@@ -96,11 +96,20 @@ def write_result(
     result: duckdb.DuckDBPyRelation,
     arguments: argparse.Namespace,
     bar: ReadBar | None,
+    text: str = "",
 ) -> None:
-    """Write rows as the options of `add_result` say."""
+    """Write rows as the options of `add_result` say.
+
+    Args:
+        con: the connection of the rows.
+        result: the rows.
+        arguments: the options.
+        bar: the bar that is drawn meanwhile.
+        text: the statement that gives the rows; a table without rows is explained by it.
+    """
     output_format = result_format(arguments)
     if output_format == "table":
-        _write_table(con, result, arguments, bar)
+        _write_table(con, result, arguments, bar, text)
         return
     with _sink(arguments, bar) as sink:
         WRITERS[output_format](result, sink)
@@ -108,8 +117,17 @@ def write_result(
 
 def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.DuckDBPyRelation | None:
     """Give what a statement selects, which runs when it is read; run others, and give what they tell."""
-    # Typed as never None, which duckdb 1.5 gives for statements without rows.
-    result: duckdb.DuckDBPyRelation | None = con.sql(statement)
+    import duckdb
+
+    try:
+        # Typed as never None, which duckdb 1.5 gives for statements without rows.
+        result: duckdb.DuckDBPyRelation | None = con.sql(statement)
+    except duckdb.BinderException as error:
+        from rasteret_sql.apps.hints import meant_argument
+
+        if (meant := meant_argument(con, statement.query, str(error))) is not None:
+            raise meant from error
+        raise
     if result is None:
         return None
     if statement.type.name not in _SELECTING and result.columns in (["Count"], ["Success"], []):
@@ -125,6 +143,14 @@ def statements_of(con: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Stat
         InvalidArgumentError: it is no Unicode text; DuckDB's binding would say so by a TypeError.
     """
     return con.extract_statements(checked_unicode("SQL", text))
+
+
+def say_why_empty(con: duckdb.DuckDBPyConnection, table: Box, text: str) -> None:
+    """Note which argument of a statement leaves a table without rows, or with the one row of `explain_read`."""
+    from rasteret_sql.apps.hints import why_empty
+
+    if text and table.rows <= 1 and (reason := why_empty(con, text)) is not None:
+        note(reason)
 
 
 def run_through(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
@@ -188,10 +214,12 @@ def _write_table(
     result: duckdb.DuckDBPyRelation,
     arguments: argparse.Namespace,
     bar: ReadBar | None,
+    text: str,
 ) -> None:
     table = drawn(con, result, max_rows=arguments.rows)
     with _sink(arguments, bar) as sink:
         sink.write(table.text.encode())
+    say_why_empty(con, table, text)
     if table.is_cut:
         if bar is not None:
             bar.close()

@@ -5,7 +5,7 @@
 -- The names and types of the columns of read_pixels that depend on its arguments, as JSON. Python checks the arguments: an error here would be no constant.
 CREATE OR REPLACE MACRO _rst_pixel_columns(bands, layout) AS
     CASE
-        WHEN layout = 'wide' AND len(bands) > 0
-            THEN '{' || array_to_string(list_transform(bands[:256], lambda rst_band: to_json(rst_band::VARCHAR)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
+        WHEN layout = 'wide' AND len(_rst_list_or_null(bands)) > 0
+            THEN '{' || array_to_string(list_transform(_rst_list_or_null(bands)[:256], lambda rst_band: to_json(rst_band)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
         ELSE '{"band": "VARCHAR", "value": "DOUBLE"}'
     END;

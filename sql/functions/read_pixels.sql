@@ -36,8 +36,8 @@ SELECT
     found.y,
     found.crs,
     COLUMNS(lambda rst_name: CASE
-        WHEN layout = 'wide' AND len(bands) > 0
-            THEN list_contains(list_transform(range(len(bands[:256])), lambda rst_number: 'b' || (rst_number + 1)), rst_name)
+        WHEN layout = 'wide' AND len(_rst_list_or_null(bands)) > 0
+            THEN list_contains(list_transform(range(len(_rst_list_or_null(bands)[:256])), lambda rst_number: 'b' || (rst_number + 1)), rst_name)
         ELSE rst_name IN ('band', 'value')
     END)
 FROM _rst_pixel_source AS found

@@ -308,13 +308,18 @@ unknowns AS (
     SELECT error(
         'bands: got ''' || q.label || ''', expected one of the assets ' || coalesce(k.assets, '(none)')
             || CASE WHEN k.names != '' THEN ' or of the bands ' || k.names ELSE '' END
-            || ', which the area and the period leave'
+            || ', which the area and the period leave' || _rst_did_you_mean(q.label, k.labels)
     ) AS unknown
     FROM asked AS q, (
         SELECT
             string_agg(DISTINCT '''' || asset || '''', ', ' ORDER BY '''' || asset || '''' ASC NULLS LAST) AS assets,
             coalesce(string_agg(DISTINCT '''' || asset || ':' || name || '''', ', ' ORDER BY '''' || asset || ':' || name || '''' ASC NULLS LAST)
-                FILTER (WHERE band_count > 1), '') AS names
+                FILTER (WHERE band_count > 1), '') AS names,
+            list_concat(
+                list(DISTINCT asset),
+                list(DISTINCT name) FILTER (WHERE NOT is_number AND name != ''),
+                list(DISTINCT common_name) FILTER (WHERE common_name != '')
+            ) AS labels
         FROM known_bands
     ) AS k
     WHERE q.label NOT IN (SELECT label FROM best) AND EXISTS (FROM indexed)

@@ -26,7 +26,7 @@ rst_search AS MATERIALIZED (
             AND _rst_is_usual_session()
             AND (datetime IS NULL OR _rst_datetime_range(datetime::VARCHAR).start_us IS NOT NULL) AS is_valid
 ),
-rst_found AS (
+rst_in_area AS NOT MATERIALIZED (
     SELECT
         -- The casts equal the casts of database/schema.py.
         index_of_schema_2.* REPLACE (
@@ -83,6 +83,14 @@ rst_found AS (
                 AND rst_part.ymin <= index_of_schema_2.reach.ymax AND rst_part.ymax >= index_of_schema_2.reach.ymin
             )) > 0
         )
+),
+rst_found AS (
+    FROM rst_in_area
+    UNION ALL BY NAME
+    -- This part adds no row. It raises the error of an area that touches no asset.
+    SELECT NULL::VARCHAR AS item_id
+    FROM _rst_outside(index, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime)
+    WHERE (CASE WHEN NOT EXISTS (FROM rst_in_area) THEN error(message) END)::VARCHAR IS NOT NULL
 )
 SELECT
     f.collection,

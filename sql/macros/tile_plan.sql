@@ -16,8 +16,7 @@ CREATE OR REPLACE MACRO tile_plan(
 ) AS TABLE
 WITH
 planned_assets AS MATERIALIZED (
-    SELECT * EXCLUDE (formats, levels, reach)
-    FROM _rst_asset_plan(
+    FROM _rst_plan_in_area(
         index, bands := bands, geometry := geometry, bbox := bbox, crs := _rst_area_crs(geometry_crs, crs), datetime := datetime,
         level := level, resolution := resolution
     )

@@ -324,9 +324,7 @@ def test_items_are_one_row_each_with_what_their_files_share(plain, installed, co
         ("datetime := '2024-01-02/..'", {"B", "C"}),
         ("datetime := '2023'", set()),
         ("bbox := [75.92, 12.65, 75.93, 12.66]", {"A", "B", "C"}),
-        ("bbox := [0, 0, 1, 1]", set()),
         ("geometry := 'POINT (75.925 12.655)', datetime := '2024-01-03'", {"C"}),
-        ("bbox := [170, -10, -170, 10]", set()),
     ],
 )
 def test_a_search_gives_the_items_that_are_read(plain, installed, collection, arguments, found):
@@ -344,10 +342,58 @@ def test_items_of_a_search_in_another_crs_are_found_where_projections_are(instal
         f"SELECT item_id FROM items('{places}', bbox := [815000, 1440000, 820000, 1450000], geometry_crs := 'EPSG:32643')"
     )
     assert len(rows.fetchall()) == 4
-    rows = installed.sql(
-        f"SELECT item_id FROM items('{places}', bbox := [415000, 1440000, 420000, 1450000], geometry_crs := 'EPSG:32643')"
+    with pytest.raises(duckdb.Error, match=r"bbox \[415000.0, .*\(EPSG:32643\): touches none of the assets"):
+        installed.sql(
+            f"SELECT item_id FROM items('{places}', bbox := [415000, 1440000, 420000, 1450000], geometry_crs := 'EPSG:32643')"
+        ).fetchall()
+
+
+@pytest.mark.parametrize("function", ["items", "tile_plan", "explain_read"])
+@pytest.mark.parametrize(
+    ("area", "shown"),
+    [
+        ("bbox := [1, 1, 2, 2]", "bbox [1.0, 1.0, 2.0, 2.0]"),
+        ("bbox := [12.98, 77.98, 13.0, 78.0]", "bbox [12.98, 77.98, 13.0, 78.0]"),
+        ("bbox := [170, -10, -170, 10]", "bbox [170.0, -10.0, -170.0, 10.0]"),
+        ("geometry := 'POINT (12.98 77.98)'", "geometry"),
+    ],
+)
+def test_an_area_outside_of_all_files_is_said_as_a_read_says_it(plain, installed, places, function, area, shown):
+    with pytest.raises(duckdb.Error) as read:
+        installed.sql(f"FROM read_tiles('{places}', {area})").fetchall()
+    said = str(read.value).partition("EmptyReadError: ")[2].partition("\n")[0]
+    assert said == (
+        f"{shown} (OGC:CRS84): touches none of the assets of index '{places}'; expected an area inside their "
+        "footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and geometry_crs"
     )
-    assert rows.fetchall() == []
+    for con in (plain, installed):
+        # Whatever the query wants of the rows: none of them is there to be counted.
+        for query in (f"FROM {function}('{places}', {area})", f"SELECT count(*) FROM {function}('{places}', {area})"):
+            with pytest.raises(duckdb.Error, match="touches none of the assets") as refused:
+                con.sql(query).fetchall()
+            assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("function", ["items", "tile_plan"])
+def test_an_area_is_not_blamed_for_what_the_period_leaves_out(plain, installed, places, function):
+    for con in (plain, installed):
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE dated AS SELECT * REPLACE (struct_update(reach, start_us := 0, end_us := 1) AS reach) "
+            f"FROM '{places}'"
+        )
+        outside = f"FROM {function}('dated', bbox := [1, 1, 2, 2], datetime := '2030')"
+        assert con.sql(outside).fetchall() == []
+        with pytest.raises(duckdb.Error, match=r"index 'dated' within datetime '1970'; expected an area"):
+            con.sql(outside.replace("2030", "1970")).fetchall()
+
+
+@pytest.mark.parametrize("function", ["tile_plan", "explain_read"])
+@pytest.mark.parametrize(("given", "meant"), [("aa", "a"), ("zzzzzz", None)])
+def test_a_band_that_is_nearly_right_is_asked_for(plain, installed, places, function, given, meant):
+    for con in (plain, installed):
+        with pytest.raises(duckdb.Error, match=f"bands: got '{given}', expected one of the assets 'a'") as refused:
+            con.sql(f"FROM {function}('{places}', bands := ['{given}'])").fetchall()
+        assert f"; did you mean {meant}?" in str(refused.value) if meant else "did you mean" not in str(refused.value)
 
 
 def test_what_files_of_an_item_do_not_share_is_null(plain, collection):

@@ -251,7 +251,14 @@ def test_a_bbox_takes_exactly_the_tiles_that_it_touches(
     transform = [10.0, 0.0, 600_000.0, 0.0, y_size, 1_400_000.0]
     ys = sorted([1_400_000 + y_size * y, 1_400_000 + y_size * (y + h)])
     box = [600_000 + 10 * x, ys[0], 600_000 + 10 * (x + w), ys[1]]
-    plan = _plan(con, [_asset(transform=transform)], f"bbox := {box}, geometry_crs := 'EPSG:32643', level := {level}")
+    try:
+        plan = _plan(
+            con, [_asset(transform=transform)], f"bbox := {box}, geometry_crs := 'EPSG:32643', level := {level}"
+        )
+    except duckdb.Error as error:
+        if "touches none of the assets of index 't'" not in str(error):
+            raise
+        plan = []
     factor = 2**level
     width, height = 300 // factor, 200 // factor
     expected = set()

@@ -192,7 +192,7 @@ def test_bad_input_is_refused_with_a_message_that_stands_alone(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("function", ["read_tiles", "tile_plan", "explain_read"])
+@pytest.mark.parametrize("function", ["read_tiles", "read_pixels", "tile_plan", "explain_read"])
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

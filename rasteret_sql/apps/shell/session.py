@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast, get_args
 from rasteret_sql.apps.console import Style, note, written_aside
 from rasteret_sql.apps.output import BINARY_FORMATS, SUFFIXES, WRITERS, Format, drawn, forget_views
 from rasteret_sql.apps.read_bar import read_bar, stdout_after
-from rasteret_sql.apps.sql import SHOWN_ROWS, last_result, statements_of
+from rasteret_sql.apps.sql import SHOWN_ROWS, last_result, say_why_empty, statements_of
 from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.wording import count
@@ -190,20 +190,27 @@ class Session:
             with read_bar() as bar:
                 result = last_result(self.con, statement)
                 if result is not None:
-                    self._show(result, bar, None, self.max_rows)
+                    self._show(result, bar, None, self.max_rows, statement.query)
 
     def _show_text(self, query: str, mode: Format | None) -> None:
         with read_bar() as bar:
             self._show(self.con.sql(query), bar, mode, _ALL_ROWS)
 
-    def _show(self, result: duckdb.DuckDBPyRelation, bar: ReadBar | None, mode: Format | None, max_rows: int) -> None:
+    def _show(
+        self,
+        result: duckdb.DuckDBPyRelation,
+        bar: ReadBar | None,
+        mode: Format | None,
+        max_rows: int,
+        text: str = "",
+    ) -> None:
         try:
-            self._write_result(result, bar, self._output.mode or mode or self.mode, max_rows)
+            self._write_result(result, bar, self._output.mode or mode or self.mode, max_rows, text)
         finally:
             forget_views(self.con)
 
     def _write_result(
-        self, result: duckdb.DuckDBPyRelation, bar: ReadBar | None, chosen: Format, max_rows: int
+        self, result: duckdb.DuckDBPyRelation, bar: ReadBar | None, chosen: Format, max_rows: int, text: str
     ) -> None:
         if chosen in BINARY_FORMATS:
             self._output.check_binary(chosen)
@@ -213,6 +220,7 @@ class Session:
                 sink.write(table.text.encode())
             if bar is not None:
                 bar.close()
+            say_why_empty(self.con, table, text)
             if table.is_cut:
                 note(f"There are more than {max_rows} rows: .maxrows N shows more, .mode csv or .output FILE all.")
             elif self.is_interactive and table.rows >= _COUNTED_ROWS and table.text.endswith("┘\n"):

@@ -1,0 +1,134 @@
+"""What the user of a statement may have meant: an argument with another name, or an argument that leaves no rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, RasteretError
+from rasteret_sql.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
+#: Functions that take an area and a period, and give no rows where nothing is found.
+_READS = frozenset({"items", "tile_plan", "explain_read", "read_tiles", "read_pixels"})
+_WRONG_ARGUMENTS = re.compile(
+    r"Macro (?P<name>\w+)\(\) does not support the supplied arguments.*?Candidate macros:\s*\w+\((?P<known>.*)\)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call in the text of a SELECT.
+
+    Attributes:
+        name: of the function, in lower case.
+        arguments: parsed expressions by name; those without a name by "".
+    """
+
+    name: str
+    arguments: list[tuple[str, dict[str, Any]]]
+
+
+def meant_argument(con: duckdb.DuckDBPyConnection, text: str, message: str) -> InvalidArgumentError | None:
+    """Give the error that names the wrong argument of a call, since DuckDB's message only lists the right ones.
+
+    Args:
+        con: a connection, whose parser is used.
+        text: the statement.
+        message: of DuckDB's error.
+
+    Returns:
+        The error; None where DuckDB's message is about something else.
+    """
+    wrong = _WRONG_ARGUMENTS.search(message)
+    if wrong is None:
+        return None
+    known = [part.partition(":=")[0].strip() for part in wrong["known"].split(",")]
+    for call in _calls(con, text):
+        for given, _ in call.arguments:
+            if call.name == wrong["name"].lower() and given and given.lower() not in known:
+                return InvalidArgumentError(
+                    f"{wrong['name']}: got the argument {given}, expected {', '.join(known)}"
+                    + did_you_mean(given, known)
+                )
+    return None
+
+
+def why_empty(con: duckdb.DuckDBPyConnection, text: str) -> str | None:
+    """Say which argument of the reads in a SELECT leaves nothing.
+
+    Args:
+        con: the connection that ran it.
+        text: the SELECT.
+
+    Returns:
+        The message of `to_numpy` and other reads that must give something; None where the arguments leave files, or
+        where the index cannot be seen from a cursor.
+    """
+    import duckdb
+
+    from rasteret_sql.plan.arguments import SQL
+    from rasteret_sql.sql.planning import IndexPlans
+    from rasteret_sql.sql.readers import read_arguments
+
+    for call in _calls(con, text):
+        if call.name not in _READS:
+            continue
+        try:
+            with con.cursor() as cursor:
+                given = _values(cursor, call)
+                names = ("bands", "geometry", "bbox", "geometry_crs", "datetime", "level", "resolution")
+                arguments = read_arguments(*(given.get(name) for name in names))
+                arguments = replace(arguments, index=str(given.get("index") or given[""]), door=SQL)
+                IndexPlans(cursor, arguments).files(arguments)
+        except EmptyReadError as error:
+            return str(error)
+        except (duckdb.Error, RasteretError, KeyError):
+            # The statement has run: what is wrong is beyond this look at its text.
+            continue
+    return None
+
+
+def _values(cursor: duckdb.DuckDBPyConnection, call: _Call) -> dict[str, Any]:
+    """Compute the arguments of a call, which are constants."""
+    tree = _tree(cursor, "SELECT 1")
+    tree["statements"][0]["node"]["select_list"] = [
+        expression | {"alias": f"rst_{number}"} for number, (_, expression) in enumerate(call.arguments)
+    ]
+    ((query,),) = cursor.execute("SELECT json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchall()
+    ((*values,),) = cursor.execute(query).fetchall()
+    return {name.lower(): value for (name, _), value in zip(call.arguments, values, strict=True)}
+
+
+def _calls(con: duckdb.DuckDBPyConnection, text: str) -> Iterator[_Call]:
+    """Find the calls of functions in a SELECT."""
+    waiting: list[Any] = [_tree(con, text)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        if not isinstance(value, dict):
+            continue
+        waiting += value.values()
+        if value.get("class") == "FUNCTION":
+            # duckdb 1.5 has the name of an argument as the alias of its expression.
+            named = value.get("arguments")
+            arguments = (
+                [(each.get("alias") or "", each) for each in value.get("children") or ()]
+                if named is None
+                else [(each["name"] or "", each["expression"]) for each in named]
+            )
+            yield _Call(str(value["function_name"]).lower(), arguments)
+
+
+def _tree(con: duckdb.DuckDBPyConnection, text: str) -> Any:
+    """Parse a text; what is no SELECT gives a tree without statements."""
+    ((tree,),) = con.execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchall()
+    return json.loads(tree)
