@@ -1,51 +1,63 @@
-"""Band expressions, such as "(nir - red) / (nir + red)": parsed into trees, and computed over arrays. Pure.
+"""Formulas and conditions over bands, such as "(nir - red) / (nir + red)", computed over arrays. Pure.
 
-Text is never evaluated as code. Names and numbers are recognised first, `ast` parses the operators between them, and
-any other syntax is an error.
+`formula_text` parses both by one grammar. Pictures, exports, pixels, points and zones compute them here.
 """
 
 from __future__ import annotations
 
-import ast
+import functools
 import operator
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import numpy as np
 
-from rasteret_sql.checks import shown
-from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.formula_text import (
+    Arithmetic,
+    Band,
+    Choice,
+    Comparison,
+    Logic,
+    Negative,
+    Not,
+    Number,
+    bands_in,
+    parse_truth,
+    parse_value,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
-_TOKEN: Final = re.compile(
-    r"""
-      (?P<space>\s+)
-    | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-    | (?P<name>[^\W\d]\w*)
-    | "(?P<quoted>(?:[^"]|"")+)"
-    | (?P<operator>\*\*|[-+*/()])
-    """,
-    re.VERBOSE,
-)
-_OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+    from rasteret_sql.plan.formula_text import Truth, Value
+
+    Bools = npt.NDArray[np.bool_]
+    Floats = npt.NDArray[np.float64]
+
+
+def _divided(left: Any, right: Any) -> Any:
+    """Divide as SQL does: a division by zero has no value, and so has what is computed with it."""
+    return np.where(np.equal(right, 0), np.nan, np.divide(left, right))
+
+
+_ARITHMETIC: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _divided,
+    "**": operator.pow,
 }
-_SIGNS: Final[dict[type[ast.unaryop], Callable[[Any], Any]]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-_MAX_CHARACTERS: Final = 2000
-#: Nested operators. The interpreter's stack is not much deeper.
-_MAX_DEPTH: Final = 100
-_SYNTAX: Final = (
-    'band names, numbers, + - * / ** and parentheses; a name with other characters in double quotes ("B-1")'
-)
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +67,12 @@ class Expression:
     Attributes:
         text: the formula as its author wrote it.
         bands: labels of the bands in it, each once, in the order of the text.
-        tree: the parsed formula; a name in it is "b" and a position in `bands`.
+        tree: the parsed formula, in which a band is its number in `bands`.
     """
 
     text: str
     bands: tuple[str, ...]
-    tree: ast.expr
+    tree: Value
 
     @property
     def is_difference(self) -> bool:
@@ -74,11 +86,12 @@ class Expression:
             values: arrays of one shape by band label, in stored or physical values, as the caller chooses.
 
         Returns:
-            float64 of the shape of the arrays. A division by zero and an undefined power give an infinity or NaN.
+            float64 of the shape of the arrays. NaN where it divides by zero; an undefined power gives
+            NaN, and one that is too large an infinity.
         """
         arrays = [np.asarray(values[band], np.float64) for band in self.bands]
         with np.errstate(all="ignore"):
-            return np.asarray(_computed(self.tree, arrays), np.float64)
+            return np.asarray(_value_of(self.tree, arrays), np.float64)
 
     def compute_masked(
         self, values: Mapping[str, npt.ArrayLike], valid: Mapping[str, npt.NDArray[np.bool_]]
@@ -97,6 +110,36 @@ class Expression:
         return results, mask & np.isfinite(results)
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition over bands.
+
+    Attributes:
+        text: the condition as its author wrote it.
+        bands: labels of the bands in it, each once, in the order of the text.
+        tree: the parsed condition, in which a band is its number in `bands`.
+    """
+
+    text: str
+    bands: tuple[str, ...]
+    tree: Truth
+
+    def holds(self, values: Mapping[str, npt.ArrayLike], valid: Mapping[str, Bools]) -> Bools:
+        """Say where the condition is true, by SQL's rules: an invalid pixel is NULL, and NULL is not true.
+
+        Args:
+            values: arrays of one shape by band label.
+            valid: masks of the same shape by band label, True = valid.
+
+        Returns:
+            Booleans of that shape. A comparison with a value that is not finite, as after a division by zero, is NULL.
+        """
+        arrays = [np.asarray(values[band], np.float64) for band in self.bands]
+        with np.errstate(all="ignore"):
+            is_true, _ = _truth_of(self.tree, arrays, [valid[band] for band in self.bands])
+        return is_true
+
+
 def parse_expression(text: str, argument: str = "bands") -> Expression:
     """Parse a formula.
 
@@ -112,19 +155,27 @@ def parse_expression(text: str, argument: str = "bands") -> Expression:
         >>> parse_expression("(nir - red) / (nir + red)").bands
         ('nir', 'red')
     """
-    if not isinstance(text, str) or len(text) > _MAX_CHARACTERS:
-        raise InvalidArgumentError(
-            f"{argument}: got {shown(text)}, expected an expression of at most {_MAX_CHARACTERS} characters"
-        )
-    bands, python = _tokens(text, argument)
-    try:
-        tree = ast.parse(python, mode="eval").body
-        _check(tree)
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise InvalidArgumentError(f"{argument}: got {shown(text)}, expected an expression of {_SYNTAX}") from error
-    if not bands:
-        raise InvalidArgumentError(f"{argument}: got {shown(text)}, expected an expression with at least one band")
-    return Expression(text, tuple(bands), tree)
+    tree, bands = parse_value(text, argument)
+    return Expression(text, bands, tree)
+
+
+def parse_condition(text: str, argument: str) -> Condition:
+    """Parse a condition.
+
+    Args:
+        text: formulas as for `parse_expression`, compared by `= <> < <= > >=`, IN and BETWEEN, and joined by AND, OR,
+            NOT and parentheses, with the precedence of SQL. Bands named like these words stand in double quotes.
+        argument: name of the caller's argument, for messages.
+
+    Raises:
+        InvalidArgumentError: the text is no such condition, names no band, or is too long.
+
+    Example:
+        >>> parse_condition("SCL IN (4, 5, 6) AND NOT red > 9000", "valid_where").bands
+        ('SCL', 'red')
+    """
+    tree, bands = parse_truth(text, argument)
+    return Condition(text, bands, tree)
 
 
 def looks_like_expression(text: object) -> bool:
@@ -141,89 +192,68 @@ def formula_remedy(label: object) -> str:
     return "; a formula over bands stands alone in bands, and export, picture and plot_rgb take one"
 
 
-def bands_of(expressions: Iterable[Expression]) -> list[str]:
-    """Give the labels of the bands that some formulas need, each once, in their order."""
+def bands_of(expressions: Iterable[Expression | Condition]) -> list[str]:
+    """Give the labels of the bands that formulas and conditions need, each once, in their order."""
     return list(dict.fromkeys(band for expression in expressions for band in expression.bands))
 
 
-def _tokens(text: str, argument: str) -> tuple[list[str], str]:
-    """Split a text into labels, and the same text with a Python name for each label.
-
-    Names of bands need not be names in Python: "in" is a keyword, and Python normalises letters.
-
-    Raises:
-        InvalidArgumentError: a character belongs to no formula.
-    """
-    bands: list[str] = []
-    parts = []
-    position = 0
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None:
-            raise InvalidArgumentError(
-                f"{argument}: got {text[position]!r} in {shown(text)}, expected an expression of {_SYNTAX}"
-            )
-        position = found.end()
-        quoted = found["quoted"]
-        name = found["name"] if quoted is None else quoted.replace('""', '"')
-        if name is not None and name not in bands:
-            bands.append(name)
-        if found["space"] is None:
-            parts.append(found[0] if name is None else f"b{bands.index(name)}")
-    # Spaces keep "0 x10" from becoming a number of another base.
-    return bands, " ".join(parts)
-
-
-def _check(tree: ast.expr, depth: int = 0) -> None:
-    """Refuse every node that is not arithmetic.
-
-    Raises:
-        ValueError: there is one, or nodes are nested too deeply.
-        OverflowError: a number is too large for a float.
-    """
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"more than {_MAX_DEPTH} nested operators")
+def _is_difference(tree: Value) -> bool:
     match tree:
-        case ast.Name():
-            return
-        case ast.Constant(value=int() | float() as value):
-            float(value)
-        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
-            _check(left, depth + 1)
-            _check(right, depth + 1)
-        case ast.UnaryOp(op=unary, operand=operand) if type(unary) in _SIGNS:
-            _check(operand, depth + 1)
-        case _:
-            raise ValueError(type(tree).__name__)
-
-
-def _is_difference(tree: ast.expr) -> bool:
-    match tree:
-        case ast.BinOp(left=left, op=ast.Sub(), right=right):
-            return _has_band(left) and _has_band(right)
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+        case Arithmetic("-", left, right):
+            return bool(bands_in(left) and bands_in(right))
+        case Arithmetic("*", left, right):
             return _is_difference(left) or _is_difference(right)
-        case ast.BinOp(left=left, op=ast.Div()):
+        case Arithmetic("/", left, _):
             return _is_difference(left)
-        case ast.UnaryOp(operand=operand):
+        case Negative(operand):
             return _is_difference(operand)
         case _:
             return False
 
 
-def _has_band(tree: ast.expr) -> bool:
-    return any(isinstance(node, ast.Name) for node in ast.walk(tree))
-
-
-def _computed(tree: ast.expr, arrays: list[npt.NDArray[np.float64]]) -> Any:
+def _value_of(tree: Value, arrays: Sequence[Floats]) -> Any:
     match tree:
-        case ast.Name(id=name):
-            return arrays[int(name[1:])]
-        case ast.BinOp(left=left, op=sign, right=right):
-            return _OPERATORS[type(sign)](_computed(left, arrays), _computed(right, arrays))
-        case ast.UnaryOp(op=unary, operand=operand):
-            return _SIGNS[type(unary)](_computed(operand, arrays))
-        case ast.Constant(value=value):
-            return np.float64(value)  # type: ignore[arg-type]
+        case Band(number):
+            return arrays[number]
+        case Number(value):
+            return np.float64(value)
+        case Negative(operand):
+            return -_value_of(operand, arrays)
+        case Arithmetic(sign, left, right):
+            return _ARITHMETIC[sign](_value_of(left, arrays), _value_of(right, arrays))
         case _:
-            raise AssertionError(type(tree).__name__)
+            assert_never(tree)
+
+
+def _truth_of(tree: Truth, arrays: Sequence[Floats], valid: Sequence[Bools]) -> tuple[Bools, Bools]:
+    """Give where a condition is true, and where it is known."""
+    match tree:
+        case Comparison(sign, left, right):
+            return _compared(sign, _known_value(left, arrays, valid), _known_value(right, arrays, valid))
+        case Choice(operand, members):
+            value = _known_value(operand, arrays, valid)
+            found = [_compared("=", value, _known_value(member, arrays, valid)) for member in members]
+            is_true = functools.reduce(operator.or_, (each[0] for each in found))
+            return is_true, is_true | functools.reduce(operator.and_, (each[1] for each in found))
+        case Not(operand):
+            is_true, is_known = _truth_of(operand, arrays, valid)
+            return is_known & ~is_true, is_known
+        case Logic(word, left, right):
+            (first, first_known), (second, second_known) = (_truth_of(each, arrays, valid) for each in (left, right))
+            if word == "OR":
+                return first | second, first | second | (first_known & second_known)
+            is_false = (first_known & ~first) | (second_known & ~second)
+            return first & second, is_false | (first_known & second_known)
+        case _:
+            assert_never(tree)
+
+
+def _known_value(tree: Value, arrays: Sequence[Floats], valid: Sequence[Bools]) -> tuple[Floats, Bools]:
+    """Give a value, and where it is not NULL."""
+    value = _value_of(tree, arrays)
+    return value, functools.reduce(operator.and_, (valid[number] for number in bands_in(tree)), np.isfinite(value))
+
+
+def _compared(sign: str, left: tuple[Floats, Bools], right: tuple[Floats, Bools]) -> tuple[Bools, Bools]:
+    is_known = left[1] & right[1]
+    return _COMPARISONS[sign](left[0], right[0]) & is_known, is_known

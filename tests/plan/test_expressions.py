@@ -1,10 +1,13 @@
-"""Band expressions: arithmetic and nothing else."""
+"""Formulas over bands have arithmetic and nothing else; conditions mean what DuckDB means by them."""
 
+import random
+
+import duckdb
 import numpy as np
 import pytest
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.plan.expressions import bands_of, looks_like_expression, parse_expression
+from rasteret_sql.plan.expressions import bands_of, looks_like_expression, parse_condition, parse_expression
 
 RED = np.array([[10, 200], [0, 7]], np.uint8)
 NIR = np.array([[60, 100], [0, 9]], np.uint8)
@@ -132,3 +135,101 @@ def test_bands_of_several_expressions_are_read_once():
 )
 def test_operators_tell_expressions_from_names(text, expected):
     assert looks_like_expression(text) is expected
+
+
+def _random_value(draw, depth):
+    if depth == 0 or draw.random() < 0.3:
+        return draw.choice(["a", "b", "c", "-a", "2", "0", "-1.5", "3e0"])
+    left, right = _random_value(draw, depth - 1), _random_value(draw, depth - 1)
+    text = draw.choice([*(f"{left} {sign} {right}" for sign in "+-*"), f"{left} / nonzero({right})"])
+    return f"({text})" if draw.random() < 0.5 else text
+
+
+def _random_condition(draw, depth):
+    if depth == 0 or draw.random() < 0.3:
+        left, right = _random_value(draw, 2), _random_value(draw, 1)
+        negation = draw.choice(["", "not ", "NOT "])
+        return draw.choice(
+            [
+                f"{left} {draw.choice(['=', '==', '<>', '!=', '<', '<=', '>', '>='])} {right}",
+                f"{left} {negation}in ({right}, 1, {_random_value(draw, 0)})",
+                f"{left} {negation}BETWEEN {right} AND {_random_value(draw, 1)}",
+            ]
+        )
+    left, right = _random_condition(draw, depth - 1), _random_condition(draw, depth - 1)
+    text = draw.choice([f"{left} and {right}", f"{left} OR {right}", f"NOT {left} AND {right}", f"not ({left})"])
+    return f"({text})" if draw.random() < 0.5 else text
+
+
+def test_conditions_mean_what_duckdb_means():
+    """The same text over the same numbers, with NULL where a pixel is not valid or a divisor is 0."""
+    draw = random.Random(0)
+    numbers = np.array([[x, y, z] for x in (0, 1, 2, 7) for y in (0, 1, 3) for z in (-1, 2, 5)] * 2, np.float64)
+    is_valid = np.random.default_rng(0).random(numbers.shape) > 0.2
+    con = duckdb.connect()
+    con.execute("CREATE MACRO nonzero(value) AS nullif(value, 0)")
+    con.execute("CREATE TABLE t (n INTEGER, a DOUBLE, b DOUBLE, c DOUBLE)")
+    con.executemany(
+        "INSERT INTO t VALUES (?, ?, ?, ?)",
+        [
+            [n, *(value if known else None for value, known in zip(*row, strict=True))]
+            for n, row in enumerate(zip(numbers.tolist(), is_valid.tolist(), strict=True))
+        ],
+    )
+    columns = {name: numbers[:, place] for place, name in enumerate("abc")}
+    masks = {name: is_valid[:, place] for place, name in enumerate("abc")}
+    counts = set()
+    for _ in range(400):
+        text = f"{_random_condition(draw, 3)} OR a = 7"
+        expected = [row[0] for row in con.execute(f"SELECT n FROM t WHERE {text} ORDER BY n").fetchall()]
+        condition = parse_condition(text.replace("nonzero", ""), "valid_where")
+        found = np.broadcast_to(condition.holds(columns, masks), len(numbers))
+        assert np.flatnonzero(found).tolist() == expected, text
+        counts.add(len(expected))
+    con.close()
+    assert len(counts) > 20
+
+
+def test_a_formula_divided_by_zero_has_no_value_and_neither_has_what_is_computed_with_it():
+    found = parse_expression("1 / (1 / red)").compute({"red": RED})
+    assert np.isnan(found[1, 0])
+    assert found[0, 0] == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "bands"),
+    [
+        ("SCL IN (4, 5, 6)", ("SCL",)),
+        ('"in" > 1 and "visual:red" <> red', ("in", "visual:red", "red")),
+        ("not qa between 1 and 2", ("qa",)),
+    ],
+)
+def test_conditions_say_which_bands_they_need(text, bands):
+    assert parse_condition(text, "valid_where").bands == bands
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("SCL", "'SCL' at character 1 of 'SCL'"),
+        ("SCL = 4 4", "'4' at character 9 of 'SCL = 4 4'"),
+        ("1 < red < 5", "'<' at character 9"),
+        ("(red = 1) + 1", r"'\+' at character 11"),
+        ("red IN ()", r"'\)' at character 9"),
+        ("red IN (1", "'red IN \\(1', which ends too early"),
+        ("red BETWEEN 1", "which ends too early"),
+        ("red % 2 = 1", "'%' at character 5"),
+        ("f(red) = 1", r"'\(' at character 2"),
+        ("red NOT 3", "'3' at character 9"),
+        ("NOT red", "'red' at character 5"),
+        ("red = 1 AND 4", "'4' at character 13"),
+        ("red = 'a'", '"\'" at character 7'),
+        ("-" * 300 + "red > 1", "at character 102"),
+        ("", "got ''"),
+        ("1 = 1", "expected a condition with at least one band"),
+    ],
+)
+def test_what_is_no_condition_is_refused_where_it_stops_being_one(text, got):
+    with pytest.raises(InvalidArgumentError, match=rf"^valid_where: .*{got}.*") as raised:
+        parse_condition(text, "valid_where")
+    assert "expected a condition" in str(raised.value)
