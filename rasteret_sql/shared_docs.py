@@ -56,6 +56,14 @@ SHARED: Final = {
     "for the files' dtype. Pixels are cast when they are decoded, before they are resampled. If the dtype cannot hold "
     "a pixel, an error is raised. Integers stay exact, and floats may be rounded. Nodata values are cast too. If the "
     "dtype cannot hold the nodata value of a band, the band has none, and its mask marks the pixels without data.",
+    "expressions": "formulas over bands by name, such as `{'ndvi': '(nir - red) / (nir + red)'}`, of band names, "
+    "numbers, `+ - * / **` and parentheses. Each becomes a band of its name, computed in float64 for each pixel of an "
+    "item. It is invalid where one of its bands is, or where the result is not finite. With formulas and without "
+    "`bands`, the formulas alone are read. If its bands have several resolutions, a formula has the finest of their "
+    "grids, and the other bands are read at the nearest pixel.",
+    "valid_where": "condition over bands of the item, such as `'SCL IN (4, 5, 6) AND red < 9000'`. Pixels where it is "
+    "not true are invalid. Its bands need not be in `bands`, and are read at the nearest pixel. An item without them "
+    "has no rows.",
     "all_touched": "take every pixel of which a polygon covers some part, not only those whose centre is inside. "
     "Points and lines always take the pixels that they touch.",
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import add_bands, add_datetime, add_index, add_level, refused_crs
 from rasteret_sql.apps.sql import add_result, write_result
+from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,16 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
         metavar="SIZE",
         help="largest pixel size in CRS units, instead of a level",
     )
+    read.add_argument(
+        "--expression",
+        action="append",
+        type=_formula,
+        metavar="NAME=FORMULA",
+        help='compute a band: "ndvi=(nir - red) / (nir + red)"; may be repeated',
+    )
+    read.add_argument(
+        "--valid-where", metavar="CONDITION", help='leave out pixels where it is not true: "scl IN (4, 5, 6)"'
+    )
     read.add_argument("--scale", action="store_true", help="give physical values: value times scale plus offset")
     read.add_argument(
         "--on-error", default="raise", choices=("raise", "null"), help="raise an error, or give the reason in a column"
@@ -49,6 +60,14 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
     where.add_argument("--geometry-crs", metavar="CRS", help=f"CRS of {what} that declare none: EPSG:32643, OGC:CRS84")
     where.add_argument("--crs", type=refused_crs, help=argparse.SUPPRESS)
     return where
+
+
+def _formula(text: str) -> tuple[str, str]:
+    """Split NAME=FORMULA."""
+    name, sign, formula = text.partition("=")
+    if not sign or not name.strip():
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME=FORMULA: ndvi=(nir - red) / (nir + red)")
+    return name.strip(), formula
 
 
 def write_rows(arguments: argparse.Namespace, rows: pa.RecordBatchReader, bar: Any) -> None:
@@ -66,5 +85,20 @@ def common(arguments: argparse.Namespace) -> dict[str, Any]:
         "bands": arguments.bands, "datetime": arguments.datetime, "level": arguments.level,
         "resolution": arguments.resolution, "geometry_column": arguments.geometry_column,
         "geometry_crs": arguments.geometry_crs,
+        "expressions": _formulas(arguments.expression), "valid_where": arguments.valid_where,
         "scale": arguments.scale, "on_error": arguments.on_error,
     }  # fmt: skip
+
+
+def _formulas(given: list[tuple[str, str]] | None) -> dict[str, str] | None:
+    """Give formulas by name.
+
+    Raises:
+        InvalidArgumentError: a name is given twice.
+    """
+    found = dict(given or ())
+    if len(found) < len(given or ()):
+        names = [name for name, _ in given or ()]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidArgumentError(f"--expression: got the name {twice!r} twice, expected each name once")
+    return found or None

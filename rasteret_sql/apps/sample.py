@@ -20,6 +20,7 @@ examples:
   rasteret-sql sample s2.parquet plots.parquet --bands red,nir -o values.parquet
   rasteret-sql sample s2.parquet plots.geojson --bands red --match latest
   rasteret-sql sample s2.parquet plots.csv --x-column easting --y-column northing --geometry-crs EPSG:32643 --format csv
+  rasteret-sql sample s2.parquet plots.parquet --expression "ndvi=(nir - red) / (nir + red)"
   rasteret-sql sample s2.parquet visits.parquet --match nearest_time --time-column visited"""
 
 

@@ -21,6 +21,7 @@ Statistics: count, sum, sumsq, mean, stdev, min, max, median, majority, minority
 examples:
   rasteret-sql zonal s2.parquet fields.parquet --bands red,nir -o fields_stats.parquet
   rasteret-sql zonal s2.parquet fields.geojson --stats count,mean,p10,p90 --by day
+  rasteret-sql zonal s2.parquet fields.parquet --expression "ndvi=(nir - red) / (nir + red)" --valid-where "scl = 4"
   rasteret-sql zonal s2.parquet fields.geojson --weights coverage --by all --format csv"""
 
 

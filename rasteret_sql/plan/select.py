@@ -16,7 +16,7 @@ from rasteret_sql.plan.bands import FileBands, choose_bands
 from rasteret_sql.plan.native_grid import without_place
 from rasteret_sql.plan.period import FIRST_US, LAST_US
 from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
-from rasteret_sql.plan.tiles import Cells, Layouts, cells_in, plan_cells
+from rasteret_sql.plan.tiles import Cells, Layouts, Tilings, cells_in, plan_cells
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -123,7 +123,28 @@ def plan_selection(index: IndexFiles, selection: Selection, level_bytes: LevelBy
     """
     assets = index.files.assets(selection.files, selection.levels, selection.bands, selection.windows)
     layouts = Layouts(assets, level_bytes, np.arange(len(assets)))
-    return plan_cells(layouts, _cells(layouts, selection, area))
+    return plan_cells(layouts, cells_of(layouts, selection, area))
+
+
+def joined(first: Selection, second: Selection) -> Selection:
+    """Give the files of two selections with one area and one rule of levels, each with the bands of both."""
+    numbers, places = np.unique(np.concatenate([first.files, second.files]), return_index=True)
+    bands: dict[int, dict[int, PlannedBand]] = {}
+    for selection in (first, second):
+        for number, each in zip(selection.files.tolist(), selection.bands, strict=True):
+            known = bands.setdefault(number, {})
+            known |= {band.band: known.get(band.band, band) for band in each}
+    parts = Ragged(
+        np.concatenate([first.parts.values, second.parts.values]),
+        bounds_of(np.concatenate([first.parts.lengths, second.parts.lengths])),
+    )
+    return Selection(
+        numbers,
+        np.concatenate([first.levels, second.levels])[places],
+        tuple(tuple(bands[number].values()) for number in numbers.tolist()),
+        np.concatenate([first.windows, second.windows])[places],
+        parts.take(places),
+    )
 
 
 def candidates(index: IndexFiles, arguments: ReadArguments, area: Area | None) -> Numbers:
@@ -325,7 +346,7 @@ def _windows(parts: Ragged, size: Numbers) -> Numbers:
     return np.concatenate([start[:, ::-1], end[:, ::-1]], axis=1).astype(np.int64)
 
 
-def _cells(layouts: Layouts, selection: Selection, area: Area | None) -> Cells:
+def cells_of(layouts: Tilings, selection: Selection, area: Area | None) -> Cells:
     """Give the tiles of each file that its window, and each part of the area by itself, touches."""
     row_first, col_first = selection.windows[:, 0] // layouts.tile_height, selection.windows[:, 1] // layouts.tile_width
     row_end, col_end = (
@@ -356,7 +377,7 @@ def _touched(assets: Sequence[PlannedAsset], ranges: Numbers, area: Area) -> Cel
     return Cells(np.repeat(np.arange(len(found)), counts), cells[:, 0], cells[:, 1])
 
 
-def _in_parts(cells: Cells, layouts: Layouts, selection: Selection) -> Cells:
+def _in_parts(cells: Cells, layouts: Tilings, selection: Selection) -> Cells:
     """Leave out tiles that none of several parts of the area touches by its bounds."""
     counts = selection.parts.lengths[cells.owner]
     cell = np.repeat(np.arange(len(cells.owner)), counts)

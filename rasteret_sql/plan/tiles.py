@@ -78,6 +78,18 @@ class Tilings:
         self.across = -(-self.width // self.tile_width)
         self.down = -(-self.height // self.tile_height)
 
+    def widths(self, file: Numbers, col: Numbers) -> Numbers:
+        """Give how many pixels wide tiles are, inside the image."""
+        tile = self.tile_width[file]
+        found: Numbers = np.minimum(tile, self.width[file] - col * tile)
+        return found
+
+    def heights(self, file: Numbers, row: Numbers) -> Numbers:
+        """Give how many pixels high tiles are, inside the image."""
+        tile = self.tile_height[file]
+        found: Numbers = np.minimum(tile, self.height[file] - row * tile)
+        return found
+
 
 class Layouts(Tilings):
     """How files are cut into tiles, and where the bytes of the tiles lie.
@@ -217,6 +229,38 @@ def plan_windows(layouts: Layouts, windows: Windows) -> WindowPlan:
     return WindowPlan(plan.take(np.lexsort((plan.tile_offset, cells.owner))), bounds)
 
 
+def plan_computed(assets: Sequence[PlannedAsset], windows: Windows) -> TilePlan:
+    """Plan windows whose pixels are computed of others: tiles without bytes, all pixels valid.
+
+    Args:
+        assets: the grids of the windows.
+        windows: their files are numbers in `assets`. The plan has the assets of the windows only.
+    """
+    used, asset_no = np.unique(windows.asset_no, return_inverse=True)
+    tilings = Tilings([assets[number] for number in used.tolist()])
+    cells = windows.cells
+    file, count = asset_no[cells.owner], len(cells.owner)
+    numbers = np.array([band.band for band in windows.bands], np.int32)
+    nothing = np.zeros(count, np.int64)
+    return TilePlan(
+        assets=tuple(tilings.assets),
+        asset_no=file,
+        band=numbers[cells.owner],
+        tile_row=cells.row.astype(np.int32),
+        tile_col=cells.col.astype(np.int32),
+        width=tilings.widths(file, cells.col).astype(np.int32),
+        height=tilings.heights(file, cells.row).astype(np.int32),
+        tile_offset=nothing,
+        tile_byte_count=nothing,
+        nodata=np.full(count, np.nan),
+        has_nodata=np.zeros(count, bool),
+        mask_kind=np.full(count, MaskKind.NONE, np.uint8),
+        mask_first=nothing,
+        mask_count=nothing.astype(np.int32),
+        mask_tiles=MaskTiles.none(),
+    )
+
+
 def plan_cells(layouts: Layouts, cells: Cells) -> TilePlan:
     """Plan tiles of all bands of files, in the order in which their bytes lie in each.
 
@@ -250,8 +294,7 @@ def _tiles(layouts: Layouts, cells: Cells, bands: _Bands) -> TilePlan:
     plane = np.where(layouts.is_planar[file], (bands.number - 1) * per_plane, 0)
     offset, nbytes = layouts.level_bytes.image.locate(layouts.slots[file], plane + in_plane)
     _check_known(layouts, cells, offset, "")
-    width = np.minimum(layouts.tile_width[file], layouts.width[file] - cells.col * layouts.tile_width[file])
-    height = np.minimum(layouts.tile_height[file], layouts.height[file] - cells.row * layouts.tile_height[file])
+    width, height = layouts.widths(file, cells.col), layouts.heights(file, cells.row)
     alpha = layouts.alpha_band[file]
     kind = np.where((alpha > 0) & (alpha != bands.number), MaskKind.ALPHA, MaskKind.NONE)
     kind = np.where(bands.has_nodata, MaskKind.NODATA, kind)

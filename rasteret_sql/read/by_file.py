@@ -51,27 +51,77 @@ def in_file_order(plan: TilePlan) -> TilePlan:
     return plan.take(np.lexsort((plan.band, plan.tile_col, plan.tile_row, plan.tile_offset, plan.asset_no)))
 
 
-def tiles_by_file(
-    plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
-) -> Iterator[tuple[int, Iterator[DecodedTile]]]:
-    """Read a plan, and give the number of each file with its tiles.
+class FileTiles:
+    """Decoded tiles of a plan, in its order.
 
     Args:
-        plan: the tiles, in the order of their files.
-        on_error: "raise", or "null" to hand on tiles that could not be read with their error.
-        options: limits of the read.
+        plan: the tiles; those of a file, or of a group of files, side by side.
+        group_of: a number for each file of the plan; None where each is a group of its own.
 
-    Raises:
-        RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
+    Attributes:
+        plan: the tiles.
     """
-    tiles = decoded_tiles(plan, on_error=on_error, options=options)
-    return groupby(tiles, lambda tile: int(plan.asset_no[tile.row]))
+
+    def __init__(self, plan: TilePlan, group_of: Sequence[int] | None = None) -> None:
+        self.plan = plan
+        self._group_of = range(len(plan.assets)) if group_of is None else group_of
+
+    @property
+    def fetched(self) -> TilePlan:
+        """The tiles that are fetched."""
+        return self.plan
+
+    def side_by_side(self) -> FileTiles:
+        """Give the tiles with the bands of each tile of an item side by side."""
+        item_of = items_of(self.plan.assets)
+        plan = self.plan
+        bands, place = plan.bands_of_rows()
+        position = np.array([band.position for band in bands], np.int64)
+        order = np.lexsort((position[place], plan.tile_col, plan.tile_row, item_of[plan.asset_no]))
+        return FileTiles(plan.take(order))
+
+    def tiles(self, *, on_error: OnError = "raise", options: ReadOptions | None = None) -> Iterator[DecodedTile]:
+        """Read the plan, and give its tiles in order.
+
+        Args:
+            on_error: "raise", or "null" to hand on tiles that could not be read with their error.
+            options: limits of the read.
+
+        Raises:
+            RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
+        """
+        return decoded_tiles(self.plan, on_error=on_error, options=options)
+
+    def by_group(
+        self, *, on_error: OnError = "raise", options: ReadOptions | None = None
+    ) -> Iterator[tuple[list[int], Iterator[DecodedTile]]]:
+        """Read the plan, and give the numbers of the files of each group with its tiles, also of those without any.
+
+        The arguments are those of `tiles`.
+
+        Raises:
+            RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
+        """
+        members: dict[int, list[int]] = {}
+        for number, group in enumerate(self._group_of):
+            members.setdefault(group, []).append(number)
+        group_of = np.array(self._group_of, np.int64)[self.plan.asset_no]
+        has_tiles = set(np.unique(group_of).tolist())
+        tiles = groupby(self.tiles(on_error=on_error, options=options), lambda tile: int(group_of[tile.row]))
+        for group, numbers in members.items():
+            yield numbers, next(tiles)[1] if group in has_tiles else iter(())
+
+
+def items_of(assets: Sequence[PlannedAsset]) -> npt.NDArray[np.int64]:
+    """Give the number of the item of each file."""
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(asset.item, len(numbers)) for asset in assets], np.int64)
 
 
 def decoded_tiles(
     plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
 ) -> Iterator[DecodedTile]:
-    """Read a plan, and give its tiles in order; the arguments are those of `tiles_by_file`.
+    """Read a plan, and give its tiles in order; the arguments are those of `FileTiles.tiles`.
 
     Raises:
         RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".

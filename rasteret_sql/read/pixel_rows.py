@@ -14,7 +14,7 @@ from rasteret_sql.geo.clip import Clip
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.plan.native_grid import refuse_unplaced_crs
-from rasteret_sql.read.by_file import decoded_tiles, physical, refuse_complex, require_exact
+from rasteret_sql.read.by_file import items_of, physical, refuse_complex, require_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
-    from rasteret_sql.read.by_file import DecodedTile
+    from rasteret_sql.read.by_file import DecodedTile, FileTiles
     from rasteret_sql.read.engine import ReadOptions
 
     Bools = npt.NDArray[np.bool_]
@@ -70,7 +70,7 @@ class PixelReader:
     """Reads the pixels of a plan.
 
     Args:
-        plan: the tiles.
+        given: the tiles.
         geometry: Shapely geometry of the area, or None for all pixels of the tiles.
         crs: of the geometry.
         all_touched: which pixels are inside a polygon; see `geo/inside`.
@@ -80,10 +80,11 @@ class PixelReader:
         InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
     """
 
-    def __init__(self, plan: TilePlan, geometry: Any, crs: str, *, all_touched: bool, scale: bool) -> None:
+    def __init__(self, given: FileTiles, geometry: Any, crs: str, *, all_touched: bool, scale: bool) -> None:
+        plan = given.plan
         refuse_complex(plan.assets)
         refuse_unplaced_crs("x, y", (plan.assets[number] for number in np.unique(plan.asset_no).tolist()))
-        self._plan, self._geometry, self._crs = plan, geometry, crs
+        self._given, self._geometry, self._crs = given, geometry, crs
         self._all_touched, self._scale = all_touched, scale
         self._clips: OrderedDict[tuple[Any, ...], Clip | None] = OrderedDict()
 
@@ -93,8 +94,8 @@ class PixelReader:
         Raises:
             RasteretError: a tile could not be fetched or decoded, or an integer has too many digits for float64.
         """
-        for tile in decoded_tiles(self._plan, options=options):
-            yield from self._rows([tile])
+        for tile in self._given.tiles(options=options):
+            yield from self._rows(self._given.plan, [tile])
 
     def wide(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
         """Give the pixels of each tile with all of its bands, item by item; pixels without any valid band are left out.
@@ -103,19 +104,20 @@ class PixelReader:
             InvalidArgumentError: bands of an item lie on different grids, or one name stands for several bands.
             RasteretError: a tile could not be fetched or decoded, or an integer has too many digits for float64.
         """
-        plan = _side_by_side(self._plan)
-        item_of = _items(plan.assets)[plan.asset_no]
+        _check_one_grid(self._given.plan.assets)
+        given = self._given.side_by_side()
+        plan = given.plan
+        item_of = items_of(plan.assets)[plan.asset_no]
 
         def place(tile: DecodedTile) -> tuple[int, int, int]:
             return int(item_of[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
 
-        self._plan = plan
-        for _, tiles in groupby(decoded_tiles(plan, options=options), place):
-            yield from self._rows(list(tiles))
+        for _, tiles in groupby(given.tiles(options=options), place):
+            yield from self._rows(plan, list(tiles))
 
-    def _rows(self, tiles: Sequence[DecodedTile]) -> Iterator[PixelRows]:
-        """Give the pixels of tiles that lie on each other."""
-        plan, row = self._plan, tiles[0].row
+    def _rows(self, plan: TilePlan, tiles: Sequence[DecodedTile]) -> Iterator[PixelRows]:
+        """Give the pixels of tiles of a plan that lie on each other."""
+        row = tiles[0].row
         asset = plan.assets[plan.asset_no[row]]
         form = asset.format
         top, left = int(plan.tile_row[row]) * form.tile_height, int(plan.tile_col[row]) * form.tile_width
@@ -160,22 +162,16 @@ def _band_of(plan: TilePlan, row: int) -> PlannedBand:
     return next(band for band in bands if band.band == number)
 
 
-def _items(assets: Sequence[PlannedAsset]) -> Numbers:
-    """Give the number of the item of each file."""
-    numbers: dict[Any, int] = {}
-    return np.array([numbers.setdefault(asset.item, len(numbers)) for asset in assets], np.int64)
-
-
-def _side_by_side(plan: TilePlan) -> TilePlan:
-    """Give a plan with the bands of each tile of an item side by side.
+def _check_one_grid(assets: Sequence[PlannedAsset]) -> None:
+    """Refuse items whose bands cannot be columns of one row.
 
     Raises:
         InvalidArgumentError: bands of an item lie on different grids, or one name stands for several bands.
     """
-    item_of = _items(plan.assets)
+    item_of = items_of(assets)
     first: dict[int, PlannedAsset] = {}
     named: dict[tuple[int, int], PlannedBand] = {}
-    for item, asset in zip(item_of.tolist(), plan.assets, strict=True):
+    for item, asset in zip(item_of.tolist(), assets, strict=True):
         form = asset.format
         other = first.setdefault(item, asset)
         if other.lattice != asset.lattice:
@@ -193,7 +189,3 @@ def _side_by_side(plan: TilePlan) -> TilePlan:
                     f"bands: got a name that stands for {known.name} and {band.name} of item {asset.item_id}, expected "
                     "one band for each column of the layout 'wide'; name the bands"
                 )
-    bands, place = plan.bands_of_rows()
-    position = np.array([band.position for band in bands], np.int64)
-    order = np.lexsort((position[place], plan.tile_col, plan.tile_row, item_of[plan.asset_no]))
-    return plan.take(order)

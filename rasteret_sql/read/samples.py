@@ -13,7 +13,7 @@ from rasteret_sql.checks import check_choice, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.cube import check_no_second
 from rasteret_sql.plan.tiles import Cells, Windows
-from rasteret_sql.read.by_file import refuse_complex, require_exact, tiles_by_file
+from rasteret_sql.read.by_file import refuse_complex, require_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.geo.points import PlacedPoints, ProjectedPoints
-    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand, TilePlan
-    from rasteret_sql.read.by_file import DecodedTile
+    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand
+    from rasteret_sql.read.by_file import DecodedTile, FileTiles
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
 
@@ -164,12 +164,12 @@ class SampleLayout:
         self._used = list(self._bands)
 
     def read(
-        self, plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
+        self, given: FileTiles, *, on_error: OnError = "raise", options: ReadOptions | None = None
     ) -> Iterator[Samples]:
         """Read the points, file by file and band by band.
 
         Args:
-            plan: of `windows`, in the order of files.
+            given: the tiles of `windows`.
             on_error: "raise", or "null" to give points without a value and say why.
             options: limits of the read.
 
@@ -177,13 +177,19 @@ class SampleLayout:
             RasteretError: a tile could not be fetched or decoded and `on_error` is "raise", or an integer has too many
                 digits for float64.
         """
-        for asset_no, tiles in tiles_by_file(plan, on_error=on_error, options=options):
-            yield from self._sampled(self._used[asset_no], plan, tiles)
+        plan = given.plan
+        for numbers, tiles in given.by_group(on_error=on_error, options=options):
+            pixels = {number: self._points_of(self._used[number]) for number in numbers}
+            for tile in tiles:
+                place = int(plan.band[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
+                pixels[int(plan.asset_no[tile.row])].gather.take(tile, *place)
+            for number in numbers:
+                yield from self._sampled(self._used[number], pixels.pop(number))
 
     def unread(self) -> Iterator[Samples]:
         """Give what `read` would give, without values."""
         for asset_no in self._used:
-            yield from self._sampled(asset_no, None, ())
+            yield from self._sampled(asset_no, self._points_of(asset_no))
 
     def _matched(self) -> npt.NDArray[np.int32]:
         """Choose the file of each point and band, by its number; -1 for none. Shape (points, bands)."""
@@ -261,21 +267,22 @@ class SampleLayout:
         self._known.move_to_end(grid)
         return placed
 
-    def _sampled(self, asset_no: int, plan: TilePlan | None, tiles: Any) -> Iterator[Samples]:
-        asset, options = self.assets[asset_no], self._options
-        placed, wins = self._placed(asset_no), None
+    def _points_of(self, asset_no: int) -> _PointsOf:
+        """Find the points of a file, and make ready for the pixels around them."""
+        asset, placed, wins = self.assets[asset_no], self._placed(asset_no), None
         if self._winners is not None:
             taken = self._winners[placed.numbers] == asset_no
             is_taken = taken[:, [self._column[band.name] for band in asset.bands]].any(axis=1)
             placed, wins = placed.take(is_taken), taken[is_taken]
-        gather = _Gather(placed, asset, options.reach)
-        for tile in tiles:
-            assert plan is not None
-            gather.take(tile, int(plan.band[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row]))
+        return _PointsOf(placed, wins, _Gather(placed, asset, self._options.reach))
+
+    def _sampled(self, asset_no: int, found: _PointsOf) -> Iterator[Samples]:
+        placed, wins, gather = found
         for band in self._bands[asset_no]:
             chosen = np.ones(len(placed), bool) if wins is None else wins[:, self._column[band.name]]
             if chosen.any():
-                yield _samples(asset, band, placed.take(chosen), gather.block(band.band, chosen), options)
+                block = gather.block(band.band, chosen)
+                yield _samples(self.assets[asset_no], band, placed.take(chosen), block, self._options)
 
 
 class _Block(NamedTuple):
@@ -284,6 +291,14 @@ class _Block(NamedTuple):
     values: Floats
     valid: Bools
     errors: dict[int, RasteretError]
+
+
+class _PointsOf(NamedTuple):
+    """The points of a file, for which bands its pixels are taken at each (None: for all), and the pixels."""
+
+    placed: PlacedPoints
+    wins: Bools | None
+    gather: _Gather
 
 
 class _Gather:

@@ -12,7 +12,7 @@ from rasteret_sql.checks import check_choice, check_flag
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.cube import check_no_second, check_same_scaling
 from rasteret_sql.plan.tiles import Cells, Windows
-from rasteret_sql.read.by_file import physical, refuse_complex, require_exact, tiles_by_file
+from rasteret_sql.read.by_file import physical, refuse_complex, require_exact
 from rasteret_sql.read.statistics import MERGEABLE, ZoneStatistics
 from rasteret_sql.read.zone_grids import ZoneGrids
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.errors import RasteretError
-    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand, TilePlan
-    from rasteret_sql.read.by_file import DecodedTile
+    from rasteret_sql.plan.tile_plan import Lattice, PlannedAsset, PlannedBand
+    from rasteret_sql.read.by_file import DecodedTile, FileTiles
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.tile_statistics import TileStatistics
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
 
 WEIGHTS: Final = ("none", "coverage")
-_SCALING_REMEDY: Final = "compute with physical values (scale := true, in Python scale=True), or take by 'item'"
+SCALING_REMEDY: Final = "compute with physical values (scale := true, in Python scale=True), or take by 'item'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class ZonalLayout:
         first: dict[tuple[int, str], tuple[PlannedAsset, PlannedBand]] = {}
         for number, part in zip(self.windows.asset_no.tolist(), self.parts(), strict=True):
             known = first.setdefault(self._key(number, part[1]), part)
-            check_same_scaling(known, part, _SCALING_REMEDY)
+            check_same_scaling(known, part, SCALING_REMEDY)
 
     def parts(self) -> list[tuple[PlannedAsset, PlannedBand]]:
         """Give the file and the band of each window."""
@@ -223,12 +223,12 @@ class ZonalLayout:
         return [(self.assets[number], band) for number, band in zip(numbers, self.windows.bands, strict=True)]
 
     def read(
-        self, plan: TilePlan, *, on_error: OnError = "raise", options: ReadOptions | None = None
+        self, given: FileTiles, *, on_error: OnError = "raise", options: ReadOptions | None = None
     ) -> Iterator[ZonalGroup]:
         """Read the zones; a group is given once all of its files are read.
 
         Args:
-            plan: of `windows`, in the order of files.
+            given: the tiles of `windows`.
             on_error: "raise", or "null" to give zones without statistics and say why.
             options: limits of the read.
 
@@ -237,18 +237,22 @@ class ZonalLayout:
                 digits for float64.
         """
         groups = self._groups()
-        is_read = np.bincount(plan.asset_no, minlength=len(self._bands)) > 0
-        files = tiles_by_file(plan, on_error=on_error, options=options)
-        for number, (asset_no, bands) in enumerate(self._bands.items()):
-            asset = self.assets[asset_no]
-            members = {band.band: (band, groups[self._key(asset_no, band)]) for band in bands}
-            for band, group in members.values():
-                self._add_known(asset_no, band, group)
-            for tile in next(files)[1] if is_read[number] else ():
-                band, group = members[int(plan.band[tile.row])]
+        used, plan = list(self._bands), given.plan
+        for numbers, tiles in given.by_group(on_error=on_error, options=options):
+            members = {}
+            for number in numbers:
+                for band in self._bands[used[number]]:
+                    group = groups[self._key(used[number], band)]
+                    members[number, band.band] = band, group
+                    self._add_known(used[number], band, group)
+            for tile in tiles:
+                number = int(plan.asset_no[tile.row])
+                band, group = members[number, int(plan.band[tile.row])]
                 place = int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
-                self._add(tile, asset, band, group, self._zones.pixels_in(self._grids[asset_no], place))
-            yield from self._ended(asset_no, groups)
+                found = self._zones.pixels_in(self._grids[used[number]], place)
+                self._add(tile, self.assets[used[number]], band, group, found)
+            for number in numbers:
+                yield from self._ended(used[number], groups)
 
     def unread(self) -> Iterator[ZonalGroup]:
         """Give what `read` would give, without statistics."""

@@ -10,7 +10,7 @@ from rasteret_sql.sql.named_index import shown_index
 from rasteret_sql.sql.readers import planning_cursor, read_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -32,6 +32,8 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    expressions: Mapping[str, str] | None = None,
+    valid_where: str | None = None,
     layout: Literal["long", "wide"] = "long",
     all_touched: bool = False,
     scale: bool = False,
@@ -63,17 +65,26 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     """
     import pyarrow as pa
 
-    from rasteret_sql.sql.pixels import PixelArguments, columns_of, pixel_batches, pixel_schema, wide_schema
-    from rasteret_sql.sql.planning import plan_tiles
+    from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.sql.pixels import (
+        PixelArguments,
+        columns_of,
+        pixel_batches,
+        pixel_schema,
+        plan_pixels,
+        wide_schema,
+    )
 
-    asked = PixelArguments(layout, all_touched, scale)
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
-    asked.check_bands(arguments.bands)
+    asked = PixelArguments(
+        layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands)
+    )  # fmt: skip
+    names = asked.columns(arguments.bands)
     with planning_cursor(index) as cursor:
-        plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
+        tiles = plan_pixels(cursor, shown_index(cursor, index, arguments), asked)
         schema = columns_of(pixel_schema(cursor), asked, arguments.bands)
-    result = wide_schema(schema, arguments.bands or ())
-    batches = pixel_batches(plan, arguments, asked, schema)
+    result = wide_schema(schema, names)
+    batches = pixel_batches(tiles, arguments, asked, schema)
     return pa.RecordBatchReader.from_batches(result, (batch.rename_columns(result.names) for batch in batches))
 
 
@@ -91,6 +102,8 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    expressions: Mapping[str, str] | None = None,
+    valid_where: str | None = None,
     method: Literal["nearest", "bilinear"] = "nearest",
     match: Literal["all", "latest", "nearest_time"] = "all",
     time_column: str | None = None,
@@ -141,6 +154,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
         >>> rows = sample_points("s2.parquet", "plots.parquet", bands=["red"])  # doctest: +SKIP
         >>> rows.read_pandas().groupby("plot")["value"].mean()  # doctest: +SKIP
     """
+    from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.read.samples import SampleOptions
     from rasteret_sql.sql.batches import schema_of
     from rasteret_sql.sql.samples import SAMPLE_COLUMNS, SampleArguments, plan_samples, sample_batches
@@ -150,12 +164,14 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     check_choice("on_error", on_error, ("raise", "null"))
     arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
     columns = VectorColumns("points", geometry_column, x_column, y_column, time_column, geometry_crs)
-    asked = SampleArguments(columns, SampleOptions(method, match, window_size, max_distance_pixels), scale)
+    formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
+    options = SampleOptions(method, match, window_size, max_distance_pixels)
+    asked = SampleArguments(columns, options, scale, formulas)
     with planning_cursor(index) as cursor:
         given = vector_table(cursor, points, "points", geometry_crs)
         cursor.register(_VECTORS, given)
         rows = point_rows(cursor, _VECTORS, columns, SAMPLE_COLUMNS)
-        planned = plan_samples(cursor, shown_index(cursor, index, arguments), rows, asked.options)
+        planned = plan_samples(cursor, shown_index(cursor, index, arguments), rows, asked)
         schema = _chosen(schema_of(cursor, "samples"), SAMPLE_COLUMNS)
     return _joined(sample_batches(planned, schema, asked, on_error=on_error), given, schema)
 
@@ -173,6 +189,8 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    expressions: Mapping[str, str] | None = None,
+    valid_where: str | None = None,
     weights: Literal["none", "coverage"] = "none",
     all_touched: bool = False,
     by: Literal["item", "day", "solar_day", "all"] = "item",
@@ -220,6 +238,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         >>> rows = zonal_stats("s2.parquet", "fields.parquet", bands=["red"], stats=["mean"])  # doctest: +SKIP
         >>> rows.read_pandas().pivot_table("mean", "field", "datetime")  # doctest: +SKIP
     """
+    from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.read.statistics import check_statistics
     from rasteret_sql.read.zonal import ZonalOptions
     from rasteret_sql.sql.vector_tables import vector_table
@@ -237,7 +256,8 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     statistics = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
     arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
     columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
-    asked = ZonalArguments(columns, ZonalOptions(statistics, weights, all_touched, scale), by)
+    formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
+    asked = ZonalArguments(columns, ZonalOptions(statistics, weights, all_touched, scale), by, formulas)
     with planning_cursor(index) as cursor:
         given = vector_table(cursor, zones, "zones", geometry_crs)
         cursor.register(_VECTORS, given)

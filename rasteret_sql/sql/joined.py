@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,20 @@ import pyarrow as pa
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.search import search_boxes
+from rasteret_sql.plan.formulas import PixelFormulas
 from rasteret_sql.sql.batches import rows_kept, with_call
 from rasteret_sql.sql.planning import IndexPlans
 from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import duckdb
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.sql.planning import SelectedFiles
+    from rasteret_sql.sql.derived import DerivedFiles
+    from rasteret_sql.sql.selected import SelectedFiles
     from rasteret_sql.sql.workarounds import Call
 
 #: Rows of a batch, unless a file gives more.
@@ -36,8 +39,10 @@ def files_around(
     crs: str,
     what: str,
     *,
+    formulas: PixelFormulas | None = None,
+    scale: bool = False,
     with_properties: bool = False,
-) -> SelectedFiles | None:
+) -> SelectedFiles | DerivedFiles | None:
     """Select the files of an index around rows of a vector table; None where no row has a position.
 
     Args:
@@ -46,6 +51,8 @@ def files_around(
         bounds: (xmin, ymin, xmax, ymax) of each row, NaN where it has no position, shape (n, 4).
         crs: of the bounds.
         what: how messages call the rows: "points" or "zones".
+        formulas: what is computed of the bands of the files; None for nothing.
+        scale: compute with physical values.
         with_properties: whether longitudes of items are wanted.
 
     Raises:
@@ -58,7 +65,8 @@ def files_around(
         return None
     arguments = replace(arguments, geometry=area.wkb_hex, crs=crs)
     try:
-        return IndexPlans(cursor, arguments, with_properties=with_properties).files(arguments)
+        plans = IndexPlans(cursor, arguments, with_properties=with_properties)
+        return plans.files(arguments) if formulas is None else plans.derived_files(arguments, formulas, scale=scale)
     except EmptyReadError as error:
         raise EmptyReadError(f"{what}: {error}") from error
 
@@ -125,6 +133,15 @@ def flag_of(name: str, text: str | None) -> bool:
     if text not in {"true", "false"}:
         raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected true or false")
     return text == "true"
+
+
+def formulas_of(own: Mapping[str, str | None], bands: Sequence[str] | None) -> PixelFormulas | None:
+    """Parse the formulas and the condition of a call; None where it has none.
+
+    Raises:
+        InvalidArgumentError: one of them cannot be parsed.
+    """
+    return PixelFormulas.of(json.loads(own["expressions"] or "null"), own["valid_where"], bands)
 
 
 def required(name: str, text: str | None) -> str:

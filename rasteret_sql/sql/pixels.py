@@ -10,20 +10,21 @@ import pyarrow as pa
 from rasteret_sql.checks import check_choice, check_flag
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geometry import parse_geometry
-from rasteret_sql.read.by_file import in_file_order
+from rasteret_sql.read.by_file import FileTiles, in_file_order
 from rasteret_sql.read.pixel_rows import PixelReader
 from rasteret_sql.sql.batches import rows_kept, schema_of, with_call
-from rasteret_sql.sql.joined import flag_of, rebatched
-from rasteret_sql.sql.planning import plan_tiles
+from rasteret_sql.sql.joined import flag_of, formulas_of, rebatched
+from rasteret_sql.sql.planning import IndexPlans, plan_tiles
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import duckdb
 
     from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.read.pixel_rows import PixelRows
     from rasteret_sql.sql.workarounds import Call
@@ -48,6 +49,7 @@ class PixelArguments:
         layout: "long" gives a row per pixel and band, "wide" a row per pixel.
         all_touched: whether all pixels of which a polygon covers some part are in the area.
         scale: give physical values.
+        formulas: what is computed of the bands; None for nothing.
 
     Raises:
         InvalidArgumentError: one of them is wrong.
@@ -56,6 +58,7 @@ class PixelArguments:
     layout: str = "long"
     all_touched: bool = False
     scale: bool = False
+    formulas: PixelFormulas | None = None
 
     def __post_init__(self) -> None:
         check_choice("layout", self.layout, LAYOUTS)
@@ -63,27 +66,30 @@ class PixelArguments:
         check_flag("scale", self.scale)
 
     @classmethod
-    def of_call(cls, own: Mapping[str, str | None]) -> PixelArguments:
-        """Make them of what the macro passes.
+    def of_call(cls, own: Mapping[str, str | None], bands: Sequence[str] | None) -> PixelArguments:
+        """Make them of what the macro passes, and the labels of the bands that are read.
 
         Raises:
             InvalidArgumentError: one of them is wrong.
         """
         return cls(
-            str(own["layout"]), flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"])
+            str(own["layout"]), flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"]),
+            formulas_of(own, bands),
         )  # fmt: skip
 
-    def check_bands(self, bands: Sequence[str] | None) -> None:
-        """Refuse bands that cannot be columns.
+    def columns(self, bands: Sequence[str] | None) -> tuple[str, ...]:
+        """Give the names of the bands of the result by their positions, formulas last; they are columns of "wide".
 
         Raises:
             InvalidArgumentError: the layout is "wide", and there are none, or too many.
         """
-        if self.layout == "wide" and not 1 <= len(bands or ()) <= _MAX_BANDS:
+        names = (*(bands or ()), *(() if self.formulas is None else self.formulas.expressions))
+        if self.layout == "wide" and not 1 <= len(names) <= _MAX_BANDS:
             raise InvalidArgumentError(
-                f"bands: got {'none' if bands is None else len(bands)} with layout 'wide', expected the names of its "
-                f"columns, at most {_MAX_BANDS}"
+                f"bands: got {len(names) or 'none'} with layout 'wide', expected the names of its columns, at most "
+                f"{_MAX_BANDS}"
             )
+        return names
 
 
 class PixelSource(CallSource):
@@ -94,25 +100,58 @@ class PixelSource(CallSource):
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         arguments, own, _, settings = parse_arguments(call.arguments)
-        asked = PixelArguments.of_call(own)
-        asked.check_bands(arguments.bands)
+        asked = PixelArguments.of_call(own, arguments.bands)
+        asked.columns(arguments.bands)
+
+        def kept(plan: TilePlan) -> TilePlan:
+            if condition is None or mentions(condition, self.read_columns):
+                return plan
+            return plan.take(rows_kept(_file_rows(plan, call, asked), condition))
+
         with self._planning(settings) as cursor:
-            plan = plan_tiles(cursor, arguments)
-        if condition is not None and not mentions(condition, self.read_columns):
-            plan = plan.take(rows_kept(_file_rows(plan, call, asked), condition))
+            tiles = plan_pixels(cursor, arguments, asked, kept)
         if is_dry_run():
-            return noted(plan, schema, pixels=True, mask=True)
-        batches = pixel_batches(plan, arguments, asked, self._needed(schema, condition))
+            return noted(tiles.fetched, schema, pixels=True, mask=True)
+        batches = pixel_batches(tiles, arguments, asked, self._needed(schema, condition))
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
 
-def pixel_batches(
-    plan: TilePlan, arguments: ReadArguments, asked: PixelArguments, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    """Read the pixels of a plan, and give them as record batches.
+def plan_pixels(
+    cursor: duckdb.DuckDBPyConnection,
+    arguments: ReadArguments,
+    asked: PixelArguments,
+    kept: Callable[[TilePlan], TilePlan] | None = None,
+) -> FileTiles:
+    """Plan the tiles whose pixels are rows.
 
     Args:
-        plan: the tiles.
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: what is read.
+        asked: how it is given.
+        kept: gives the part of a plan that is wanted; None for all of it.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: the index is not one.
+        EmptyReadError: the area touches none of the assets that the other arguments leave, or no item has the bands
+            that are needed.
+    """
+    if asked.formulas is None:
+        plan = plan_tiles(cursor, arguments)
+        plan = plan if kept is None else kept(plan)
+        return FileTiles(in_file_order(plan))
+    files = IndexPlans(cursor, arguments).derived_files(arguments, asked.formulas, scale=asked.scale)
+    plan = files.computed(files.windows())
+    return files.tiles_of(plan if kept is None else kept(plan))
+
+
+def pixel_batches(
+    tiles: FileTiles, arguments: ReadArguments, asked: PixelArguments, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Read the pixels of tiles, and give them as record batches.
+
+    Args:
+        tiles: the tiles.
         arguments: what is read.
         asked: how it is given.
         schema: the columns of `pixel_schema` that are wanted.
@@ -120,13 +159,10 @@ def pixel_batches(
     Raises:
         InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
     """
-    geometry = _area(arguments)
-    is_wide = asked.layout == "wide"
     reader = PixelReader(
-        plan if is_wide else in_file_order(plan), geometry, arguments.crs,
-        all_touched=asked.all_touched, scale=asked.scale,
+        tiles, _area(arguments), arguments.crs, all_touched=asked.all_touched, scale=asked.scale
     )  # fmt: skip
-    found = reader.wide() if is_wide else reader.long()
+    found = reader.wide() if asked.layout == "wide" else reader.long()
     return rebatched(_record_batch(rows, schema) for rows in found)
 
 
@@ -188,5 +224,5 @@ def wide_schema(schema: pa.Schema, bands: Sequence[str]) -> pa.Schema:
 
 def columns_of(schema: pa.Schema, asked: PixelArguments, bands: Sequence[str] | None) -> pa.Schema:
     """Give the columns of a result, as they are named while it is read."""
-    last = WIDE_COLUMNS[: len(bands or ())] if asked.layout == "wide" else ("band", "value")
+    last = WIDE_COLUMNS[: len(asked.columns(bands))] if asked.layout == "wide" else ("band", "value")
     return pa.schema([schema.field(name) for name in (*schema.names[:6], *last)])

@@ -6,26 +6,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rasteret_sql.database.select_text import shortened
 from rasteret_sql.errors import EmptyReadError
-from rasteret_sql.plan.tiles import Layouts, plan_windows
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.index_rows import IndexRows
 from rasteret_sql.sql.named_index import base_of, explained_index, is_path, is_query, named_index
 from rasteret_sql.sql.origins import origins_of
+from rasteret_sql.sql.selected import SelectedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
-    import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.select import Selection
-    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
-    from rasteret_sql.plan.tiles import WindowPlan, Windows
+    from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.plan.tile_plan import TilePlan
+    from rasteret_sql.sql.derived import DerivedFiles
     from rasteret_sql.sql.index_rows import AssetProperties
 
 #: The macro explain_read, without the error of an area that touches no asset: `ReadCost` says it.
@@ -55,40 +52,6 @@ class PlannedTiles:
 
     plan: TilePlan
     properties: AssetProperties | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SelectedFiles:
-    """The files of a read, whose windows the caller chooses.
-
-    Attributes:
-        assets: the files.
-    """
-
-    assets: tuple[PlannedAsset, ...]
-    _rows: IndexRows
-    _selection: Selection
-
-    def longitudes(self) -> npt.NDArray[np.float64]:
-        """Give the longitude of the middle of each file's item in degrees, NaN where it is unknown.
-
-        Plans have them where the properties of the items were asked for.
-        """
-        return self._rows.properties_of(self._selection).longitude
-
-    def plan_windows(self, windows: Windows) -> WindowPlan:
-        """Plan windows of the files. Offsets of tiles are fetched for the files of the windows only.
-
-        Args:
-            windows: their files are numbers in `assets`.
-
-        Raises:
-            InvalidIndexError: the index does not have the bytes of a tile.
-        """
-        used, asset_no = np.unique(windows.asset_no, return_inverse=True)
-        level_bytes = self._rows.level_bytes(self._selection.files[used], self._selection.levels[used])
-        layouts = Layouts([self.assets[number] for number in used.tolist()], level_bytes, np.arange(len(used)))
-        return plan_windows(layouts, replace(windows, asset_no=asset_no))
 
 
 def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> TilePlan:
@@ -136,11 +99,33 @@ class IndexPlans:
         arguments = self._of_index(arguments)
         with explained_index(self._cursor, arguments.index) as name:
             rows = self._rows_for(arguments, name)
-            selection = rows.select(arguments)
-            found = rows.index.files.assets(selection.files, selection.levels, selection.bands, selection.windows)
-        if not found:
+            found = SelectedFiles.of(rows, rows.select(arguments))
+        if not found.assets:
             raise nothing_found(self._cursor, arguments)
-        return SelectedFiles(found, rows, selection)
+        return found
+
+    def derived_files(self, arguments: ReadArguments, formulas: PixelFormulas, *, scale: bool) -> DerivedFiles:
+        """Give the files of a read, and the bands that are computed of theirs; at least one.
+
+        Args:
+            arguments: what is read; without bands, formulas alone, or all bands where there are none.
+            formulas: what is computed.
+            scale: compute with physical values.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong.
+            InvalidIndexError: the index is not one.
+            EmptyReadError: nothing is left to read.
+        """
+        from rasteret_sql.sql.derived import DerivedFiles
+
+        arguments = self._of_index(arguments)
+        with explained_index(self._cursor, arguments.index) as name:
+            rows = self._rows_for(arguments, name)
+            found = DerivedFiles.of(rows, arguments, formulas, scale=scale)
+        if found is None:
+            raise nothing_found(self._cursor, replace(arguments, bands=arguments.bands or formulas.labels))
+        return found
 
     def plan(self, arguments: ReadArguments) -> PlannedTiles:
         """Plan a read that must give something.

@@ -11,21 +11,32 @@ import pyarrow as pa
 from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.points import ProjectedPoints
-from rasteret_sql.read.by_file import in_file_order, physical
+from rasteret_sql.read.by_file import physical
 from rasteret_sql.read.samples import SampleLayout, SampleOptions
-from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, number_of, rebatched, required
+from rasteret_sql.sql.joined import (
+    errors_of,
+    files_around,
+    flag_of,
+    formulas_of,
+    kept_by,
+    number_of,
+    rebatched,
+    required,
+)
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.samples import Samples
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.vectors import VectorRows
@@ -47,6 +58,7 @@ class SampleArguments:
         columns: where the points are.
         options: how they are sampled.
         scale: whether values are physical ones.
+        formulas: what is computed of the bands; None for nothing.
 
     Raises:
         InvalidArgumentError: one of them is wrong, or two contradict each other.
@@ -55,6 +67,7 @@ class SampleArguments:
     columns: VectorColumns
     options: SampleOptions
     scale: bool = False
+    formulas: PixelFormulas | None = None
 
     def __post_init__(self) -> None:
         check_flag("scale", self.scale)
@@ -66,8 +79,8 @@ class SampleArguments:
             )
 
     @classmethod
-    def of_call(cls, own: Mapping[str, str | None]) -> SampleArguments:
-        """Make them of what the macro passes.
+    def of_call(cls, own: Mapping[str, str | None], bands: Sequence[str] | None) -> SampleArguments:
+        """Make them of what the macro passes, and the labels of the bands that are read.
 
         Raises:
             InvalidArgumentError: one of them is wrong.
@@ -82,6 +95,7 @@ class SampleArguments:
                 number_of("max_distance_pixels", own["max_distance_pixels"]),
             ),
             flag_of("scale", own["scale"]),
+            formulas_of(own, bands),
         )  # fmt: skip
 
 
@@ -91,12 +105,12 @@ class PlannedSamples:
 
     Attributes:
         layout: the points in files; None where no row has a position.
-        plan: the tiles, in the order of files; None with the layout.
+        tiles: the tiles; None with the layout.
         keys: of the rows of the points.
     """
 
     layout: SampleLayout | None
-    plan: TilePlan | None
+    tiles: FileTiles | None
     keys: npt.NDArray[np.uint64]
 
 
@@ -108,16 +122,16 @@ class SampleSource(CallSource):
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         arguments, own, on_error, settings = parse_arguments(call.arguments)
-        asked = SampleArguments.of_call(own)
+        asked = SampleArguments.of_call(own, arguments.bands)
         name = required("points", own["points"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", *VALUE_COLUMNS))
         with self._planning(settings) as cursor:
             points = point_rows(cursor, named_index(cursor, name), asked.columns, SAMPLE_COLUMNS)
-            planned = plan_samples(cursor, arguments, points, asked.options, kept)
+            planned = plan_samples(cursor, arguments, points, asked, kept)
         needed = self._needed(schema, condition)
         needs_values = not {*VALUE_COLUMNS}.isdisjoint(needed.names)
-        if is_dry_run() and planned.plan is not None:
-            return noted(planned.plan, schema, pixels=needs_values, mask=needs_values)
+        if is_dry_run() and planned.tiles is not None:
+            return noted(planned.tiles.fetched, schema, pixels=needs_values, mask=needs_values)
         batches = sample_batches(planned, needed, asked, on_error=on_error, reads=needs_values)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -126,7 +140,7 @@ def plan_samples(
     cursor: duckdb.DuckDBPyConnection,
     arguments: ReadArguments,
     points: VectorRows,
-    options: SampleOptions,
+    asked: SampleArguments,
     kept: Any = None,
 ) -> PlannedSamples:
     """Plan samples of an index that a cursor sees.
@@ -135,7 +149,7 @@ def plan_samples(
         cursor: a connection of its own, which gets temporary tables.
         arguments: what is read, without an area.
         points: the points.
-        options: how they are sampled.
+        asked: what is asked.
         kept: gives the numbers of the rows, of one per file and band, that are wanted; or None for all.
 
     Raises:
@@ -146,11 +160,13 @@ def plan_samples(
     assert points.x is not None
     assert points.y is not None
     bounds = np.stack([points.x, points.y, points.x, points.y], axis=1)
-    files = files_around(cursor, arguments, bounds, points.crs, "points")
+    files = files_around(
+        cursor, arguments, bounds, points.crs, "points", formulas=asked.formulas, scale=asked.scale
+    )  # fmt: skip
     if files is None:
         return PlannedSamples(None, None, points.keys)
-    layout = SampleLayout(files.assets, ProjectedPoints(points.x, points.y, points.crs), options, points.times_us)
-    if not len(layout.windows.bands) and options.match != "nearest_time":
+    layout = SampleLayout(files.assets, ProjectedPoints(points.x, points.y, points.crs), asked.options, points.times_us)
+    if not len(layout.windows.bands) and asked.options.match != "nearest_time":
         raise EmptyReadError(
             f"points: none of {len(points.x)} lies in a file that the index, bands and datetime leave; expected one or "
             "more. Check crs and the order: x is longitude"
@@ -159,7 +175,7 @@ def plan_samples(
         layout.keep(kept(_file_rows(layout.parts())))
     if not len(layout.windows.bands):
         return PlannedSamples(None, None, points.keys)
-    return PlannedSamples(layout, in_file_order(files.plan_windows(layout.windows).tiles), points.keys)
+    return PlannedSamples(layout, files.tiles(layout.windows), points.keys)
 
 
 def sample_batches(
@@ -180,9 +196,9 @@ def sample_batches(
         reads: whether values are wanted; nothing is fetched otherwise.
     """
     check_choice("on_error", on_error, ("raise", "null"))
-    if planned.layout is None or planned.plan is None:
+    if planned.layout is None or planned.tiles is None:
         return
-    found = planned.layout.read(planned.plan, on_error=on_error) if reads else planned.layout.unread()
+    found = planned.layout.read(planned.tiles, on_error=on_error) if reads else planned.layout.unread()
     yield from rebatched(_record_batch(samples, planned.keys, schema, asked) for samples in found)
 
 

@@ -12,11 +12,10 @@ import pyarrow as pa
 from rasteret_sql.checks import check_choice, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.plan.days import DAY_US, solar_days, utc_days
-from rasteret_sql.read.by_file import in_file_order
 from rasteret_sql.read.statistics import QUANTILES, STATISTICS, check_statistics
-from rasteret_sql.read.zonal import ZonalLayout, ZonalOptions
+from rasteret_sql.read.zonal import SCALING_REMEDY, ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.joined import errors_of, files_around, flag_of, kept_by, rebatched, required
+from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
@@ -28,10 +27,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.zonal import ZonalGroup
-    from rasteret_sql.sql.planning import SelectedFiles
+    from rasteret_sql.sql.derived import DerivedFiles
+    from rasteret_sql.sql.selected import SelectedFiles
     from rasteret_sql.sql.vectors import VectorRows
     from rasteret_sql.sql.workarounds import Call
 
@@ -60,6 +62,7 @@ class ZonalArguments:
         columns: where the zones are.
         options: which pixels count, and what is computed.
         by: group of files for each statistic: per "item", UTC "day" or "solar_day", or "all".
+        formulas: what is computed of the bands; None for nothing.
 
     Raises:
         InvalidArgumentError: one of them is wrong.
@@ -68,17 +71,21 @@ class ZonalArguments:
     columns: VectorColumns
     options: ZonalOptions
     by: str = "item"
+    formulas: PixelFormulas | None = None
 
     def __post_init__(self) -> None:
         check_choice("by", self.by, GROUPINGS)
 
     @classmethod
-    def of_call(cls, own: Mapping[str, str | None], columns: Sequence[str]) -> ZonalArguments:
+    def of_call(
+        cls, own: Mapping[str, str | None], columns: Sequence[str], bands: Sequence[str] | None
+    ) -> ZonalArguments:
         """Make them of what the macro passes.
 
         Args:
             own: arguments as text.
             columns: names of the columns that a query looks at: only statistics among them are computed.
+            bands: labels of the bands that are read.
 
         Raises:
             InvalidArgumentError: one of them is wrong.
@@ -94,6 +101,7 @@ class ZonalArguments:
                 flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"]),
             ),
             str(own["by"]),
+            formulas_of(own, bands),
         )  # fmt: skip
 
 
@@ -103,13 +111,13 @@ class PlannedZones:
 
     Attributes:
         layout: the zones in files; None where no row has a geometry.
-        plan: the tiles, in the order of files; None with the layout.
+        tiles: the tiles; None with the layout.
         keys: of the rows of the zones.
         days: the day of each file of the layout, or None.
     """
 
     layout: ZonalLayout | None
-    plan: TilePlan | None
+    tiles: FileTiles | None
     keys: npt.NDArray[np.uint64]
     days: npt.NDArray[np.int64] | None = None
 
@@ -123,15 +131,15 @@ class ZonalSource(CallSource):
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         arguments, own, on_error, settings = parse_arguments(call.arguments)
         needed = self._needed(schema, condition)
-        asked = ZonalArguments.of_call(own, needed.names)
+        asked = ZonalArguments.of_call(own, needed.names, arguments.bands)
         name = required("zones", own["zones"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", "items", *self.read_columns))
         with self._planning(settings) as cursor:
             zones = zone_rows(cursor, named_index(cursor, name), asked.columns, ZONAL_COLUMNS)
             planned = plan_zones(cursor, arguments, zones, asked, kept)
         reads = not set(self.read_columns).isdisjoint(needed.names)
-        if is_dry_run() and planned.plan is not None:
-            return noted(planned.plan, schema, pixels=reads, mask=reads)
+        if is_dry_run() and planned.tiles is not None:
+            return noted(planned.tiles.fetched, schema, pixels=reads, mask=reads)
         batches = zonal_batches(planned, needed, asked, on_error=on_error, reads=reads)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -162,14 +170,16 @@ def plan_zones(
     assert zones.geometries is not None
     bounds = shapely.bounds(zones.geometries)
     is_solar = asked.by == "solar_day"
-    files = files_around(cursor, arguments, bounds, zones.crs, "zones", with_properties=is_solar)
+    files = files_around(
+        cursor, arguments, bounds, zones.crs, "zones",
+        formulas=asked.formulas, scale=asked.options.scale, with_properties=is_solar,
+    )  # fmt: skip
     if files is None:
         return PlannedZones(None, None, zones.keys)
     days = _days(files, asked.by)
     groups = np.arange(len(files.assets)) if asked.by == "item" else np.zeros(len(files.assets), np.int64)
-    layout = ZonalLayout(
-        files.assets, zones.geometries, zones.crs, asked.options, (groups if days is None else days).tolist()
-    )
+    group_of = (groups if days is None else days).tolist()
+    layout = ZonalLayout(files.assets, zones.geometries, zones.crs, asked.options, group_of)
     if not len(layout.windows.bands):
         raise EmptyReadError(
             f"zones: none of {len(zones.geometries)} touches a file that the index, bands and datetime leave; expected "
@@ -180,7 +190,8 @@ def plan_zones(
     if not len(layout.windows.bands):
         return PlannedZones(None, None, zones.keys)
     layout.check_scaling()
-    return PlannedZones(layout, in_file_order(files.plan_windows(layout.windows).tiles), zones.keys, days)
+    files.check_scaling(group_of, SCALING_REMEDY)
+    return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days)
 
 
 def zonal_batches(
@@ -201,9 +212,9 @@ def zonal_batches(
         reads: whether statistics are wanted; nothing is fetched otherwise.
     """
     layout, days = planned.layout, planned.days
-    if layout is None or planned.plan is None:
+    if layout is None or planned.tiles is None:
         return
-    found = layout.read(planned.plan, on_error=on_error) if reads else layout.unread()
+    found = layout.read(planned.tiles, on_error=on_error) if reads else layout.unread()
     first_day = {} if days is None else {id(asset): day for asset, day in zip(layout.assets, days, strict=True)}
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -215,7 +226,7 @@ def zonal_batches(
     yield from rebatched(batches())
 
 
-def _days(files: SelectedFiles, by: str) -> npt.NDArray[np.int64] | None:
+def _days(files: SelectedFiles | DerivedFiles, by: str) -> npt.NDArray[np.int64] | None:
     if by not in {"day", "solar_day"}:
         return None
     for asset in files.assets:

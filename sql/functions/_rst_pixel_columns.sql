@@ -3,9 +3,9 @@
 -- grain: one value
 -- reads: nothing
 -- The names and types of the columns of read_pixels that depend on its arguments, as JSON. Python checks the arguments: an error here would be no constant.
-CREATE OR REPLACE MACRO _rst_pixel_columns(bands, layout) AS
+CREATE OR REPLACE MACRO _rst_pixel_columns(bands, expressions, layout) AS
     CASE
-        WHEN layout = 'wide' AND len(_rst_list_or_null(bands)) > 0
-            THEN '{' || array_to_string(list_transform(_rst_list_or_null(bands)[:256], lambda rst_band: to_json(rst_band)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
+        WHEN layout = 'wide' AND len(_rst_pixel_names(bands, expressions)) > 0
+            THEN '{' || array_to_string(list_transform(_rst_pixel_names(bands, expressions), lambda rst_band: to_json(rst_band)::VARCHAR || ': "DOUBLE"'), ', ') || '}'
         ELSE '{"band": "VARCHAR", "value": "DOUBLE"}'
     END;

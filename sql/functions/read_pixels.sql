@@ -13,6 +13,8 @@ CREATE OR REPLACE MACRO read_pixels(
     datetime := NULL,
     level := NULL,
     resolution := NULL,
+    expressions := NULL,
+    valid_where := NULL,
     layout := 'long',
     all_touched := false,
     scale := false
@@ -25,7 +27,7 @@ SELECT
     NULL::DOUBLE AS x,
     NULL::DOUBLE AS y,
     NULL::VARCHAR AS crs,
-    unnest(from_json('{}', _rst_pixel_columns(bands, layout)))
+    unnest(from_json('{}', _rst_pixel_columns(bands, expressions, layout)))
 WHERE false
 UNION ALL
 SELECT
@@ -36,8 +38,8 @@ SELECT
     found.y,
     found.crs,
     COLUMNS(lambda rst_name: CASE
-        WHEN layout = 'wide' AND len(_rst_list_or_null(bands)) > 0
-            THEN list_contains(list_transform(range(len(_rst_list_or_null(bands)[:256])), lambda rst_number: 'b' || (rst_number + 1)), rst_name)
+        WHEN layout = 'wide' AND len(_rst_pixel_names(bands, expressions)) > 0
+            THEN list_contains(list_transform(range(len(_rst_pixel_names(bands, expressions))), lambda rst_number: 'b' || (rst_number + 1)), rst_name)
         ELSE rst_name IN ('band', 'value')
     END)
 FROM _rst_pixel_source AS found
@@ -55,6 +57,8 @@ WHERE found._call = encode('rst_' || to_json({
     'on_error': 'raise',
     'settings': _rst_settings(),
     'own': {
+        'expressions': to_json(expressions)::VARCHAR,
+        'valid_where': valid_where::VARCHAR,
         'layout': layout::VARCHAR,
         'all_touched': all_touched::VARCHAR,
         'scale': scale::VARCHAR

@@ -69,6 +69,27 @@ def test_zones_are_shown_and_written(run, index, zones, tmp_path, monkeypatch):
     assert "median" in shown.out
 
 
+@pytest.mark.parametrize("command", ["sample", "zonal"])
+def test_formulas_and_conditions_are_options(run, index, zones, tmp_path, command):
+    frame = POINTS if command == "sample" else zones
+    frame.to_parquet(tmp_path / "p.parquet")
+    outcome = run(
+        command, index, tmp_path / "p.parquet", "--expression", "ndvi = (nir - red) / (nir + red)", "--expression",
+        "twice=2 * red", "--valid-where", "red < 9000 AND nir >= 1", "-o", tmp_path / "o.parquet",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    found = pq.read_table(tmp_path / "o.parquet")
+    read = rs.sample_points if command == "sample" else rs.zonal_stats
+    expected = read(
+        index, frame, expressions={"ndvi": "(nir - red) / (nir + red)", "twice": "2 * red"},
+        valid_where="red < 9000 AND nir >= 1",
+    ).read_all()  # fmt: skip
+    assert set(found["band"].to_pylist()) == {"ndvi", "twice"}
+    name = "value" if command == "sample" else "mean"
+    assert any(value is not None for value in found[name].to_pylist())
+    assert found[name].to_pylist() == expected[name].to_pylist()
+
+
 @pytest.mark.parametrize(
     ("command", "words", "code", "message"),
     [
@@ -76,6 +97,10 @@ def test_zones_are_shown_and_written(run, index, zones, tmp_path, monkeypatch):
         ("zonal", ["--by", "week"], 2, "invalid choice"),
         ("sample", ["--window-size", "2"], 2, "--window-size: got 2"),
         ("sample", ["--match", "nearest_time"], 1, "time_column"),
+        ("zonal", ["--expression", "nir - red"], 2, "got 'nir - red', expected NAME=FORMULA"),
+        ("zonal", ["--expression", "a=nir", "--expression", "a=red"], 2, "got the name 'a' twice"),
+        ("sample", ["--expression", "a=nir -"], 1, "expressions['a']: got 'nir -', which ends too early"),
+        ("sample", ["--valid-where", "nir"], 2, "--valid-where: got 'nir' at character 1"),
     ],
 )
 def test_wrong_options_say_what_is_expected(run, index, tmp_path, command, words, code, message):

@@ -1,0 +1,150 @@
+"""The files of a read whose pixels are computed: formulas as bands, and a condition that pixels must meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.plan.area import Area
+from rasteret_sql.plan.derived import derive
+from rasteret_sql.plan.select import cells_of, joined
+from rasteret_sql.plan.tiles import Cells, Tilings, Windows, plan_computed
+from rasteret_sql.read.by_file import refuse_complex
+from rasteret_sql.read.derived import DerivedTiles
+from rasteret_sql.sql.selected import SelectedFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.derived import DerivedBands
+    from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.plan.select import Selection
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.sql.index_rows import IndexRows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DerivedFiles:
+    """The grids of results, whose windows the caller chooses, as it chooses those of `SelectedFiles`.
+
+    Attributes:
+        bands: the bands of results, and the files that they are computed of.
+    """
+
+    bands: DerivedBands
+    _files: SelectedFiles
+    _area: Area | None
+    _scale: bool
+
+    @classmethod
+    def of(
+        cls, rows: IndexRows, arguments: ReadArguments, formulas: PixelFormulas, *, scale: bool
+    ) -> DerivedFiles | None:
+        """Select the files of a read and the bands of each; None where nothing is left.
+
+        Args:
+            rows: of the index.
+            arguments: what is read; without bands, formulas alone, or all bands where there are none.
+            formulas: what is computed.
+            scale: compute with physical values.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong, or a band is complex.
+            EmptyReadError: no item has the bands that are needed.
+        """
+        needed = _needed(rows, arguments, formulas)
+        given = needed if arguments.bands is None and formulas.expressions else rows.select(arguments)
+        if not len(given) and not len(needed):
+            return None
+        is_given = given is not needed
+        selection = joined(given, needed)
+        files = SelectedFiles.of(rows, selection)
+        refuse_complex(files.assets)
+        bands = derive(
+            files.assets,
+            _bands_by_file(selection, given) if is_given else [()] * len(selection),
+            _bands_by_file(selection, needed),
+            formulas,
+            len(arguments.bands or ()) + 1,
+        )
+        if not bands.assets:
+            names = ", ".join(map(repr, formulas.labels))
+            raise EmptyReadError(
+                f"{' and '.join(what for what, _ in formulas.parts())}: none of the items that the other arguments "
+                f"leave has all bands that are needed, of {names}; expected one or more"
+            )
+        return cls(bands, files, Area.of(arguments), scale)
+
+    @property
+    def assets(self) -> tuple[PlannedAsset, ...]:
+        """The grids, each with its bands."""
+        return self.bands.assets
+
+    def longitudes(self) -> npt.NDArray[np.float64]:
+        """Give the longitude of the middle of each grid's item in degrees, NaN where it is unknown."""
+        return self._files.longitudes()[self.bands.hosts]
+
+    def check_scaling(self, group_of: Sequence[int], remedy: str) -> None:
+        """Refuse formulas over stored values of different scales in one group; see `DerivedBands.check_scaling`."""
+        if not self._scale:
+            self.bands.check_scaling(group_of, remedy)
+
+    def windows(self) -> Windows:
+        """Give all tiles of all bands that the area touches."""
+        selection = self._files.selection
+        found = cells_of(Tilings(self._files.assets), selection, self._area)
+        bounds = np.searchsorted(found.owner, np.arange(len(selection) + 1))
+        parts = [
+            (asset_no, band, slice(bounds[host], bounds[host + 1]))
+            for asset_no, (asset, host) in enumerate(zip(self.assets, self.bands.hosts.tolist(), strict=True))
+            for band in asset.bands
+        ]
+        owner = np.repeat(np.arange(len(parts)), [each.stop - each.start for _, _, each in parts])
+        row, col = (np.concatenate([column[each] for _, _, each in parts]) for column in (found.row, found.col))
+        asset_no = np.array([number for number, _, _ in parts], np.int64)
+        return Windows(asset_no, [band for _, band, _ in parts], Cells(owner, row, col))
+
+    def computed(self, windows: Windows) -> TilePlan:
+        """Plan windows of the grids, without the tiles that they are computed of."""
+        return plan_computed(self.assets, windows)
+
+    def tiles_of(self, plan: TilePlan) -> DerivedTiles:
+        """Plan the tiles that some computed tiles need.
+
+        Raises:
+            InvalidIndexError: the index does not have the bytes of a tile.
+        """
+        return DerivedTiles(self.bands, plan, self._files.plan_windows, scale=self._scale)
+
+    def tiles(self, windows: Windows) -> DerivedTiles:
+        """Plan windows of the grids, and the tiles that they are computed of.
+
+        Raises:
+            InvalidIndexError: the index does not have the bytes of a tile.
+        """
+        return self.tiles_of(self.computed(windows))
+
+
+def _needed(rows: IndexRows, arguments: ReadArguments, formulas: PixelFormulas) -> Selection:
+    """Select the bands of formulas; an error says which of them it is about."""
+    try:
+        return rows.select(replace(arguments, bands=formulas.labels))
+    except InvalidArgumentError:
+        for what, part in formulas.parts():
+            try:
+                rows.select(replace(arguments, bands=part.bands))
+            except InvalidArgumentError as error:
+                raise InvalidArgumentError(f"{what}: {error}") from error
+        raise
+
+
+def _bands_by_file(selection: Selection, some: Selection) -> list[tuple[PlannedBand, ...]]:
+    """Give the bands that some of the files of a selection have in another one."""
+    bands = dict(zip(some.files.tolist(), some.bands, strict=True))
+    return [bands.get(number, ()) for number in selection.files.tolist()]
