@@ -56,6 +56,8 @@ SHARED: Final = {
     "for the files' dtype. Pixels are cast when they are decoded, before they are resampled. If the dtype cannot hold "
     "a pixel, an error is raised. Integers stay exact, and floats may be rounded. Nodata values are cast too. If the "
     "dtype cannot hold the nodata value of a band, the band has none, and its mask marks the pixels without data.",
+    "gsd": "largest pixel size in metres on the ground, instead of a level: the longer side of pixels at the middle of "
+    "each file.",
     "expressions": "formulas over bands by name, such as `{'ndvi': '(nir - red) / (nir + red)'}`, of band names, "
     "numbers, `+ - * / **` and parentheses. Each becomes a band of its name, computed in float64 for each pixel of an "
     "item. It is invalid where one of its bands is, or where the result is not finite. With formulas and without "

@@ -41,6 +41,7 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
         metavar="SIZE",
         help="largest pixel size in CRS units, instead of a level",
     )
+    read.add_argument("--gsd", type=float, metavar="METRES", help="largest pixel size in metres, instead of a level")
     read.add_argument(
         "--expression",
         action="append",
@@ -83,7 +84,7 @@ def common(arguments: argparse.Namespace) -> dict[str, Any]:
     """Give the options that both functions have."""
     return {
         "bands": arguments.bands, "datetime": arguments.datetime, "level": arguments.level,
-        "resolution": arguments.resolution, "geometry_column": arguments.geometry_column,
+        "resolution": arguments.resolution, "gsd": arguments.gsd, "geometry_column": arguments.geometry_column,
         "geometry_crs": arguments.geometry_crs,
         "expressions": _formulas(arguments.expression), "valid_where": arguments.valid_where,
         "scale": arguments.scale, "on_error": arguments.on_error,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.geo.crs import revolution_of, same_crs, transformer
+from rasteret_sql.geo.crs import LONLAT, revolution_of, same_crs, transformer
 from rasteret_sql.geo.geobox import GeoBox
 
 if TYPE_CHECKING:
@@ -92,6 +92,40 @@ def sizes_at(crs: str, grid_crs: str, size: float, x: Floats, y: Floats) -> npt.
     right, down = _steps_at(crs, grid_crs, np.asarray(there_x), np.asarray(there_y), (size, -size))
     sizes: npt.NDArray[np.float64] = np.minimum(np.hypot(*right), np.hypot(*down))
     return sizes
+
+
+def metres_at(crs: str, x: Floats, y: Floats, size: tuple[Floats, Floats]) -> npt.NDArray[np.float64]:
+    """The longer side of pixels in metres on the ground, along the ellipsoid of WGS 84.
+
+    Args:
+        crs: of the pixels.
+        x, y: their centres, shape (n,).
+        size: (width, height) of each in units of the CRS, shape (n,).
+
+    Returns:
+        Lengths, shape (n,); NaN at points outside of the Earth.
+
+    Raises:
+        InvalidArgumentError: the CRS is not known.
+    """
+    from pyproj import Geod
+
+    wide, tall = size
+    to_degrees = transformer(crs, LONLAT)
+    ellipsoid = Geod(ellps="WGS84")
+
+    def length(across: Floats, down: Floats) -> npt.NDArray[np.float64]:
+        start = to_degrees.transform(x - across / 2, y - down / 2, errcheck=False)
+        end = to_degrees.transform(x + across / 2, y + down / 2, errcheck=False)
+        ends = np.stack([*start, *end])
+        found: npt.NDArray[np.float64] = np.full(len(x), np.nan)
+        is_there = np.isfinite(ends).all(axis=0)
+        found[is_there] = ellipsoid.inv(*ends[:, is_there])[2]
+        return found
+
+    nothing = np.zeros_like(x)
+    longest: npt.NDArray[np.float64] = np.maximum(length(wide, nothing), length(nothing, tall))
+    return longest
 
 
 def _steps_at(

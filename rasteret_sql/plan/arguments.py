@@ -48,8 +48,9 @@ class ReadArguments:
         grid: a grid whose bounds are the area, instead of both; it may go on beyond the antimeridian and the poles.
         crs: CRS of `geometry` and `bbox`.
         datetime: STAC's forms, or None.
-        level: 0 is full resolution; None leaves it to `resolution`.
+        level: 0 is full resolution; None leaves it to `resolution` or `gsd`.
         resolution: largest pixel size, in units of the raster's CRS, or None.
+        gsd: largest pixel size in metres on the ground, at the middle of each file, or None.
         resolution_crs: whose units `resolution` has instead, or None.
         max_scale: how many times coarser or finer than the pixels of all files `resolution` may be; None for any.
         margin: so many pixels beside the area are read too: pixels of the level, or of `resolution` where those are
@@ -71,6 +72,7 @@ class ReadArguments:
     datetime: str | None = None
     level: int | None = None
     resolution: float | None = None
+    gsd: float | None = None
     resolution_crs: str | None = None
     max_scale: float | None = None
     margin: float | None = None
@@ -81,8 +83,12 @@ class ReadArguments:
     def __post_init__(self) -> None:
         if self.bbox is not None and self.geometry is not None:
             raise InvalidArgumentError("area: got both bbox and geometry, expected one of them; leave one out")
-        if self.level is not None and self.resolution is not None:
-            raise InvalidArgumentError("level: got both level and resolution, expected one of them; leave one out")
+        sizes = [name for name in ("level", "resolution", "gsd") if getattr(self, name) is not None]
+        if len(sizes) > 1:
+            rest = "one" if sizes == ["level", "resolution"] else "the others"
+            raise InvalidArgumentError(
+                f"{sizes[0]}: got both {' and '.join(sizes)}, expected one of them; leave {rest} out"
+            )
         if self.bbox is not None and (len(self.bbox) != 4 or not all(map(math.isfinite, self.bbox))):
             raise InvalidArgumentError(
                 f"bbox: got {list(self.bbox)}, expected four finite numbers [xmin, ymin, xmax, ymax]"
@@ -91,8 +97,10 @@ class ReadArguments:
             _check_bands(self.bands)
         if self.level is not None and self.level < 0:
             raise InvalidArgumentError(f"level: got {self.level}, expected 0 (full resolution) or more")
-        if self.resolution is not None and not self.resolution > 0:
-            raise InvalidArgumentError(f"resolution: got {self.resolution}, expected a pixel size above 0")
+        for name in ("resolution", "gsd"):
+            size = getattr(self, name)
+            if size is not None and not size > 0:
+                raise InvalidArgumentError(f"{name}: got {size}, expected a pixel size above 0")
         if self.datetime is not None:
             parse_period(self.datetime)
 

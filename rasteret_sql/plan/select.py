@@ -201,13 +201,17 @@ def _levels(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area
                 f"{_named(files, int(numbers[wrong[0]]))}; choose one of them, or give {arguments.door.resolution}"
             )
         return np.full(len(numbers), arguments.level, np.int64)
-    if arguments.resolution is None:
+    name = "resolution" if arguments.gsd is None else "gsd"
+    if getattr(arguments, name) is None:
         return np.zeros(len(numbers), np.int64)
-    wrong = np.flatnonzero(np.isnan(files.column("x_size")[numbers]))
+    has_crs = np.array([code is not None for code in files.crs], bool)[files.column("crs")[numbers]]
+    is_unknown = np.isnan(files.column("x_size")[numbers]) | ((name == "gsd") & ~has_crs)
+    wrong = np.flatnonzero(is_unknown)
     if len(wrong):
+        missing = "transform" if name == "resolution" else "CRS or no transform"
         raise InvalidArgumentError(
-            f"resolution: {_named(files, int(numbers[wrong[0]]))} has no transform, so its pixel size is not known; "
-            f"give {arguments.door.level} instead"
+            f"{name}: {_named(files, int(numbers[wrong[0]]))} has no {missing}, so its pixel size is not known; give "
+            f"{arguments.door.level} instead"
         )
     wanted = _pixel_sizes(files, numbers, arguments, area)
     if arguments.max_scale is not None and len(numbers):
@@ -248,6 +252,8 @@ def _check_scale(files: Files, numbers: Numbers, wanted: Floats, arguments: Read
 
 def _pixel_sizes(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area | None) -> Floats:
     """Give the resolution that is asked for in units of the CRS of each file; NaN without one."""
+    if arguments.gsd is not None:
+        return in_proj_thread(_sizes_on_the_ground)(files, numbers, arguments.gsd)
     if arguments.resolution is None:
         return np.full(len(numbers), np.nan)
     codes = files.column("crs")[numbers]
@@ -278,13 +284,38 @@ def _sizes_in_files(files: Files, numbers: Numbers, size: float, grid_crs: str, 
     from rasteret_sql.geo.pixelsize import sizes_at
     from rasteret_sql.geo.project import widest_in
 
-    largest = files.column("first_level")[numbers]
-    wide = files.column("x_size")[numbers] * files.column("level_width")[largest]
-    tall = files.column("y_size")[numbers] * files.column("level_height")[largest]
-    x, y = files.column("x_off")[numbers] + wide / 2, files.column("y_off")[numbers] + tall / 2
+    (x, y), (wide, tall) = _middles(files, numbers)
     sizes = sizes_at(code, grid_crs, size, x, y) * (1 + _DISTORTION)
     sizes[np.maximum(np.abs(wide), np.abs(tall)) > widest_in(code)] = np.nan
     return sizes
+
+
+def _sizes_on_the_ground(files: Files, numbers: Numbers, gsd: float) -> Floats:
+    """Give the width of pixels in units of each file's CRS whose longer side is `gsd` metres at the middle of the file.
+
+    Sizes are `_DISTORTION` larger than they are, so that the 20 m overview of a file in UTM has pixels of 20 m.
+    """
+    from rasteret_sql.geo.pixelsize import metres_at
+
+    x_size, y_size = np.abs(files.column("x_size")[numbers]), np.abs(files.column("y_size")[numbers])
+    (x, y), _ = _middles(files, numbers)
+    codes = files.column("crs")[numbers]
+    found: Floats = np.full(len(numbers), np.nan)
+    for number in np.unique(codes).tolist():
+        code = files.crs[number]
+        assert code is not None
+        mine = np.flatnonzero(codes == number)
+        metres = metres_at(code, x[mine], y[mine], (x_size[mine], y_size[mine]))
+        found[mine] = x_size[mine] * gsd / metres * (1 + _DISTORTION)
+    return found
+
+
+def _middles(files: Files, numbers: Numbers) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Give the middle (x, y) of each file in its CRS, and its (width, height) with the signs of its pixels."""
+    largest = files.column("first_level")[numbers]
+    wide = files.column("x_size")[numbers] * files.column("level_width")[largest]
+    tall = files.column("y_size")[numbers] * files.column("level_height")[largest]
+    return (files.column("x_off")[numbers] + wide / 2, files.column("y_off")[numbers] + tall / 2), (wide, tall)
 
 
 def _check_placed(files: Files, numbers: Numbers) -> None:

@@ -32,6 +32,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    gsd: float | None = None,
     expressions: Mapping[str, str] | None = None,
     valid_where: str | None = None,
     layout: Literal["long", "wide"] = "long",
@@ -75,7 +76,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
         wide_schema,
     )
 
-    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd)
     asked = PixelArguments(
         layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands)
     )  # fmt: skip
@@ -102,6 +103,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    gsd: float | None = None,
     expressions: Mapping[str, str] | None = None,
     valid_where: str | None = None,
     method: Literal["nearest", "bilinear"] = "nearest",
@@ -162,7 +164,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     from rasteret_sql.sql.vectors import VectorColumns, point_rows
 
     check_choice("on_error", on_error, ("raise", "null"))
-    arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
+    arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd)
     columns = VectorColumns("points", geometry_column, x_column, y_column, time_column, geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
     options = SampleOptions(method, match, window_size, max_distance_pixels)
@@ -189,6 +191,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    gsd: float | None = None,
     expressions: Mapping[str, str] | None = None,
     valid_where: str | None = None,
     weights: Literal["none", "coverage"] = "none",
@@ -254,7 +257,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
 
     check_choice("on_error", on_error, ("raise", "null"))
     statistics = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
-    arguments = read_arguments(bands, None, None, None, datetime, level, resolution)
+    arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd)
     columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
     asked = ZonalArguments(columns, ZonalOptions(statistics, weights, all_touched, scale), by, formulas)

@@ -36,6 +36,9 @@ _WRITERS = {
     "max_items": "_rst_whole",
     "page_items": "_rst_whole",
     "resolution": "_rst_number",
+    "gsd": "_rst_number",
+    "stats": "_rst_list",
+    "expressions": "_rst_json",
     "filter": "_rst_json",
     "alternate": "_rst_json",
 }

@@ -220,7 +220,7 @@ def nothing_found(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -
 
 def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:
     """Whether it is the area that leaves nothing."""
-    anywhere = replace(arguments, bbox=None, geometry=None, grid=None, resolution=None)
+    anywhere = replace(arguments, bbox=None, geometry=None, grid=None, resolution=None, gsd=None)
     return arguments.has_area and _finds_some(cursor, anywhere)
 
 

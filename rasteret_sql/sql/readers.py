@@ -185,6 +185,8 @@ def read_arguments(
     datetime: str | None,
     level: int | None,
     resolution: float | None,
+    *,
+    gsd: float | None = None,
 ) -> ReadArguments:
     """Make the planner's arguments of what a caller gave.
 
@@ -194,7 +196,7 @@ def read_arguments(
     # As in SQL, where nothing given is NULL.
     crs = LONLAT if crs is None else text_of("geometry_crs", crs, "a CRS such as 'EPSG:32643'")
     bands = checked_list("bands", bands, "names such as ['red', 'visual:red'], or None for all bands")
-    for name, number in (("level", level), ("resolution", resolution)):
+    for name, number in (("level", level), ("resolution", resolution), ("gsd", gsd)):
         if number is not None and number_of(number) is None:
             raise InvalidArgumentError(f"{name}: got {shown(number)}, expected a number")
     if level is not None and not (math.isfinite(level) and int(level) == level and level < _MAX_LEVEL):
@@ -218,6 +220,7 @@ def read_arguments(
         datetime=None if datetime is None else text_of("datetime", datetime, "a period such as '2024-01'"),
         level=None if level is None else int(level),
         resolution=None if resolution is None else float(resolution),
+        gsd=None if gsd is None else float(gsd),
     )
 
 

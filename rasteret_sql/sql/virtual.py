@@ -362,7 +362,7 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
     for name in ("bands", "bbox"):
         if values[name] is None and given[name] is not None:
             raise _unfit(name, given[name])
-    numbers = {name: _number_of(name, values.pop(name)) for name in ("level", "resolution")}
+    numbers = {name: _number_of(name, values.pop(name, None)) for name in ("level", "resolution", "gsd")}
     level, bbox = numbers["level"], values.pop("bbox")
     if level is not None and not level.is_integer():
         raise _unfit("level", f"{level}")
@@ -372,6 +372,7 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
             bbox=None if bbox is None else [_number(part) for part in bbox.strip("[]").split(",")],
             level=None if level is None else int(level),
             resolution=numbers["resolution"],
+            gsd=numbers["gsd"],
             door=SQL,
         ),
         own,
@@ -392,6 +393,7 @@ _EXPECTED: Final = {
     "bbox": "four finite numbers [xmin, ymin, xmax, ymax]",
     "level": "a whole number: 0 (full resolution) or more",
     "resolution": "a number",
+    "gsd": "a number of metres",
 }
 
 
