@@ -76,6 +76,8 @@ docs: $(DOCS_STAMP)
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/outputs.py
 	$(BIN)/python docs/pictures.py
+	$(INSTALL) --group notebooks
+	$(BIN)/python docs/notebooks.py
 
 # The documents as a site, in build/site; a warning is an error.
 site: $(DOCS_STAMP)

@@ -63,7 +63,12 @@ def tab():
         yield opened
 
 
-PAGES = sorted(path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md"))
+PAGES = sorted(
+    [
+        *(path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")),
+        *(Path("notebooks", path.name).with_suffix(".html") for path in (ROOT / "examples").glob("*.ipynb")),
+    ]
+)
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])

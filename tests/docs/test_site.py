@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+#: Pages of the site by their paths: those of docs/, and the notebooks of examples/.
+PAGES = [
+    *(page.relative_to(DOCS) for page in DOCS.rglob("*.md")),
+    *(Path("notebooks", page.name).with_suffix(".md") for page in (ROOT / "examples").glob("*.ipynb")),
+]
 MISSING = [name for name in ("mkdocs", "material") if importlib.util.find_spec(name) is None]
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed: pip install --group docs")
@@ -88,12 +94,12 @@ def test_every_page_is_in_the_navigation_once() -> None:
     from mkdocs.config import load_config
 
     listed = _pages_of(load_config(str(ROOT / "mkdocs.yml")).nav)
-    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+    assert sorted(listed) == sorted(page.as_posix() for page in PAGES)
 
 
 def test_every_page_is_built(site: Path) -> None:
-    for page in DOCS.rglob("*.md"):
-        assert (site / page.relative_to(DOCS)).with_suffix(".html").is_file(), page
+    for page in PAGES:
+        assert (site / page).with_suffix(".html").is_file(), page
     assert list(site.rglob("*.py")) == []
 
 
@@ -130,5 +136,21 @@ def test_what_is_written_for_tests_is_not_shown(pages: dict[Path, Page]) -> None
 
 def test_the_search_knows_every_page(site: Path) -> None:
     index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
-    for page in DOCS.rglob("*.md"):
-        assert f'"{page.relative_to(DOCS).with_suffix(".html").as_posix()}' in index
+    for page in PAGES:
+        assert f'"{page.with_suffix(".html").as_posix()}' in index
+
+
+def test_notebooks_are_shown_with_their_outputs(site: Path) -> None:
+    for path in (ROOT / "examples").glob("*.ipynb"):
+        shown = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+        outputs = [
+            output["data"]
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            for output in cell.get("outputs", [])
+        ]
+        assert shown.count('class="notebook-output"') == len(outputs)
+        for data in outputs:
+            picture = "".join(data.get("image/jpeg", ""))
+            assert picture in shown
+            if not picture and "text/html" in data:
+                assert "".join(data["text/html"]).replace(":root", ":host") in shown
