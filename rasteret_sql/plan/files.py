@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.io.identity import FileIdentity
-from rasteret_sql.plan.ragged import Ragged, spread
+from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import PlannedAsset
 
@@ -110,6 +110,22 @@ class Files:
         """Give the rows of levels in the columns of levels, and so in `level_bytes`."""
         found: Numbers = self.column("first_level")[numbers] + levels
         return found
+
+    def tile_sizes(self, numbers: Numbers, levels: Numbers) -> Numbers:
+        """Give (height, width) of the tiles of levels, in pixels; shape (n, 2)."""
+        sizes = np.array(
+            [(form.tile_height, form.tile_width) for kind in self.kinds for form in kind.formats], np.int64
+        ).reshape(-1, 2)
+        first = bounds_of(np.array([len(kind.formats) for kind in self.kinds], np.int64))
+        forms = self.column("level_format")[self.slots(numbers, levels)]
+        found: Numbers = sizes[first[self.column("kind")[numbers]] + forms - 1]
+        return found
+
+    def tile_counts(self, numbers: Numbers, levels: Numbers) -> Numbers:
+        """Give how many tiles levels have, without planes."""
+        slots, sizes = self.slots(numbers, levels), self.tile_sizes(numbers, levels)
+        counts: Numbers = -(-self.column("level_width")[slots] // sizes[:, 1])
+        return counts * -(-self.column("level_height")[slots] // sizes[:, 0])
 
     def coarsest(self, numbers: Numbers, sizes: npt.NDArray[np.float64]) -> Numbers:
         """Choose levels: the coarsest whose pixels are no larger than a size in x, or else the finest.

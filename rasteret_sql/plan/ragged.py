@@ -66,3 +66,26 @@ def spread(starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> Numbers:
     total = int(ends[-1]) if len(ends) else 0
     numbers: Numbers = np.arange(total) + np.repeat(np.asarray(starts, np.int64) - (ends - lengths), lengths)
     return numbers
+
+
+def cut_between(keys: Sequence[npt.NDArray[Any]], max_count: int | None) -> list[int]:
+    """Give the bounds of runs of at most `max_count` elements, or of one group if it is longer.
+
+    Args:
+        keys: columns of the same length. Neighbours that agree in all of them are a group, and stay together.
+        max_count: None for one run.
+
+    Returns:
+        Where each run begins, and the end of the last one; (0, 0) for no elements.
+    """
+    count = len(keys[0])
+    if max_count is None or count <= max_count:
+        return [0, count]
+    is_new = np.any([np.diff(column) != 0 for column in keys], axis=0)
+    ends = np.append(np.flatnonzero(is_new) + 1, count)
+    bounds = [0]
+    while bounds[-1] < count:
+        following = np.searchsorted(ends, bounds[-1], "right")
+        fitting = np.searchsorted(ends, bounds[-1] + max_count, "right") - 1
+        bounds.append(int(ends[max(following, fitting)]))
+    return bounds

@@ -155,13 +155,49 @@ def pieces_per_row(plan: TilePlan, *, pixels: bool, mask: bool) -> Numbers:
     return pieces
 
 
-def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """How far the rows that one request serves may lie from each other: all of them wait in memory for the first.
+
+    Attributes:
+        starts: bytes of the decoded rows before each row of a plan.
+        max_bytes: between the first and the last row of a request. Rows of one tile may lie further apart.
+    """
+
+    starts: Numbers
+    max_bytes: int
+
+    def cut(self, request: Numbers, row: Numbers) -> Numbers:
+        """Number requests anew, so that none of them reaches too far.
+
+        Args:
+            request: the request of each piece.
+            row: the first row of each piece.
+        """
+        at = self.starts[row]
+        low = np.full(int(request.max()) + 1, np.iinfo(np.int64).max)
+        high = np.zeros_like(low)
+        np.minimum.at(low, request, at)
+        np.maximum.at(high, request, at)
+        is_far = high - low > self.max_bytes
+        if not is_far.any():
+            return request
+        window = np.where(is_far[request], at // self.max_bytes, 0)
+        order = np.lexsort((window, request))
+        is_new = (np.diff(request[order], prepend=-1) != 0) | (np.diff(window[order], prepend=-1) != 0)
+        numbers = np.empty_like(request)
+        numbers[order] = np.cumsum(is_new) - 1
+        return numbers
+
+
+def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool, reach: Reach | None = None) -> list[Request]:
     """Make the requests that fetch the tiles of a plan.
 
     Args:
         plan: the tiles.
         pixels: whether pixels are wanted.
         mask: whether masks are wanted.
+        reach: bounds the rows of a request; None where the memory of all rows is there anyway.
 
     Returns:
         The requests, in the order of the first row that needs each. Sparse tiles need none.
@@ -174,6 +210,8 @@ def plan_requests(plan: TilePlan, *, pixels: bool, mask: bool) -> list[Request]:
     keys = np.array([files.setdefault((asset.address, asset.identity), len(files)) for asset in plan.assets], np.int64)
     start, end = table.offset, table.offset + table.nbytes
     request = coalesce(keys[table.asset_no], start, end)
+    if reach is not None:
+        request = reach.cut(request, table.rows.values[table.rows.bounds[:-1]])
     order = np.argsort(request, kind="stable")
     firsts = np.flatnonzero(np.diff(request[order], prepend=-1))
     first_rows = np.minimum.reduceat(table.rows.values[table.rows.bounds[:-1]][order], firsts)

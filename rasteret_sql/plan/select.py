@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
 from rasteret_sql.plan.tiles import Cells, Layouts, Tilings, cells_in, plan_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -64,6 +65,7 @@ class Selection:
         bands: what is read of each.
         windows: (row_off, col_off, row_end, col_end) in pixels of the level, ends exclusive; shape (files, 4).
         parts: the parts of the area that touch each, as (xmin, ymin, xmax, ymax) in pixels; a list of rows per file.
+        area: what was selected, or None for everything.
     """
 
     files: Numbers
@@ -71,10 +73,20 @@ class Selection:
     bands: tuple[tuple[PlannedBand, ...], ...]
     windows: Numbers
     parts: Ragged
+    area: Area | None
 
     def __len__(self) -> int:
         """Count the files."""
         return len(self.files)
+
+    def slice(self, first: int, end: int) -> Selection:
+        """Give some consecutive files of it; `end` is exclusive."""
+        if (first, end) == (0, len(self)):
+            return self
+        return Selection(
+            self.files[first:end], self.levels[first:end], self.bands[first:end], self.windows[first:end],
+            self.parts.take(np.arange(first, end)), self.area,
+        )  # fmt: skip
 
 
 def select(index: IndexFiles, arguments: ReadArguments, area: Area | None) -> Selection:
@@ -99,31 +111,54 @@ def select(index: IndexFiles, arguments: ReadArguments, area: Area | None) -> Se
     if area is None:
         windows = np.concatenate([np.zeros_like(size), size[:, ::-1]], axis=1)
         whole = np.concatenate([np.zeros_like(size), size], axis=1).astype(np.float64)
-        return Selection(numbers, levels, tuple(bands), windows, Ragged(whole, np.arange(len(numbers) + 1)))
+        return Selection(numbers, levels, tuple(bands), windows, Ragged(whole, np.arange(len(numbers) + 1)), None)
     _check_placed(files, numbers)
     parts = _touched_parts(files, numbers, size, arguments, area)
     kept = np.flatnonzero(parts.lengths)
     parts, size = parts.take(kept), size[kept]
     return Selection(
-        numbers[kept], levels[kept], tuple(bands[number] for number in kept.tolist()), _windows(parts, size), parts
-    )
+        numbers[kept], levels[kept], tuple(bands[number] for number in kept.tolist()), _windows(parts, size), parts,
+        area,
+    )  # fmt: skip
 
 
-def plan_selection(index: IndexFiles, selection: Selection, level_bytes: LevelBytes, area: Area | None) -> TilePlan:
-    """Plan the tiles of a selection.
+def plan_selection(
+    index: IndexFiles, selection: Selection, level_bytes: LevelBytes, max_rows: int | None = None
+) -> Iterator[TilePlan]:
+    """Plan the tiles of a selection, each part when it is wanted: a plan takes far more memory than a selection.
 
     Args:
         index: the rows.
         selection: what was selected of them.
         level_bytes: where the tiles of the levels of the selection lie, in its order.
-        area: the area that was selected.
+        max_rows: how many rows a part has at most, unless one tile has more; None for one part.
+
+    Yields:
+        The parts of the plan, in order. Each has the assets of its own rows. At least one, which may be empty.
 
     Raises:
         InvalidIndexError: the index does not have the bytes of a tile.
     """
-    assets = index.files.assets(selection.files, selection.levels, selection.bands, selection.windows)
-    layouts = Layouts(assets, level_bytes, np.arange(len(assets)))
-    return plan_cells(layouts, cells_of(layouts, selection, area))
+    for first, end in pairwise(_cut_at_files(selection, index.files, max_rows)):
+        part = selection.slice(first, end)
+        assets = index.files.assets(part.files, part.levels, part.bands, part.windows)
+        layouts = Layouts(assets, level_bytes, np.arange(first, end))
+        yield from plan_cells(layouts, cells_of(layouts, part), max_rows)
+
+
+def _cut_at_files(selection: Selection, files: Files, max_rows: int | None) -> list[int]:
+    """Give the bounds of runs of files that have at most so many rows by their windows, or are one file."""
+    count = len(selection)
+    if max_rows is None:
+        return [0, count]
+    tile = files.tile_sizes(selection.files, selection.levels)
+    tiles = (-(-selection.windows[:, 2:] // tile) - selection.windows[:, :2] // tile).prod(axis=1)
+    ends = np.cumsum(tiles * np.array([len(bands) for bands in selection.bands], np.int64))
+    bounds = [0]
+    while bounds[-1] < count:
+        begun = int(ends[bounds[-1] - 1]) if bounds[-1] else 0
+        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, begun + max_rows, "right"))))
+    return bounds if count else [0, 0]
 
 
 def joined(first: Selection, second: Selection) -> Selection:
@@ -144,6 +179,7 @@ def joined(first: Selection, second: Selection) -> Selection:
         tuple(tuple(bands[number].values()) for number in numbers.tolist()),
         np.concatenate([first.windows, second.windows])[places],
         parts.take(places),
+        first.area,
     )
 
 
@@ -377,14 +413,14 @@ def _windows(parts: Ragged, size: Numbers) -> Numbers:
     return np.concatenate([start[:, ::-1], end[:, ::-1]], axis=1).astype(np.int64)
 
 
-def cells_of(layouts: Tilings, selection: Selection, area: Area | None) -> Cells:
+def cells_of(layouts: Tilings, selection: Selection) -> Cells:
     """Give the tiles of each file that its window, and each part of the area by itself, touches."""
     row_first, col_first = selection.windows[:, 0] // layouts.tile_height, selection.windows[:, 1] // layouts.tile_width
     row_end, col_end = (
         -(-selection.windows[:, 2] // layouts.tile_height),
         -(-selection.windows[:, 3] // layouts.tile_width),
     )
-    counts = selection.parts.lengths
+    counts, area = selection.parts.lengths, selection.area
     if area is not None and area.geometry is not None:
         cells = _touched(layouts.assets, np.stack([row_first, row_end, col_first, col_end], axis=1), area)
     else:

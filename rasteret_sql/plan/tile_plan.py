@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from rasteret_sql.plan.ragged import bounds_of, spread
+from rasteret_sql.plan.ragged import bounds_of, cut_between, spread
 from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -219,6 +220,12 @@ class TilePlan:
         return TilePlan(
             self.assets, mask_tiles=self.mask_tiles, **{name: getattr(self, name)[rows] for name in _COLUMNS}
         )
+
+    def parts(self, max_rows: int) -> Iterator[TilePlan]:
+        """Give the plan in parts of at most so many rows; bands that share a tile stay together."""
+        place = self.asset_no, self.tile_offset, self.tile_row, self.tile_col
+        for first, end in pairwise(cut_between(place, max_rows)):
+            yield self if end - first == len(self) else self.take(np.arange(first, end))
 
     def with_assets(self, numbers: npt.NDArray[np.int64]) -> TilePlan:
         """Give the plan with some of the assets alone, by their numbers, ascending; its rows are of these."""

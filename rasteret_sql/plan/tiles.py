@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidIndexError
-from rasteret_sql.plan.ragged import bounds_of, spread
+from rasteret_sql.plan.ragged import bounds_of, cut_between, spread
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, TilePlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -224,9 +225,9 @@ def plan_windows(layouts: Layouts, windows: Windows) -> WindowPlan:
     """
     cells = windows.cells
     files = Cells(windows.asset_no[cells.owner], cells.row, cells.col)
-    plan = _tiles(layouts, files, _Bands.of(windows.bands).take(cells.owner))
+    tiles = _located(layouts, files, _Bands.of(windows.bands).take(cells.owner))
     bounds = bounds_of(np.bincount(cells.owner, minlength=len(windows.bands)))
-    return WindowPlan(plan.take(np.lexsort((plan.tile_offset, cells.owner))), bounds)
+    return WindowPlan(_plan(layouts, tiles.take(np.lexsort((tiles.offset, cells.owner)))), bounds)
 
 
 def plan_computed(assets: Sequence[PlannedAsset], windows: Windows) -> TilePlan:
@@ -261,12 +262,16 @@ def plan_computed(assets: Sequence[PlannedAsset], windows: Windows) -> TilePlan:
     )
 
 
-def plan_cells(layouts: Layouts, cells: Cells) -> TilePlan:
+def plan_cells(layouts: Layouts, cells: Cells, max_rows: int | None = None) -> Iterator[TilePlan]:
     """Plan tiles of all bands of files, in the order in which their bytes lie in each.
 
     Args:
         layouts: the files.
         cells: the tiles; owners are numbers of files.
+        max_rows: how many rows a part has at most, unless one tile has more; None for one part.
+
+    Yields:
+        The parts of the plan, in order; at least one.
 
     Raises:
         InvalidIndexError: the index does not have the bytes of a tile.
@@ -281,19 +286,46 @@ def plan_cells(layouts: Layouts, cells: Cells) -> TilePlan:
             flat += asset.bands
     counts = np.array([len(asset.bands) for asset in layouts.assets], np.int64)[cells.owner]
     bands = _Bands.of(flat).take(spread(first[cells.owner], counts))
-    plan = _tiles(layouts, cells.take(np.repeat(np.arange(len(cells.owner)), counts)), bands)
-    order = np.lexsort((plan.band, bands.position, plan.tile_col, plan.tile_row, plan.tile_offset, plan.asset_no))
-    return plan.take(order)
+    tiles = _located(layouts, cells.take(np.repeat(np.arange(len(cells.owner)), counts)), bands)
+    row, col, file = tiles.cells.row, tiles.cells.col, tiles.cells.owner
+    tiles = tiles.take(np.lexsort((tiles.bands.number, tiles.bands.position, col, row, tiles.offset, file)))
+    place = tiles.cells.owner, tiles.offset, tiles.cells.row, tiles.cells.col
+    for first_row, end in pairwise(cut_between(place, max_rows)):
+        yield _plan(layouts, tiles if end - first_row == len(tiles) else tiles.take(np.arange(first_row, end)))
 
 
-def _tiles(layouts: Layouts, cells: Cells, bands: _Bands) -> TilePlan:
-    """Make the rows of a plan: one per cell, whose owner is the file, and its band."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _LocatedTiles:
+    """Tiles of bands of files, and where their bytes lie; owners of the cells are numbers of files."""
+
+    cells: Cells
+    bands: _Bands
+    offset: Numbers
+    nbytes: Numbers
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, numbers: Numbers) -> _LocatedTiles:
+        return _LocatedTiles(
+            self.cells.take(numbers), self.bands.take(numbers), self.offset[numbers], self.nbytes[numbers]
+        )
+
+
+def _located(layouts: Layouts, cells: Cells, bands: _Bands) -> _LocatedTiles:
+    """Find the bytes of tiles: one cell and its band each."""
     file = cells.owner
-    across, per_plane = layouts.across[file], (layouts.across * layouts.down)[file]
-    in_plane = cells.row * across + cells.col
-    plane = np.where(layouts.is_planar[file], (bands.number - 1) * per_plane, 0)
+    plane = np.where(layouts.is_planar[file], (bands.number - 1) * (layouts.across * layouts.down)[file], 0)
+    in_plane = cells.row * layouts.across[file] + cells.col
     offset, nbytes = layouts.level_bytes.image.locate(layouts.slots[file], plane + in_plane)
     _check_known(layouts, cells, offset, "")
+    return _LocatedTiles(cells, bands, offset, nbytes)
+
+
+def _plan(layouts: Layouts, tiles: _LocatedTiles) -> TilePlan:
+    """Make the rows of a plan: one per tile and band."""
+    cells, bands = tiles.cells, tiles.bands
+    file = cells.owner
     width, height = layouts.widths(file, cells.col), layouts.heights(file, cells.row)
     alpha = layouts.alpha_band[file]
     kind = np.where((alpha > 0) & (alpha != bands.number), MaskKind.ALPHA, MaskKind.NONE)
@@ -308,8 +340,8 @@ def _tiles(layouts: Layouts, cells: Cells, bands: _Bands) -> TilePlan:
         tile_col=cells.col.astype(np.int32),
         width=width.astype(np.int32),
         height=height.astype(np.int32),
-        tile_offset=offset,
-        tile_byte_count=nbytes,
+        tile_offset=tiles.offset,
+        tile_byte_count=tiles.nbytes,
         nodata=bands.nodata,
         has_nodata=bands.has_nodata,
         mask_kind=kind.astype(np.uint8),

@@ -129,15 +129,16 @@ def decoded_tiles(
     for batch in TileStream(plan, on_error=on_error, options=options):
         assert batch.pixels is not None
         assert batch.mask is not None
+        part = batch.plan
         for number, row in enumerate(batch.rows):
-            shape = int(plan.height[row]), int(plan.width[row])
+            shape = int(part.height[row]), int(part.width[row])
             pixels = batch.pixels[batch.pixel_ends[number] : batch.pixel_ends[number + 1]]
             valid = None
-            if plan.mask_kind[row] != MaskKind.NONE:
+            if part.mask_kind[row] != MaskKind.NONE:
                 mask = batch.mask[batch.mask_ends[number] : batch.mask_ends[number + 1]]
                 valid = mask.view(np.bool_).reshape(shape)
-            dtype = plan.assets[plan.asset_no[row]].dtype
-            yield DecodedTile(row, pixels.view(dtype).reshape(shape), valid, batch.errors.get(row))
+            dtype = part.assets[part.asset_no[row]].dtype
+            yield DecodedTile(batch.first_row + row, pixels.view(dtype).reshape(shape), valid, batch.errors.get(row))
 
 
 def refuse_complex(assets: Sequence[PlannedAsset]) -> None:

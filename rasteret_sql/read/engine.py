@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rasteret_sql.errors import FetchError, RangeError, RasteretError
 from rasteret_sql.io import fork
@@ -18,15 +18,19 @@ from rasteret_sql.read import progress
 from rasteret_sql.wording import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rasteret_sql.io.store import RangeResponse, RangeStore
     from rasteret_sql.plan.requests import Piece, Request
+
+T = TypeVar("T")
 
 #: What decoders import: taken care of before the first of them is made.
 DECODERS = ("imagecodecs", "rasteret_sql.tiff.decode")
 #: A thread decodes at least so many encoded bytes at a time; shorter jobs cost more to hand over than to do.
 MIN_JOB_BYTES = 262_144
+#: Jobs of one request that wait for a thread, or run in it. More would only hold memory.
+_JOBS_PER_THREAD: Final = 4
 
 
 def decode_threads() -> int:
@@ -90,23 +94,20 @@ class Engine:
     """Fetches requests and hands each of their tiles, still encoded, to a function that runs in a thread.
 
     Args:
-        handle: called in a thread with each piece and its bytes.
         options: bounds of the read.
         store_of: gives the store of an address.
     """
 
-    def __init__(
-        self,
-        handle: Callable[[Piece, Encoded], None],
-        options: ReadOptions,
-        store_of: Callable[[str], RangeStore] = store_for,
-    ) -> None:
-        self._handle = handle
+    def __init__(self, options: ReadOptions, store_of: Callable[[str], RangeStore] = store_for) -> None:
         self._store_of = store_of
         self._slots = asyncio.Semaphore(options.max_requests)
 
-    async def run(self, request: Request) -> None:
+    async def run(self, request: Request, handle: Callable[[Piece, Encoded], None]) -> None:
         """Fetch a request and decode its tiles.
+
+        Args:
+            request: what is fetched.
+            handle: called in a thread with each tile and its bytes.
 
         Raises:
             RasteretError: the bytes could not be fetched, or a tile could not be decoded.
@@ -122,23 +123,32 @@ class Engine:
             )
         progress.arrived(request)
         data = memoryview(response.data)
-        jobs = [self._decode(request, job, data) for job in _jobs(request)]
-        if len(jobs) == 1:
-            await jobs[0]
-            return
-        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
 
-    async def _decode(self, request: Request, pieces: Sequence[Piece], data: memoryview) -> None:
-        handle = self._handle
+        async def decode(pieces: Sequence[Piece]) -> None:
+            def work() -> None:
+                for piece in pieces:
+                    handle(piece, Encoded(data, piece.offset - request.start, piece.nbytes))
 
-        def work() -> None:
-            for piece in pieces:
-                handle(piece, Encoded(data, piece.offset - request.start, piece.nbytes))
+            await in_decode_thread(work)
 
-        await _pool.get().run(work)
+        # Values of pieces are made for the jobs that run: a request may have a million of them.
+        running: set[asyncio.Task[None]] = set()
+        try:
+            for job in _jobs(request):
+                if len(running) >= _JOBS_PER_THREAD * decode_threads():
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for each in done:
+                        each.result()
+                running.add(asyncio.create_task(decode(job)))
+            await asyncio.gather(*running)
+        finally:
+            # What they write to must not be given back while they write.
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def in_decode_thread(work: Callable[[], T]) -> T:
+    """Await what `work()` returns or raises, run in one of the threads that decode: as many as cores."""
+    return await _pool.get().run(work)
 
 
 async def _fetched(store: RangeStore, request: Request) -> RangeResponse:
@@ -182,12 +192,12 @@ async def run_all(
     Raises:
         RasteretError: some bytes could not be fetched, or some tile could not be decoded.
     """
-    engine = Engine(handle, options, store_of)
+    engine = Engine(options, store_of)
     budget = ByteBudget(options.max_buffer_bytes)
 
     async def one(request: Request) -> None:
         try:
-            await engine.run(request)
+            await engine.run(request, handle)
         except RasteretError as error:
             if on_failure is None:
                 raise
@@ -230,16 +240,17 @@ async def import_decoders() -> None:
     await import_in_thread(*DECODERS)
 
 
-def _jobs(request: Request) -> list[list[Piece]]:
-    jobs: list[list[Piece]] = [[]]
+def _jobs(request: Request) -> Iterator[list[Piece]]:
+    """Cut the pieces of a request into jobs of a thread."""
+    job: list[Piece] = []
     size = 0
     for piece in request.pieces:
         if size >= MIN_JOB_BYTES:
-            jobs.append([])
-            size = 0
-        jobs[-1].append(piece)
+            yield job
+            job, size = [], 0
+        job.append(piece)
         size += piece.nbytes
-    return jobs
+    yield job
 
 
 _pool = fork.PerProcess(lambda: ThreadPool(decode_threads(), "rasteret-decode"))

@@ -10,24 +10,23 @@ import pyarrow as pa
 from rasteret_sql.database.sqlfiles import sql_file
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.tile_plan import MaskKind
-from rasteret_sql.read.stream import OnError, TileBatch, TileStream
+from rasteret_sql.read.stream import OnError, TileStream
 from rasteret_sql.sql.workarounds import without_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import duckdb
     import numpy.typing as npt
 
     from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.stream_part import TileBatch
 
     Floats = npt.NDArray[np.float64]
 
 #: The columns of `read_tiles` that need bytes of a file.
 READ_COLUMNS = ("pixels", "mask", "error")
-#: Rows in a batch that needs no pixels.
-PLAIN_BATCH_ROWS = 65_536
 #: From here on, not every integer is a float64.
 _WHOLE_DOUBLES = 2.0**53
 _UNKNOWN = (float("nan"),) * 6
@@ -113,27 +112,32 @@ def _nullable(values: Floats, is_null: npt.NDArray[np.bool_]) -> pa.Array:
 
 
 def tile_batches(
-    plan: TilePlan,
-    rows: pa.Table,
+    plan: Iterable[TilePlan],
     schema: pa.Schema,
     *,
+    token: bytes | None = None,
     on_error: OnError = "raise",
     options: ReadOptions | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Give rows of `read_tiles` in record batches; fetches only what the columns asked for need.
 
     Args:
-        plan: the tiles.
-        rows: as many rows with the columns of `schema` that need no reading.
+        plan: the tiles, part by part.
         schema: the columns wanted.
+        token: what `_call` holds, if it is among them.
         on_error: "raise", or "null" for rows with an error instead of pixels.
         options: bounds of the read.
     """
+
+    def rows_of(part: TilePlan) -> pa.Table:
+        rows = tile_rows(part)
+        return (with_call(rows, token) if token is not None and "_call" in planned else rows).select(planned)
+
     wanted = set(schema.names)
-    if not wanted.intersection(READ_COLUMNS):
-        for start in range(0, len(rows), PLAIN_BATCH_ROWS):
-            part = rows.select(schema.names).slice(start, PLAIN_BATCH_ROWS)
-            yield from part.cast(schema).combine_chunks().to_batches()
+    planned = [name for name in schema.names if name not in READ_COLUMNS]
+    if len(planned) == len(schema):
+        for part in plan:
+            yield from rows_of(part).cast(schema).combine_chunks().to_batches()
         return
     stream = TileStream(
         plan,
@@ -142,12 +146,14 @@ def tile_batches(
         on_error=on_error,
         options=options,
     )
+    known: tuple[TilePlan, pa.Table] | None = None
     for tiles in stream:
-        part = rows.slice(tiles.rows.start, len(tiles.rows))
-        yield _record_batch(tiles, part, schema, plan)
+        if known is None or known[0] is not tiles.plan:
+            known = tiles.plan, rows_of(tiles.plan)
+        yield _record_batch(tiles, known[1].slice(tiles.rows.start, len(tiles.rows)), schema)
 
 
-def _record_batch(tiles: TileBatch, rows: pa.Table, schema: pa.Schema, plan: TilePlan) -> pa.RecordBatch:
+def _record_batch(tiles: TileBatch, rows: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
     failed = np.array([row in tiles.errors for row in tiles.rows], bool)
     columns: list[Any] = []
     for field in schema:
@@ -156,7 +162,7 @@ def _record_batch(tiles: TileBatch, rows: pa.Table, schema: pa.Schema, plan: Til
             columns.append(_blobs(tiles.pixels, tiles.pixel_ends, ~failed))
         elif field.name == "mask":
             assert tiles.mask is not None
-            has_mask = plan.mask_kind[tiles.rows.start : tiles.rows.stop] != MaskKind.NONE
+            has_mask = tiles.plan.mask_kind[tiles.rows.start : tiles.rows.stop] != MaskKind.NONE
             columns.append(_blobs(tiles.mask, tiles.mask_ends, has_mask & ~failed))
         elif field.name == "error":
             columns.append(pa.array([_said(tiles, row) for row in tiles.rows], pa.string()))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
-from rasteret_sql.plan.area import Area
 from rasteret_sql.plan.derived import derive
 from rasteret_sql.plan.select import cells_of, joined
 from rasteret_sql.plan.tiles import Cells, Tilings, Windows, plan_computed
@@ -39,7 +38,6 @@ class DerivedFiles:
 
     bands: DerivedBands
     _files: SelectedFiles
-    _area: Area | None
     _scale: bool
 
     @classmethod
@@ -79,7 +77,7 @@ class DerivedFiles:
                 f"{' and '.join(what for what, _ in formulas.parts())}: none of the items that the other arguments "
                 f"leave has all bands that are needed, of {names}; expected one or more"
             )
-        return cls(bands, files, Area.of(arguments), scale)
+        return cls(bands, files, scale)
 
     @property
     def assets(self) -> tuple[PlannedAsset, ...]:
@@ -98,7 +96,7 @@ class DerivedFiles:
     def windows(self) -> Windows:
         """Give all tiles of all bands that the area touches."""
         selection = self._files.selection
-        found = cells_of(Tilings(self._files.assets), selection, self._area)
+        found = cells_of(Tilings(self._files.assets), selection)
         bounds = np.searchsorted(found.owner, np.arange(len(selection) + 1))
         parts = [
             (asset_no, band, slice(bounds[host], bounds[host + 1]))

@@ -77,8 +77,7 @@ def _written(rows: IndexRows, selection: Selection) -> Files:
 def _write_tiles(writer: ColumnWriter, rows: IndexRows, numbers: Numbers, levels: Numbers) -> None:
     """Write where the tiles of levels lie."""
     files = rows.index.files
-    slots = files.slots(numbers, levels)
-    ends = np.cumsum(rows.tile_counts(slots))
+    ends = np.cumsum(files.tile_counts(numbers, levels))
     lengths: dict[str, list[Numbers]] = {name: [] for name in TILE_NUMBERS}
     largest = rows.largest_tile()
     start = 0

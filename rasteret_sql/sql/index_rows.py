@@ -36,7 +36,7 @@ from rasteret_sql.sql.row_checks import (
 from rasteret_sql.tiff.ghost import frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
     import numpy.typing as npt
@@ -178,12 +178,24 @@ class IndexRows:
             InvalidArgumentError: an argument is wrong.
             InvalidIndexError: the index does not have the bytes of a tile.
         """
-        area = Area.of(arguments)
-        selection = select(self.index, arguments, area)
-        self._resolve(selection.files)
-        level_bytes = self.level_bytes(selection.files, selection.levels)
-        plan = plan_selection(self.index, selection, level_bytes, area)
+        selection = self.select(arguments)
+        (plan,) = self.plan_selection(selection)
         return plan, None if self._properties is None else self.properties_of(selection)
+
+    def plan_selection(self, selection: Selection, max_rows: int | None = None) -> Iterator[TilePlan]:
+        """Plan the tiles of a selection of these rows, in parts that are planned when they are wanted.
+
+        All that is fetched of the index is fetched at once: the parts need no connection.
+
+        Args:
+            selection: some of the rows.
+            max_rows: how many rows a part has at most, unless one tile has more; None for one part.
+
+        Raises:
+            InvalidIndexError: the index does not have the bytes of a tile.
+        """
+        level_bytes = self.level_bytes(selection.files, selection.levels)
+        return plan_selection(self.index, selection, level_bytes, max_rows)
 
     def select(self, arguments: ReadArguments) -> Selection:
         """Choose files, bands, levels and windows, without planning their tiles.
@@ -199,23 +211,6 @@ class IndexRows:
         """Give the properties of the files of a selection."""
         assert self._properties is not None
         return self._properties.take(selection.files)
-
-    def tile_counts(self, slots: Numbers) -> Numbers:
-        """Give how many tiles levels have, without planes: about so many numbers are fetched for each."""
-        files = self.index.files
-        owners = np.searchsorted(files.column("first_level"), slots, "right") - 1
-        formats = [files.kinds[kind].formats for kind in files.column("kind")[owners].tolist()]
-        numbers = files.column("level_format")[slots].tolist()
-        size = np.array(
-            [
-                (each[form - 1].tile_width, each[form - 1].tile_height)
-                for each, form in zip(formats, numbers, strict=True)
-            ],
-            np.int64,
-        ).reshape(-1, 2)
-        across = -(-files.column("level_width")[slots] // size[:, 0])
-        counts: Numbers = across * -(-files.column("level_height")[slots] // size[:, 1])
-        return counts
 
     def largest_tile(self) -> int:
         """Give the bytes of the largest tile of any level; 0 without tiles."""

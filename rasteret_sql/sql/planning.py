@@ -55,11 +55,20 @@ class PlannedTiles:
 
 
 def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> TilePlan:
-    """Plan a read, which may give nothing.
+    """Plan a read, which may give nothing, as a whole; see `plan_parts`."""
+    (plan,) = plan_parts(cursor, arguments, None)
+    return plan
+
+
+def plan_parts(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, max_rows: int | None) -> Iterator[TilePlan]:
+    """Plan a read, which may give nothing, in parts that are planned when they are wanted.
+
+    All that is read of the index is read at once: the parts need no connection.
 
     Args:
         cursor: a connection of its own, which gets temporary tables.
         arguments: what was asked.
+        max_rows: how many rows a part has at most, unless one tile has more; None for one part.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
@@ -67,10 +76,11 @@ def plan_tiles(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> T
         EmptyReadError: the area touches none of the assets that the other arguments leave.
     """
     with index_rows(cursor, arguments) as rows:
-        plan, _ = rows.plan(arguments)
-    if not plan.assets and _is_outside(cursor, arguments):
+        selection = rows.select(arguments)
+        parts = rows.plan_selection(selection, max_rows)
+    if not len(selection) and _is_outside(cursor, arguments):
         raise _outside(arguments)
-    return plan
+    return parts
 
 
 class IndexPlans:

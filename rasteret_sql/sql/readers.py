@@ -19,7 +19,7 @@ from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.named_index import is_query, shown_index
-from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found, plan_tiles
+from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found, plan_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,14 +89,15 @@ def read_tiles(
     """
     import pyarrow as pa
 
-    from rasteret_sql.sql.batches import schema_of, tile_batches, tile_rows
+    from rasteret_sql.read.stream import PART_ROWS
+    from rasteret_sql.sql.batches import schema_of, tile_batches
 
     check_choice("on_error", on_error, ("raise", "null"))
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
     with planning_cursor(index) as cursor:
-        plan = plan_tiles(cursor, shown_index(cursor, index, arguments))
+        plan = plan_parts(cursor, shown_index(cursor, index, arguments), PART_ROWS)
         schema = pa.schema([field for field in schema_of(cursor, "tiles") if field.name != "_call"])
-    return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, tile_rows(plan), schema, on_error=on_error))
+    return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, schema, on_error=on_error))
 
 
 @without_crs

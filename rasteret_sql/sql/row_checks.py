@@ -32,6 +32,8 @@ CHECKED_LEVELS: Final = (
     ("mask_tiles", "coalesce(len(rst_level.mask.tile_byte_counts), 0)"),
 )
 _TRANSFORM: Final = ("x_size", "x_skew", "x_off", "y_skew", "y_size", "y_off")
+#: Tiles whose bytes are checked at a time; what is computed of each takes 200 bytes.
+_TILES_AT_ONCE: Final = 1 << 18
 #: Bits of one sample, at most: complex128.
 _MAX_BITS: Final = 128
 
@@ -243,11 +245,14 @@ def check_bytes(names: RowNames, rows: Numbers, file_size: Numbers, found: Level
 
 
 def _check_ends(names: RowNames, owner: Numbers, file_size: Numbers, column: str, tiles: TileBytes) -> None:
-    level = np.repeat(np.arange(len(tiles.counts)), tiles.counts.lengths)
-    tile = np.arange(len(level)) - tiles.counts.bounds[level]
-    offset, count = tiles.locate(level, tile)
-    is_there = count > 0
-    names.require(~is_there | (offset >= 0), owner, column, offset, "offsets of 0 or more")
-    size = file_size[owner]
-    is_within = ~is_there | (size < 0) | (offset <= size - count)
-    names.require(is_within, owner, column, offset, "tiles that end within file_size")
+    bounds = tiles.counts.bounds
+    levels = np.repeat(np.arange(len(tiles.counts)), tiles.counts.lengths)
+    for first in range(0, len(levels), _TILES_AT_ONCE):
+        level = levels[first : first + _TILES_AT_ONCE]
+        offset, count = tiles.locate(level, np.arange(first, first + len(level)) - bounds[level])
+        rows = owner[first : first + len(level)]
+        is_there = count > 0
+        names.require(~is_there | (offset >= 0), rows, column, offset, "offsets of 0 or more")
+        size = file_size[rows]
+        is_within = ~is_there | (size < 0) | (offset <= size - count)
+        names.require(is_within, rows, column, offset, "tiles that end within file_size")

@@ -20,10 +20,11 @@ from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.io import interrupts, loop
 from rasteret_sql.io.options import options_of_call
 from rasteret_sql.plan.arguments import SQL, ReadArguments
+from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows, with_call
 from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
 from rasteret_sql.sql.named_index import rows_seen
-from rasteret_sql.sql.planning import plan_tiles
+from rasteret_sql.sql.planning import plan_parts
 from rasteret_sql.sql.workarounds import (
     bare_cursor,
     call_of,
@@ -35,7 +36,7 @@ from rasteret_sql.sql.workarounds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import duckdb
 
@@ -319,19 +320,17 @@ class TileSource(CallSource):
             return self._rows_seen(*seen, call.token, schema)
         arguments, _, on_error, settings = parse_arguments(call.arguments)
         with self._planning(settings) as cursor:
-            plan = plan_tiles(cursor, arguments)
-        rows = with_call(tile_rows(plan), call.token)
+            plan = plan_parts(cursor, arguments, None if is_dry_run() else PART_ROWS)
         # A condition that looks at what is read is applied to all tiles, once they are read.
         is_of_pixels = mentions(condition, self.read_columns)
-        if not is_of_pixels:
-            kept = rows_kept(rows, condition)
-            if len(kept) < len(plan):
-                plan, rows = plan.take(kept), rows.take(kept)
+        if condition is not None and not is_of_pixels:
+            plan = _kept(plan, condition, call.token)
         read = self._schema if is_of_pixels else schema
         if is_dry_run():
             names = set(read.names)
-            return noted(plan, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)
-        batches = tile_batches(plan, rows, read, on_error=on_error)
+            (whole,) = plan
+            return noted(whole, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)
+        batches = tile_batches(plan, read, token=call.token, on_error=on_error)
         return Stream(schema, filtered(batches, condition, schema) if is_of_pixels else batches)
 
     def _rows_seen(self, index: str, settings: dict[str, str], token: bytes, schema: pa.Schema) -> Stream:
@@ -341,6 +340,13 @@ class TileSource(CallSource):
         row = {"error": found, "_call": token}
         table = pa.table({field.name: pa.array([row.get(field.name)], field.type) for field in schema}, schema)
         return Stream(schema, iter(table.to_batches()))
+
+
+def _kept(plan: Iterable[TilePlan], condition: Any, token: bytes) -> Iterator[TilePlan]:
+    """Give the rows of each part of a plan that meet a condition."""
+    for part in plan:
+        kept = rows_kept(with_call(tile_rows(part), token), condition)
+        yield part if len(kept) == len(part) else part.take(kept)
 
 
 def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], OnError, dict[str, str]]:
