@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rasteret_sql.output.plot import plot_rgb
     from rasteret_sql.read.progress import progress
     from rasteret_sql.sql.analysis import read_pixels, sample_points, zonal_stats
+    from rasteret_sql.sql.build_stats import StatsReport, build_stats
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
@@ -51,8 +52,10 @@ __all__ = [
     "ReadCost",
     "RefreshReport",
     "StacSearch",
+    "StatsReport",
     "ValidationReport",
     "build_index",
+    "build_stats",
     "connect",
     "datasets",
     "explain",
@@ -95,8 +98,10 @@ _HOME = {
     "ReadCost": "rasteret_sql.sql.cost",
     "RefreshReport": "rasteret_sql.index.refresh",
     "StacSearch": "rasteret_sql.index.sources.search",
+    "StatsReport": "rasteret_sql.sql.build_stats",
     "ValidationReport": "rasteret_sql.index.validate",
     "build_index": "rasteret_sql.sql.indexes",
+    "build_stats": "rasteret_sql.sql.build_stats",
     "connect": "rasteret_sql.sql.connection",
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",

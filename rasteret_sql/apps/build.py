@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from rasteret_sql.index.report import BuildReport
+    from rasteret_sql.index.report import BuildReport, Failure
     from rasteret_sql.index.sources.search import StacSearch
 
 #: Exit code where the index is written but some files are not in it.
@@ -150,16 +150,21 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(report_as_json(report), indent=2))
     else:
         print(report_as_text(report, Style.of(sys.stdout)))
-    return name_failures(report)
+    return name_failures(report.failures)
 
 
-def name_failures(report: BuildReport) -> int:
-    """Name the files that failed on stderr, and give the exit code."""
-    if not report.failures:
+def name_failures(failures: Sequence[Failure], what: str = "index") -> int:
+    """Name the files that failed on stderr, and give the exit code.
+
+    Args:
+        failures: the files.
+        what: they are not in.
+    """
+    if not failures:
         return 0
     style = Style.of(sys.stderr)
-    note(style.error(f"{count(len(report.failures), 'file')} not in the index:"))
-    for failure in report.failures:
+    note(style.error(f"{count(len(failures), 'file')} not in the {what}:"))
+    for failure in failures:
         note(f"  {failure.href or failure.item_id or 'a document'}\n    {failure.error}: {failure.message}")
     return SOME_FAILED
 

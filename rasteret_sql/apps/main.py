@@ -22,6 +22,7 @@ from rasteret_sql.apps import (
     sample,
     serve,
     sql,
+    stats,
     validate,
     zonal,
 )
@@ -58,7 +59,7 @@ exit codes:
 
 #: The commands in the order of the help, under the headings that they have there.
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "build and update an index": (build, refresh, validate, datasets),
+    "build and update an index": (build, refresh, validate, stats, datasets),
     "query an index": (info, explain, sql, shell),
     "read pixels": (preview, export, sample, zonal),
     "use it from other programs": (serve, macros),

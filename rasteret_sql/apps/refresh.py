@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = {"new": report.new, "changed": report.changed, "kept": report.kept, "gone": report.gone}
     if arguments.json:
         print(json.dumps({**counts, "gone_files": report.gone_files, "build": report_as_json(report.build)}, indent=2))
-        return name_failures(report.build)
+        return name_failures(report.build.failures)
     style = Style.of(sys.stdout)
     facts: dict[str, str | list[str]] = {name: count(number, "file") for name, number in counts.items()}
     shown = report.gone_files[:_SHOWN]
@@ -71,4 +71,4 @@ def run(arguments: argparse.Namespace) -> int:
     facts["gone"] = [count(report.gone, "file"), *shown, *more]
     print(report_as_text(report.build, style))
     print(aligned(facts, style, indent="  "))
-    return name_failures(report.build)
+    return name_failures(report.build.failures)

@@ -46,6 +46,9 @@ def add_parser(commands: Commands) -> None:
         choices=("item", "day", "solar_day", "all"),
         help="group of files for each statistic (item)",
     )
+    how.add_argument(
+        "--statistics", metavar="STATS", help="file of `rasteret-sql stats`: whole tiles in zones are taken from it"
+    )
     command.set_defaults(run=run, usage_error=command.error)
 
 
@@ -63,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             weights=arguments.weights,
             all_touched=arguments.all_touched,
             by=arguments.by,
+            statistics=arguments.statistics,
         )
         write_rows(arguments, rows, bar)
     return 0

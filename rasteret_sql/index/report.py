@@ -205,12 +205,13 @@ def crawling(progress: Progress | bool) -> Iterator[Callable[[int, int], None] |
 
 
 @contextlib.contextmanager
-def reporting(progress: Progress | bool, expected: int = 0) -> Iterator[FileProgress]:  # noqa: FBT001
+def reporting(progress: Progress | bool, expected: int = 0, what: str = "headers") -> Iterator[FileProgress]:  # noqa: FBT001
     """Report progress while the block lasts.
 
     Args:
         progress: True for a bar, a callable, or False.
         expected: files in all.
+        what: is read of the files, on a bar.
     """
     if not callable(progress):
         check_flag("progress", progress)
@@ -219,5 +220,5 @@ def reporting(progress: Progress | bool, expected: int = 0) -> Iterator[FileProg
         return
     from rasteret_sql.bars import Bar
 
-    with Bar("headers", unit=" files", total=expected) as bar:
+    with Bar(what, unit=" files", total=expected) as bar:
         yield FileProgress(bar.show, expected)

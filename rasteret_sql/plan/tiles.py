@@ -351,6 +351,15 @@ def _plan(layouts: Layouts, tiles: _LocatedTiles) -> TilePlan:
     )
 
 
+def mask_kind(asset: PlannedAsset, band: PlannedBand) -> MaskKind:
+    """Say where the masks of the tiles of a band come from, as plans have it."""
+    if asset.mask_format is not None:
+        return MaskKind.MASK
+    if band.nodata is not None:
+        return MaskKind.NODATA
+    return MaskKind.NONE if asset.alpha_band in {None, band.band} else MaskKind.ALPHA
+
+
 def _mask_tiles(
     layouts: Layouts, cells: Cells, kind: Numbers, size: tuple[Numbers, Numbers]
 ) -> tuple[Numbers, MaskTiles]:

@@ -197,9 +197,10 @@ class ZoneStatistics:
         """Add parts of zones that are summed up."""
         zones, count = parts.zones, parts.count
         before, merged = self.count[zones], self.count[zones] + count
-        step = parts.sum / count - self._mean[zones]
-        self._squares[zones] += parts.squares + step**2 * before * count / merged
-        self._mean[zones] += step * count / merged
+        with np.errstate(invalid="ignore"):
+            step = parts.sum / count - self._mean[zones]
+            self._squares[zones] += parts.squares + step**2 * before * count / merged
+            self._mean[zones] += step * count / merged
         self.count[zones] = merged
         self.min[zones] = np.minimum(self.min[zones], parts.min)
         self.max[zones] = np.maximum(self.max[zones], parts.max)
@@ -287,8 +288,9 @@ def _summed(zones: Numbers, starts: Numbers, values: npt.NDArray[Any], weights: 
     weighted = numbers if weights is None else numbers * weights
     count = lengths.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     total = np.add.reduceat(weighted, starts)
-    # About the mean, where squares of large values would lose their digits.
-    apart = (numbers - np.repeat(total / count, lengths)) ** 2
+    # About the mean, where squares of large values would lose their digits. An infinity has no distance from it.
+    with np.errstate(invalid="ignore"):
+        apart = (numbers - np.repeat(total / count, lengths)) ** 2
     return Parts(
         zones,
         count,
@@ -306,7 +308,8 @@ def _statistic(name: str, values: Floats, weights: Floats | None, counts: Number
     if quantile or name == "median":
         share = int(quantile[1]) / 100 if quantile else 0.5
         return _quantile_of(values, weights, share) if counts is None else _quantile_of_counted(values, counts, share)
-    starts = np.flatnonzero(np.diff(values, prepend=np.nan))
+    # Not differences, which two infinities have none of.
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
     if name == "variety":
         return float(len(starts))
     each = weights if counts is None else counts

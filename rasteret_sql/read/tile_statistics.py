@@ -67,8 +67,8 @@ class TileStatistics:
         counts = np.add.reduceat(count, starts)
         low, high = np.minimum.reduceat(self.min[tiles], starts), np.maximum.reduceat(self.max[tiles], starts)
         if self.squares is None:
-            total, sumsq = (np.add.reduceat(sums[tiles].astype(object), starts) for sums in (self.sum, self.sumsq))
-            parts = Parts.of_integers(numbers, counts, (total, sumsq), low, high)
+            exact = _total(self.sum[tiles], starts), _total(self.sumsq[tiles], starts)
+            parts = Parts.of_integers(numbers, counts, exact, low, high)
         else:
             total = np.add.reduceat(self.sum[tiles], starts)
             apart = (self.sum[tiles] / count - np.repeat(total / counts, np.diff(starts, append=len(tiles)))) ** 2
@@ -85,6 +85,14 @@ class TileStatistics:
         counts = np.add.reduceat(self.class_counts[tiles], starts, axis=0)
         number, place = np.nonzero(counts)
         return zones[starts][number], self.classes[place], counts[number, place]
+
+
+def _total(sums: Numbers, starts: Numbers) -> npt.NDArray[Any]:
+    """Add up integers part by part; as Python's integers where 64 bits may not hold them."""
+    largest = max(int(sums.max()), -int(sums.min()))
+    fits = largest * len(sums) <= _MAX_INT64
+    found: npt.NDArray[Any] = np.add.reduceat(sums if fits else sums.astype(object), starts)
+    return found
 
 
 def _physical(parts: Parts, band: PlannedBand) -> Parts:

@@ -42,6 +42,7 @@ class PlacedZones:
         shapes: edges of the geometries that were looked at, by place in `zones`.
         whole: place in `zones`, and number of the tile, of each tile that lies in a zone as a whole, shape (2, n); None
             until it is looked for.
+        in_all: whether each tile, row by row, lies as a whole in each zone that it touches; None likewise.
     """
 
     zones: Numbers
@@ -50,6 +51,7 @@ class PlacedZones:
     in_tile: dict[tuple[int, int], list[int]]
     shapes: dict[int, Cover | Outline] = field(default_factory=dict)
     whole: Numbers | None = None
+    in_all: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,10 +124,13 @@ class ZoneGrids:
     def are_whole(self, grid: Lattice, tiles: Numbers) -> npt.NDArray[np.bool_]:
         """Say which tiles, by their numbers row by row, lie as a whole in each zone that they touch."""
         placed = self.place(grid)
-        across = -(-grid[3] // grid[5])
-        number, count = np.unique(self.whole_tiles(grid)[1], return_counts=True)
-        touching = np.array([len(placed.in_tile[divmod(tile, across)]) for tile in number.tolist()], np.int64)
-        return np.isin(tiles, number[count == touching])
+        if placed.in_all is None:
+            _, _, height, width, tile_height, tile_width = grid
+            across = -(-width // tile_width)
+            placed.in_all = np.zeros(-(-height // tile_height) * across, np.bool_)
+            for number, count in zip(*np.unique(self.whole_tiles(grid)[1], return_counts=True), strict=True):
+                placed.in_all[number] = count == len(placed.in_tile[divmod(int(number), across)])
+        return placed.in_all[tiles]
 
     def whole_tiles(self, grid: Lattice) -> Numbers:
         """Find the tiles that lie in a zone as a whole.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from rasteret_sql.checks import check_choice, checked_list, without_crs
+from rasteret_sql.checks import check_choice, checked_list, checked_path, without_crs
 from rasteret_sql.shared_docs import shares_arguments
-from rasteret_sql.sql.named_index import shown_index
+from rasteret_sql.sql.named_index import is_query, shown_index
 from rasteret_sql.sql.readers import planning_cursor, read_arguments
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
@@ -198,6 +199,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     all_touched: bool = False,
     by: Literal["item", "day", "solar_day", "all"] = "item",
     scale: bool = False,
+    statistics: str | os.PathLike[str] | None = None,
     on_error: OnError = "raise",
 ) -> pa.RecordBatchReader:
     """Compute statistics of the pixels in zones, each tile fetched and decoded once however many zones it lies in.
@@ -221,6 +223,9 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         by: group of files for each statistic: per "item", per UTC "day", per "solar_day", or "all" files together.
             Where items overlap, each of their pixels counts.
         scale: compute with physical values: each stored value times the scale of its band, plus the offset.
+        statistics: path of a file of `build_stats`, or the text of a query of several. Tiles that lie as a whole in all
+            zones that they touch are taken from it, and only the others are read; results are the same. Tiles of files,
+            bands, levels and statistics that it does not have are read.
         on_error: "raise", or "null" for rows without statistics whose `error` says why.
 
     Returns:
@@ -235,6 +240,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
             the name of a possible column of the result.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: no zone touches a file.
+        AssetChangedError: `statistics` has another version of a file than the index.
         RasteretError: while reading: bytes could not be fetched or decoded.
 
     Example:
@@ -256,18 +262,29 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     )
 
     check_choice("on_error", on_error, ("raise", "null"))
-    statistics = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
+    names = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
     arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd)
     columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
-    asked = ZonalArguments(columns, ZonalOptions(statistics, weights, all_touched, scale), by, formulas)
+    asked = ZonalArguments(columns, ZonalOptions(names, weights, all_touched, scale), by, formulas, _checked_statistics(statistics))
     with planning_cursor(index) as cursor:
         given = vector_table(cursor, zones, "zones", geometry_crs)
         cursor.register(_VECTORS, given)
         rows = zone_rows(cursor, _VECTORS, columns, ZONAL_COLUMNS)
         planned = plan_zones(cursor, shown_index(cursor, index, arguments), rows, asked)
-        schema = _chosen(zonal_schema(cursor), [*OUTPUT_COLUMNS[0], *statistics, *OUTPUT_COLUMNS[1]])
+        schema = _chosen(zonal_schema(cursor), [*OUTPUT_COLUMNS[0], *names, *OUTPUT_COLUMNS[1]])
     return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema)
+
+
+def _checked_statistics(statistics: Any) -> str | None:
+    """Give the path of a file of statistics, or the text of a query.
+
+    Raises:
+        InvalidArgumentError: it is no path or text.
+    """
+    if statistics is None or (isinstance(statistics, str) and is_query(statistics)):
+        return statistics
+    return str(checked_path("statistics", statistics))
 
 
 def _chosen(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

@@ -17,6 +17,7 @@ from rasteret_sql.read.zonal import SCALING_REMEDY, ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_index
+from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 
@@ -63,6 +64,7 @@ class ZonalArguments:
         options: which pixels count, and what is computed.
         by: group of files for each statistic: per "item", UTC "day" or "solar_day", or "all".
         formulas: what is computed of the bands; None for nothing.
+        statistics: where the statistics of tiles are, or None.
 
     Raises:
         InvalidArgumentError: one of them is wrong.
@@ -72,6 +74,7 @@ class ZonalArguments:
     options: ZonalOptions
     by: str = "item"
     formulas: PixelFormulas | None = None
+    statistics: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("by", self.by, GROUPINGS)
@@ -102,6 +105,7 @@ class ZonalArguments:
             ),
             str(own["by"]),
             formulas_of(own, bands),
+            own["statistics"],
         )  # fmt: skip
 
 
@@ -161,6 +165,7 @@ def plan_zones(
         kept: gives the numbers of the rows, of one per file and band, that are wanted; or None for all.
 
     Raises:
+        AssetChangedError: statistics of tiles are of another version of a file.
         InvalidArgumentError: an argument is wrong, or stored values of different scales would be computed together.
         InvalidIndexError: the index is not one.
         EmptyReadError: no zone touches a file that the other arguments leave.
@@ -191,6 +196,9 @@ def plan_zones(
         return PlannedZones(None, None, zones.keys)
     layout.check_scaling()
     files.check_scaling(group_of, SCALING_REMEDY)
+    # What is known of tiles is known of stored pixels alone.
+    if asked.statistics is not None and asked.formulas is None:
+        layout.take_known(kept_statistics(cursor, asked.statistics, layout.assets))
     return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days)
 
 

@@ -21,6 +21,7 @@ CREATE OR REPLACE MACRO zonal_stats(
     all_touched := false,
     by := 'item',
     scale := false,
+    statistics := NULL,
     on_error := 'raise'
 ) AS TABLE
 SELECT given.* EXCLUDE (rst_row, rst_key), found.* EXCLUDE (rst_row, rst_key)
@@ -54,7 +55,8 @@ FROM (
             'weights': weights::VARCHAR,
             'all_touched': all_touched::VARCHAR,
             'by': "by"::VARCHAR,
-            'scale': scale::VARCHAR
+            'scale': scale::VARCHAR,
+            'statistics': statistics::VARCHAR
         }
     })::VARCHAR)
     UNION ALL BY NAME
