@@ -151,6 +151,7 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "picture": (rs.picture, rs.picture, index | {"size": 16}),
         "plot_footprints": (rs.plot_footprints, rs.plot_footprints, index),
         "build_index": (rs.build_index, rs.build_index, {"source": f"{folder}/*.tif", "path": folder / "b.parquet"}),
+        "build_stats": (rs.build_stats, rs.build_stats, index | {"output": folder / "s.parquet"}),
         "refresh": (rs.refresh, rs.refresh, {"index": folder / "r.parquet"}),
         "validate": (rs.validate, rs.validate, index),
         "handoff": (rs.handoff, rs.handoff, index | {"path": folder / "h.toml", "sql": "FROM index"}),

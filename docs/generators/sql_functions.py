@@ -37,6 +37,17 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "request_bytes": "including gaps inside requests",
         "pixel_bytes": "decoded",
     },
+    "read_stats": {
+        "valid_count": "valid pixels that are numbers",
+        "valid_share": "the same as a share of all pixels of the tile",
+        "min": "smallest value",
+        "max": "largest value",
+        "sum": "of values; rounded beyond 2^53, where the file has the exact integer",
+        "sumsq": "of squared values; rounded likewise",
+        "mean": "sum / valid_count",
+        "stdev": "of the population",
+        "classes": "number of pixels by value; NULL without a histogram",
+    },
     "items": {
         "assets": "keys of its assets in the index",
         "bands": "names of its bands in `read_tiles`",
@@ -161,6 +172,7 @@ _ORDER = (
     "read_pixels",
     "sample_points",
     "zonal_stats",
+    "read_stats",
     "tile_plan",
     "explain_read",
     "items",
@@ -257,8 +269,10 @@ def _columns_given(name: str) -> list[Column]:
         columns = columns_of(sql_file(f"schema/{_SCHEMAS[name]}.sql"))
         return [one for one in columns if one.name not in _HIDDEN]
     with rs.connect() as con:
-        con.execute(sql_file("schema/asset_index.sql"))
-        given = con.sql(f"DESCRIBE FROM {name}('asset_index')").fetchall()
+        # What the functions read whose columns no schema file lists.
+        read = "tile_statistics" if name == "read_stats" else "asset_index"
+        con.execute(sql_file(f"schema/{read}.sql"))
+        given = con.sql(f"DESCRIBE FROM {name}('{read}')").fetchall()
     listed = [*columns_of(sql_file("schema/asset_index.sql")), *columns_of(sql_file("schema/tiles.sql"))]
     meanings = {one.name: one.meaning for one in listed} | _COLUMNS.get(name, {})
     return [Column(row[0], row[1], meanings.get(row[0], "")) for row in given]

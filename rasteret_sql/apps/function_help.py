@@ -43,6 +43,10 @@ FROM zonal_stats(
     's2.parquet', 'fields', bands := ['red', 'nir'], stats := ['count', 'mean', 'p90'], geometry_crs := 'EPSG:32643'
 )
 ORDER BY ALL;""",
+    "read_stats": """\
+SELECT item_id, band_name, tile_row, tile_col, valid_share, min, max, mean
+FROM read_stats('s2.stats.parquet')
+WHERE valid_share > 0.9 AND max > 4000;""",
     "tile_plan": """\
 SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
 FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
@@ -113,6 +117,9 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "zonal_stats": {
         "zones": "Table, view or Parquet path. CTEs and temporary tables are refused, as for the index.",
         "geometry_crs": "CRS of the zones, x before y, where their column of type GEOMETRY does not say it.",
+    },
+    "read_stats": {
+        "statistics": "Path of a file of `build_stats` or `rasteret-sql stats`, or a table or view of its rows.",
     },
     "sample_points": {
         "points": "Table, view, or Parquet or CSV path. CTEs and temporary tables are refused, as for the index.",

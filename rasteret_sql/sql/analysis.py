@@ -266,7 +266,9 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd)
     columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
-    asked = ZonalArguments(columns, ZonalOptions(names, weights, all_touched, scale), by, formulas, _checked_statistics(statistics))
+    asked = ZonalArguments(
+        columns, ZonalOptions(names, weights, all_touched, scale), by, formulas, _checked_statistics(statistics)
+    )
     with planning_cursor(index) as cursor:
         given = vector_table(cursor, zones, "zones", geometry_crs)
         cursor.register(_VECTORS, given)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from rasteret_sql.checks import checked_list, checked_path, shown, whole_number_of
+from rasteret_sql.checks import checked_list, checked_path, checked_unicode, shown, whole_number_of
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.parquet_file import package_version
 from rasteret_sql.index.report import Failure, list_failures, reporting
@@ -224,6 +224,8 @@ def build_stats(
 
 def _checked_output(output: Any) -> Path:
     path = checked_path("output", output)
+    # Arrow takes no other paths.
+    checked_unicode("output", str(path))
     if path.is_dir():
         raise InvalidArgumentError(f"output: got the directory {path}, expected a file; give {path / 'stats.parquet'}")
     if not path.parent.is_dir():

@@ -40,6 +40,7 @@ GOOD = {
     "SQL": lambda _: "SELECT 42 AS answer",
     "ID": lambda _: None,
     "FOLDER": lambda places: places["folder"] / "demo",
+    "STATS": lambda places: places["folder"] / "s.parquet",
     "FILE": lambda places: places["folder"] / "out.tif",
     "DB": lambda _: None,
 }
@@ -51,6 +52,7 @@ BAD = {
     "SQL": lambda _: "FROM no_such_table",
     "ID": lambda _: "no/such-dataset",
     "FOLDER": lambda places: places["index"],
+    "STATS": lambda places: places["folder"] / "absent" / "s.parquet",
     "FILE": lambda places: places["folder"] / "absent" / "out.tif",
     "DB": lambda places: places["folder"] / "absent" / "a.duckdb",
 }

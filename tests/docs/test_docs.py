@@ -97,6 +97,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     collection = write_collection(folder / "demo" / "collection", items=4, tile=256)
     rs.build_index(collection.document, folder / "s2.parquet")
     (folder / "demo" / "s2.parquet").write_bytes((folder / "s2.parquet").read_bytes())
+    rs.build_stats(folder / "s2.parquet", folder / "s2.stats.parquet", histogram=["scl"])
     return folder
 
 
@@ -120,7 +121,8 @@ def workplace(written: Path, tmp_path: Path, earthsearch: None, monkeypatch: pyt
     folder = tmp_path / "main"
     folder.mkdir()
     (folder / "demo").symlink_to(written / "demo")
-    (folder / "s2.parquet").write_bytes((written / "s2.parquet").read_bytes())
+    for name in ("s2.parquet", "s2.stats.parquet"):
+        (folder / name).write_bytes((written / name).read_bytes())
     if SHARED_DATA.is_dir():
         (tmp_path / "shared").symlink_to(SHARED_DATA.parent)
         (folder / "item.json").symlink_to(SHARED_DATA / "stac" / REAL_ITEM)

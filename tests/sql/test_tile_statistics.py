@@ -254,7 +254,9 @@ def test_a_file_that_changed_is_an_error_that_names_it(files: Path) -> None:
         files / "b.tif", np.ones((16, 32), np.uint16), tile=16, overviews=(), nodata=0, transform=TRANSFORM, crs=UTM
     )
     rs.build_index(str(files / "*.tif"), files / "i.parquet")
-    with pytest.raises(AssetChangedError, match=r"(?s)s\.parquet' is of another version of asset .*b\.tif.*build_stats"):
+    with pytest.raises(
+        AssetChangedError, match=r"(?s)s\.parquet' is of another version of asset .*b\.tif.*build_stats"
+    ):
         _rows(files / "i.parquet", [ZONE], statistics=files / "s.parquet")
     report = rs.build_stats(files / "i.parquet", files / "s.parquet")
     assert (report.files, report.kept) == (1, 1)
