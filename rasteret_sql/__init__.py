@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rasteret_sql.index.sources.search import StacSearch, stac_search
     from rasteret_sql.index.validate import ValidationReport, validate
     from rasteret_sql.io.loop import interrupt
-    from rasteret_sql.io.options import Options, get_options, set_options
+    from rasteret_sql.io.options import Options, credentials, get_options, set_options
     from rasteret_sql.output.export import ExportReport, export
     from rasteret_sql.output.export_files import ExportedFile
     from rasteret_sql.output.footprints import plot_footprints
@@ -57,6 +57,7 @@ __all__ = [
     "build_index",
     "build_stats",
     "connect",
+    "credentials",
     "datasets",
     "explain",
     "export",
@@ -103,6 +104,7 @@ _HOME = {
     "build_index": "rasteret_sql.sql.indexes",
     "build_stats": "rasteret_sql.sql.build_stats",
     "connect": "rasteret_sql.sql.connection",
+    "credentials": "rasteret_sql.io.options",
     "datasets": "rasteret_sql.index.datasets.catalog",
     "explain": "rasteret_sql.sql.readers",
     "export": "rasteret_sql.output.export",

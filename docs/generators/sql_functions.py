@@ -79,6 +79,7 @@ _NOTES = {
 }
 #: Types that no cast says.
 _TYPES = {
+    "rst_credentials": {"prefix": "VARCHAR", "settings": "MAP(VARCHAR, VARCHAR)"},
     "rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"},
     "rst_stats": {"pixels": "BLOB", "dtype": "VARCHAR", "nodata": "DOUBLE", "mask": "BLOB"},
     "rst_histogram": {"pixels": "BLOB", "dtype": "VARCHAR", "nodata": "DOUBLE", "mask": "BLOB"},
@@ -180,6 +181,7 @@ _ORDER = (
     "stac_items",
     "datasets",
     "read_headers",
+    "rst_credentials",
     "rst_to_list",
     "rst_stats",
     "rst_histogram",

@@ -73,6 +73,9 @@ WITH assets AS (
     FROM glob('demo/collection/*/B0?.tif')
 )
 SELECT item_id, asset, crs, width, height, len(levels) AS levels FROM read_headers(assets);""",
+    "rst_credentials": """\
+SELECT rst_credentials('s3://usgs-landsat/', settings := {'region': 'us-west-2', 'requester_pays': true});
+SELECT rst_credentials('s3://usgs-landsat/');""",
     "rst_to_list": """\
 SELECT item_id, tile_row, tile_col, round(list_avg(rst_to_list(pixels, dtype)), 1) AS mean
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
@@ -128,6 +131,10 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "read_headers": {
         "source": "Table, view, CTE or Parquet path with a column href. Relative hrefs start at the working directory.",
         "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, with the reason in notes.",
+    },
+    "rst_credentials": {
+        "prefix": "Beginning of addresses: s3://bucket/folder/, gs://bucket/, az://container/, https://host/folder/.",
+        "settings": "MAP or STRUCT of names and values: those of `rasteret_sql.credentials`.",
     },
     "rst_to_list": {
         "pixels": "A value of `pixels` of `read_tiles`, or of `mask` with dtype 'bool'.",

@@ -1,23 +1,47 @@
-"""Keys of servers of files, added to the URL of a request: an index never has them, and no message shows them."""
+"""Keys of servers and buckets, used for requests alone: an index never has them, and no message shows them."""
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Mapping
+from itertools import starmap
+from typing import Any, Final, NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from rasteret_sql.errors import InvalidArgumentError
 
+#: Settings of a bucket or container, (name, value) each, in the order of their names.
+Settings = tuple[tuple[str, str], ...]
+
 _PORTS = {"http": 80, "https": 443}
+
+_FAMILIES: Final = {
+    "abfs": "az",
+    "abfss": "az",
+    "az": "az",
+    "azure": "az",
+    "gs": "gs",
+    "s3": "s3",
+    "s3a": "s3",
+}
+#: The settings that each kind of object store has; the names are those of DuckDB's CREATE SECRET where it has them.
+NAMES: Final = {
+    "az": ("account_name", "account_key", "anonymous", "endpoint", "sas_token"),
+    "gs": ("anonymous", "endpoint", "service_account"),
+    "s3": ("anonymous", "endpoint", "key_id", "region", "requester_pays", "secret", "session_token"),
+}
+_SWITCHES: Final = frozenset({"anonymous", "requester_pays"})
+_SECRETS: Final = frozenset({"account_key", "key_id", "sas_token", "secret", "service_account", "session_token"})
 
 
 class _Credential(NamedTuple):
-    """What is added to the URLs that begin like this one."""
+    """What is added to the URLs that begin like this one, or the settings of the objects there."""
 
     origin: tuple[str, str, int]
     path: str
-    user: str
-    query: str
+    user: str = ""
+    query: str = ""
+    settings: Settings = ()
 
 
 def with_credentials(href: str, credentials: tuple[str, ...]) -> str:
@@ -26,21 +50,55 @@ def with_credentials(href: str, credentials: tuple[str, ...]) -> str:
     >>> with_credentials("https://example.com/a.tif?v=1", ("https://example.com/?apikey=secret",))
     'https://example.com/a.tif?v=1&apikey=secret'
     """
-    if not credentials:
+    best = _best(href, credentials)
+    if best is None:
         return href
-    try:
-        split = urlsplit(href)
-        origin = _origin(split)
-    except ValueError:
-        # The store says what is wrong with it.
-        return href
-    fitting = [each for each in parsed(credentials) if each.origin == origin and _lies_in(split.path, each.path)]
-    if not fitting:
-        return href
-    best = max(fitting, key=lambda each: len(each.path))
+    split = urlsplit(href)
     netloc = f"{best.user}@{split.netloc}" if best.user and "@" not in split.netloc else split.netloc
     query = "&".join(filter(None, [split.query, best.query]))
     return split._replace(netloc=netloc, query=query, fragment="").geturl()
+
+
+def settings_for(href: str, credentials: tuple[str, ...]) -> Settings:
+    """Give the settings of the credential that has the longest prefix of the address of an object.
+
+    >>> settings_for("s3://scenes/a.tif", ("s3://scenes/?region=us-west-2&requester_pays=true",))
+    (('region', 'us-west-2'), ('requester_pays', 'true'))
+    """
+    best = _best(href, credentials)
+    return () if best is None else best.settings
+
+
+def text_of(prefix: str, settings: Mapping[str, Any]) -> str:
+    """Write a prefix and its settings as the text of one credential.
+
+    >>> text_of("s3://scenes/", {"key_id": "a", "secret": "b+c", "anonymous": None})
+    's3://scenes/?key_id=a&secret=b%2Bc'
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    pairs = [f"{quote(str(name), safe='')}={quote(_plain(value), safe='')}" for name, value in given.items()]
+    mark = "&" if "?" in prefix else "?"
+    return f"{prefix}{mark}{'&'.join(pairs)}" if pairs else prefix
+
+
+def texts_of(credentials: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Write a mapping of prefixes to their settings as the texts of credentials.
+
+    Raises:
+        InvalidArgumentError: settings are no mapping; the message does not show them.
+    """
+    for number, settings in enumerate(credentials.values(), 1):
+        if not isinstance(settings, Mapping):
+            raise InvalidArgumentError(
+                f"credentials: number {number} has settings of type {type(settings).__name__}; expected a mapping, "
+                'for example {"s3://bucket/": {"region": "us-west-2"}}'
+            )
+    return tuple(starmap(text_of, credentials.items()))
+
+
+def without(prefix: str, credentials: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the credentials of all prefixes but one."""
+    return tuple(text for text in credentials if text.partition("?")[0] != prefix.partition("?")[0])
 
 
 @functools.lru_cache(maxsize=8)
@@ -48,16 +106,33 @@ def parsed(credentials: tuple[str, ...]) -> tuple[_Credential, ...]:
     """Read credentials.
 
     Raises:
-        InvalidArgumentError: one is no `https` URL with a user or parameters; the message does not show it.
+        InvalidArgumentError: one is no `https` URL with a user or parameters, and no bucket with settings; the message
+            does not show it.
     """
     found = [_parsed(text) for text in credentials]
     for number, each in enumerate(found, 1):
         if each is None:
+            names = "; ".join(f"{family}:// {', '.join(listed)}" for family, listed in sorted(NAMES.items()))
             raise InvalidArgumentError(
-                f"credentials: number {number} is no URL such as https://host/folder/?apikey=KEY or "
-                "https://USER:PASSWORD@host/; expected https, a host, and a user or parameters"
+                f"credentials: number {number} is no URL such as https://host/folder/?apikey=KEY, "
+                "https://USER:PASSWORD@host/ or s3://bucket/folder/?key_id=ID&secret=SECRET; expected https, a host, "
+                f"and a user or parameters; or a bucket and its settings ({names}): key_id with secret, anonymous "
+                "without any key, true or false for anonymous and requester_pays"
             )
     return tuple(each for each in found if each is not None)
+
+
+def _best(href: str, credentials: tuple[str, ...]) -> _Credential | None:
+    if not credentials:
+        return None
+    try:
+        split = urlsplit(href)
+        origin = _origin(split)
+    except ValueError:
+        # The store says what is wrong with it.
+        return None
+    fitting = [each for each in parsed(credentials) if each.origin == origin and _lies_in(split.path, each.path)]
+    return max(fitting, key=lambda each: len(each.path), default=None)
 
 
 def _parsed(text: str) -> _Credential | None:
@@ -66,12 +141,44 @@ def _parsed(text: str) -> _Credential | None:
         origin = _origin(split)
     except ValueError:
         return None
+    if origin[0] in NAMES:
+        settings = _settings(origin[0], split.query)
+        return _Credential(origin, split.path, settings=settings) if settings and origin[1] else None
     user = split.netloc.rpartition("@")[0]
-    # What anybody on the way can read is no secret, save on this machine.
-    is_safe = origin[0] == "https" or (origin[0] == "http" and origin[1] in {"localhost", "127.0.0.1", "::1"})
-    return (
-        _Credential(origin, split.path, user, split.query) if is_safe and origin[1] and (user or split.query) else None
+    if not (_is_private(split) and origin[1] and (user or split.query)):
+        return None
+    return _Credential(origin, split.path, user, split.query)
+
+
+def _settings(family: str, query: str) -> Settings | None:
+    """Read the settings of a bucket, or give None where they are not valid together."""
+    # A plus is a plus: keys of AWS have some.
+    pairs = [part.partition("=") for part in query.split("&") if part]
+    found = {unquote(name): unquote(value) for name, _, value in pairs}
+    if len(found) != len(pairs) or not set(found) <= set(NAMES[family]):
+        return None
+    for name in _SWITCHES & set(found):
+        found[name] = found[name].lower()
+        if found[name] not in {"true", "false"}:
+            return None
+    if ("key_id" in found) != ("secret" in found) or ("session_token" in found and "secret" not in found):
+        return None
+    if found.get("anonymous") == "true" and _SECRETS & set(found):
+        return None
+    if "sas_token" in found and not _is_private(urlsplit(found.get("endpoint", "https://"))):
+        return None
+    return tuple(sorted(found.items()))
+
+
+def _is_private(split: SplitResult) -> bool:
+    """Whether nobody on the way to a server can read what is sent."""
+    return split.scheme == "https" or (
+        split.scheme == "http" and (split.hostname or "") in {"localhost", "127.0.0.1", "::1"}
     )
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _lies_in(path: str, folder: str) -> bool:
@@ -80,4 +187,6 @@ def _lies_in(path: str, folder: str) -> bool:
 
 def _origin(split: SplitResult) -> tuple[str, str, int]:
     scheme = split.scheme.lower()
+    if scheme in _FAMILIES:
+        return _FAMILIES[scheme], split.netloc, 0
     return scheme, (split.hostname or "").lower(), split.port or _PORTS.get(scheme, 0)

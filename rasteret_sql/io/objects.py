@@ -1,13 +1,13 @@
 """Byte ranges of files in object stores, with obstore: `s3://`, `gs://`, `az://` and `abfs(s)://`.
 
-Credentials, regions and endpoints come from the environment variables that obstore reads (`AWS_*`,
-`GOOGLE_*`, `AZURE_*`); two customary ones of other tools are understood too: `AWS_NO_SIGN_REQUEST=YES` for
-public buckets and `AWS_REQUEST_PAYER=requester` for buckets whose readers pay.
+Credentials, regions and endpoints come from the option `credentials`, by the longest prefix of the address, and else
+from the environment variables that obstore reads (`AWS_*`, `GOOGLE_*`, `AZURE_*`). Two customary ones of other tools
+are understood too: `AWS_NO_SIGN_REQUEST=YES` for public buckets and `AWS_REQUEST_PAYER=requester` for buckets whose
+readers pay.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from rasteret_sql.errors import (
 )
 from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked, redact, safe_cause
+from rasteret_sql.io.buckets import open_bucket
+from rasteret_sql.io.credentials import settings_for
 from rasteret_sql.io.identity import OTHER_ETAG, UNKNOWN, FileIdentity
 from rasteret_sql.io.options import get_options
 from rasteret_sql.io.store import RangeResponse
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from obstore import GetOptions
 
+    from rasteret_sql.io.credentials import Settings
+
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)/*(.*)", re.DOTALL)
 
 #: Where obstore looks for credentials when there are none in the environment.
@@ -40,14 +44,6 @@ _METADATA_SERVICE = re.compile(r"https?://(?:169\.254\.|metadata\.google\.intern
 
 #: As obstore's stores say it: S3, local and memory.
 _OBJECT_SIZE = re.compile(r"<ActualObjectSize>(\d+)<|length: (\d+)|only (\d+) bytes")
-
-_TRUE = frozenset({"1", "on", "true", "yes"})
-
-#: Bound of one request; obstore's default is 30 s for a whole answer, too short for large ranges over slow lines.
-REQUEST_TIMEOUT_S = 300
-#: obstore does not tell what Retry-After asks for. Delays of one second, doubled up to 15, outlast the usual answers.
-FIRST_DELAY_S = 1.0
-MAX_DELAY_S = 15.0
 
 _SPAWN = (
     'Start the processes by "spawn" or "forkserver" instead: multiprocessing.get_context("spawn"), or '
@@ -62,15 +58,15 @@ _used_before_fork = False
 
 
 class ObjectStore:
-    """Fetches ranges from object stores; one obstore store per bucket or container.
+    """Fetches ranges from object stores; one obstore store per bucket or container and its settings.
 
     Args:
-        open_store: makes the obstore store of a URL such as `s3://bucket`; replaced in tests.
+        open_store: makes the obstore store of a URL such as `s3://bucket` with its settings; replaced in tests.
     """
 
-    def __init__(self, *, open_store: Callable[[str], Any] | None = None) -> None:
-        self._open_store = open_store or open_bucket
-        self._stores: dict[str, Any] = {}
+    def __init__(self, *, open_store: Callable[[str, Settings], Any] = open_bucket) -> None:
+        self._open_store = open_store
+        self._stores: dict[tuple[str, Settings], Any] = {}
 
     async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
@@ -105,7 +101,7 @@ class ObjectStore:
         options: GetOptions = {"range": (asked.start, asked.end)}
         if asked.identity.if_match is not None:
             options["if_match"] = asked.identity.if_match
-        result = await get_async(self._store_of(bucket), key, options=options)
+        result = await get_async(self._store_of(bucket, asked.href), key, options=options)
         meta = result.meta
         found = FileIdentity(meta.get("e_tag"), meta["size"], meta["last_modified"].timestamp())
         asked.require_same(found)
@@ -124,60 +120,12 @@ class ObjectStore:
             )
         return RangeResponse(data=data, start=start, file_size=size, etag=found.etag, last_modified=found.modified_s)
 
-    def _store_of(self, bucket: str) -> Any:
-        store = self._stores.get(bucket)
+    def _store_of(self, bucket: str, href: str) -> Any:
+        settings = settings_for(href, get_options().credentials)
+        store = self._stores.get((bucket, settings))
         if store is None:
-            store = self._stores[bucket] = self._open_store(bucket)
+            store = self._stores[bucket, settings] = self._open_store(bucket, settings)
         return store
-
-
-def open_bucket(url: str) -> Any:
-    """Make the obstore store of a bucket or container, for example `s3://sentinel-cogs`."""
-    from datetime import timedelta
-
-    from obstore.store import from_url
-
-    options = get_options()
-    client_options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=options.connect_s),
-        "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
-    }
-    if _is_plain_http_endpoint():
-        client_options["allow_http"] = True
-    config: dict[str, Any] = {}
-    if url.lower().startswith(("s3:", "s3a:")):
-        if os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in _TRUE:
-            config["skip_signature"] = True
-        if os.environ.get("AWS_REQUEST_PAYER", "").lower() == "requester":
-            config["request_payer"] = True
-    # Its overloads do not admit a configuration that is put together.
-    make: Callable[..., Any] = from_url
-    return make(
-        url,
-        config=config or None,
-        client_options=client_options,
-        retry_config={
-            "max_retries": options.attempts - 1,
-            "retry_timeout": timedelta(seconds=options.retry_s),
-            "backoff": {
-                "init_backoff": timedelta(seconds=FIRST_DELAY_S),
-                "max_backoff": timedelta(seconds=MAX_DELAY_S),
-                "base": 2,
-            },
-        },
-    )
-
-
-def _is_plain_http_endpoint() -> bool:
-    """True where the environment names an endpoint without TLS, such as a local MinIO."""
-    names = (
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT",
-        "AWS_ENDPOINT_URL_S3",
-        "AZURE_STORAGE_ENDPOINT",
-        "AZURE_ENDPOINT",
-    )
-    return any(os.environ.get(name, "").lower().startswith("http://") for name in names)
 
 
 def _split(href: str) -> tuple[str, str]:
@@ -255,9 +203,9 @@ def _beyond_end(asked: Asked, debug: str) -> FetchError:
 
 def _denied(asked: Asked, reason: str) -> AccessDeniedError:
     return AccessDeniedError(
-        f"{asked}: {reason}. Give credentials (for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), "
-        f"read public "
-        f"buckets unsigned (AWS_SKIP_SIGNATURE=true, GOOGLE_SKIP_SIGNATURE=true, AZURE_SKIP_SIGNATURE=true), "
+        f"{asked}: {reason}. Give credentials (the option credentials, or for example AWS_ACCESS_KEY_ID and "
+        f"AWS_SECRET_ACCESS_KEY), read public buckets unsigned "
+        f"(AWS_SKIP_SIGNATURE=true, GOOGLE_SKIP_SIGNATURE=true, AZURE_SKIP_SIGNATURE=true), "
         f"or accept the cost where readers pay (AWS_REQUEST_PAYER=requester)."
     )
 

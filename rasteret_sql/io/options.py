@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.io.credentials import parsed
+from rasteret_sql.io.credentials import parsed, text_of, texts_of, without
 from rasteret_sql.io.identity import IdentityRule, checked_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from types import TracebackType
 
 #: What the names of environment variables begin with: `RASTERET_SQL_IDENTITY`.
@@ -32,9 +33,10 @@ class Options:
             garbage.
         allow: folders and prefixes of URLs that documents from the network may name, besides public addresses: an index
             or a STAC document on a server, an answer of an API, a redirect. "*" allows all. A text has commas between.
-        credentials: prefixes of `https` URLs with what is added to requests for files there:
-            "https://host/folder/?apikey=KEY", "https://USER:PASSWORD@host/". An index never has
-            keys, so reads need them here. A text has commas between.
+        credentials: prefixes of `https` URLs with what is added to requests for files there
+            ("https://host/folder/?apikey=KEY", "https://USER:PASSWORD@host/"), and prefixes of objects with the
+            settings of their store ("s3://bucket/folder/?key_id=ID&secret=SECRET"). A mapping of prefixes to settings
+            is the same. An index never has keys, so reads need them here. A text has commas between.
         max_result_bytes: bytes of the largest result: pixels of arrays and of exported files. None is the memory of the
             machine for arrays that are read at once, and no limit for lazy arrays and files.
         connect_s: longest time to connect to a server, in seconds.
@@ -60,6 +62,8 @@ class Options:
     def __post_init__(self) -> None:
         checked_rule(self.identity)
         object.__setattr__(self, "max_result_bytes", _checked_bytes("max_result_bytes", self.max_result_bytes))
+        if isinstance(self.credentials, Mapping):
+            object.__setattr__(self, "credentials", texts_of(self.credentials))
         for name in ("allow", "credentials"):
             object.__setattr__(self, name, _checked_names(name, getattr(self, name)))
         parsed(self.credentials)
@@ -139,6 +143,32 @@ def set_options(**changes: Any) -> OptionsBlock:
     _require_known(changes)
     _current[:] = [replace(before, **changes)]
     return OptionsBlock(before)
+
+
+def credentials(prefix: str, /, **settings: Any) -> OptionsBlock:
+    """Set the credentials of one prefix of addresses, for a `with` block or for good; those of others stay.
+
+    Args:
+        prefix: `s3://bucket/folder/`, `gs://bucket/`, `az://container/`, or `https://host/folder/`. The longest
+            prefix of an address counts.
+        **settings: for `s3://` key_id, secret, session_token, region, endpoint, requester_pays and anonymous; for
+            `gs://` service_account (path of a file), endpoint and anonymous; for `az://` and `abfs://` account_name,
+            account_key, sas_token, endpoint and anonymous; for `https://` parameters that are added to requests.
+            Without any, the prefix has no credentials any more.
+
+    Returns:
+        A context manager: at its end, the options are what they were before.
+
+    Raises:
+        InvalidArgumentError: these are no settings of such a store.
+
+    Example:
+        >>> import rasteret_sql as rs
+        >>> with rs.credentials("s3://usgs-landsat/", region="us-west-2", requester_pays=True):
+        ...     pass
+    """
+    others = without(prefix, get_options().credentials)
+    return set_options(credentials=(*others, text_of(prefix, settings)) if settings else others)
 
 
 @contextmanager

@@ -1,16 +1,21 @@
-"""The functions of a connection that are written in Python: the geometry room, for SQL.
+"""The functions of a connection that are written in Python: the geometry room, for SQL, and credentials.
 
-DuckDB calls them from its own threads, so each runs in the thread that works with PROJ for these.
+DuckDB calls them from its own threads, so each that works with PROJ runs in the thread for these.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence  # noqa: TC003 - duckdb evaluates the annotations of functions it is given
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rasteret_sql.errors import AccessDeniedError, InvalidArgumentError
 from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.io import access
+from rasteret_sql.io.asked import redact
+from rasteret_sql.io.options import credentials
 from rasteret_sql.plan.area import Area, area_of_geometry
 from rasteret_sql.sql.workarounds import without_paths
 
@@ -39,10 +44,37 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str) -> None:
         ("_rstpy_geometry_parts", geometry_parts, [text, text], _BOUNDS),
         ("_rstpy_tiles_touched", tiles_touched, [text, text, text, "DOUBLE[]", _GRID], "BIGINT[]"),
     ]
+    con.create_function(f"_rstpy_credentials{suffix}", set_credentials, [text, text], text, side_effects=True)
     for name, function, arguments, result in signatures:
         con.create_function(
             f"{name}{suffix}", without_paths(in_proj_thread(function)), arguments, result, side_effects=False
         )
+
+
+def set_credentials(prefix: str, settings: str) -> str:
+    """Set the credentials of one prefix for this process, and give the prefix without what may be secret.
+
+    Args:
+        prefix: of addresses.
+        settings: their names and values, as a JSON object; an empty one takes them away.
+
+    Raises:
+        AccessDeniedError: the process serves clients, who share its credentials.
+        InvalidArgumentError: these are no settings of such a store.
+    """
+    if access.policy() is not None:
+        raise AccessDeniedError(
+            f"rst_credentials({redact(prefix)}): the credentials of a server hold for all of its clients; expected "
+            "a session of your own. Ask who runs the server to set them there."
+        )
+    given = json.loads(settings)
+    if not isinstance(given, dict):
+        raise InvalidArgumentError(
+            f"rst_credentials({redact(prefix)}): got settings that are no MAP, STRUCT or JSON object; expected for "
+            "example MAP {'region': 'us-west-2'}"
+        )
+    credentials(prefix, **given)
+    return redact(prefix)
 
 
 def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]:

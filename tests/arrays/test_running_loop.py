@@ -23,6 +23,7 @@ ZONE = "FROM 's2.parquet' WHERE crs = 'EPSG:32643'"
 CALLS = {
     "build_index": "rs.build_index('collection/catalog.json', 'new.parquet', progress=True).rows == 10",
     "connect": "len(rs.connect().sql(\"SELECT pixels FROM read_tiles('s2.parquet', bands := ['red'])\").fetchall()) == 8",
+    "credentials": "rs.credentials('s3://bucket/', region='us-west-2') is not None",
     "datasets": "len(rs.datasets()) > 10",
     "explain": "rs.explain('s2.parquet').total['files'] == 10",
     "export": "rs.export(ZONE, 'red.tif', bands=['red']).files",

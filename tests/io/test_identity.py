@@ -126,7 +126,7 @@ def test_a_replaced_object_is_noticed(kind, has_etag, folder):
     from rasteret_sql.io.objects import ObjectStore
 
     bucket = store_module.LocalStore(folder)
-    objects = ObjectStore(open_store=lambda _url: bucket)
+    objects = ObjectStore(open_store=lambda _url, _settings: bucket)
     indexed = loop.run(objects.fetch("s3://bucket/a.tif", 0, 10)).identity
     if not has_etag:
         indexed = FileIdentity(None, indexed.size, indexed.modified_s)

@@ -16,8 +16,9 @@ from rasteret_sql.errors import (
     TransportError,
 )
 from rasteret_sql.io import loop, objects
+from rasteret_sql.io.buckets import open_bucket
 from rasteret_sql.io.identity import FileIdentity
-from rasteret_sql.io.objects import ObjectStore, open_bucket
+from rasteret_sql.io.objects import ObjectStore
 from rasteret_sql.io.options import set_options
 
 from .conftest import CONTENT, SIZE
@@ -31,7 +32,7 @@ def buckets():
 
     opened = []
 
-    def open_store(url):
+    def open_store(url, settings):
         opened.append(url)
         memory = MemoryStore()
         memory.put("folder/a.tif", CONTENT)
@@ -136,7 +137,7 @@ def _obstore_error(name, text):
     ],
 )  # fmt: skip
 def test_each_error_of_obstore_becomes_one_of_ours(name, text, kind, says):
-    def open_store(url):
+    def open_store(url, settings):
         raise _obstore_error(name, text)
 
     with pytest.raises(kind) as caught:
@@ -175,7 +176,7 @@ import obstore.store
 from rasteret_sql.io.objects import ObjectStore
 memory = obstore.store.MemoryStore()
 memory.put("a.tif", b"0123456789")
-store = ObjectStore(open_store=lambda url: memory)
+store = ObjectStore(open_store=lambda url, settings: memory)
 def read_object():
     return loop.run(store.fetch("s3://bucket/a.tif", 0, 5)).data
 def refused():
@@ -200,7 +201,7 @@ from rasteret_sql.io.objects import ObjectStore
 def read_object():
     memory = obstore.store.MemoryStore()
     memory.put("a.tif", b"0123456789")
-    return loop.run(ObjectStore(open_store=lambda url: memory).fetch("s3://bucket/a.tif", 0, 5)).data
+    return loop.run(ObjectStore(open_store=lambda url, settings: memory).fetch("s3://bucket/a.tif", 0, 5)).data
 in_child(read_object, "exit")
 """
     )

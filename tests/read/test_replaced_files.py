@@ -49,7 +49,7 @@ def place(
         store = pytest.importorskip("obstore.store").LocalStore(folder)
         from rasteret_sql.io.objects import ObjectStore
 
-        monkeypatch.setitem(stores._stores, "object", ObjectStore(open_store=lambda _url: store))
+        monkeypatch.setitem(stores._stores, "object", ObjectStore(open_store=lambda _url, _settings: store))
         rs.build_index(pa.table({"href": ["s3://bucket/a.tif"], "item_id": ["a"], "asset": ["data"]}), index)
     else:
         with RangeServer(folder, faults={"a.tif": NO_ETAG}) as server:

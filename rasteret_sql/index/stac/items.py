@@ -22,6 +22,8 @@ from rasteret_sql.index.report import Failure
 from rasteret_sql.index.stac.classes import CLASSES, classes_of
 from rasteret_sql.io import access
 from rasteret_sql.io.asked import redact
+from rasteret_sql.io.credentials import settings_for
+from rasteret_sql.io.options import get_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -381,23 +383,32 @@ def with_advice(error: str, message: str, href: str | None, proj: str | None) ->
     except ValueError:
         # A table of a user may have any values in a column of that name.
         return message
-    advice = " ".join(_advice(error, said)) if isinstance(said, dict) else ""
+    advice = (
+        " ".join(_advice(error, said, dict(settings_for(href, get_options().credentials))))
+        if isinstance(said, dict)
+        else ""
+    )
     return f"{message} {advice}" if advice else message
 
 
-def _advice(error: str, said: Mapping[str, Any]) -> Iterator[str]:
+def _advice(error: str, said: Mapping[str, Any], settings: Mapping[str, str]) -> Iterator[str]:
     endpoint, region = said.get("endpoint"), said.get("region")
-    if endpoint and not _is_set("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"):
+    if (
+        endpoint
+        and "endpoint" not in settings
+        and not _is_set("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3")
+    ):
         yield f"STAC says that its bucket is one of {endpoint}: set AWS_ENDPOINT_URL to that."
     if error == "AssetNotFoundError":
         return
-    pays = os.environ.get("AWS_REQUEST_PAYER", "").lower() == "requester"
+    pays = settings.get("requester_pays", os.environ.get("AWS_REQUEST_PAYER", "").lower()) in {"true", "requester"}
     if error == "AccessDeniedError" and said.get("requester_pays") and not pays:
         yield (
             "STAC says that whoever reads it pays (storage:requester_pays): give credentials of an AWS account and "
-            "accept the cost with AWS_REQUEST_PAYER=requester."
+            "accept the cost with AWS_REQUEST_PAYER=requester, or for one bucket with the option credentials "
+            "(s3://BUCKET/?requester_pays=true)."
         )
-    if region and not _is_set("AWS_REGION", "AWS_DEFAULT_REGION"):
+    if region and "region" not in settings and not _is_set("AWS_REGION", "AWS_DEFAULT_REGION"):
         yield f"STAC says that its region is {region}: set AWS_REGION={region}."
 
 
