@@ -24,7 +24,7 @@ def holds_tiles(rows: Any) -> bool:
 
     Texts and paths are those of an index.
     """
-    names = _column_names(rows)
+    names = column_names(rows)
     return "tile_row" in names and "levels" not in names
 
 
@@ -50,7 +50,7 @@ def plan_given_tiles(rows: Any, bands: Sequence[str] | None = None) -> PlannedTi
     from rasteret_sql.sql.index_rows import AssetProperties
     from rasteret_sql.sql.planning import PlannedTiles
 
-    names = _column_names(rows)
+    names = column_names(rows)
     missing = [name for name in NEEDED_COLUMNS if name not in names]
     if missing:
         raise InvalidArgumentError(
@@ -65,6 +65,21 @@ def plan_given_tiles(rows: Any, bands: Sequence[str] | None = None) -> PlannedTi
 
 
 def _table(rows: Any, names: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    table = table_of(rows, names)
+    # Of texts and bytes by other libraries, types that Arrow can encode.
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    schema = pa.schema([field.with_type(plain.get(field.type, field.type)) for field in table.schema])
+    return table if schema == table.schema else table.cast(schema)
+
+
+def table_of(rows: Any, names: Sequence[str]) -> pa.Table:
+    """Give columns of a query result, by the names that `column_names` gives.
+
+    Raises:
+        InvalidIndexError: the query does not run.
+    """
     import duckdb
     import pyarrow as pa
 
@@ -81,14 +96,10 @@ def _table(rows: Any, names: Sequence[str]) -> pa.Table:
     if isinstance(rows, pa.RecordBatch):
         rows = pa.Table.from_batches([rows])
     table = rows if isinstance(rows, pa.Table) else pa.table(rows)
-    table = table.rename_columns([_own_name(name) for name in table.column_names]).select(list(names))
-    # Of texts and bytes by other libraries, types that Arrow can encode.
-    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    schema = pa.schema([field.with_type(plain.get(field.type, field.type)) for field in table.schema])
-    return table if schema == table.schema else table.cast(schema)
+    return table.rename_columns([_own_name(name) for name in table.column_names]).select(list(names))
 
 
-def _column_names(rows: Any) -> list[str]:
+def column_names(rows: Any) -> list[str]:
     """Give the names of the columns of a query result; none of what is no such."""
     import duckdb
 

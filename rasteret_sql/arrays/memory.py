@@ -29,14 +29,32 @@ def check_size(cube: Cube, *, in_memory: bool) -> None:
     Raises:
         InvalidArgumentError: it is larger.
     """
-    pixels = cube.group_count * cube.box.height * cube.box.width
-    nbytes = pixels * sum(band.dtype.itemsize + in_memory for band in cube.bands)
+    shape = cube.group_count, cube.box.height, cube.box.width
+    check_bytes(
+        shape, len(cube.bands), sum(band.dtype.itemsize + in_memory for band in cube.bands), in_memory=in_memory
+    )
+
+
+def check_bytes(shape: tuple[int, int, int], bands: int, pixel_bytes: int, *, in_memory: bool = True) -> None:
+    """Refuse a result as `check_size` does.
+
+    Args:
+        shape: (slices, rows, columns).
+        bands: how many there are.
+        pixel_bytes: of a pixel with all of its bands.
+        in_memory: as for `check_size`.
+
+    Raises:
+        InvalidArgumentError: it is larger.
+    """
+    groups, height, width = shape
+    nbytes = groups * height * width * pixel_bytes
     limit, kind = get_options().max_result_bytes, "the option max_result_bytes allows"
     if limit is None and in_memory:
         limit, kind = _memory_bytes(), "this machine has memory for"
     if limit is not None and nbytes > limit:
         raise InvalidArgumentError(
-            f"result: got {cube.group_count:,} x {len(cube.bands):,} x {cube.box.height:,} x {cube.box.width:,} pixels "
+            f"result: got {groups:,} x {bands:,} x {height:,} x {width:,} pixels "
             f"(slices, bands, rows, columns), which take {size(nbytes)}, expected {size(limit)} at most, which {kind}; "
             "check that resolution and bounds are in units of the CRS, or read a smaller area, coarser pixels or fewer "
             "items, or use to_xarray with chunks"

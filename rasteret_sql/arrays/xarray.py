@@ -12,7 +12,7 @@ from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.arrays.scaling import filled, scaled
-from rasteret_sql.checks import check_flag
+from rasteret_sql.checks import check_flag, checked_list, number_of, shown
 from rasteret_sql.database.schema import RENAMED_PROPERTY
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.assembly import read_cube
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from rasteret_sql.arrays.cubes import PlannedCube
+    from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.cube import CubeBand
 
 #: Name of the coordinate that holds the CRS, as rioxarray and odc-geo look for it.
@@ -66,6 +67,10 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     bit. Coarser bands are then resampled to the grid of the finest. Files in several CRSs, or on grids that are shifted
     by part of a pixel, need `crs` and `resolution`, or another definition of the grid.
 
+    `index` may also be rows of pixels: a query over `read_pixels` with `x`, `y`, `band` and `value`, or a column for
+    each band, and `datetime` where there are several times. They become float64 arrays again, NaN where there is no
+    row, on the grid of their coordinates. `crs` is the column of that name, or the argument.
+
     Args:
         level: on the files' own grid: 0 is full resolution, n the nth overview.
         chunks: None reads at once. Sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, make Dask arrays
@@ -89,7 +94,16 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
     """
     _import_xarray()
+    from rasteret_sql.arrays.pixel_table import holds_pixels
     from rasteret_sql.sql.readers import read_arguments
+
+    if holds_pixels(index):
+        given = {
+            "geometry": geometry, "bbox": bbox, "datetime": datetime, "level": level, "shape": shape,
+            "transform": transform, "like": like, "groupby": groupby, "nodata": nodata, "dtype": dtype,
+            "chunks": chunks,
+        }  # fmt: skip
+        return _dataset_of_pixels(index, bands, crs, resolution, given)
 
     failures = Failures.of(on_error)
     check_flag("mask_and_scale", mask_and_scale)
@@ -112,6 +126,33 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         with_properties=True,
     )
     return dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)
+
+
+def _dataset_of_pixels(
+    rows: Any, bands: Sequence[str] | None, crs: Any, resolution: Any, given: Mapping[str, Any]
+) -> xr.Dataset:
+    """Make the dataset of rows of pixels.
+
+    Raises:
+        InvalidArgumentError: rows lie on no grid, two are one pixel, or an argument has no effect on them.
+    """
+    from rasteret_sql.arrays.pixel_table import pixel_table, refuse_others
+
+    refuse_others(given)
+    if resolution is not None and not (number_of(resolution) or 0) > 0:
+        raise InvalidArgumentError(f"resolution: got {shown(resolution)}, expected the size of pixels, one number")
+    wanted = checked_list("bands", bands, "names such as ['red', 'nir'], or None for all bands")
+    table = pixel_table(rows, wanted, crs, resolution)
+    coordinates = {
+        "time": ("time", _moments(table.times), {"standard_name": "time", "axis": "T"}),
+        **_grid_coordinates(table.box, (table.xs, table.ys), has_transform=True),
+    }
+    variables = {
+        name: (_DIMS, values, {"grid_mapping": SPATIAL_REF, "_FillValue": np.nan})
+        for name, values in table.values.items()
+    }
+    dataset: xr.Dataset = _import_xarray().Dataset(variables, coords=coordinates)
+    return dataset
 
 
 def _import_xarray() -> Any:
@@ -195,6 +236,20 @@ def _coordinates(planned: PlannedCube) -> dict[str, Any]:
     }
     if (planned.item_counts > 1).any():
         coordinates["item_count"] = ("time", planned.item_counts)
+    coordinates |= _grid_coordinates(
+        box, planned.centres or (box.xs(), box.ys()), has_transform=planned.has_transform
+    )  # fmt: skip
+    # A property may have any name, that of a band too; then it is called as an index calls properties.
+    bands = {name for band in planned.cube.bands for name in (band.name, f"{band.name}_valid")}
+    for name, column in planned.properties.items():
+        is_taken = name in coordinates or name in bands
+        coordinates[RENAMED_PROPERTY.format(name) if is_taken else name] = ("time", _coordinate(column))
+    return coordinates
+
+
+def _grid_coordinates(box: GeoBox, centres: tuple[Any, Any], *, has_transform: bool) -> dict[str, Any]:
+    """Give the coordinates (xs, ys) of pixels with their CF attributes, and the CRS."""
+    coordinates: dict[str, Any] = {}
     x_attributes: dict[str, Any] = {"axis": "X", "long_name": "x coordinate of the pixel's centre"}
     y_attributes: dict[str, Any] = {"axis": "Y", "long_name": "y coordinate of the pixel's centre"}
     reference: dict[str, Any] = {}
@@ -208,18 +263,13 @@ def _coordinates(planned: PlannedCube) -> dict[str, Any]:
             reference = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
         for axis in crs.cs_to_cf():
             {"X": x_attributes, "Y": y_attributes}.get(axis.get("axis", ""), {}).update(axis)
-    if planned.has_transform:
+    if has_transform:
         a, b, c, d, e, f = box.transform
         reference["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
-    xs, ys = planned.centres or (box.xs(), box.ys())
+    xs, ys = centres
     coordinates["x"] = ("x", xs, x_attributes)
     coordinates["y"] = ("y", ys, y_attributes)
     coordinates[SPATIAL_REF] = ((), 0, reference)
-    # A property may have any name, that of a band too; then it is called as an index calls properties.
-    bands = {name for band in planned.cube.bands for name in (band.name, f"{band.name}_valid")}
-    for name, column in planned.properties.items():
-        is_taken = name in coordinates or name in bands
-        coordinates[RENAMED_PROPERTY.format(name) if is_taken else name] = ("time", _coordinate(column))
     return coordinates
 
 

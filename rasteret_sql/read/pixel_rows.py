@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile, FileTiles
     from rasteret_sql.read.engine import ReadOptions
+    from rasteret_sql.read.stream import OnError
 
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
     Numbers = npt.NDArray[np.int64]
 
+_log = logging.getLogger("rasteret_sql")
 #: Grids for which a geometry is kept in pixels.
 _CACHED_GRIDS: Final = 16
 _NOWHERE: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -75,17 +78,28 @@ class PixelReader:
         crs: of the geometry.
         all_touched: which pixels are inside a polygon; see `geo/inside`.
         scale: give physical values.
+        skips_failures: leave out the pixels of tiles that cannot be read, and log why.
 
     Raises:
         InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
     """
 
-    def __init__(self, given: FileTiles, geometry: Any, crs: str, *, all_touched: bool, scale: bool) -> None:
+    def __init__(
+        self,
+        given: FileTiles,
+        geometry: Any,
+        crs: str,
+        *,
+        all_touched: bool,
+        scale: bool,
+        skips_failures: bool = False,
+    ) -> None:
         plan = given.plan
         refuse_complex(plan.assets)
         refuse_unplaced_crs("x, y", (plan.assets[number] for number in np.unique(plan.asset_no).tolist()))
         self._given, self._geometry, self._crs = given, geometry, crs
         self._all_touched, self._scale = all_touched, scale
+        self._on_error: OnError = "null" if skips_failures else "raise"
         self._clips: OrderedDict[tuple[Any, ...], Clip | None] = OrderedDict()
 
     def long(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
@@ -94,7 +108,7 @@ class PixelReader:
         Raises:
             RasteretError: a tile could not be fetched or decoded, or an integer has too many digits for float64.
         """
-        for tile in self._given.tiles(options=options):
+        for tile in self._given.tiles(on_error=self._on_error, options=options):
             yield from self._rows(self._given.plan, [tile])
 
     def wide(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
@@ -112,11 +126,17 @@ class PixelReader:
         def place(tile: DecodedTile) -> tuple[int, int, int]:
             return int(item_of[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
 
-        for _, tiles in groupby(given.tiles(options=options), place):
+        for _, tiles in groupby(given.tiles(on_error=self._on_error, options=options), place):
             yield from self._rows(plan, list(tiles))
 
     def _rows(self, plan: TilePlan, tiles: Sequence[DecodedTile]) -> Iterator[PixelRows]:
         """Give the pixels of tiles of a plan that lie on each other."""
+        for tile in tiles:
+            if tile.error is not None:
+                _log.warning("%s; its pixels are left out", tile.error)
+        tiles = [tile for tile in tiles if tile.error is None]
+        if not tiles:
+            return
         row = tiles[0].row
         asset = plan.assets[plan.asset_no[row]]
         form = asset.format

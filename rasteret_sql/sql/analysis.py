@@ -39,6 +39,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     layout: Literal["long", "wide"] = "long",
     all_touched: bool = False,
     scale: bool = False,
+    on_error: Literal["raise", "skip"] = "raise",
 ) -> pa.RecordBatchReader:
     """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
 
@@ -49,6 +50,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
             an item need one grid.
         all_touched: take all pixels of which the area covers some part, not only those whose centres are inside.
         scale: give physical values: each stored value times the scale of its band, plus the offset.
+        on_error: "raise", or "skip" to leave out the pixels of tiles that cannot be read, and to log why.
 
     Returns:
         A reader of record batches with `item_id`, `collection`, `datetime`; `x` and `y`, the centre of the pixel in the
@@ -59,7 +61,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
         InvalidArgumentError: an argument is wrong, or bands of an item lie on different grids.
         InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: the area touches no asset.
-        RasteretError: while reading: bytes could not be fetched or decoded.
+        RasteretError: while reading: bytes could not be fetched or decoded, and `on_error` is "raise".
 
     Example:
         >>> rows = read_pixels("s2.parquet", bands=["red"], geometry=field)  # doctest: +SKIP
@@ -79,7 +81,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
 
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd)
     asked = PixelArguments(
-        layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands)
+        layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands), on_error
     )  # fmt: skip
     names = asked.columns(arguments.bands)
     with planning_cursor(index) as cursor:

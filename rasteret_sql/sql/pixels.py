@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.workarounds import Call
 
 LAYOUTS: Final = ("long", "wide")
+ON_ERROR: Final = ("raise", "skip")
 _MAX_BANDS: Final = 256
 #: Columns of the bands of the layout "wide", by their position in what was asked for.
 WIDE_COLUMNS: Final = tuple(f"b{position}" for position in range(1, _MAX_BANDS + 1))
@@ -50,6 +51,7 @@ class PixelArguments:
         all_touched: whether all pixels of which a polygon covers some part are in the area.
         scale: give physical values.
         formulas: what is computed of the bands; None for nothing.
+        on_error: "raise", or "skip" to leave out the pixels of tiles that cannot be read.
 
     Raises:
         InvalidArgumentError: one of them is wrong.
@@ -59,8 +61,10 @@ class PixelArguments:
     all_touched: bool = False
     scale: bool = False
     formulas: PixelFormulas | None = None
+    on_error: str = "raise"
 
     def __post_init__(self) -> None:
+        check_choice("on_error", self.on_error, ON_ERROR)
         check_choice("layout", self.layout, LAYOUTS)
         check_flag("all_touched", self.all_touched)
         check_flag("scale", self.scale)
@@ -74,7 +78,7 @@ class PixelArguments:
         """
         return cls(
             str(own["layout"]), flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"]),
-            formulas_of(own, bands),
+            formulas_of(own, bands), str(own["on_error"]),
         )  # fmt: skip
 
     def columns(self, bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -160,8 +164,13 @@ def pixel_batches(
         InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
     """
     reader = PixelReader(
-        tiles, _area(arguments), arguments.crs, all_touched=asked.all_touched, scale=asked.scale
-    )  # fmt: skip
+        tiles,
+        _area(arguments),
+        arguments.crs,
+        all_touched=asked.all_touched,
+        scale=asked.scale,
+        skips_failures=asked.on_error == "skip",
+    )
     found = reader.wide() if asked.layout == "wide" else reader.long()
     return rebatched(_record_batch(rows, schema) for rows in found)
 

@@ -350,10 +350,13 @@ def _kept(plan: Iterable[TilePlan], condition: Any, token: bytes) -> Iterator[Ti
 
 
 def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], OnError, dict[str, str]]:
-    """Read the arguments that a macro passes as JSON; also gives those of its own, `on_error` and the settings."""
+    """Read the arguments that a macro passes as JSON; also gives those of its own, `on_error` and the settings.
+
+    Where `on_error` is one of a function's own arguments, the function checks it.
+    """
     values = json.loads(text)
     settings, own = values.pop("settings"), values.pop("own", {})
-    on_error = values.pop("on_error")
+    on_error = values.pop("on_error", "raise")
     if on_error not in {"raise", "null"}:
         raise InvalidArgumentError(f"on_error: got {on_error!r}, expected 'raise' or 'null'")
     if values["index"] is None:

@@ -18,7 +18,8 @@ CREATE OR REPLACE MACRO read_pixels(
     valid_where := NULL,
     layout := 'long',
     all_touched := false,
-    scale := false
+    scale := false,
+    on_error := 'raise'
 ) AS TABLE
 SELECT
     -- No row: this SELECT names the columns.
@@ -56,14 +57,14 @@ WHERE found._call = encode('rst_' || to_json({
     'resolution': resolution::VARCHAR,
     'gsd': gsd::VARCHAR,
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR, 'crs': crs::VARCHAR},
-    'on_error': 'raise',
     'settings': _rst_settings(),
     'own': {
         'expressions': to_json(expressions)::VARCHAR,
         'valid_where': valid_where::VARCHAR,
         'layout': layout::VARCHAR,
         'all_touched': all_touched::VARCHAR,
-        'scale': scale::VARCHAR
+        'scale': scale::VARCHAR,
+        'on_error': on_error::VARCHAR
     }
 })::VARCHAR)
 AND _rst_sees_the_same(index);

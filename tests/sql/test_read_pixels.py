@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
 import rasteret_sql as rs
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.errors import AssetNotFoundError, EmptyReadError, InvalidArgumentError
 from rasteret_sql.testing import write_cog
 from rasteret_sql.testing.server import RangeServer
 from tests.support.scenes import TRANSFORM, ServedScene
@@ -215,6 +215,33 @@ def test_bands_on_other_grids_cannot_be_wide(tmp_path: Path) -> None:
     assert len(rs.read_pixels(tmp_path / "i.parquet", bands=["fine", "coarse"]).read_all()) == 64 * 64 + 32 * 32
 
 
+@pytest.mark.parametrize("layout", ["long", "wide"])
+def test_tiles_that_cannot_be_read_may_be_left_out(
+    tmp_path: Path, con: duckdb.DuckDBPyConnection, layout: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = []
+    for item in "ab":
+        for band in ("red", "nir"):
+            path = tmp_path / f"{item}_{band}.tif"
+            write_cog(path, np.full((8, 8), 5, np.uint8), tile=16, transform=TRANSFORM)
+            rows.append({"href": str(path), "item_id": item, "asset": band})
+    index = tmp_path / "i.parquet"
+    rs.build_index(pa.Table.from_pylist(rows), index)
+    (tmp_path / "b_nir.tif").unlink()
+    options: dict[str, Any] = {"bands": ["red", "nir"], "layout": layout}
+    with pytest.raises(AssetNotFoundError, match=r"b_nir\.tif"):
+        rs.read_pixels(index, **options).read_all()
+    found = rs.read_pixels(index, on_error="skip", **options).read_all()
+    assert len(found) == (3 if layout == "long" else 2) * 64
+    if layout == "wide":
+        assert set(zip(*(found[name].to_pylist() for name in ("item_id", "red", "nir")), strict=True)) == {
+            ("a", 5.0, 5.0), ("b", 5.0, None),
+        }  # fmt: skip
+    assert any("b_nir.tif" in record.message for record in caplog.records), "what is left out is logged"
+    sql = con.sql(f"FROM read_pixels('{index}', bands := ['red', 'nir'], layout := '{layout}', on_error := 'skip')")
+    assert sql.to_arrow_table().to_pylist() == found.to_pylist()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -222,6 +249,7 @@ def test_bands_on_other_grids_cannot_be_wide(tmp_path: Path) -> None:
         ({"layout": "wide"}, "bands: got none with layout 'wide', expected the names of its columns"),
         ({"layout": "wide", "bands": ["red", "blue"]}, "blue"),
         ({"level": 9}, "level: got 9"),
+        ({"on_error": "null"}, "on_error: got 'null', expected 'raise' or 'skip'"),
         ({"bbox": [1, 2, 3]}, "bbox"),
     ],
 )
