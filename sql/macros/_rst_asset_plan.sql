@@ -407,13 +407,21 @@ sized AS (
     SELECT
         s.* EXCLUDE (transform),
         list_transform([s.levels[s.level + 1]], lambda rst_level: {
-            'width': rst_level.width,
+            'width': _rst_checked_width(
+                rst_level.width, rst_level.height, rst_level.tile_byte_counts, s.formats[rst_level.format],
+                'asset "' || s.asset || '" of item ' || s.item_id || ': levels.tile_byte_counts'
+            ),
             'height': rst_level.height,
             'format': s.formats[rst_level.format],
             'tile_byte_counts': rst_level.tile_byte_counts,
             'run_offsets': rst_level.run_offsets,
             'tile_gaps': rst_level.tile_gaps,
             'mask': CASE WHEN rst_level.mask IS NOT NULL THEN {
+                'width': _rst_checked_width(
+                    rst_level.mask.width, rst_level.mask.height, rst_level.mask.tile_byte_counts,
+                    s.formats[rst_level.mask.format],
+                    'asset "' || s.asset || '" of item ' || s.item_id || ': levels.mask.tile_byte_counts'
+                ),
                 'format': s.formats[rst_level.mask.format],
                 'tile_byte_counts': rst_level.mask.tile_byte_counts,
                 'run_offsets': rst_level.mask.run_offsets,

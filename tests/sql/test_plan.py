@@ -438,8 +438,11 @@ def test_bands_that_say_nothing_or_twice_the_same_are_refused(con: duckdb.DuckDB
 
 def test_a_row_without_all_its_offsets_is_refused(con: duckdb.DuckDBPyConnection) -> None:
     row = _asset()
-    row["levels"][0]["tile_byte_counts"] = row["levels"][0]["tile_byte_counts"][:3]
+    row["levels"][0]["tile_byte_counts"][3] = None
     with pytest.raises(duckdb.Error, match="has no offset and byte count of it, expected those of every tile"):
+        _plan(con, [row])
+    row["levels"][0]["tile_byte_counts"] = row["levels"][0]["tile_byte_counts"][:3]
+    with pytest.raises(duckdb.Error, match="is a list of 3 numbers, expected one for each tile of 64 x 32 pixels"):
         _plan(con, [row])
 
 

@@ -72,6 +72,16 @@ def test_a_row_that_contradicts_itself_is_named_with_its_column(index, change, c
     assert time.perf_counter() - start < 10
 
 
+@pytest.mark.parametrize("name", ["width 2000000000", "height 2000000000", "fewer byte counts", "no byte counts"])
+@pytest.mark.parametrize("function", ["explain_read", "tile_plan"])
+def test_no_plan_in_sql_is_larger_than_its_row(index, name, function):
+    change, _ = FAULTS[name]
+    with rs.connect() as con:
+        con.execute(f"CREATE TEMP VIEW wrong AS SELECT * REPLACE ({change}) FROM '{index}' WHERE item_id = 'i1'")
+        with pytest.raises(duckdb.Error, match=r"item i1: levels\.tile_byte_counts is .*expected one for each tile"):
+            con.execute(f"SELECT count(*) FROM {function}('wrong')").fetchall()
+
+
 def test_rows_as_they_were_built_pass(index):
     expected = rs.to_numpy(index)
     assert (rs.to_numpy(f"SELECT * REPLACE (NULL AS file_size) FROM '{index}'").data == expected.data).all()
