@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arrays, arrays_data, codecs, training
+from benchmarks import arrays, arrays_data, codecs, training, zones
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -37,6 +37,7 @@ _NAMES = (
     codecs.NAME,
     index_workload.NAME,
     training.NAME,
+    zones.NAME,
 )
 
 
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += _run_codecs(arguments, scale)
     if index_workload.NAME in names:
         _run_index(arguments, scale)
+    if zones.NAME in names:
+        wrong += _run_zones(arguments, scale)
     if training.NAME in names:
         wrong += _run_training(arguments, scale)
     for each in wrong:
@@ -148,6 +151,17 @@ def _run_index(arguments: argparse.Namespace, scale: Scale) -> None:
         size = index_workload.TINY_INDEX if scale == TINY else index_workload.FULL_INDEX
         print(f"{describe_machine()}\n", flush=True)
         print(index_workload.run(folder, size, arguments.repeat, with_targets=scale != TINY), flush=True)
+
+
+def _run_zones(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Compute statistics of a large zone; returns what went wrong."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        size = zones.TINY_ZONES if scale == TINY else zones.ZonesScale()
+        print(f"{describe_machine()}; {size.latency_s * 1000:.0f} ms before each answer\n", flush=True)
+        text, wrong = zones.run(folder, size, arguments.repeat, with_targets=scale != TINY)
+        print(text, flush=True)
+        return wrong
 
 
 def _run_training(arguments: argparse.Namespace, scale: Scale) -> list[str]:

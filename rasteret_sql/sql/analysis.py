@@ -227,7 +227,8 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         scale: compute with physical values: each stored value times the scale of its band, plus the offset.
         statistics: path of a file of `build_stats`, or the text of a query of several. Tiles that lie as a whole in all
             zones that they touch are taken from it, and only the others are read; results are the same. Tiles of files,
-            bands, levels and statistics that it does not have are read.
+            bands, levels and statistics that it does not have are read, and all tiles with `expressions` or
+            `valid_where`.
         on_error: "raise", or "null" for rows without statistics whose `error` says why.
 
     Returns:

@@ -59,11 +59,13 @@ class PlannedScan:
     Attributes:
         plan: the tiles that its arguments and conditions leave.
         pixels, mask: which of their parts it would fetch.
+        known: the tiles that statistics make needless, or None.
     """
 
     plan: TilePlan
     pixels: bool
     mask: bool
+    known: TilePlan | None = None
 
 
 _dry_runs: list[list[PlannedScan]] = []
@@ -434,9 +436,9 @@ def is_dry_run() -> bool:
     return bool(_dry_runs)
 
 
-def noted(plan: TilePlan, wanted: pa.Schema, *, pixels: bool, mask: bool) -> Stream:
-    """Note what a scan would read, and give no rows."""
-    scan = PlannedScan(plan, pixels=pixels, mask=mask)
+def noted(plan: TilePlan, wanted: pa.Schema, *, pixels: bool, mask: bool, known: TilePlan | None = None) -> Stream:
+    """Note what a scan would read, and give no rows; the arguments are those of `PlannedScan`."""
+    scan = PlannedScan(plan, pixels=pixels, mask=mask, known=known)
     for scans in _dry_runs:
         scans.append(scan)
     return Stream(wanted, iter(()))

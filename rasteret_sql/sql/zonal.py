@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from rasteret_sql.read.zonal import SCALING_REMEDY, ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_index
+from rasteret_sql.sql.selected import SelectedFiles
 from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
 
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.formulas import PixelFormulas
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.zonal import ZonalGroup
     from rasteret_sql.sql.derived import DerivedFiles
-    from rasteret_sql.sql.selected import SelectedFiles
     from rasteret_sql.sql.vectors import VectorRows
     from rasteret_sql.sql.workarounds import Call
 
@@ -118,12 +118,14 @@ class PlannedZones:
         tiles: the tiles; None with the layout.
         keys: of the rows of the zones.
         days: the day of each file of the layout, or None.
+        known: the tiles that statistics make needless; None where nobody asks for them.
     """
 
     layout: ZonalLayout | None
     tiles: FileTiles | None
     keys: npt.NDArray[np.uint64]
     days: npt.NDArray[np.int64] | None = None
+    known: TilePlan | None = None
 
 
 class ZonalSource(CallSource):
@@ -143,7 +145,7 @@ class ZonalSource(CallSource):
             planned = plan_zones(cursor, arguments, zones, asked, kept)
         reads = not set(self.read_columns).isdisjoint(needed.names)
         if is_dry_run() and planned.tiles is not None:
-            return noted(planned.tiles.fetched, schema, pixels=reads, mask=reads)
+            return noted(planned.tiles.fetched, schema, pixels=reads, mask=reads, known=planned.known)
         batches = zonal_batches(planned, needed, asked, on_error=on_error, reads=reads)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -197,9 +199,11 @@ def plan_zones(
     layout.check_scaling()
     files.check_scaling(group_of, SCALING_REMEDY)
     # What is known of tiles is known of stored pixels alone.
-    if asked.statistics is not None and asked.formulas is None:
-        layout.take_known(kept_statistics(cursor, asked.statistics, layout.assets))
-    return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days)
+    known = None
+    if asked.statistics is not None and isinstance(files, SelectedFiles):
+        left_out = layout.take_known(kept_statistics(cursor, asked.statistics, layout.assets))
+        known = files.tiles(replace(layout.windows, cells=left_out)).plan if is_dry_run() else None
+    return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days, known)
 
 
 def zonal_batches(

@@ -10,7 +10,7 @@ CREATE OR REPLACE MACRO _rst_sees_the_same(index, what := 'index') AS (
             ELSE error(what || ': got ' || _rst_kind_of(trim(index::VARCHAR, '"')) || '''' || index::VARCHAR || ''', expected rows that a read can see. A read runs '
                 || 'on a separate connection, and cannot see CTEs, temporary tables or uncommitted rows; give a table, a view, '
                 || 'a Parquet path or the text of a query, of a name that nothing hides, or pass the rows from Python: '
-                || 'rasteret_sql.' || CASE what WHEN 'points' THEN 'sample_points' WHEN 'zones' THEN 'zonal_stats' ELSE 'read_tiles' END || '(con.sql(...)). '
+                || 'rasteret_sql.' || CASE what WHEN 'points' THEN 'sample_points' WHEN 'zones' THEN 'zonal_stats' WHEN 'statistics' THEN 'zonal_stats' ELSE 'read_tiles' END || '(con.sql(...)). '
                 || 'Make a table of a registered DataFrame, under another name: CREATE TABLE my_table AS FROM ...')
         END
     FROM query(

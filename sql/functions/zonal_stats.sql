@@ -66,4 +66,5 @@ LEFT JOIN (SELECT row_number() OVER () - 1 AS rst_row, hash(given) AS rst_key, *
     ON given.rst_row = found.rst_row
 WHERE _rst_is_same_row('zones', found.rst_key, given.rst_key)
     AND _rst_sees_the_same(index)
-    AND _rst_sees_the_same(zones, what := 'zones');
+    AND _rst_sees_the_same(zones, what := 'zones')
+    AND _rst_sees_the_same(statistics, what := 'statistics');

@@ -97,6 +97,14 @@ def test_too_many_requests_fail_the_benchmark_of_builds():
     assert "1.20 requests per file" in wrong
 
 
+def test_a_zone_is_measured_with_and_without_statistics(tmp_path):
+    done = run("zones", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith(("| pix", "| stat"))]
+    assert [row[0] for row in rows] == ["pixels", "statistics"]
+    assert float(rows[1][2]) < float(rows[0][2])
+
+
 def test_an_unknown_workload_is_refused():
     done = run("W9")
     assert done.returncode == 2

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rasteret_sql as rs
+from rasteret_sql.apps.shell.explain import explain_query
 from rasteret_sql.errors import AssetChangedError, BuildError, InvalidArgumentError
 from rasteret_sql.index.staging import leftovers
 from rasteret_sql.read.progress import ReadProgress, listening
@@ -141,6 +143,27 @@ def test_the_same_in_sql_and_on_the_command_line(measured: Scene, tmp_path: Path
     assert main([*words, "--statistics", str(measured.stats)]) == 0
     assert len(measured.server.requests) == 0
     assert '"count"' in capsys.readouterr().out
+
+
+def test_explain_says_what_statistics_save(measured: Scene) -> None:
+    with rs.connect() as con:
+        con.execute("CREATE TABLE zones AS SELECT ? AS geometry", [_box(16, 64, 176, 150).wkt])
+        call = f"FROM zonal_stats('{measured.index}', 'zones', geometry_crs := '{UTM}', bands := ['red']{{}})"
+        text = explain_query(con, call.format(f", statistics := '{measured.stats}'"))
+        assert "30 tiles of 3 items" in text
+        assert "From statistics: 24 tiles, " in text
+        assert "From statistics" not in explain_query(con, call.format(""))
+
+
+def test_a_table_of_statistics_that_a_read_cannot_see_is_refused(measured: Scene) -> None:
+    with rs.connect() as con:
+        con.execute("CREATE TABLE zones AS SELECT ? AS geometry", [_box(16, 64, 176, 150).wkt])
+        con.execute(f"CREATE TABLE stats AS FROM '{measured.stats}'")
+        call = f"FROM zonal_stats('{measured.index}', 'zones', geometry_crs := '{UTM}', statistics := '{{}}')"
+        assert con.execute(call.format("stats")).fetchall() == con.execute(call.format(measured.stats)).fetchall()
+        con.execute("CREATE TEMP TABLE stats AS FROM main.stats LIMIT 1")
+        with pytest.raises(duckdb.Error, match=r"statistics: got .*expected rows that a read can see"):
+            con.execute(call.format("stats")).fetchall()
 
 
 DTYPES = ("uint8", "int16", "uint16", "uint32", "int32", "int64", "float32", "float64")

@@ -9,6 +9,7 @@ from rasteret_sql.apps.output import box
 from rasteret_sql.apps.sql import statements_of
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,14 @@ def explain_query(con: duckdb.DuckDBPyConnection, text: str) -> str:
     table = con.sql(f"FROM (VALUES {values}) AS cost({_COLUMNS})")
     if len(scans) == 1:
         table = table.project("* EXCLUDE (read)")
-    return f"{box(con, table, max_rows=_SHOWN_ROWS).text}{cost_in_words(total[3], *total[5:])}\n"
+    return f"{box(con, table, max_rows=_SHOWN_ROWS).text}{cost_in_words(total[3], *total[5:])}\n{_saved(scans)}"
+
+
+def _saved(scans: Sequence[PlannedScan]) -> str:
+    """Say what statistics of tiles save, as a line; nothing where they save nothing."""
+    known = [scan.known for scan in scans if scan.known is not None]
+    tiles, nbytes = sum(map(len, known)), sum(int(plan.tile_byte_count.sum()) for plan in known)
+    return f"From statistics: {count(tiles, 'tile')}, {size(nbytes)} that are not fetched\n" if tiles else ""
 
 
 def one_select(con: duckdb.DuckDBPyConnection, text: str, command: str, remedy: str = "") -> duckdb.Statement:
