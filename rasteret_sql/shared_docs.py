@@ -66,6 +66,9 @@ SHARED: Final = {
     "valid_where": "condition over bands of the item, such as `'SCL IN (4, 5, 6) AND red < 9000'`. Pixels where it is "
     "not true are invalid. Its bands need not be in `bands`, and are read at the nearest pixel. An item without them "
     "has no rows.",
+    "mask_and_scale": "give physical values: floats, with NaN for invalid pixels. Each stored value is multiplied by "
+    "the scale of its file and band, and the offset is added, before items are combined. So the files of a band may "
+    "differ in scale, offset and dtype.",
     "all_touched": "take every pixel of which a polygon covers some part, not only those whose centre is inside. "
     "Points and lines always take the pixels that they touch.",
 }

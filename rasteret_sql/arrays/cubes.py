@@ -61,6 +61,7 @@ class CubeArguments:
         dtype: dtype of pixels, or dtypes by band; None for those of the files.
         all_touched: whether all pixels that the polygon of an area touches are inside it.
         is_by_item: whether the caller reads each item alone; see `make_cube`.
+        is_physical: whether arrays hold physical values, NaN where pixels are not valid.
     """
 
     grid: GridArguments = field(default_factory=GridArguments)
@@ -71,6 +72,7 @@ class CubeArguments:
     dtype: Any = None
     all_touched: bool = False
     is_by_item: bool = False
+    is_physical: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +122,7 @@ def plan_cube(
     _check_mosaic(wanted)
     nodata, dtypes = checked_nodata(wanted.nodata), checked_dtypes(wanted.dtype)
     check_flag("all_touched", wanted.all_touched)
+    check_flag("mask_and_scale", wanted.is_physical)
     check_flag("allow_extreme_scale", wanted.grid.allow_extreme_scale)
     check_area(arguments)
     box = given_box(arguments, wanted.grid)
@@ -294,6 +297,7 @@ def _assembled(
         dtypes=dtypes,
         clip=clip,
         is_by_item=wanted.is_by_item,
+        is_physical=wanted.is_physical,
     )
     starts = starts[order]
     members = members_of(plan.assets, group_of)

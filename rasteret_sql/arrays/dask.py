@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.arrays.failures import Failures
-from rasteret_sql.arrays.scaling import filled, scaled, scaled_dtype
 from rasteret_sql.checks import shown, shown_names
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.clip import Clip
@@ -20,7 +19,7 @@ from rasteret_sql.geo.inside import Outline, Part
 from rasteret_sql.plan.cube import Cube, CubeBand, Sources, is_covered
 from rasteret_sql.plan.places import Places
 from rasteret_sql.plan.tile_plan import MaskTiles, PlannedAsset, TilePlan
-from rasteret_sql.read.assembly import read_cube
+from rasteret_sql.read.assembly import filled, read_cube
 from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def check_chunks(chunks: Any) -> None:
             raise InvalidArgumentError(f"chunks: got {shown_names(unknown)}, expected sizes for {', '.join(_DIMS)}")
 
 
-def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool) -> list[tuple[Any, Any]]:
+def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str) -> list[tuple[Any, Any]]:
     """Give pixels and, where it is to be kept, the mask of each band of a cube as Dask arrays (group, y, x).
 
     Args:
@@ -55,7 +54,6 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
         chunks: sizes of chunks by dimension; a dimension that is not named is one chunk, but for time, whose chunks are
             of one slice.
         on_error: "raise", or "nodata" to fill what fails and log it.
-        mask_and_scale: give floats with NaN and scale applied.
 
     Raises:
         InvalidArgumentError: `chunks` does not fit.
@@ -67,12 +65,11 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
     shared = _Shared(cube)
     arrays = []
     for place, band in enumerate(cube.bands):
-        dtype = scaled_dtype(band) if mask_and_scale else band.dtype
-        sizes = _sizes(chunks, shape, dtype)
+        sizes = _sizes(chunks, shape, band.dtype)
         # Files that have all pixels may still fail, and what takes their place must not pass for data.
         may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
-        with_mask = band.has_mask and not mask_and_scale and may_lack
-        settings = _Settings(on_error, mask_and_scale=mask_and_scale, with_mask=with_mask)
+        with_mask = band.has_mask and may_lack
+        settings = _Settings(on_error, with_mask=with_mask)
         name = f"read-{band.name}-{token_of(shared.token, place, sizes, settings)}"
         graph: dict[Any, Any] = {}
         spans = [_spans(each) for each in sizes]
@@ -80,17 +77,16 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str, mask_and_scale: bool)
             block = Block(shared, place, tuple(spans[axis][number] for axis, number in enumerate(key)), settings)
             graph[name, *key] = (read_block, block)
         if not with_mask:
-            arrays.append((make(graph, name, sizes, dtype), None))
+            arrays.append((make(graph, name, sizes, band.dtype), None))
             continue
-        both = make(graph, name, sizes, dtype)
-        arrays.append((both.map_blocks(_first, dtype=dtype), both.map_blocks(_second, dtype=bool)))
+        both = make(graph, name, sizes, band.dtype)
+        arrays.append((both.map_blocks(_first, dtype=band.dtype), both.map_blocks(_second, dtype=bool)))
     return arrays
 
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
     on_error: str
-    mask_and_scale: bool
     with_mask: bool
 
 
@@ -168,13 +164,10 @@ def read_block(block: Block | PackedBlock) -> Any:
     (band,) = cube.bands
     shape = (cube.group_count, cube.box.height, cube.box.width)
     pixels = np.empty(shape, band.dtype)
-    mask = np.empty(shape, bool) if settings.with_mask or settings.mask_and_scale else None
+    mask = np.empty(shape, bool) if settings.with_mask else None
     failures = Failures.of(settings.on_error)
     read_cube(cube, [pixels], [mask], on_failure=failures.add)
     failures.log()
-    if settings.mask_and_scale:
-        assert mask is not None
-        return scaled(pixels, mask, band)
     return filled(pixels, mask, band) if settings.with_mask else pixels
 
 

@@ -68,7 +68,8 @@ class RasterArray(_Pixels):
     """Pixels of some items and bands on one grid.
 
     Attributes:
-        data: shape (item, band, y, x), the dtype of the files; y runs down the rows of the files.
+        data: shape (item, band, y, x), the dtype of the files, or floats if `mask_and_scale`; y runs down the rows of
+            the files.
         mask: booleans of the same shape, True means valid: inside the file, and not nodata.
         item_ids: STAC item ids, shape (item,); the ids of a group of items are joined by commas.
         collections: their STAC collections, None where unknown.
@@ -148,6 +149,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     mosaic: str = "first",
     nodata: float | Mapping[str, float] | None = None,
     dtype: Any = None,
+    mask_and_scale: bool = False,
 ) -> RasterArray:
     """Read an area of some items and bands into one array.
 
@@ -181,6 +183,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
             nodata,
             dtype,
             all_touched,
+            is_physical=mask_and_scale,
         ),
     )
     cube = planned.cube

@@ -11,11 +11,10 @@ from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
-from rasteret_sql.arrays.scaling import filled, scaled
-from rasteret_sql.checks import check_flag, checked_list, number_of, shown
+from rasteret_sql.checks import checked_list, number_of, shown
 from rasteret_sql.database.schema import RENAMED_PROPERTY
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.read.assembly import read_cube
+from rasteret_sql.read.assembly import filled, read_cube
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
@@ -75,7 +74,6 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         level: on the files' own grid: 0 is full resolution, n the nth overview.
         chunks: None reads at once. Sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, make Dask arrays
             that are read when they are computed; {} is one chunk per slice and band.
-        mask_and_scale: give floats, with NaN for invalid pixels, and scale and offset applied.
         on_error: "raise"; or "nodata" fills the pixels of files that failed, and lists these files in the attribute
             "failed". With `chunks` they are logged instead.
 
@@ -106,7 +104,6 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         return _dataset_of_pixels(index, bands, crs, resolution, given)
 
     failures = Failures.of(on_error)
-    check_flag("mask_and_scale", mask_and_scale)
     if chunks is not None:
         from rasteret_sql.arrays.dask import check_chunks
 
@@ -122,10 +119,11 @@ def to_xarray(  # noqa: PLR0913 - keywords only
             nodata,
             dtype,
             all_touched,
+            is_physical=mask_and_scale,
         ),
         with_properties=True,
     )
-    return dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)
+    return dataset_of(planned, failures, chunks=chunks)
 
 
 def _dataset_of_pixels(
@@ -168,9 +166,7 @@ def _import_xarray() -> Any:
     return xr
 
 
-def dataset_of(
-    planned: PlannedCube, failures: Failures, *, chunks: Any = None, mask_and_scale: bool = False
-) -> xr.Dataset:
+def dataset_of(planned: PlannedCube, failures: Failures, *, chunks: Any = None) -> xr.Dataset:
     """Make the dataset of a cube that was planned with properties; the arguments are those of `to_xarray`.
 
     Raises:
@@ -182,15 +178,15 @@ def dataset_of(
     coordinates = _coordinates(planned)
     _check_names(planned.cube.bands, coordinates)
     if chunks is None:
-        arrays = _read(planned, failures, mask_and_scale=mask_and_scale)
+        arrays = _read(planned, failures)
     else:
         from rasteret_sql.arrays.dask import lazy_arrays
 
         on_error = "nodata" if failures.is_kept else "raise"
-        arrays = lazy_arrays(planned.cube, chunks, on_error=on_error, mask_and_scale=mask_and_scale)
+        arrays = lazy_arrays(planned.cube, chunks, on_error=on_error)
     variables: dict[str, Any] = {}
     for band, (pixels, mask) in zip(planned.cube.bands, arrays, strict=True):
-        variables[band.name] = (_DIMS, pixels, _attributes(band, is_scaled=mask_and_scale))
+        variables[band.name] = (_DIMS, pixels, _attributes(band))
         if mask is not None:
             variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF})
     attributes = {"failed": failures.described()} if failures.found else {}
@@ -198,23 +194,17 @@ def dataset_of(
     return dataset
 
 
-def _read(
-    planned: PlannedCube, failures: Failures, *, mask_and_scale: bool
-) -> list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]]:
+def _read(planned: PlannedCube, failures: Failures) -> list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]]:
     """Read all of a cube; gives pixels and, where it is to be kept, the mask of each band."""
     cube = planned.cube
     shape = (cube.group_count, cube.box.height, cube.box.width)
     pixels = [new_array(shape, band.dtype) for band in cube.bands]
-    masks = [new_array(shape, bool) if band.has_mask or mask_and_scale else None for band in cube.bands]
+    masks = [new_array(shape, bool) if band.has_mask else None for band in cube.bands]
     read_cube(cube, pixels, masks, on_failure=failures.add)
-    arrays: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = []
-    for band, array, mask in zip(cube.bands, pixels, masks, strict=True):
-        if not mask_and_scale:
-            arrays.append(filled(array, None if mask is None or mask.all() else mask, band))
-            continue
-        assert mask is not None
-        arrays.append((scaled(array, mask, band), None))
-    return arrays
+    return [
+        filled(array, None if mask is None or mask.all() else mask, band)
+        for band, array, mask in zip(cube.bands, pixels, masks, strict=True)
+    ]
 
 
 def _check_names(bands: Sequence[CubeBand], coordinates: Mapping[str, Any]) -> None:
@@ -292,12 +282,12 @@ def _coordinate(column: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[Any]:
     return np.where(missing, np.nan, values.astype(np.float64))
 
 
-def _attributes(band: CubeBand, *, is_scaled: bool) -> dict[str, Any]:
+def _attributes(band: CubeBand) -> dict[str, Any]:
     """Give the CF attributes of a band: its unit, and what turns stored values into physical ones."""
     attributes: dict[str, Any] = {"grid_mapping": SPATIAL_REF}
     if band.unit:
         attributes["units"] = band.unit
-    if is_scaled:
+    if band.is_physical:
         return attributes
     if (band.nodata is not None and band.fill == band.nodata) or (band.nodata is not None and np.isnan(band.nodata)):
         attributes["_FillValue"] = band.fill

@@ -136,11 +136,13 @@ def export(  # noqa: PLR0913 - keywords only
         None,
         dtype,
         all_touched,
+        is_physical=mask_and_scale,
     )
 
     def plan(labels: Any, *, is_by_item: bool = False) -> PlannedCube:
         arguments = read_arguments(labels, geometry, bbox, geometry_crs, datetime, level, None)
-        cube = replace(wanted, is_by_item=is_by_item)
+        # A formula is computed in float64 from stored values.
+        cube = replace(wanted, is_by_item=is_by_item, is_physical=mask_and_scale and not is_by_item)
         return plan_cube(index, arguments, cube, with_properties=kind in {"zarr", "nc"})
 
     planned, formula = plan_with_formula(
@@ -158,9 +160,9 @@ def export(  # noqa: PLR0913 - keywords only
         else:
             check_replaceable(target, planned.cube.plan.assets)
             if kind == "parquet":
-                files = [write_pixels(planned, target, failures, mask_and_scale=mask_and_scale, formula=formula)]
+                files = [write_pixels(planned, target, failures, formula=formula)]
             else:
-                file, failed = write_cube(planned, target, failures, mask_and_scale=mask_and_scale)
+                file, failed = write_cube(planned, target, failures)
                 files = [file]
     return ExportReport(
         files=tuple(files),

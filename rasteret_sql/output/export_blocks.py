@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.arrays.scaling import scaled
 from rasteret_sql.io import loop
 from rasteret_sql.plan.places import Places
 from rasteret_sql.read.assembly import read_cube
@@ -31,7 +30,8 @@ class Block:
 
     Attributes:
         row_off, col_off: its corner, in pixels of the grid.
-        pixels: array (y, x) of each band. Pixels that are not valid hold the value of the file, or NaN where scaled.
+        pixels: array (y, x) of each band. Pixels that are not valid hold the value of the file; physical values are NaN
+            there.
         masks: booleans of the same shape, True means valid.
     """
 
@@ -47,19 +47,16 @@ class BlockReader:
     Args:
         cube: the files and the grid.
         failures: decides about files that cannot be read.
-        mask_and_scale: whether pixels become physical values, NaN where they are not valid.
     """
 
-    def __init__(self, cube: Cube, failures: Failures, *, mask_and_scale: bool = False) -> None:
+    def __init__(self, cube: Cube, failures: Failures) -> None:
         self._cube = cube
         self._failures = failures
-        self._mask_and_scale = mask_and_scale
         self._places = Places(cube.whole)
 
     def dtype(self, place: int) -> np.dtype[Any]:
         """Give the dtype that a band is written in."""
-        dtype = self._cube.bands[place].dtype
-        return np.result_type(dtype, np.float32) if self._mask_and_scale else dtype
+        return self._cube.bands[place].dtype
 
     def side(self, places: Sequence[int], tile: int) -> int:
         """Choose the side of blocks of some bands: `tile` times a power of two, and few enough bytes."""
@@ -112,7 +109,4 @@ class BlockReader:
         pixels = [np.empty((1, *shape), band.dtype) for band in part.bands]
         masks = [np.empty((1, *shape), bool) for _ in part.bands]
         read_cube(part, pixels, masks, on_failure=self._failures.add)
-        for number, (band, array, mask) in enumerate(zip(part.bands, pixels, masks, strict=True)):
-            if self._mask_and_scale:
-                pixels[number] = scaled(array, mask, band)
         return Block(row_off, col_off, [array[0] for array in pixels], [mask[0] for mask in masks])

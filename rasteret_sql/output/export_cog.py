@@ -83,7 +83,7 @@ def write_cogs(
         RasteretError: it could not be read or written.
     """
     if formula is None:
-        reader = BlockReader(planned.cube, failures, mask_and_scale=options.mask_and_scale)
+        reader = BlockReader(planned.cube, failures)
     else:
         reader = FormulaReader(planned.cube, formula, failures)
         planned, options = with_formula(planned, formula), replace(options, mask_and_scale=True)

@@ -37,7 +37,6 @@ def write_pixels(
     target: Path,
     failures: Failures,
     *,
-    mask_and_scale: bool,
     formula: Expression | None = None,
 ) -> ExportedFile:
     """Write a cube as a table: time, item_id, x and y of the pixel's centre, and a column for each band.
@@ -53,7 +52,7 @@ def write_pixels(
     from pyarrow import parquet
 
     if formula is None:
-        reader = BlockReader(planned.cube, failures, mask_and_scale=mask_and_scale)
+        reader = BlockReader(planned.cube, failures)
     else:
         reader = FormulaReader(planned.cube, formula, failures)
         planned = with_formula(planned, formula)

@@ -36,16 +36,13 @@ _ZARR_NAME: Final = re.compile(r"(?!__|\.z|\.+$)[^\x00/]+")
 _NETCDF_DTYPES: Final = frozenset({"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"})
 
 
-def write_cube(
-    planned: PlannedCube, target: Path, failures: Failures, *, mask_and_scale: bool
-) -> tuple[ExportedFile, list[str]]:
+def write_cube(planned: PlannedCube, target: Path, failures: Failures) -> tuple[ExportedFile, list[str]]:
     """Write the dataset of `to_xarray`.
 
     Args:
         planned: the cube, with properties.
         target: the path, which ends in .zarr or .nc.
         failures: decides about files that cannot be read.
-        mask_and_scale: as in `to_xarray`.
 
     Returns:
         The file, and one line for each file that could not be read.
@@ -62,7 +59,7 @@ def write_cube(
     if is_zarr and find_spec("zarr") is None:
         raise InvalidArgumentError(f"path: {target.name}: zarr is required: pip install zarr")
     chunks = None if find_spec("dask") is None else {"time": 1, "y": _READ_SIDE, "x": _READ_SIDE}
-    dataset = dataset_of(planned, failures, chunks=chunks, mask_and_scale=mask_and_scale)
+    dataset = dataset_of(planned, failures, chunks=chunks)
     prepared = _prepared(dataset, is_zarr=is_zarr)
     with made_aside(target) as aside, _logged() as lines:
         if is_zarr:

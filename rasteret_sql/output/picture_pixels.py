@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.arrays.scaling import scaled
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.output.formula_values import item_values, put_together
 from rasteret_sql.plan.cube import make_cube
 from rasteret_sql.plan.places import Places, Window, cover_of, lattice_of, pixel_map
 from rasteret_sql.plan.requests import plan_requests
+from rasteret_sql.plan.scaling import scaling_of
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.wording import size
 
@@ -130,15 +130,14 @@ def read_picture(
 
     Raises:
         EmptyReadError: no item has all bands.
-        InvalidArgumentError: it would take too many bytes, or the mosaic makes values of several items of what they
-            store in different ways.
+        InvalidArgumentError: it would take too many bytes.
         RasteretError: bytes could not be fetched or decoded.
     """
     reader = _Reader(plan, box, rank, resampling, max_bytes, clip, formula, is_last=mosaic == "last")
     if mosaic in {"first", "last"}:
         reader.read_until_covered()
     else:
-        reader.add(reader.items, mosaic, is_scaled=False)
+        reader.add(reader.items, mosaic)
     return reader.reading
 
 
@@ -164,7 +163,7 @@ class _Reader:
         self._members = _items(plan)
         kinds = {item: _kind(plan.assets[number] for number in self._members[item]) for item in self._members}
         self._kinds = kinds
-        #: Whether files of a band differ in dtype or scale: then physical values are compared.
+        #: Whether files of a band differ in dtype, scale or offset. Then physical values are shown.
         self._is_mixed = _are_mixed(kinds)
         #: Where files lie in the grid, of those that were looked at last.
         self._footprints: dict[tuple[Lattice, Window], tuple[tuple[slice, slice], Mask]] = {}
@@ -181,10 +180,10 @@ class _Reader:
             taken, waiting = self._next(waiting, int(_SPARE_ITEMS * (2.0 ** (round_no - 1) - 1)))
             if not taken:
                 break
-            self.add(taken, "first", is_scaled=self._is_mixed)
+            self.add(taken, "first")
         if not self.reading.values:
             # All items are smaller than a pixel, and beside its centre.
-            self.add(self.items[:1], "first", is_scaled=self._is_mixed)
+            self.add(self.items[:1], "first")
 
     def _next(self, waiting: list[int], spare: int) -> tuple[list[int], list[int]]:
         """Give the items that are read next, and those that are left.
@@ -205,8 +204,7 @@ class _Reader:
             if not needed.any():
                 continue
             is_hidden = not (needed & ~claimed[place]).any()
-            is_other = self._is_mixed and bool(taken) and self._kinds[item] != self._kinds[taken[0]]
-            if is_other or (is_hidden and spare <= 0) or (needed & blocked[place]).any():
+            if (is_hidden and spare <= 0) or (needed & blocked[place]).any():
                 left.append(item)
                 blocked[place] |= needed
                 if (blocked | valid | ~self._inside).all():
@@ -228,10 +226,10 @@ class _Reader:
         place, inside = self._footprints[key]
         return place, inside & self._inside[place] & ~self.reading.valid[place]
 
-    def add(self, items: Sequence[int], mosaic: str, *, is_scaled: bool) -> None:
+    def add(self, items: Sequence[int], mosaic: str) -> None:
         """Read items, and put their pixels where there are none."""
         if self._formula is None:
-            values, valid = self._band_values(items, mosaic, is_scaled=is_scaled)
+            values, valid = self._band_values(items, mosaic)
         else:
             shape = self._box.height, self._box.width
             result, valid = put_together(mosaic, shape, self._formula_values(self._formula, items))
@@ -244,16 +242,12 @@ class _Reader:
         so_far.values = [np.where(new, each, old) for each, old in zip(values, so_far.values, strict=True)]
         so_far.valid |= new
 
-    def _band_values(
-        self, items: Sequence[int], mosaic: str, *, is_scaled: bool
-    ) -> tuple[list[npt.NDArray[Any]], Mask]:
+    def _band_values(self, items: Sequence[int], mosaic: str) -> tuple[list[npt.NDArray[Any]], Mask]:
         """Read the mosaic of each band of some items, and where all bands have a value."""
-        cube, pixels, masks = self._read(items, mosaic, np.zeros(len(self._plan.assets), np.int64))
+        groups = np.zeros(len(self._plan.assets), np.int64)
+        _, pixels, masks = self._read(items, mosaic, groups, is_physical=self._is_mixed)
         valid = np.logical_and.reduce([mask[0] for mask in masks])
-        values = [
-            _real(scaled(each[0], mask[0], band) if is_scaled else each[0])
-            for each, mask, band in zip(pixels, masks, cube.bands, strict=True)
-        ]
+        values = [_real(each[0]) for each in pixels]
         for each in values:
             if each.dtype.kind == "f":
                 valid &= np.isfinite(each)
@@ -279,14 +273,15 @@ class _Reader:
                     )
 
     def _read(
-        self, items: Sequence[int], mosaic: str, groups: npt.NDArray[np.int64]
+        self, items: Sequence[int], mosaic: str, groups: npt.NDArray[np.int64], *, is_physical: bool = False
     ) -> tuple[Cube, list[npt.NDArray[Any]], list[Mask]]:
-        """Read stored values of items.
+        """Read items.
 
         Args:
             items: whose files are read.
             mosaic: rule for the files of a group.
             groups: the group of each asset of the plan.
+            is_physical: whether physical values are read, not stored ones.
 
         Returns:
             The cube, and pixels and masks (group, height, width) of each of its bands.
@@ -301,6 +296,7 @@ class _Reader:
             mosaic=mosaic,
             resampling={"*": self._resampling},
             clip=self._clip,
+            is_physical=is_physical,
         )
         self.reading.levels |= {self._plan.assets[number].level for number in assets}
         self.reading.item_ids += [self._plan.assets[self._members[item][0]].item_id for item in items]
@@ -395,7 +391,7 @@ def _footprint(lattice: Lattice, window: Window, box: GeoBox) -> tuple[tuple[sli
 
 def _kind(assets: Iterator[PlannedAsset]) -> frozenset[tuple[Any, ...]]:
     """Give the meaning of the values of an item's bands."""
-    return frozenset((band.name, asset.dtype, band.scale, band.offset) for asset in assets for band in asset.bands)
+    return frozenset((band.name, asset.dtype, *scaling_of(band)) for asset in assets for band in asset.bands)
 
 
 def _are_mixed(kinds: Mapping[int, frozenset[tuple[Any, ...]]]) -> bool:

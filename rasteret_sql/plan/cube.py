@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,18 +14,23 @@ from rasteret_sql.plan.dtypes import cast_nodata, common_dtype, require_castable
 from rasteret_sql.plan.mosaics import FLOATING, mosaic_dtype
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.plan.places import touches
+from rasteret_sql.plan.scaling import physical_dtype, scaling_of
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
     from rasteret_sql.geo.clip import Clip
     from rasteret_sql.geo.geobox import GeoBox
     from rasteret_sql.plan.places import Places, Window
+    from rasteret_sql.plan.scaling import Scaling
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+
+#: How to read files whose stored values mean different things.
+_SCALING_REMEDY: Final = "read physical values, with mask_and_scale=True, or read them apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class CubeBand:
         has_mask: whether only a mask identifies pixels with data.
         mask_kinds: origins of the masks of its files.
         scale, offset, unit: a physical value is the stored value times `scale` plus `offset`, in `unit`; or None.
+        is_physical: whether the array holds physical values, NaN where pixels are not valid. Each file then has its own
+            scale and offset, and `scale` and `offset` are None.
         method: resampling method.
         mosaic: rule for overlapping items, or None if items do not overlap.
     """
@@ -59,6 +66,7 @@ class CubeBand:
     unit: str | None
     method: str
     mosaic: str | None
+    is_physical: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,6 +229,7 @@ def make_cube(
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
     clip: Clip | None = None,
     is_by_item: bool = False,
+    is_physical: bool = False,
 ) -> Cube:
     """Assign the bands of files to the arrays of a cube.
 
@@ -235,6 +244,8 @@ def make_cube(
         clip: the geometry in `box` that limits the cube.
         is_by_item: whether the caller reads each item alone, so that files of a band may differ in dtype and scale. The
             bands then describe the first file.
+        is_physical: whether the arrays hold physical values, each by the scale and offset of its file. Files of a band
+            may then differ in dtype, scale and offset.
 
     Raises:
         InvalidArgumentError: files of one band have two dtypes, or two of one group one band, and `mosaic` is None; or
@@ -261,15 +272,20 @@ def make_cube(
     group_count = int(group_of.max()) + 1
     bands = [
         _cube_band(
-            _BandFacts.of(plan, sources, number, each, value_of_band(dtypes, each.name), is_by_item=is_by_item),
+            _BandFacts.of(
+                plan, sources, number, each, value_of_band(dtypes, each.name), is_apart=is_by_item or is_physical
+            ),
             mosaic,
             value_of_band(resampling, each.name) or "nearest",
+            is_physical=is_physical,
         )
         for number, each in enumerate(found)
     ]
     if clip is not None:
-        # No value of a complex number tells that a pixel is outside.
-        bands = [replace(band, has_mask=band.has_mask or band.dtype.kind == "c") for band in bands]
+        # No stored value of a complex number tells that a pixel is outside.
+        bands = [
+            replace(band, has_mask=band.has_mask or (band.dtype.kind == "c" and not band.is_physical)) for band in bands
+        ]
     return Cube(box, tuple(bands), group_count, plan, sources, whole=box, clip=clip)
 
 
@@ -322,7 +338,7 @@ def check_same_scaling(
         InvalidArgumentError: the bands have different scales or offsets.
     """
     (asset, band), (other_asset, other_band) = first, other
-    if _scaling(band) != _scaling(other_band):
+    if scaling_of(band) != scaling_of(other_band):
         raise InvalidArgumentError(
             f'band "{band.name}": {named(asset)} has scale {band.scale} and offset {band.offset}, '
             f"{named(other_asset)} {other_band.scale} and {other_band.offset}, expected the same; {remedy}"
@@ -355,6 +371,7 @@ class _BandFacts:
         nodatas: nodata values in that dtype; None for files without one.
         is_dropped: whether the dtype cannot hold the nodata value of a file.
         kinds: where the masks of its files come from.
+        scalings: scale and offset of its files.
     """
 
     band: PlannedBand
@@ -362,6 +379,7 @@ class _BandFacts:
     nodatas: tuple[float | None, ...]
     is_dropped: bool
     kinds: frozenset[MaskKind]
+    scalings: frozenset[Scaling]
 
     @classmethod
     def of(
@@ -372,12 +390,20 @@ class _BandFacts:
         band: PlannedBand,
         wanted: np.dtype[Any] | None,
         *,
-        is_by_item: bool,
+        is_apart: bool,
     ) -> _BandFacts:
-        """Collect the facts of a band in all of its files. `wanted` is the requested dtype, or None.
+        """Collect the facts of a band in all of its files.
+
+        Args:
+            plan: the tiles.
+            sources: the slice of each band of a file.
+            number: of the band in the cube.
+            band: the band.
+            wanted: the requested dtype, or None.
+            is_apart: whether stored values of two files never meet, so that they may mean different things.
 
         Raises:
-            InvalidArgumentError: the files have two dtypes, scales or offsets, and items are read together.
+            InvalidArgumentError: the files have two dtypes, scales or offsets, and their stored values meet.
         """
         mine = np.flatnonzero(sources.place == number)
         known: dict[tuple[Any, ...], tuple[PlannedAsset, PlannedBand]] = {}
@@ -387,17 +413,20 @@ class _BandFacts:
         ):
             asset = plan.assets[asset_no]
             each = next(each for each in asset.bands if each.band == band_no)
-            known.setdefault((asset.dtype, repr(each.nodata), *_scaling(each)), (asset, each))
+            known.setdefault((asset.dtype, repr(each.nodata), *scaling_of(each)), (asset, each))
             kinds.add(MaskKind(plan.mask_kind[start]))
         (first, first_band), *others = known.values()
-        for asset, each in () if is_by_item else others:
+        for asset, each in () if is_apart else others:
             if asset.dtype != first.dtype and wanted is None:
                 raise InvalidArgumentError(
                     f'band "{band.name}": {named(first)} is {first.dtype} and {named(asset)} is {asset.dtype}, '
                     f'expected one dtype; give dtype="{common_dtype(first.dtype, asset.dtype)}", or read them apart, '
                     f"each with a condition in the query: WHERE dtype = '{first.dtype}'"
                 )
-            check_same_scaling((first, first_band), (asset, each), "read them apart")
+            check_same_scaling((first, first_band), (asset, each), _SCALING_REMEDY)
+        dtypes = {asset.dtype for asset, _ in known.values()}
+        if wanted is None and len(dtypes) > 1:
+            wanted = common_dtype(*dtypes)
         if wanted is None:
             wanted, cast = np.dtype(first.dtype), [each.nodata for _, each in known.values()]
         else:
@@ -408,10 +437,32 @@ class _BandFacts:
             new is None and each.nodata is not None for new, (_, each) in zip(cast, known.values(), strict=True)
         )
         nodatas = tuple({repr(value): value for value in cast}.values())
-        return cls(replace(first_band, name=band.name), wanted, nodatas, is_dropped, frozenset(kinds))
+        scalings = frozenset(scaling_of(each) for _, each in known.values())
+        return cls(replace(first_band, name=band.name), wanted, nodatas, is_dropped, frozenset(kinds), scalings)
 
 
-def _cube_band(facts: _BandFacts, mosaic: str | None, method: str) -> CubeBand:
+def physical_band(band: CubeBand, scalings: Collection[Scaling]) -> CubeBand:
+    """Give a band whose array holds the physical values of its files, NaN where pixels are not valid.
+
+    Args:
+        band: the band with stored values.
+        scalings: scale and offset of its files.
+    """
+    stored = band.dtype if band.mosaic == "count" else band.source_dtype
+    return replace(
+        band,
+        dtype=physical_dtype(stored, scalings),
+        nodata=np.nan,
+        fill=np.nan,
+        is_filled=True,
+        has_mask=False,
+        scale=None,
+        offset=None,
+        is_physical=True,
+    )
+
+
+def _cube_band(facts: _BandFacts, mosaic: str | None, method: str, *, is_physical: bool) -> CubeBand:
     """Choose dtype, nodata value and fill of the array of a band."""
     dtype, kinds, nodatas = mosaic_dtype(mosaic, facts.dtype), facts.kinds, facts.nodatas
     nodata = nodatas[0] if len(nodatas) == 1 else None
@@ -425,7 +476,7 @@ def _cube_band(facts: _BandFacts, mosaic: str | None, method: str) -> CubeBand:
         nodata, has_mask = np.nan, bool(kinds & {MaskKind.MASK, MaskKind.ALPHA}) and mosaic not in FLOATING
     else:
         has_mask = nodata is None or not _holds(dtype, nodata) or kinds != {MaskKind.NODATA}
-    return CubeBand(
+    band = CubeBand(
         name=facts.band.name,
         source_dtype=facts.dtype,
         dtype=dtype,
@@ -443,11 +494,7 @@ def _cube_band(facts: _BandFacts, mosaic: str | None, method: str) -> CubeBand:
         method=method,
         mosaic=mosaic,
     )
-
-
-def _scaling(band: PlannedBand) -> tuple[float, float]:
-    """Give scale and offset; a band without them has 1 and 0."""
-    return 1.0 if band.scale is None else band.scale, 0.0 if band.offset is None else band.offset
+    return physical_band(band, facts.scalings) if is_physical else band
 
 
 def _holds(dtype: np.dtype[Any], nodata: float) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from rasteret_sql.io import fork
 from rasteret_sql.plan.places import Places, lattice_of
+from rasteret_sql.plan.scaling import make_physical, scaling_of
 from rasteret_sql.read.mosaic import COUNT_BYTES, MEAN_BYTES, Mosaic
 from rasteret_sql.read.regrid import Job, Regridder, Share, Source
 from rasteret_sql.read.windows import Target, WindowReader
@@ -52,7 +53,8 @@ def read_cube(
         pixels: One array (group, y, x) per band, of the band's dtype. Every pixel is written; pixels without data, and
             those that a geometry clips away, get the band's fill.
         masks: One array of booleans per band, of the same shape, or None where none is wanted; True means valid. With a
-            mask and without a mosaic, invalid pixels of a file on the cube's own grid keep the value of the file.
+            mask and without a mosaic, invalid pixels of a file on the cube's own grid keep the value of the file; those
+            of bands with physical values are NaN.
         options: Bounds of the read.
         on_failure: Called for each file that failed; its pixels then count as nodata.
 
@@ -60,6 +62,15 @@ def read_cube(
         RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
     """
     read_cubes([(cube, pixels, masks, Places(cube.whole))], options=options, on_failure=on_failure)
+
+
+def filled(
+    pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, band: CubeBand
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """Put the fill of a band where pixels of its files are not valid; files may hold any value there."""
+    if mask is not None and band.is_filled:
+        np.copyto(pixels, band.fill, where=~mask)
+    return pixels, mask
 
 
 def read_cubes(
@@ -169,7 +180,9 @@ class _Jobs:
             if found is not None:
                 window, shift, rows = found
                 asset_no, band = int(sources.asset_no[number]), int(sources.band[number])
-                yield Source(asset_no, band, lattice_of(self._cube.plan.assets[asset_no]), rows, window, shift)
+                asset = self._cube.plan.assets[asset_no]
+                scaling = next(scaling_of(each) for each in asset.bands if each.band == band)
+                yield Source(asset_no, band, lattice_of(asset), rows, window, shift, np.dtype(asset.dtype), scaling)
 
 
 def _scratch_bytes(job: Job, sources: Sequence[Source]) -> int:
@@ -247,10 +260,12 @@ def _place(batch: Sequence[Share]) -> None:
         job, sources, _ = share
         if job.is_direct:
             (source,) = sources
+            if job.band.is_physical:
+                make_physical(job.pixels, source.scaling)
             if job.band.mosaic is not None:
                 # As where items overlap: a pixel must not tell whether they do in the part that is read.
                 _leave_out_nan(source)
-            if job.band.is_filled and (job.mask is None or job.band.mosaic is not None):
+            if job.band.is_filled and (job.mask is None or job.band.mosaic is not None or job.band.is_physical):
                 assert source.mask is not None
                 np.copyto(job.pixels, job.band.fill, where=~source.mask)
             source.pixels = source.mask = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.plan.scaling import scaling_of, to_physical
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import TileStream
 
@@ -175,5 +176,4 @@ def require_exact(pixels: npt.NDArray[Any], asset: PlannedAsset) -> None:
 
 def physical(values: npt.NDArray[Any], band: PlannedBand | CubeBand) -> npt.NDArray[np.float64]:
     """Give stored values times the scale of a band plus its offset; without either, as they are."""
-    scale, offset = (1.0 if band.scale is None else band.scale), (0.0 if band.offset is None else band.offset)
-    return values.astype(np.float64) * scale + offset
+    return to_physical(values, scaling_of(band), np.dtype(np.float64))

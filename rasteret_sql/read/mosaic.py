@@ -63,7 +63,8 @@ class Mosaic:
             self._pixels[rows][valid] = self._sum[rows][valid] / count[valid]
             self._mask[rows] = valid
             return
-        self._pixels[rows] = np.minimum(count, np.iinfo(self._pixels.dtype).max)
+        dtype = self._pixels.dtype
+        self._pixels[rows] = count if dtype.kind == "f" else np.minimum(count, np.iinfo(dtype).max)
         self._mask[rows] = True
 
     def _add(self, place: tuple[slice, slice], pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> None:

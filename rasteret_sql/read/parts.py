@@ -11,10 +11,11 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.io.stores import redact
-from rasteret_sql.plan.cube import Cube, CubeBand, Sources
+from rasteret_sql.plan.cube import Cube, CubeBand, Sources, physical_band
 from rasteret_sql.plan.dtypes import common_dtype
 from rasteret_sql.plan.mosaics import mosaic_dtype
 from rasteret_sql.plan.places import Places
+from rasteret_sql.plan.scaling import scaling_of
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.plan.tiles import Layouts, Windows, plan_windows
 from rasteret_sql.read.assembly import read_cubes
@@ -103,11 +104,15 @@ class PartReader:
         bands: the file of each band of each item.
         method: the resampling method.
         mosaic: the rule for overlapping items of a slice.
+        is_physical: whether pixels are physical values, each by the scale and offset of its file.
     """
 
-    def __init__(self, table: Files, bands: BandFiles, *, method: str, mosaic: str) -> None:
+    def __init__(self, table: Files, bands: BandFiles, *, method: str, mosaic: str, is_physical: bool = False) -> None:
         self._table, self._files = table, bands
-        self._bands = tuple(_cube_band(bands, place, method=method, mosaic=mosaic) for place in range(len(bands.bands)))
+        self._bands = tuple(
+            _cube_band(bands, place, method=method, mosaic=mosaic, is_physical=is_physical)
+            for place in range(len(bands.bands))
+        )
 
     @property
     def bands(self) -> tuple[CubeBand, ...]:
@@ -127,7 +132,7 @@ class PartReader:
         Returns:
             The pixels and the mask of each part, both of shape (slice, band, y, x). True in the mask means valid. All
             bands have one dtype, which holds the values of each. Pixels without data have the nodata value of
-            their band, or 0 if it has none.
+            their band, or 0 if it has none, or NaN if they are physical values.
 
         Raises:
             RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
@@ -223,12 +228,12 @@ def _step(crs: str | None, box: GeoBox) -> float:
     return min(box.x_size, box.y_size) if same_crs(crs, box.crs) else resolution_in(crs, box)
 
 
-def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str) -> CubeBand:
+def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str, is_physical: bool) -> CubeBand:
     known = [band for (_, number), band in sorted(files.known.items(), key=lambda each: each[0]) if number == place]
     nodatas = {repr(band.nodata): band.nodata for band in known}
     nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None
     dtype = mosaic_dtype(mosaic, files.dtypes[place])
-    return CubeBand(
+    band = CubeBand(
         name=files.bands[place],
         source_dtype=files.dtypes[place],
         dtype=dtype,
@@ -243,6 +248,7 @@ def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str) -> Cub
         method=method,
         mosaic=mosaic,
     )
+    return physical_band(band, [scaling_of(each) for each in known]) if is_physical else band
 
 
 def _repeated(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

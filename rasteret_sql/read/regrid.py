@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rasteret_sql.geo.resampling import AREA_METHODS, EPSILON, reach
+from rasteret_sql.plan.dtypes import always_fits
 from rasteret_sql.plan.mosaics import FLOATING
 from rasteret_sql.plan.places import cover_of, pixel_map
+from rasteret_sql.plan.scaling import to_physical
 from rasteret_sql.read.resample import resample_areas, resample_points
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from rasteret_sql.geo.pixelmap import PixelMap
     from rasteret_sql.plan.cube import CubeBand
     from rasteret_sql.plan.places import Lattice, Window
+    from rasteret_sql.plan.scaling import Scaling
     from rasteret_sql.read.mosaic import Mosaic
     from rasteret_sql.read.taps import Scale
 
     Positions = npt.NDArray[Any]
+    #: Rows and columns of the grid, the pixels there, and their validity.
+    _Reading = tuple[tuple[slice, slice], npt.NDArray[Any], npt.NDArray[np.bool_]]
 
 #: Files whose positions a thread keeps meanwhile: the bands of an item share a grid.
 KNOWN_FOOTPRINTS = 4
@@ -46,6 +51,8 @@ class Source:
         window: The window of the level.
         shift: Row and column of the level at which the job's grid begins, or None where its pixels are not those of the
             grid.
+        dtype: Of the pixels of the file.
+        scaling: Scale and offset of the band in this file.
         pixels, mask: The window once it is read, shape `window.shape`; True means valid.
     """
 
@@ -55,6 +62,8 @@ class Source:
     rows: npt.NDArray[np.int64]
     window: Window
     shift: tuple[int, int] | None
+    dtype: np.dtype[Any]
+    scaling: Scaling
     pixels: npt.NDArray[Any] | None = None
     mask: npt.NDArray[np.bool_] | None = None
 
@@ -88,6 +97,13 @@ class Job:
             and self.sources[0].shift is not None
             and self.band.mosaic not in FLOATING
             and self.band.mosaic != "count"
+            and (not self.band.is_physical or self._holds_stored(self.sources[0]))
+        )
+
+    def _holds_stored(self, source: Source) -> bool:
+        """Whether the array holds all stored values of a source, so that they can become physical there."""
+        return always_fits(source.dtype, self.band.source_dtype) and always_fits(
+            self.band.source_dtype, self.band.dtype
         )
 
 
@@ -149,17 +165,32 @@ class Regridder:
         for job, sources, is_last in self._shares:
             assert job.mosaic is not None
             if job.band.mosaic == "median":
-                readings = [self._reading(job, source, start, end, known) for source in sources]
+                readings = [self._values(job, source, start, end, known) for source in sources]
                 rows = slice(start, end), slice(0, self._box.width)
                 job.mosaic.add(rows, [self._widened(*each, start, end) for each in readings if each is not None])
             else:
                 for source in sources:
-                    reading = self._reading(job, source, start, end, known)
+                    reading = self._values(job, source, start, end, known)
                     if reading is not None:
                         part, pixels, valid = reading
                         job.mosaic.add(part, [(pixels, valid)])
             if is_last:
                 job.mosaic.finish(slice(start, end))
+
+    def _values(
+        self,
+        job: Job,
+        source: Source,
+        start: int,
+        end: int,
+        known: dict[tuple[Lattice, Window, str], _Footprint | None],
+    ) -> _Reading | None:
+        """Give the part of some rows of the grid that a source covers, as the job's array has its pixels."""
+        found = self._reading(job, source, start, end, known)
+        if found is None or not job.band.is_physical:
+            return found
+        part, pixels, valid = found
+        return part, to_physical(pixels, source.scaling, job.band.dtype), valid
 
     def _reading(
         self,
@@ -168,7 +199,7 @@ class Regridder:
         start: int,
         end: int,
         known: dict[tuple[Lattice, Window, str], _Footprint | None],
-    ) -> tuple[tuple[slice, slice], npt.NDArray[Any], npt.NDArray[np.bool_]] | None:
+    ) -> _Reading | None:
         """Give the part of some rows of the grid that a source covers, its pixels there and their validity."""
         assert source.pixels is not None
         assert source.mask is not None

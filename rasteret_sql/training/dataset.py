@@ -329,7 +329,11 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         if self._reader is None:
             options = self._options
             self._reader = PartReader(
-                self._items.table, self._items.files, method=options.method, mosaic=options.mosaic
+                self._items.table,
+                self._items.files,
+                method=options.method,
+                mosaic=options.mosaic,
+                is_physical=options.scale,
             )
         if self._options.on_error == "raise":
             return [(*each, 0) for each in self._reader.read(parts)]
@@ -354,7 +358,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
     ) -> Sample:
         options = self._options
         (part, rows), (pixels, valid, failed) = found, arrays
-        values = self._values(part, pixels, valid)
+        values = self._values(pixels, valid)
         all_valid = np.asarray(valid.all(axis=1, keepdims=True))
         if not options.time_series:
             values, all_valid = values[0], all_valid[0]
@@ -376,11 +380,9 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
             sample["read_errors"] = torch.tensor([failed])
         return sample
 
-    def _values(self, part: Part, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
+    def _values(self, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """Make the tensor (T, C, H, W)."""
         options = self._options
-        if options.scale:
-            pixels = self._scaled(part, pixels)
         fill = 0.0 if options.scale and options.fill is None else options.fill
         check_values(pixels, None if fill is None else valid, options.dtype)
         # In NumPy: threads of torch cost more than what is done here, in each worker.
@@ -392,28 +394,6 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
             values = np.full(pixels.shape, fill, kind)
             np.copyto(values, pixels, casting="unsafe", where=valid)
         return torch.from_numpy(values).to(options.dtype)
-
-    def _scaled(self, part: Part, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Give physical values; the files of one slice must agree on what they are."""
-        dtype = np.result_type(pixels.dtype, np.float32)
-        scaled = pixels.astype(dtype)
-        for number, group in enumerate(part.slices):
-            for place, name in enumerate(self.bands):
-                files = self._items.files
-                kinds = {int(self._items.table.column("kind")[files.file[item, place]]) for item in group}
-                known = {(files.known[kind, place].scale, files.known[kind, place].offset) for kind in kinds}
-                if len(known) > 1:
-                    ids = ", ".join(self._items.ids[item] for item in group)
-                    raise InvalidArgumentError(
-                        f'band "{name}": items {ids} lie over one another and have scales and offsets {sorted(known)}, '
-                        "expected one; use time_series=True, or leave some out in the query"
-                    )
-                ((scale, offset),) = known
-                if scale is not None:
-                    scaled[number, place] *= dtype.type(scale)
-                if offset is not None:
-                    scaled[number, place] += dtype.type(offset)
-        return scaled
 
     def _label(self, rows: npt.NDArray[np.int64], place: tuple[slice, slice, slice]) -> torch.Tensor:
         """Give the label of the row that the slice fits best.

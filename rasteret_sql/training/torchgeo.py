@@ -178,12 +178,12 @@ def _check_scales(items: Items, *, scale: bool) -> None:
     Raises:
         InvalidArgumentError: files of one band have different scales or offsets.
     """
+    from rasteret_sql.plan.scaling import scaling_of
+
     if scale:
         return
     for place, name in enumerate(items.files.bands):
-        known = {
-            (band.scale, band.offset): kind for (kind, number), band in items.files.known.items() if number == place
-        }
+        known = {scaling_of(band): kind for (kind, number), band in items.files.known.items() if number == place}
         if len(known) > 1:
             kinds = items.table.column("kind")
             files = items.files.file[:, place]

@@ -14,6 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 import rasteret_sql as rs
+from rasteret_sql.errors import InvalidArgumentError
 from tests.arrays.cube_files import NORTH, WEST, File, at, make_index, noise, smooth
 from tests.training.scenes import CRS, as_array, day, read_window, window
 
@@ -229,6 +230,29 @@ def test_stored_values_become_physical_ones_with_scale(tmp_path):
     expected = data[:32, :32].astype(np.float32) * np.float32(0.0001) + np.float32(-0.1)
     expected[:10] = 0
     assert np.array_equal(as_array(sample)[0], expected)
+
+
+@pytest.mark.parametrize("mosaic", ["first", "last", "min", "max", "mean", "median"])
+def test_items_over_one_another_become_physical_each_by_its_own_scale_and_offset(tmp_path, mosaic):
+    """As of Sentinel-2 before and after 2022-01-25."""
+    scalings = ((0.0001, 0.0), (0.0001, -0.1), (0.0002, 0.05))
+    files = [
+        File(
+            f"I{number}", "red", noise(number, (SIDE, SIDE)), number + 1,
+            options={"nodata": 0, "scales": [scale], "offsets": [offset]},
+        )
+        for number, (scale, offset) in enumerate(scalings)
+    ]  # fmt: skip
+    stack = np.stack([file.data * scale + offset for file, (scale, offset) in zip(files, scalings, strict=True)])
+    expected = {
+        "first": stack[0], "last": stack[-1], "min": stack.min(axis=0), "max": stack.max(axis=0),
+        "mean": stack.mean(axis=0), "median": np.median(stack, axis=0),
+    }[mosaic]  # fmt: skip
+    index = make_index(tmp_path, files)
+    with pytest.raises(InvalidArgumentError, match="scale=True"):
+        rs.to_torchgeo(index, mosaic=mosaic)
+    sample = rs.to_torchgeo(index, scale=True, mosaic=mosaic)[window(0, 0, 32, 32)]
+    np.testing.assert_allclose(as_array(sample)[0], expected[:32, :32], rtol=0, atol=2e-7)
 
 
 def test_items_in_two_zones_are_both_there(tmp_path):
