@@ -69,6 +69,10 @@ SHARED: Final = {
     "mask_and_scale": "give physical values: floats, with NaN for invalid pixels. Each stored value is multiplied by "
     "the scale of its file and band, and the offset is added, before items are combined. So the files of a band may "
     "differ in scale, offset and dtype.",
+    "scales": 'scale of all bands, instead of the files\' scales, or a mapping of bands to scales, with "*" for all '
+    "others. A physical value is the stored value times the scale, plus the offset.",
+    "offsets": "offset of all bands, instead of the files' offsets, or a mapping of bands to offsets. Offsets have the "
+    "unit of physical values.",
     "all_touched": "take every pixel of which a polygon covers some part, not only those whose centre is inside. "
     "Points and lines always take the pixels that they touch.",
 }

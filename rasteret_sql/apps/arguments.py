@@ -100,6 +100,17 @@ def add_level(group: Group) -> None:
     group.add_argument("--level", type=int, metavar="N", help="level to read: 0 is full resolution, n the nth overview")
 
 
+def add_scaling(group: Group) -> None:
+    """Add scales and offsets in place of those of the files."""
+    for name, example in (("scale", "red=0.0001,nir=0.0002"), ("offset", "red=-0.1,*=0")):
+        group.add_argument(
+            f"--{name}s",
+            type=numbers_by_band,
+            metavar=name.upper(),
+            help=f"{name} of the bands, instead of that of the files: a number, or numbers by band: {example}",
+        )
+
+
 def add_variables(command: argparse.ArgumentParser, *, help: str) -> None:  # noqa: A002 - argparse calls it so
     """Add the variables of an index definition."""
     command.add_argument(
@@ -134,6 +145,17 @@ def numbers(text: str) -> list[float]:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected xmin,ymin,xmax,ymax") from error
+
+
+def numbers_by_band(text: str) -> float | dict[str, float]:
+    """Read a number for all bands, or numbers by band such as "red=0.0001,*=1"."""
+    try:
+        if "=" not in text:
+            return float(text)
+        parts = [part.rpartition("=") for part in names(text)]
+        return {band: float(value) for band, _, value in parts}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number, or BAND=NUMBER,...") from error
 
 
 def geometry(text: str | None) -> str | None:

@@ -15,6 +15,7 @@ from rasteret_sql.apps.arguments import (
     add_datetime,
     add_index,
     add_level,
+    add_scaling,
     geometry,
     names,
     new_command,
@@ -113,6 +114,7 @@ def add_parser(commands: Commands) -> None:
     values.add_argument(
         "--mask-and-scale", action="store_true", help="write physical values as floats, with NaN for missing data"
     )
+    add_scaling(values)
     values.add_argument(
         "--dtype",
         type=_by_band("BAND=DTYPE, such as scl=uint8,*=float32"),
@@ -170,6 +172,8 @@ def run(arguments: argparse.Namespace) -> int:
                 groupby=arguments.groupby,
                 mosaic=arguments.mosaic,
                 mask_and_scale=arguments.mask_and_scale,
+                scales=arguments.scales,
+                offsets=arguments.offsets,
                 on_error=arguments.on_error,
                 nodata=arguments.nodata,
                 dtype=arguments.dtype,

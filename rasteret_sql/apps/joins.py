@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import add_bands, add_datetime, add_index, add_level, refused_crs
+from rasteret_sql.apps.arguments import add_bands, add_datetime, add_index, add_level, add_scaling, refused_crs
 from rasteret_sql.apps.sql import add_result, write_result
 from rasteret_sql.errors import InvalidArgumentError
 
@@ -53,6 +53,7 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
         "--valid-where", metavar="CONDITION", help='leave out pixels where it is not true: "scl IN (4, 5, 6)"'
     )
     read.add_argument("--scale", action="store_true", help="give physical values: value times scale plus offset")
+    add_scaling(read)
     read.add_argument(
         "--on-error", default="raise", choices=("raise", "null"), help="raise an error, or give the reason in a column"
     )
@@ -87,7 +88,8 @@ def common(arguments: argparse.Namespace) -> dict[str, Any]:
         "resolution": arguments.resolution, "gsd": arguments.gsd, "geometry_column": arguments.geometry_column,
         "geometry_crs": arguments.geometry_crs,
         "expressions": _formulas(arguments.expression), "valid_where": arguments.valid_where,
-        "scale": arguments.scale, "on_error": arguments.on_error,
+        "scale": arguments.scale, "scales": arguments.scales, "offsets": arguments.offsets,
+        "on_error": arguments.on_error,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, add_area, add_datetime, geometry, names, new_command
+from rasteret_sql.apps.arguments import Commands, add_area, add_datetime, add_scaling, geometry, names, new_command
 from rasteret_sql.apps.console import Style, note, written_aside
 from rasteret_sql.wording import count, size
 
@@ -78,6 +78,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument("--no-legend", action="store_true", help="write the picture without its legend")
     command.add_argument("--mosaic", choices=_MOSAICS, default="first", help="rule for overlapping items (first)")
+    add_scaling(command)
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .png, .jpg or .webp")
     command.add_argument("--protocol", choices=_PROTOCOLS, help="graphics protocol of the terminal")
     command.add_argument(
@@ -175,6 +176,8 @@ def _draw(arguments: argparse.Namespace, pixels: Any) -> Picture:
         "percentiles": arguments.percentiles,
         "colormap": arguments.colormap,
         "mosaic": arguments.mosaic,
+        "scales": arguments.scales,
+        "offsets": arguments.offsets,
     }
     with read_bar():
         if arguments.sql is None:

@@ -222,7 +222,7 @@ def plans_of(index: Any, arguments: ReadArguments, *, with_properties: bool = Fa
     from rasteret_sql.sql.readers import index_plans
 
     if holds_tiles(index):
-        yield _GivenPlans(plan_given_tiles(index, arguments.bands))
+        yield _GivenPlans(plan_given_tiles(index, arguments.bands, arguments.scaling))
         return
     with index_plans(index, arguments, with_properties=with_properties) as plans:
         yield plans

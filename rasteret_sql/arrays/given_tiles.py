@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from rasteret_sql.plan.scaling import GivenScaling
     from rasteret_sql.sql.planning import PlannedTiles
 
 
@@ -28,7 +30,9 @@ def holds_tiles(rows: Any) -> bool:
     return "tile_row" in names and "levels" not in names
 
 
-def plan_given_tiles(rows: Any, bands: Sequence[str] | None = None) -> PlannedTiles:
+def plan_given_tiles(
+    rows: Any, bands: Sequence[str] | None = None, scaling: GivenScaling | None = None
+) -> PlannedTiles:
     """Plan a read of tiles that are there already: nothing is fetched.
 
     All of them are in memory while the plan is.
@@ -37,6 +41,7 @@ def plan_given_tiles(rows: Any, bands: Sequence[str] | None = None) -> PlannedTi
         rows: a DuckDB relation, an Arrow table, batch or stream, or a data frame with the columns of `read_tiles`. The
             columns `scale`, `offset` and `unit`, which an index has in `bands`, are used where they are there.
         bands: names of the bands that are wanted, in that order; None for all, by asset and number.
+        scaling: scales and offsets in place of those of the rows; None for none.
 
     Returns:
         A plan, and properties that know the order of the rows and where they lie.
@@ -59,6 +64,10 @@ def plan_given_tiles(rows: Any, bands: Sequence[str] | None = None) -> PlannedTi
         )
     wanted = [bands] if isinstance(bands, str) else bands
     plan = plan_given(_table(rows, [name for name in (*NEEDED_COLUMNS, *OPTIONAL_COLUMNS) if name in names]), wanted)
+    if scaling:
+        listed = scaling.applied([asset.bands for asset in plan.assets])
+        assets = (replace(asset, bands=given) for asset, given in zip(plan.assets, listed, strict=True))
+        plan = replace(plan, assets=tuple(assets))
     count = len(plan.assets)
     longitude = np.array([_longitude(asset) for asset in plan.assets])
     return PlannedTiles(plan, properties=AssetProperties(np.arange(count), longitude, {}))

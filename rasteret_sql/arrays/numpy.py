@@ -14,6 +14,7 @@ from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.shared_docs import shares_arguments
@@ -150,6 +151,8 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     nodata: float | Mapping[str, float] | None = None,
     dtype: Any = None,
     mask_and_scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
 ) -> RasterArray:
     """Read an area of some items and bands into one array.
 
@@ -172,9 +175,10 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     """
     from rasteret_sql.sql.readers import read_arguments
 
+    scaling = GivenScaling.of(scales, offsets)
     planned = plan_cube(
         index,
-        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None, scaling=scaling),
         CubeArguments(
             GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
             resampling,

@@ -14,6 +14,7 @@ from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.checks import checked_list, number_of, shown
 from rasteret_sql.database.schema import RENAMED_PROPERTY
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.assembly import filled, read_cube
 from rasteret_sql.shared_docs import shares_arguments
 
@@ -58,6 +59,8 @@ def to_xarray(  # noqa: PLR0913 - keywords only
     dtype: Any = None,
     chunks: Any = None,
     mask_and_scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     on_error: str = "raise",
 ) -> xr.Dataset:
     """Read an area into an `xarray.Dataset`.
@@ -108,9 +111,10 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         from rasteret_sql.arrays.dask import check_chunks
 
         check_chunks(chunks)
+    scaling = GivenScaling.of(scales, offsets)
     planned = plan_cube(
         index,
-        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None),
+        read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, None, scaling=scaling),
         CubeArguments(
             GridArguments(crs, resolution, shape, transform, like, allow_extreme_scale),
             resampling,

@@ -16,6 +16,7 @@ from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_target
 from rasteret_sql.output.export_formula import plan_with_formula
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def export(  # noqa: PLR0913 - keywords only
     groupby: str | None = None,
     mosaic: str = "first",
     mask_and_scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     on_error: str = "raise",
     nodata: float | None = None,
     dtype: Any = None,
@@ -139,8 +142,10 @@ def export(  # noqa: PLR0913 - keywords only
         is_physical=mask_and_scale,
     )
 
+    scaling = GivenScaling.of(scales, offsets)
+
     def plan(labels: Any, *, is_by_item: bool = False) -> PlannedCube:
-        arguments = read_arguments(labels, geometry, bbox, geometry_crs, datetime, level, None)
+        arguments = read_arguments(labels, geometry, bbox, geometry_crs, datetime, level, None, scaling=scaling)
         # A formula is computed in float64 from stored values.
         cube = replace(wanted, is_by_item=is_by_item, is_physical=mask_and_scale and not is_by_item)
         return plan_cube(index, arguments, cube, with_properties=kind in {"zarr", "nc"})

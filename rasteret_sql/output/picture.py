@@ -23,7 +23,7 @@ from rasteret_sql.output.colormaps import (
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -213,6 +213,8 @@ def picture(  # noqa: PLR0913 - keywords only
     percentiles: tuple[float, float] | None = None,
     colormap: str | None = None,
     mosaic: str = "first",
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
 ) -> Picture:
     """Draw an area of an index as a picture.
 
@@ -246,6 +248,8 @@ def picture(  # noqa: PLR0913 - keywords only
             which has those of matplotlib and of many others; with "_r" at the end it is reversed. A formula is shown in
             RdYlGn if it is a difference, else in viridis.
         mosaic: the pixel that is shown where items overlap: first, last, min, max, mean, median or count.
+        scales, offsets: scale and offset of all bands, for formulas, instead of those of the files; or mappings of
+            bands to them, with "*" for all others.
 
     Returns:
         The picture; notebooks show it, and `save` writes it.
@@ -262,6 +266,7 @@ def picture(  # noqa: PLR0913 - keywords only
     from rasteret_sql.output.picture_pixels import read_picture
     from rasteret_sql.output.picture_plan import plan_picture
     from rasteret_sql.plan.mosaics import MOSAICS
+    from rasteret_sql.plan.scaling import GivenScaling
     from rasteret_sql.sql.readers import read_arguments
 
     within = _checked_size(size)
@@ -274,7 +279,9 @@ def picture(  # noqa: PLR0913 - keywords only
         raise InvalidArgumentError(f"where: got {shown(where)}, expected a condition in SQL, as text")
     planned = plan_picture(
         index,
-        read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None),
+        read_arguments(
+            bands, geometry, bbox, geometry_crs, datetime, None, None, scaling=GivenScaling.of(scales, offsets)
+        ),
         connection=connection,
         where=where,
         items=None if items is None else [text_of("item", each, _ITEM) for each in items],

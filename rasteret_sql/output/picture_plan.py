@@ -130,7 +130,7 @@ def plan_picture(
                 f"{name}: got one with rows of read_tiles, expected none; put it into the query that makes them"
             )
         check_no_area(arguments, has_grid=False)
-        return _of_tiles(plan_given_tiles(index), arguments.bands, size)
+        return _of_tiles(plan_given_tiles(index, scaling=arguments.scaling), arguments.bands, size)
     with planning_cursor(index) as cursor:
         arguments = shown_index(cursor, index, arguments, with_properties=True)
         arguments = replace(arguments, where=_condition(cursor, arguments, where, items))

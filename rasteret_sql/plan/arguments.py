@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence  # noqa: TC003 - dataclasses look annotations up
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import GeoBox  # noqa: TC001 - dataclasses look annotations up
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.plan.period import parse_period
+from rasteret_sql.plan.scaling import GivenScaling
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,6 +57,7 @@ class ReadArguments:
         margin: so many pixels beside the area are read too: pixels of the level, or of `resolution` where those are
             larger.
         where: SQL condition on the rows of the index, checked by `require_condition`; or None.
+        scaling: scales and offsets in place of those of the files.
         is_ordered: whether the order of the index's rows means something, as in the result of a query.
         door: how messages spell arguments.
 
@@ -77,6 +79,7 @@ class ReadArguments:
     max_scale: float | None = None
     margin: float | None = None
     where: str | None = None
+    scaling: GivenScaling = field(default_factory=GivenScaling)
     is_ordered: bool = False
     door: Door = PYTHON
 

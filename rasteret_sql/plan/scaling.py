@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping  # noqa: TC003 - dataclasses look annotations up
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.checks import check_flag, check_known_bands, checked_by_band, number_of, shown, value_of_band
+from rasteret_sql.errors import InvalidArgumentError
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import numpy.typing as npt
 
@@ -18,6 +24,82 @@ if TYPE_CHECKING:
 Scaling = tuple[float, float]
 #: Stored steps from zero up to which float32, with its 24 bits, has 16 values and more between two of them.
 _FLOAT32_STEPS: Final = 1 << 20
+_EXPECTED: Final = "{}, or such numbers by band, as in {{'red': {}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenScaling:
+    """Scales and offsets of a caller, in place of those of the files.
+
+    Attributes:
+        scales, offsets: by band, as `value_of_band` looks them up. What is not given stays that of the files.
+    """
+
+    scales: Mapping[str, float] = field(default_factory=dict)
+    offsets: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scales: Any, offsets: Any, *, is_used: bool = True) -> GivenScaling:
+        """Check the arguments of these names: a number, or a mapping of bands to numbers, or None.
+
+        Args:
+            scales, offsets: the arguments.
+            is_used: whether physical values are computed, or scale and offset are part of the result.
+
+        Raises:
+            InvalidArgumentError: an argument holds no such numbers, or has no effect.
+        """
+        check_flag("scale", is_used)
+        given = cls(
+            checked_by_band("scales", scales, scale_of, _EXPECTED.format("a number other than 0", 0.0001)),
+            checked_by_band("offsets", offsets, finite_of, _EXPECTED.format("a number", -0.1)),
+        )
+        for name, values in (("scales", scales), ("offsets", offsets)):
+            if values is not None and not is_used:
+                raise InvalidArgumentError(
+                    f"{name}: got {shown(values)} for stored values, expected scale to be true, for physical values"
+                )
+        return given
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self.scales or self.offsets)
+
+    def applied(self, files: Sequence[tuple[PlannedBand, ...]]) -> list[tuple[PlannedBand, ...]]:
+        """Give the bands of some files with these scales and offsets.
+
+        Args:
+            files: the bands that are read of each file.
+
+        Raises:
+            InvalidArgumentError: no file has a band of that name.
+        """
+        names = [band.name for bands in set(files) for band in bands]
+        if not self or not names:
+            return list(files)
+        for name, values in (("scales", self.scales), ("offsets", self.offsets)):
+            check_known_bands(name, values, sorted(names))
+        known = {bands: tuple(map(self._applied, bands)) for bands in set(files)}
+        return [known[bands] for bands in files]
+
+    def _applied(self, band: PlannedBand) -> PlannedBand:
+        scale, offset = value_of_band(self.scales, band.name), value_of_band(self.offsets, band.name)
+        return replace(
+            band,
+            scale=band.scale if scale is None else scale,
+            offset=band.offset if offset is None else offset,
+        )
+
+
+def finite_of(value: Any) -> float | None:
+    """Give a finite number; None where it is none."""
+    number = number_of(value)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def scale_of(value: Any) -> float | None:
+    """Give a finite number other than 0; None where it is none."""
+    return finite_of(value) or None
 
 
 def scaling_of(band: PlannedBand | CubeBand) -> Scaling:

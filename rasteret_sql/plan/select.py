@@ -101,7 +101,7 @@ def select(index: IndexFiles, arguments: ReadArguments, area: Area | None) -> Se
         InvalidArgumentError: a band, level or resolution does not fit the files, or some lie nowhere.
     """
     numbers = candidates(index, arguments, area)
-    bands = _bands(index, numbers, arguments.bands)
+    bands = arguments.scaling.applied(_bands(index, numbers, arguments.bands))
     has_bands = np.array([len(each) > 0 for each in bands], bool)
     numbers, bands = numbers[has_bands], [each for each in bands if each]
     levels = _levels(index.files, numbers, arguments, area)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from rasteret_sql.checks import check_choice, checked_list, checked_path, without_crs
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.sql.named_index import is_query, shown_index
 from rasteret_sql.sql.readers import planning_cursor, read_arguments
@@ -39,6 +40,8 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     layout: Literal["long", "wide"] = "long",
     all_touched: bool = False,
     scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> pa.RecordBatchReader:
     """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
@@ -79,7 +82,10 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
         wide_schema,
     )
 
-    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd)
+    scaling = GivenScaling.of(scales, offsets, is_used=scale)
+    arguments = read_arguments(
+        bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd, scaling=scaling
+    )
     asked = PixelArguments(
         layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands), on_error
     )  # fmt: skip
@@ -115,6 +121,8 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     window_size: int = 1,
     max_distance_pixels: float = 0,
     scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     on_error: OnError = "raise",
 ) -> pa.RecordBatchReader:
     """Read the values of pixels at points, each tile fetched and decoded once however many points lie in it.
@@ -167,7 +175,8 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     from rasteret_sql.sql.vectors import VectorColumns, point_rows
 
     check_choice("on_error", on_error, ("raise", "null"))
-    arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd)
+    scaling = GivenScaling.of(scales, offsets, is_used=scale)
+    arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd, scaling=scaling)
     columns = VectorColumns("points", geometry_column, x_column, y_column, time_column, geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
     options = SampleOptions(method, match, window_size, max_distance_pixels)
@@ -201,6 +210,8 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     all_touched: bool = False,
     by: Literal["item", "day", "solar_day", "all"] = "item",
     scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     statistics: str | os.PathLike[str] | None = None,
     on_error: OnError = "raise",
 ) -> pa.RecordBatchReader:
@@ -265,8 +276,9 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     )
 
     check_choice("on_error", on_error, ("raise", "null"))
+    scaling = GivenScaling.of(scales, offsets, is_used=scale)
     names = check_statistics(checked_list("stats", stats, "names such as ['mean', 'p90'], or None"))
-    arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd)
+    arguments = read_arguments(bands, None, None, None, datetime, level, resolution, gsd=gsd, scaling=scaling)
     columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
     asked = ZonalArguments(

@@ -40,6 +40,8 @@ _WRITERS = {
     "stats": "_rst_list",
     "expressions": "_rst_json",
     "filter": "_rst_json",
+    "scales": "_rst_json",
+    "offsets": "_rst_json",
     "alternate": "_rst_json",
 }
 

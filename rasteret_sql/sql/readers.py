@@ -17,12 +17,13 @@ from rasteret_sql.geo.geobox import numbers_of
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.named_index import is_query, shown_index
 from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found, plan_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -50,7 +51,7 @@ _lock = fork.Lock()
 
 
 @without_crs
-def read_tiles(
+def read_tiles(  # noqa: PLR0913 - keywords only
     index: Any,
     *,
     bands: Sequence[str] | None = None,
@@ -60,6 +61,8 @@ def read_tiles(
     datetime: str | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     on_error: OnError = "raise",
 ) -> pa.RecordBatchReader:
     """Stream the tiles of an index, in the order in which their bytes lie in each file.
@@ -75,6 +78,8 @@ def read_tiles(
         datetime: "2024-01", "2024-01-01/2024-02-15" and other forms of STAC, ends included; or None.
         level: 0 is full resolution, n the nth overview.
         resolution: largest pixel size in units of each raster's CRS, instead of a level.
+        scales, offsets: values of the columns `scale` and `offset`, instead of those of the files, or mappings of bands
+            to values, with "*" for all others.
         on_error: "raise", or "null" for rows without pixels whose `error` says why.
 
     Returns:
@@ -93,7 +98,8 @@ def read_tiles(
     from rasteret_sql.sql.batches import schema_of, tile_batches
 
     check_choice("on_error", on_error, ("raise", "null"))
-    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
+    scaling = GivenScaling.of(scales, offsets)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, scaling=scaling)
     with planning_cursor(index) as cursor:
         plan = plan_parts(cursor, shown_index(cursor, index, arguments), PART_ROWS)
         schema = pa.schema([field for field in schema_of(cursor, "tiles") if field.name != "_call"])
@@ -188,6 +194,7 @@ def read_arguments(
     resolution: float | None,
     *,
     gsd: float | None = None,
+    scaling: GivenScaling | None = None,
 ) -> ReadArguments:
     """Make the planner's arguments of what a caller gave.
 
@@ -222,6 +229,7 @@ def read_arguments(
         level=None if level is None else int(level),
         resolution=None if resolution is None else float(resolution),
         gsd=None if gsd is None else float(gsd),
+        scaling=scaling or GivenScaling(),
     )
 
 

@@ -20,6 +20,7 @@ from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
 from rasteret_sql.io import interrupts, loop
 from rasteret_sql.io.options import options_of_call
 from rasteret_sql.plan.arguments import SQL, ReadArguments
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows, with_call
 from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
@@ -365,6 +366,9 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
         raise InvalidArgumentError(
             "index: got NULL, expected the name of a table or view, a Parquet path or the text of a query"
         )
+    scaling = GivenScaling.of(
+        values.pop("scales", None), values.pop("offsets", None), is_used=own.get("scale", "true") != "false"
+    )
     given = values.pop("given")
     if given["crs"] is not None:
         raise InvalidArgumentError(
@@ -384,6 +388,7 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
             level=None if level is None else int(level),
             resolution=numbers["resolution"],
             gsd=numbers["gsd"],
+            scaling=scaling,
             door=SQL,
         ),
         own,

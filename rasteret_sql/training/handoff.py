@@ -32,8 +32,8 @@ _HEADER: Final = """\
 #: Arguments of `to_torchgeo` that a file can hold; those left out are objects of Python.
 _ARGUMENTS: Final = (
     "bands", "is_image", "geometry", "bbox", "geometry_crs", "datetime", "crs", "resolution", "resampling", "mosaic",
-    "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "fill", "nodata", "dtype",
-    "on_error",
+    "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "scales", "offsets", "fill",
+    "nodata", "dtype", "on_error",
 )  # fmt: skip
 #: What generators of PyTorch take.
 _SEEDS: Final = range(-(1 << 63), 1 << 64)
@@ -232,11 +232,14 @@ def _checked(dataset: Mapping[str, Any]) -> dict[str, Any]:
             value = os.fspath(value)  # noqa: PLW2901
         if isinstance(value, tuple):
             value = list(value)  # noqa: PLW2901
+        if isinstance(value, Mapping) and name != "geometry":
+            value = dict(value)  # noqa: PLW2901
         if name == "geometry" and not isinstance(value, str):
             value = json.dumps(getattr(value, "__geo_interface__", value))  # noqa: PLW2901
         if not _is_plain(value) or (name == "chips" and not isinstance(value, str)):
             raise InvalidArgumentError(
-                f"{name}: got {type(value).__name__}, expected what a file can hold: text, numbers or a list of them"
+                f"{name}: got {type(value).__name__}, expected what a file can hold: text, numbers, a list of "
+                "them or numbers by band"
             )
         values[name] = value
     return values
@@ -251,6 +254,8 @@ def _check_dtype(name: str) -> None:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(isinstance(each, (str, int, float)) for each in value)
+    if isinstance(value, dict):
+        return all(isinstance(each, (int, float)) for each in value.values())
     return isinstance(value, (str, int, float, bool))
 
 

@@ -102,4 +102,6 @@ def _value(value: Any) -> str:
         is_long = "\n" in value and "'''" not in value and "\r" not in value
         # JSON's escapes are TOML's, but for one character.
         return f"'''\n{value}'''" if is_long else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_value(name)} = {_value(each)}' for name, each in value.items())}}}"
     return f"[{', '.join(map(_value, value))}]"

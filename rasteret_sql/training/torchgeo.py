@@ -38,6 +38,8 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     chip_size: int | tuple[int, int] | None = None,
     label_column: str | None = None,
     scale: bool = False,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
     fill: float | None = None,
     nodata: float | Mapping[str, float] | None = None,
     dtype: Any = None,
@@ -96,6 +98,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     from rasteret_sql.geo.resampling import METHODS
     from rasteret_sql.plan.mosaics import MOSAICS
     from rasteret_sql.plan.nodata import checked_nodata, files_with_nodata
+    from rasteret_sql.plan.scaling import GivenScaling
     from rasteret_sql.sql.readers import files_of, read_arguments
     from rasteret_sql.training.dataset import RasteretDataset, SampleOptions
     from rasteret_sql.training.dtypes import check_band, check_fill
@@ -115,7 +118,8 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
         raise InvalidArgumentError(f"chip_size: got {shown(chip_size)} without chips, expected both")
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise InvalidArgumentError(f"dtype: got {shown(dtype)}, expected a torch.dtype such as torch.float32")
-    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None)
+    scaling = GivenScaling.of(scales, offsets, is_used=scale)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, None, None, scaling=scaling)
     given_nodata = checked_nodata(nodata)
     tensor_dtype = dtype or (torch.float32 if is_image else torch.int64)
     check_fill(fill, tensor_dtype)

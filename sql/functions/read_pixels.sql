@@ -19,6 +19,8 @@ CREATE OR REPLACE MACRO read_pixels(
     layout := 'long',
     all_touched := false,
     scale := false,
+    scales := NULL,
+    offsets := NULL,
     on_error := 'raise'
 ) AS TABLE
 SELECT
@@ -56,6 +58,8 @@ WHERE found._call = encode('rst_' || to_json({
     'level': level::VARCHAR,
     'resolution': resolution::VARCHAR,
     'gsd': gsd::VARCHAR,
+    'scales': to_json(scales),
+    'offsets': to_json(offsets),
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR, 'crs': crs::VARCHAR},
     'settings': _rst_settings(),
     'own': {

@@ -13,6 +13,8 @@ CREATE OR REPLACE MACRO read_tiles(
     datetime := NULL,
     level := NULL,
     resolution := NULL,
+    scales := NULL,
+    offsets := NULL,
     on_error := 'raise'
 ) AS TABLE
 SELECT * EXCLUDE (_call) REPLACE (
@@ -33,6 +35,8 @@ WHERE _call = encode('rst_' || to_json({
     'datetime': datetime::VARCHAR,
     'level': level::VARCHAR,
     'resolution': resolution::VARCHAR,
+    'scales': to_json(scales),
+    'offsets': to_json(offsets),
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR, 'crs': crs::VARCHAR},
     'on_error': on_error::VARCHAR,
     'settings': _rst_settings()

@@ -24,6 +24,8 @@ CREATE OR REPLACE MACRO sample_points(
     window_size := 1,
     max_distance_pixels := 0,
     scale := false,
+    scales := NULL,
+    offsets := NULL,
     on_error := 'raise'
 ) AS TABLE
 SELECT given.* EXCLUDE (rst_row, rst_key), found.* EXCLUDE (rst_row, rst_key, _call)
@@ -40,6 +42,8 @@ FROM (
         'level': level::VARCHAR,
         'resolution': resolution::VARCHAR,
         'gsd': gsd::VARCHAR,
+        'scales': to_json(scales),
+        'offsets': to_json(offsets),
         'given': {'bands': bands::VARCHAR, 'bbox': NULL::VARCHAR, 'crs': crs::VARCHAR},
         'on_error': on_error::VARCHAR,
         'settings': _rst_settings(),

@@ -21,6 +21,8 @@ CREATE OR REPLACE MACRO zonal_stats(
     all_touched := false,
     by := 'item',
     scale := false,
+    scales := NULL,
+    offsets := NULL,
     statistics := NULL,
     on_error := 'raise'
 ) AS TABLE
@@ -42,6 +44,8 @@ FROM (
         'level': level::VARCHAR,
         'resolution': resolution::VARCHAR,
         'gsd': gsd::VARCHAR,
+        'scales': to_json(scales),
+        'offsets': to_json(offsets),
         'given': {'bands': bands::VARCHAR, 'bbox': NULL::VARCHAR, 'crs': crs::VARCHAR},
         'on_error': on_error::VARCHAR,
         'settings': _rst_settings(),
