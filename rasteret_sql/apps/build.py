@@ -8,7 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import Commands, add_variables, mapping, names, new_command, numbers
+from rasteret_sql.apps.arguments import (
+    Commands,
+    add_scaling,
+    add_variables,
+    mapping,
+    names,
+    new_command,
+    numbers,
+    numbers_by_band,
+)
 from rasteret_sql.apps.console import Style, aligned, columns_of_terminal, listed, note
 from rasteret_sql.wording import count, did_you_mean, size
 
@@ -46,6 +55,7 @@ examples:
   rasteret-sql build items.json -o s2/ --partition-by collection,year
   rasteret-sql build items.json -o s2.parquet --href-map https://example.com/=/mnt/mirror/
   rasteret-sql build items.json -o s2.parquet --alternate s3
+  rasteret-sql build landsat.json -o landsat.parquet --scales red=0.0000275 --offsets red=-0.2
 
 exit codes:
   0  the index is written, and contains every file
@@ -105,6 +115,14 @@ def add_parser(commands: Commands) -> None:
         help="if files share collection, item and asset: fail (error, the default), take the version with the latest "
         "change, or keep all files",
     )
+    bands = command.add_argument_group("values of bands, instead of those of the files and of STAC")
+    add_scaling(bands)
+    bands.add_argument(
+        "--nodata",
+        type=numbers_by_band,
+        metavar="VALUE",
+        help="nodata value: a number, or numbers by band: red=0,scl=255",
+    )
     search = command.add_argument_group("search of a dataset or of a STAC API")
     search.add_argument(
         "--bbox",
@@ -141,6 +159,9 @@ def run(arguments: argparse.Namespace) -> int:
         collection=arguments.collection if search is None else None,
         assets=arguments.assets,
         alternate=arguments.alternate,
+        scales=arguments.scales,
+        offsets=arguments.offsets,
+        nodata=arguments.nodata,
         variables=dict(arguments.variables) or None,
         partition_by=arguments.partition_by,
         on_duplicate=arguments.on_duplicate,

@@ -26,9 +26,11 @@ from rasteret_sql.index.finish import (
     checked_target,
     drop_older_versions,
     finish_build,
+    require_given,
     require_rows,
 )
 from rasteret_sql.index.found import SourceOptions
+from rasteret_sql.index.given_bands import GivenBands
 from rasteret_sql.index.partitions import checked_partition, require_columns
 from rasteret_sql.index.report import BuildReport, crawling, list_failures, reporting
 from rasteret_sql.index.sources import resolve_source
@@ -74,6 +76,7 @@ def source_options(
     collection: str | None = None,
     assets: Sequence[str] | None = None,
     alternate: Sequence[str] | str | None = None,
+    given: GivenBands | None = None,
 ) -> SourceOptions:
     """Check the arguments of `build_index` on its sources.
 
@@ -100,6 +103,7 @@ def source_options(
         href_map=dict(href_map or {}),
         alternate=checked_alternate(alternate),
         pattern=PathPattern.compile(text) if text is not None else None,
+        given=given or GivenBands(),
     )
 
 
@@ -141,6 +145,8 @@ def build_request(
     }
     if options.alternate:
         definition["alternate"] = list(options.alternate)
+    if options.given:
+        definition["given"] = options.given.definition()
     if rule != "error":
         definition["on_duplicate"] = rule
     if isinstance(source, StacSearch):
@@ -244,6 +250,7 @@ def _require_assets(request: BuildRequest, inventory: Inventory) -> None:
             f"expected some of {', '.join(sorted(inventory.asset_keys))}"
         )
     if inventory.assets:
+        require_given(request.target.path, request.options.given, inventory.asset_keys)
         return
     left_out = ", ".join(f"{count} {kind}" for kind, count in inventory.left_out.most_common())
     raise BuildError(
@@ -270,7 +277,7 @@ def _stage_headers(
     row = con.execute("SELECT count(*) FROM unread_assets").fetchone()
     assert row is not None
     with reporting(progress, int(row[0])) as files:
-        counts = stage_headers(con, folder, files.advance)
+        counts = stage_headers(con, folder, files.advance, request.options.given)
     con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_path(folder, HEADERS)})")
     ((counts.rows, counts.noted),) = con.execute("SELECT count(*), count(notes) FROM headers").fetchall()
     counts.failures = [*inventory.failures, *counts.failures]

@@ -22,11 +22,12 @@ from rasteret_sql.index.report import BuildReport, list_failures
 from rasteret_sql.index.staging import definition_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
 
+    from rasteret_sql.index.given_bands import GivenBands
     from rasteret_sql.index.rows import HeaderCounts
 
 OnDuplicate = Literal["error", "latest", "keep"]
@@ -109,6 +110,20 @@ def _is_replaceable(file: Path, *, any_parquet: bool) -> bool:
         length = min(int.from_bytes(tail[:4], "little") + 8, size)
         opened.seek(size - length)
         return METADATA_PREFIX.encode() in opened.read()
+
+
+def require_given(path: Path, given: GivenBands, asset_keys: Collection[str]) -> None:
+    """Refuse values of bands that no file has.
+
+    Raises:
+        BuildError: there is one.
+    """
+    for asset, name in given.named().items():
+        if asset not in asset_keys:
+            raise BuildError(
+                f"{path}: {name}: got band '{asset}', which no item has as a TIFF; expected some of "
+                f"{', '.join(sorted(asset_keys))}, or '*' for all others; nothing was written"
+            )
 
 
 def require_rows(path: Path, counts: HeaderCounts) -> None:

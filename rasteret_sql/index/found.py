@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.given_bands import GivenBands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,6 +111,7 @@ class SourceOptions:
         href_map: prefix of an href -> prefix of its mirror.
         alternate: names of the locations that are read instead of the published href, best first.
         pattern: tells item, asset and time from the path of a file; None for none.
+        given: values of bands in place of those of headers and of the source.
     """
 
     assets: frozenset[str] | None = None
@@ -117,6 +119,7 @@ class SourceOptions:
     href_map: Mapping[str, str] = field(default_factory=dict)
     alternate: tuple[str, ...] = ()
     pattern: PathPattern | None = None
+    given: GivenBands = field(default_factory=GivenBands)
 
 
 #: Gives items, some at a time; it is gone through once.

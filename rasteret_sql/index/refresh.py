@@ -132,6 +132,7 @@ class Recipe:
             InvalidIndexError: the source cannot be read again.
         """
         from rasteret_sql.index.build import build_request, source_options
+        from rasteret_sql.index.given_bands import GivenBands
 
         if variables:
             raise InvalidArgumentError(
@@ -143,7 +144,11 @@ class Recipe:
         return build_request(
             self._source(again),
             self.path,
-            source_options(href_map=again.get("href_map") or None, **options),
+            source_options(
+                href_map=again.get("href_map") or None,
+                given=GivenBands.of_definition(self.definition.get("given") or {}),
+                **options,
+            ),
             partition_by=self.partition_by,
             on_duplicate=self.definition.get("on_duplicate"),
         )

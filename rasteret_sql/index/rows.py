@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.database.schema import index_schema
 from rasteret_sql.errors import CorruptTiffError, RasteretError
+from rasteret_sql.index.given_bands import GivenBands
 from rasteret_sql.index.header_columns import (
     MAX_OFFSET,
     bounds_of,
@@ -59,6 +60,7 @@ class UnreadAsset:
         geometry: footprint of the item as WKB in OGC:CRS84, or None.
         band_lists: `AssetRef.band_lists` as JSON, or None.
         proj: `AssetRef.proj` as JSON, or None.
+        given: values of bands in place of those of headers and of the source.
     """
 
     asset_no: int
@@ -68,6 +70,7 @@ class UnreadAsset:
     geometry: bytes | None
     band_lists: str | None
     proj: str | None
+    given: GivenBands = field(default_factory=GivenBands)
 
     def failure(self, file: UnreadFile) -> Failure:
         """Describe the failure of this file, for a report."""
@@ -86,6 +89,8 @@ class HeaderCounts:
         size_mismatches: assets whose `file:size` is not the size of the file.
         noted: files of which something was left out.
         failures: files that were not read.
+        asset_keys: assets of these files.
+        given: values of bands that were given for them.
     """
 
     rows: int = 0
@@ -94,11 +99,15 @@ class HeaderCounts:
     size_mismatches: int = 0
     noted: int = 0
     failures: list[Failure] = field(default_factory=list)
+    asset_keys: set[str] = field(default_factory=set)
+    given: GivenBands = field(default_factory=GivenBands)
 
     def add(self, asset: UnreadAsset, file: FileHeader) -> None:
         """Count a file that became a row, and compare it with the `proj:` fields and `file:size` of STAC."""
         proj = json.loads(asset.proj or "{}")
         self.rows += 1
+        self.asset_keys.add(asset.asset)
+        self.given = asset.given or self.given
         self.requests += file.requests
         self.noted += bool(file.header.notes)
         self.proj_mismatches += contradicts(file.header, proj)
@@ -118,13 +127,16 @@ def header_schema() -> pa.Schema:
     return pa.schema([pa.field("asset_no", pa.int64()), *of_headers])
 
 
-def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[int], None]) -> HeaderCounts:
+def stage_headers(
+    con: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[int], None], given: GivenBands
+) -> HeaderCounts:
     """Read the headers of all staged assets and stage their rows.
 
     Args:
         con: connection of the build, with the views `unread_assets` and `items`.
         folder: folder of the staged rows.
         progress: called with the number of files of each batch that is done.
+        given: values of bands in place of those of headers and of the source.
     """
     counts = HeaderCounts()
     waiting: deque[list[UnreadAsset]] = deque()
@@ -133,7 +145,7 @@ def stage_headers(con: duckdb.DuckDBPyConnection, folder: Path, progress: Callab
         with con.cursor() as cursor:
             cursor.execute(_ASSETS)
             while rows := cursor.fetchmany(FILES_PER_BATCH):
-                waiting.append([UnreadAsset(*row) for row in rows])
+                waiting.append([UnreadAsset(*row, given=given) for row in rows])
                 yield [asset.read_href for asset in waiting[-1]]
 
     file = HeaderFiles(folder, header_schema())
@@ -226,6 +238,8 @@ def _to_row(asset: UnreadAsset, file: FileHeader, now: datetime) -> dict[str, An
     outline = header_footprint(header)
     item_bounds = bounds_of(asset.geometry)
     bands, notes = _bands(header.bands, asset.band_lists, asset.asset, level.format.dtype)
+    if asset.given:
+        bands = asset.given.applied(bands, asset.asset, header)
     modified = file.last_modified
     return {
         "asset_no": asset.asset_no,

@@ -42,6 +42,7 @@ _WRITERS = {
     "filter": "_rst_json",
     "scales": "_rst_json",
     "offsets": "_rst_json",
+    "nodata": "_rst_json",
     "alternate": "_rst_json",
 }
 

@@ -18,6 +18,7 @@ from rasteret_sql.index.finish import (
     checked_target,
     drop_older_versions,
     finish_build,
+    require_given,
     require_rows,
 )
 from rasteret_sql.index.partitions import checked_partition
@@ -117,6 +118,7 @@ def build_from_text(
             raise BuildError(f"{file}: the SELECT of {what} gives no rows; nothing was written.")
         if len(counts.failures) >= found:
             require_rows(file, counts)
+        require_given(file, counts.given, counts.asset_keys)
         # Not what was read: a SELECT may leave files out, or give rows of another index, which have their headers.
         counts.rows = stage_given_rows(con, rows, what)
         require_rows(file, counts)

@@ -30,6 +30,9 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
     collection: str | None = None,
     assets: Sequence[str] | None = None,
     alternate: Sequence[str] | str | None = None,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
+    nodata: float | Mapping[str, float] | None = None,
     variables: Mapping[str, Any] | None = None,
     partition_by: Sequence[str] | str | None = None,
     on_duplicate: OnDuplicate | None = None,
@@ -58,6 +61,10 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
             key of `alternate`, or an `alternate:name`. The index keeps it as `mirror`, beside the published `href`;
             `href_map` is applied to it. An asset without such a location is read from `href`; if no asset has one, the
             build fails with the names that exist.
+        scales, offsets, nodata: values of bands that the index gets, instead of those of the files and of STAC: a
+            number for all bands, or numbers by asset ("B04") or band ("visual:red"), with "*" for all others. A
+            physical value is the stored value times the scale, plus the offset. Files with a mask or an alpha band
+            refuse `nodata`.
         variables: values for `getvariable('name')` in an index definition.
         partition_by: columns by which the index is split; `path` is then a folder: `["collection", "year"]` writes
             `collection=.../year=.../part-0.parquet`. `year`, `month` and `day` are those of `datetime` unless a column
@@ -87,6 +94,13 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
                 f"{os.fspath(source)}: got href_map, pattern, collection, assets or alternate with an index "
                 f"definition, expected none; write them into its SELECT"
             )
+        given = {"scales": scales, "offsets": offsets, "nodata": nodata}
+        for name, value in given.items():
+            if value is not None:
+                raise InvalidArgumentError(
+                    f"{os.fspath(source)}: got {name}={shown(value)} with an index definition, expected none; write "
+                    f"read_headers(..., {name} := ...) into its SELECT"
+                )
         if on_duplicate is not None:
             raise InvalidArgumentError(
                 f"{os.fspath(source)}: got on_duplicate={shown(on_duplicate)} with an index definition, expected none; "
@@ -98,9 +112,15 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
     if variables is not None:
         raise InvalidArgumentError("variables: they are for index definitions, which are .sql files; leave them out")
     from rasteret_sql.index.build import build, build_request, source_options
+    from rasteret_sql.index.given_bands import GivenBands
 
     options = source_options(
-        href_map=href_map, pattern=pattern, collection=collection, assets=assets, alternate=alternate
+        href_map=href_map,
+        pattern=pattern,
+        collection=collection,
+        assets=assets,
+        alternate=alternate,
+        given=GivenBands.of(scales, offsets, nodata),
     )
     request = build_request(source, path, options, partition_by=partition_by, on_duplicate=on_duplicate)
     return build(request, progress)

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 #: Session variable with the token of the build whose SELECT runs.
 BUILD_VARIABLE = "rasteret_sql_build"
 #: Arguments of the function, all of them texts: `sql/functions/_rst_headers.sql` gives them.
-_ARGUMENTS = ("href", "mirror", "item_id", "asset", "geometry", "bands", "band_lists", "proj", "on_error", "build")
+_ARGUMENTS = (
+    "href", "mirror", "item_id", "asset", "geometry", "bands", "band_lists", "proj", "on_error", "given", "build",
+)  # fmt: skip
 _ON_ERROR = ("raise", "skip", "null")
 #: Index columns that the macro takes from its source.
 _OF_SOURCE = frozenset({"collection", "item_id", "asset", "datetime", "start_datetime", "end_datetime"})
@@ -119,7 +121,7 @@ def _header_rows(files: Any) -> Any:  # Any: duckdb evaluates annotations, and p
         `mirror` as the index keeps them.
 
     Raises:
-        InvalidArgumentError: `on_error` has another value than `_ON_ERROR`.
+        InvalidArgumentError: `on_error` has another value than `_ON_ERROR`, or values of bands are no numbers.
         BuildError: a file cannot be read, and `on_error` is "raise".
     """
     from rasteret_sql.index.headers import UnreadFile, read_headers
@@ -152,6 +154,7 @@ def _header_rows(files: Any) -> Any:  # Any: duckdb evaluates annotations, and p
 
 
 def _asset(number: int, row: dict[str, Any]) -> UnreadAsset:
+    from rasteret_sql.index.given_bands import given_of
     from rasteret_sql.index.rows import UnreadAsset
 
     named = row["mirror"] or row["href"]
@@ -163,6 +166,7 @@ def _asset(number: int, row: dict[str, Any]) -> UnreadAsset:
         geometry=wkb_of(row["geometry"]),
         band_lists=_band_lists(row),
         proj=row["proj"],
+        given=given_of(row["given"]),
     )
 
 

@@ -3,7 +3,7 @@
 -- grain: one value
 -- reads: the files at href or mirror
 -- The Python function behind read_headers. It can be replaced without changing the macros of each connection.
-CREATE OR REPLACE MACRO _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS
+CREATE OR REPLACE MACRO _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error, given) AS
     _rstpy_read_headers({
         'href': href::VARCHAR,
         'mirror': mirror::VARCHAR,
@@ -14,5 +14,6 @@ CREATE OR REPLACE MACRO _rst_headers(href, mirror, item_id, asset, geometry, ban
         'band_lists': band_lists::VARCHAR,
         'proj': proj::VARCHAR,
         'on_error': on_error::VARCHAR,
+        'given': given::VARCHAR,
         'build': getvariable('rasteret_sql_build')::VARCHAR
     });

@@ -3,7 +3,7 @@
 -- grain: one row per row of the source, and each row is one TIFF file
 -- reads: a table, view, CTE or Parquet path with an href column, and the headers of the files at href
 -- The headers of TIFF files, as rows of an index. Conditions on columns of the source prune before headers are fetched.
-CREATE OR REPLACE MACRO read_headers(source, on_error := NULL) AS TABLE
+CREATE OR REPLACE MACRO read_headers(source, on_error := NULL, scales := NULL, offsets := NULL, nodata := NULL) AS TABLE
 WITH
 rst_named AS (
     FROM query_table(source)
@@ -42,7 +42,10 @@ rst_assets AS (
 rst_read AS (
     SELECT
         * EXCLUDE (geometry, mirror, bands, band_lists, proj, href),
-        _rst_headers(href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error) AS rst_header
+        _rst_headers(
+            href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error,
+            to_json({'scales': to_json(scales), 'offsets': to_json(offsets), 'nodata': to_json(nodata)})
+        ) AS rst_header
     FROM rst_assets
 )
 SELECT
