@@ -70,7 +70,7 @@ class UnreadAsset:
     geometry: bytes | None
     band_lists: str | None
     proj: str | None
-    given: GivenBands = field(default_factory=GivenBands)
+    given: GivenBands = field(default_factory=GivenBands, kw_only=True)
 
     def failure(self, file: UnreadFile) -> Failure:
         """Describe the failure of this file, for a report."""
