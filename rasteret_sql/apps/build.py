@@ -88,7 +88,11 @@ def add_parser(commands: Commands) -> None:
         metavar="FROM=TO",
         help="read hrefs that start with FROM from TO; repeatable, the longest matching FROM counts",
     )
-    command.add_argument("--pattern", help="names at the end of a path: '{item_id}/{asset}.tif'")
+    command.add_argument(
+        "--pattern",
+        action="append",
+        help="names at the end of a path: '{item_id}/{asset}.tif'; repeatable: each pattern reads the whole path",
+    )
     command.add_argument("--collection", help="collection of a search, or of items without a collection")
     command.add_argument(
         "--asset",
@@ -102,6 +106,11 @@ def add_parser(commands: Commands) -> None:
         action="append",
         metavar="NAME",
         help="read STAC assets at the alternate location with this name; repeatable, best first",
+    )
+    command.add_argument(
+        "--period-time",
+        choices=("start", "middle", "end"),
+        help="datetime of items that have only a period, such as annual products (none: reads take the start)",
     )
     command.add_argument(
         "--partition-by",
@@ -159,6 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
         collection=arguments.collection if search is None else None,
         assets=arguments.assets,
         alternate=arguments.alternate,
+        period_time=arguments.period_time,
         scales=arguments.scales,
         offsets=arguments.offsets,
         nodata=arguments.nodata,

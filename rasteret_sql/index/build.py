@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.checks import checked_list, shown
+from rasteret_sql.checks import check_choice, checked_list, shown
 from rasteret_sql.database.hrefs import absolute, is_url, unsigned
 from rasteret_sql.database.schema import text_columns
 from rasteret_sql.database.sqlfiles import quote_path, sql_file
@@ -35,7 +35,7 @@ from rasteret_sql.index.partitions import checked_partition, require_columns
 from rasteret_sql.index.report import BuildReport, crawling, list_failures, reporting
 from rasteret_sql.index.sources import resolve_source
 from rasteret_sql.index.sources.search import StacSearch
-from rasteret_sql.index.sources.tiffs import PathPattern
+from rasteret_sql.index.sources.tiffs import PathPatterns
 from rasteret_sql.index.stac.items import checked_alternate
 from rasteret_sql.index.staging import build_connection, definition_digest, leftovers, staging_folder
 from rasteret_sql.io.stores import redact
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from rasteret_sql.index.rows import HeaderCounts
     from rasteret_sql.index.staging import Inventory
 
+#: Which time of its period an item without datetime may get.
+PERIOD_TIMES = ("start", "middle", "end")
 _ASSETS = "a list of asset keys, such as ['red', 'nir']"
 
 
@@ -72,10 +74,11 @@ class BuildRequest:
 def source_options(
     *,
     href_map: Mapping[str, str] | None = None,
-    pattern: str | None = None,
+    pattern: str | Sequence[str] | None = None,
     collection: str | None = None,
     assets: Sequence[str] | None = None,
     alternate: Sequence[str] | str | None = None,
+    period_time: str | None = None,
     given: GivenBands | None = None,
 ) -> SourceOptions:
     """Check the arguments of `build_index` on its sources.
@@ -96,13 +99,15 @@ def source_options(
         isinstance(assets, str) or not listed or not all(isinstance(asset, str) for asset in listed)
     ):
         raise InvalidArgumentError(f"assets: got {shown(assets)}, expected {_ASSETS}")
-    text = _checked_text("pattern", pattern)
+    if period_time is not None:
+        check_choice("period_time", period_time, PERIOD_TIMES)
     return SourceOptions(
         assets=frozenset(listed) if listed is not None else None,
         collection=_checked_text("collection", collection),
         href_map=dict(href_map or {}),
         alternate=checked_alternate(alternate),
-        pattern=PathPattern.compile(text) if text is not None else None,
+        pattern=None if pattern is None else PathPatterns.compile(pattern),
+        period_time=period_time,
         given=given or GivenBands(),
     )
 
@@ -145,6 +150,8 @@ def build_request(
     }
     if options.alternate:
         definition["alternate"] = list(options.alternate)
+    if options.period_time:
+        definition["period_time"] = options.period_time
     if options.given:
         definition["given"] = options.given.definition()
     if rule != "error":
@@ -203,7 +210,7 @@ def _stage_assets(
 
     inventory = stage_sources(request.sources, folder, on_first=prepare_reading, on_step=on_step)
     _require_assets(request, inventory)
-    create_properties_view(con, folder, inventory.column_files)
+    create_properties_view(con, folder, inventory.column_files, request.options.period_time)
     if request.target.partition_by:
         properties = {row[0]: row[1] for row in con.execute("DESCRIBE properties").fetchall()}
         require_columns(request.target.partition_by, dict.fromkeys(text_columns(), "VARCHAR") | properties)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rasteret_sql.index.report import Failure
-    from rasteret_sql.index.sources.tiffs import PathPattern
+    from rasteret_sql.index.sources.tiffs import PathPatterns
 
 #: The bands of an asset, in order: the objects of `eo:bands`, `raster:bands` or `bands`.
 BandList = tuple["Mapping[str, Any]", ...]
@@ -111,6 +111,7 @@ class SourceOptions:
         href_map: prefix of an href -> prefix of its mirror.
         alternate: names of the locations that are read instead of the published href, best first.
         pattern: tells item, asset and time from the path of a file; None for none.
+        period_time: the time of items without datetime: "start", "middle" or "end" of their period; None for none.
         given: values of bands in place of those of headers and of the source.
     """
 
@@ -118,7 +119,8 @@ class SourceOptions:
     collection: str | None = None
     href_map: Mapping[str, str] = field(default_factory=dict)
     alternate: tuple[str, ...] = ()
-    pattern: PathPattern | None = None
+    pattern: PathPatterns | None = None
+    period_time: str | None = None
     given: GivenBands = field(default_factory=GivenBands)
 
 

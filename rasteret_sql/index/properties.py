@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.database.schema import RENAMED_PROPERTY, index_columns
-from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path, sql_file
 from rasteret_sql.index.staging import ITEMS
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ _STRUCTURE = """
 """
 
 
-def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path]) -> None:
-    """Make the view `properties`: `item_no`, and one column per property.
+def create_properties_view(
+    con: duckdb.DuckDBPyConnection, folder: Path, column_files: Sequence[Path], period_time: str | None = None
+) -> None:
+    """Make the views `items`, and `properties`: `item_no`, and one column per property.
 
     A number stays a number, and an object becomes a struct. A property whose values differ in kind, also inside
     objects and lists, becomes a column of JSON text. A property that an item lacks is NULL. A property with the name
@@ -42,10 +44,14 @@ def create_properties_view(con: duckdb.DuckDBPyConnection, folder: Path, column_
         con: connection of the build; its time zone is UTC.
         folder: the staging folder.
         column_files: typed columns of tables.
+        period_time: the time of items without datetime: "start", "middle" or "end" of their period; None for none.
     """
+    con.execute(sql_file("functions/_rst_item_time.sql"))
+    moment = "NULL" if period_time is None else quote_literal(period_time)
     con.execute(
-        f"CREATE VIEW items AS SELECT * EXCLUDE (properties), properties::JSON AS properties "  # noqa: S608 - quoted
-        f"FROM read_parquet({quote_path(folder, ITEMS)})"
+        f"CREATE VIEW items AS SELECT * EXCLUDE (properties) "  # noqa: S608 - quoted
+        f"REPLACE (_rst_item_time(datetime, start_datetime, end_datetime, {moment}) AS datetime), "
+        f"properties::JSON AS properties FROM read_parquet({quote_path(folder, ITEMS)})"
     )
     parts = ["SELECT " + ", ".join(["item_no", *_from_json(con)]) + " FROM items"]  # noqa: S608 - quoted
     for path in column_files:

@@ -139,7 +139,8 @@ class Recipe:
                 f"variables: got {shown_names(variables)}, expected none; "
                 f"{self.path} was not built of an index definition"
             )
-        options = {name: self.definition.get(name) for name in ("pattern", "collection", "assets", "alternate")}
+        names = ("pattern", "collection", "assets", "alternate", "period_time")
+        options = {name: self.definition.get(name) for name in names}
         again = self.definition.get("again") or {}
         return build_request(
             self._source(again),

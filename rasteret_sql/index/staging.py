@@ -51,6 +51,7 @@ SQL_OF_ROWS = (
     "schema/asset_index.sql",
     "functions/read_headers.sql",
     "functions/_rst_headers.sql",
+    "functions/_rst_item_time.sql",
     "index/named_twice.sql",
     "index/superseded.sql",
     "index/assets.sql",

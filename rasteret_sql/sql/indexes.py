@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rasteret_sql.checks import check_flag, checked_path, shown
 from rasteret_sql.database.hrefs import is_url
@@ -26,10 +26,11 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
     path: str | os.PathLike[str],
     *,
     href_map: Mapping[str, str] | None = None,
-    pattern: str | None = None,
+    pattern: str | Sequence[str] | None = None,
     collection: str | None = None,
     assets: Sequence[str] | None = None,
     alternate: Sequence[str] | str | None = None,
+    period_time: Literal["start", "middle", "end"] | None = None,
     scales: float | Mapping[str, float] | None = None,
     offsets: float | Mapping[str, float] | None = None,
     nodata: float | Mapping[str, float] | None = None,
@@ -53,14 +54,17 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
             keeps both hrefs.
         pattern: fields at the end of a path, for example `"{item_id}/{asset}.tif"`. Fields are item_id, asset,
             collection, datetime, date and, as `{date:%Y%m%d}`, times in a format; any other name becomes a column. A
-            file that does not match is a failure. Without a pattern `item_id` is the file name, led by as many
-            folders as make it unique, and `asset` is "data".
+            file that does not match is a failure. Several patterns each read the whole path, for an id that holds a
+            date: `["{item_id}.tif", "{tile}_{date:%Y%m%d}_v1.tif"]`. Without a pattern `item_id` is the file name, led
+            by as many folders as make it unique, and `asset` is "data".
         collection: collection of the items that name none.
         assets: keys of the wanted assets; all TIFF assets by default.
         alternate: name of the alternate location of STAC assets that is read, such as "s3", or several, best first: a
             key of `alternate`, or an `alternate:name`. The index keeps it as `mirror`, beside the published `href`;
             `href_map` is applied to it. An asset without such a location is read from `href`; if no asset has one, the
             build fails with the names that exist.
+        period_time: the `datetime` that items get which have a period alone, such as annual products: its "start",
+            "middle" or "end". By default `datetime` stays NULL, and reads take the start.
         scales, offsets, nodata: values of bands that the index gets, instead of those of the files and of STAC: a
             number for all bands, or numbers by asset ("B04") or band ("visual:red"), with "*" for all others. A
             physical value is the stored value times the scale, plus the offset. Files with a mask or an alpha band
@@ -94,7 +98,7 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
                 f"{os.fspath(source)}: got href_map, pattern, collection, assets or alternate with an index "
                 f"definition, expected none; write them into its SELECT"
             )
-        given = {"scales": scales, "offsets": offsets, "nodata": nodata}
+        given = {"period_time": period_time, "scales": scales, "offsets": offsets, "nodata": nodata}
         for name, value in given.items():
             if value is not None:
                 raise InvalidArgumentError(
@@ -120,6 +124,7 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
         collection=collection,
         assets=assets,
         alternate=alternate,
+        period_time=period_time,
         given=GivenBands.of(scales, offsets, nodata),
     )
     request = build_request(source, path, options, partition_by=partition_by, on_duplicate=on_duplicate)

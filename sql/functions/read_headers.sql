@@ -3,7 +3,14 @@
 -- grain: one row per row of the source, and each row is one TIFF file
 -- reads: a table, view, CTE or Parquet path with an href column, and the headers of the files at href
 -- The headers of TIFF files, as rows of an index. Conditions on columns of the source prune before headers are fetched.
-CREATE OR REPLACE MACRO read_headers(source, on_error := NULL, scales := NULL, offsets := NULL, nodata := NULL) AS TABLE
+CREATE OR REPLACE MACRO read_headers(
+    source,
+    on_error := NULL,
+    scales := NULL,
+    offsets := NULL,
+    nodata := NULL,
+    period_time := NULL
+) AS TABLE
 WITH
 rst_named AS (
     FROM query_table(source)
@@ -27,7 +34,10 @@ rst_assets AS (
         collection::VARCHAR AS collection,
         coalesce(item_id::VARCHAR, _rst_file_stem(href::VARCHAR)) AS item_id,
         coalesce(asset::VARCHAR, 'data') AS asset,
-        _rst_utc(datetime, 'datetime') AS datetime,
+        _rst_item_time(
+            _rst_utc(datetime, 'datetime'), _rst_utc(start_datetime, 'start_datetime'),
+            _rst_utc(end_datetime, 'end_datetime'), period_time::VARCHAR
+        ) AS datetime,
         _rst_utc(start_datetime, 'start_datetime') AS start_datetime,
         _rst_utc(end_datetime, 'end_datetime') AS end_datetime,
         geometry,

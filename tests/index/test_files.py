@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import duckdb
+import numpy as np
 import pytest
 
+import rasteret_sql as rs
 from rasteret_sql.database.hrefs import absolute, mirror_of, suffix_of, unsigned
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.index.sources.tiffs import PathPattern, distinct_names
+from rasteret_sql.index.sources.tiffs import PathPattern, PathPatterns, distinct_names
+from rasteret_sql.testing import write_cog
 
 from .reading import read_assets
 
@@ -61,6 +65,34 @@ def test_a_path_that_does_not_end_like_the_pattern_is_refused(path):
 def test_a_pattern_that_cannot_be_meant_is_refused(text):
     with pytest.raises(InvalidArgumentError, match=r"^pattern: got"):
         PathPattern.compile(text)
+
+
+def test_an_id_and_a_date_come_from_one_part_of_a_name(tmp_path):
+    """By two patterns, of which each reads the whole path; a refresh reads them again."""
+    for name in ("S2A_43PGQ_20240106_0_B04", "S2A_43PGQ_20240111_0_B04", "unlike"):
+        write_cog(tmp_path / f"{name}.tif", np.ones((32, 32), np.uint8), tile=32, overviews=())
+    index = tmp_path / "i.parquet"
+    patterns = ["{item_id}_{asset}.tif", "S2A_{tile}_{date:%Y%m%d}_{number}_B04.tif"]
+    expected = [
+        (f"S2A_43PGQ_{day}_0", "B04", "43PGQ", f"{day[:4]}-{day[4:6]}-{day[6:]}") for day in ("20240106", "20240111")
+    ]
+    for build in (
+        lambda: rs.build_index(f"{tmp_path}/*.tif", index, pattern=patterns),
+        lambda: rs.refresh(index).build,
+    ):
+        report = build()
+        (failure,) = report.failures
+        assert "unlike.tif: the path does not end like the pattern '{item_id}_{asset}.tif'" in failure.message
+        rows = duckdb.sql(
+            f"SELECT item_id, asset, tile, strftime(datetime AT TIME ZONE 'UTC', '%Y-%m-%d') FROM '{index}' ORDER BY ALL"
+        ).fetchall()
+        assert rows == expected
+
+
+@pytest.mark.parametrize("patterns", [["{item_id}.tif", "{item_id}_{asset}.tif"], [], [1], 7, ["{item_id}.tif", ""]])
+def test_patterns_that_cannot_be_meant_are_refused(patterns):
+    with pytest.raises(InvalidArgumentError, match=r"^pattern: got"):
+        PathPatterns.compile(patterns)
 
 
 def test_an_impossible_date_is_refused():

@@ -6,8 +6,9 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.database.hrefs import absolute, mirror_of, path_of, unsigned
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.index.found import AssetRef, Found, FoundItem, ItemRef, SourceKind, parse_datetime
@@ -137,6 +138,7 @@ _DIRECTIVES = {
     "%b": r"[A-Za-z]{3}",
 }
 _TIME_FIELDS = frozenset({"date", "datetime", "start_datetime", "end_datetime"})
+_EXPECTED = "a pattern such as '{item_id}/{asset}.tif', or a list of patterns"
 _ISO_DATE = r"\d{4}-?\d{2}-?\d{2}"
 
 
@@ -181,7 +183,8 @@ class PathPattern:
             if not _NAME.fullmatch(name) or name in names:
                 raise InvalidArgumentError(
                     f"pattern: got the field {{{field}}} in {text!r}, expected a name that is used once; "
-                    f"known are item_id, asset, collection, datetime and date, any other becomes a column"
+                    f"known are item_id, asset, collection, datetime and date, any other becomes a column. To read a "
+                    f"part of a path twice, give several patterns: each reads the whole path"
                 )
             names[name] = f"field{len(names)}"
             if name in _TIME_FIELDS:
@@ -228,6 +231,55 @@ class PathPattern:
             raise InvalidArgumentError(
                 f"{path}: got {value!r} as {name}, expected a time like {spec}; correct the pattern {self.text!r}"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class PathPatterns:
+    """One pattern or several; each reads the whole path, and each field is in one of them.
+
+    Attributes:
+        patterns: the patterns.
+    """
+
+    patterns: tuple[PathPattern, ...]
+
+    @classmethod
+    def compile(cls, texts: Any) -> PathPatterns:
+        """Compile a pattern, or several.
+
+        Raises:
+            InvalidArgumentError: a pattern is none, or two have a field of one name.
+        """
+        listed = checked_list("pattern", texts, _EXPECTED)
+        if not listed or not all(isinstance(text, str) and text for text in listed):
+            raise InvalidArgumentError(f"pattern: got {shown(texts)}, expected {_EXPECTED}")
+        patterns = tuple(map(PathPattern.compile, listed))
+        counts = Counter(name for pattern in patterns for name in pattern.formats)
+        twice = next((name for name, count in counts.items() if count > 1), None)
+        if twice is not None:
+            raise InvalidArgumentError(
+                f"pattern: got the field {{{twice}}} in two of {', '.join(map(repr, listed))}, expected it in one"
+            )
+        return cls(patterns)
+
+    @property
+    def text(self) -> str | list[str]:
+        """The pattern, or the patterns, as `compile` takes them."""
+        texts = [pattern.text for pattern in self.patterns]
+        return texts[0] if len(texts) == 1 else texts
+
+    @property
+    def formats(self) -> dict[str, str | None]:
+        """The formats of the fields of all patterns."""
+        return {name: spec for pattern in self.patterns for name, spec in pattern.formats.items()}
+
+    def match(self, href: str) -> dict[str, str | datetime]:
+        """Give the fields of a path; times are UTC.
+
+        Raises:
+            InvalidArgumentError: the path does not match a pattern, or a time is not valid.
+        """
+        return {name: value for pattern in self.patterns for name, value in pattern.match(href).items()}
 
 
 def _time_regex(spec: str, text: str) -> str:
