@@ -14,12 +14,12 @@ from rasteret_sql.plan.dtypes import cast_nodata, common_dtype, require_castable
 from rasteret_sql.plan.mosaics import FLOATING, mosaic_dtype
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.plan.places import touches
-from rasteret_sql.plan.scaling import physical_dtype, scaling_of
+from rasteret_sql.plan.scaling import physical_band, scaling_of
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.tiff.nodata import fill_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -439,27 +439,6 @@ class _BandFacts:
         nodatas = tuple({repr(value): value for value in cast}.values())
         scalings = frozenset(scaling_of(each) for _, each in known.values())
         return cls(replace(first_band, name=band.name), wanted, nodatas, is_dropped, frozenset(kinds), scalings)
-
-
-def physical_band(band: CubeBand, scalings: Collection[Scaling]) -> CubeBand:
-    """Give a band whose array holds the physical values of its files, NaN where pixels are not valid.
-
-    Args:
-        band: the band with stored values.
-        scalings: scale and offset of its files.
-    """
-    stored = band.dtype if band.mosaic == "count" else band.source_dtype
-    return replace(
-        band,
-        dtype=physical_dtype(stored, scalings),
-        nodata=np.nan,
-        fill=np.nan,
-        is_filled=True,
-        has_mask=False,
-        scale=None,
-        offset=None,
-        is_physical=True,
-    )
 
 
 def _cube_band(facts: _BandFacts, mosaic: str | None, method: str, *, is_physical: bool) -> CubeBand:

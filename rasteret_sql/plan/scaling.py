@@ -125,6 +125,27 @@ def physical_dtype(stored: np.dtype[Any], scalings: Collection[Scaling]) -> np.d
     return dtype if steps <= _FLOAT32_STEPS else np.dtype(np.float64)
 
 
+def physical_band(band: CubeBand, scalings: Collection[Scaling]) -> CubeBand:
+    """Give a band whose array holds the physical values of its files, NaN where pixels are not valid.
+
+    Args:
+        band: the band with stored values.
+        scalings: scale and offset of its files.
+    """
+    stored = band.dtype if band.mosaic == "count" else band.source_dtype
+    return replace(
+        band,
+        dtype=physical_dtype(stored, scalings),
+        nodata=np.nan,
+        fill=np.nan,
+        is_filled=True,
+        has_mask=False,
+        scale=None,
+        offset=None,
+        is_physical=True,
+    )
+
+
 def to_physical(values: npt.NDArray[Any], scaling: Scaling, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Give stored values as physical ones, in a new array of a float dtype."""
     physical = values.astype(dtype)

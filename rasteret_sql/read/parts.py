@@ -11,11 +11,11 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import same_crs
 from rasteret_sql.geo.pixelsize import resolution_in
 from rasteret_sql.io.stores import redact
-from rasteret_sql.plan.cube import Cube, CubeBand, Sources, physical_band
+from rasteret_sql.plan.cube import Cube, CubeBand, Sources
 from rasteret_sql.plan.dtypes import common_dtype
 from rasteret_sql.plan.mosaics import mosaic_dtype
 from rasteret_sql.plan.places import Places
-from rasteret_sql.plan.scaling import scaling_of
+from rasteret_sql.plan.scaling import physical_band, scaling_of
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.plan.tiles import Layouts, Windows, plan_windows
 from rasteret_sql.read.assembly import read_cubes
