@@ -131,6 +131,11 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "read_headers": {
         "source": "Table, view, CTE or Parquet path with a column href. Relative hrefs start at the working directory.",
         "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, with the reason in notes.",
+        "scales": "Scale of all bands in the index, instead of the scales of the files, or a struct or map of assets "
+        "(or bands, 'visual:red') to scales, with '*' for all others.",
+        "offsets": "Offset of all bands, in the same forms. A physical value is the stored one times scale, plus offset.",
+        "nodata": "Nodata value of all bands, in the same forms. Files with a mask or an alpha band refuse it.",
+        "period_time": "'start', 'middle' or 'end': the datetime of items with only a period. NULL leaves it NULL.",
     },
     "rst_credentials": {
         "prefix": "Beginning of addresses: s3://bucket/folder/, gs://bucket/, az://container/, https://host/folder/.",
