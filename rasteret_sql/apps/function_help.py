@@ -133,7 +133,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "on_error": "'raise' (also NULL), 'skip', or 'null' for rows without levels, with the reason in notes.",
         "scales": "Scale of all bands in the index, instead of the scales of the files, or a struct or map of assets "
         "(or bands, 'visual:red') to scales, with '*' for all others.",
-        "offsets": "Offset of all bands, in the same forms. A physical value is the stored one times scale, plus offset.",
+        "offsets": "Offset of all bands, in the same forms. Physical values are stored ones times scale, plus offset.",
         "nodata": "Nodata value of all bands, in the same forms. Files with a mask or an alpha band refuse it.",
         "period_time": "'start', 'middle' or 'end': the datetime of items with only a period. NULL leaves it NULL.",
     },

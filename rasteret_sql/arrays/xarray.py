@@ -102,7 +102,7 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         given = {
             "geometry": geometry, "bbox": bbox, "datetime": datetime, "level": level, "shape": shape,
             "transform": transform, "like": like, "groupby": groupby, "nodata": nodata, "dtype": dtype,
-            "chunks": chunks,
+            "chunks": chunks, "scales": scales, "offsets": offsets,
         }  # fmt: skip
         return _dataset_of_pixels(index, bands, crs, resolution, given)
 
