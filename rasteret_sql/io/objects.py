@@ -26,6 +26,7 @@ from rasteret_sql.io.asked import Asked, redact, safe_cause
 from rasteret_sql.io.buckets import open_bucket
 from rasteret_sql.io.credentials import settings_for
 from rasteret_sql.io.identity import OTHER_ETAG, UNKNOWN, FileIdentity
+from rasteret_sql.io.object_process import ObjectProcess
 from rasteret_sql.io.options import get_options
 from rasteret_sql.io.store import RangeResponse
 from rasteret_sql.io.threads import import_in_thread
@@ -52,7 +53,8 @@ _SPAWN = (
 
 #: True in a process whose obstore threads run; in a child that it forks, these threads are gone, and obstore
 #: waits for them for ever, even in a store that is made anew. The child shares the epoll instance of the parent, too:
-#: sockets that obstore (0.12.1) opens in the child by its synchronous functions crashed the parent.
+#: sockets that obstore (0.12.1) opens in the child by its synchronous functions crashed the parent. So the child reads
+#: through another process.
 _used_here = False
 _used_before_fork = False
 
@@ -65,19 +67,21 @@ class ObjectStore:
     """
 
     def __init__(self, *, open_store: Callable[[str, Settings], Any] = open_bucket) -> None:
-        self._open_store = open_store
+        self._open_store, self._is_replaced = open_store, open_store is not open_bucket
         self._stores: dict[tuple[str, Settings], Any] = {}
 
     async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
         global _used_here  # noqa: PLW0603 - it says something of the process, not of a store
         asked = Asked(href, start, end, identity)
+        bucket, key = _split(href)
+        if _used_before_fork and not self._is_replaced:
+            return await _process.get().fetch(asked)
         if _used_before_fork:
             raise RasteretError(
                 f"{asked}: this process was forked from one that had read from object stores, and obstore "
                 f"cannot work in such a process: it would wait for ever. {_SPAWN}"
             )
-        bucket, key = _split(href)
         await self.warm_up()
         _used_here = True
         try:
@@ -89,11 +93,14 @@ class ObjectStore:
 
     async def warm_up(self) -> None:
         """Import obstore, so that the first fetch need not."""
-        await import_in_thread("obstore", "obstore.exceptions", "obstore.store")
+        if not _used_before_fork:
+            await import_in_thread("obstore", "obstore.exceptions", "obstore.store")
 
     async def aclose(self) -> None:
         """Forget the stores of the buckets; their connections end with them."""
         self._stores.clear()
+        if _used_before_fork:
+            await _process.get().aclose()
 
     async def _get(self, asked: Asked, bucket: str, key: str) -> RangeResponse:
         from obstore import get_async
@@ -216,4 +223,5 @@ def _reset_in_child() -> None:
     _used_here = False
 
 
+_process = fork.PerProcess(ObjectProcess)
 fork.on_fork(_reset_in_child)

@@ -34,6 +34,7 @@ def python(code: str, *arguments: str, flags: tuple[str, ...] = ("-W", "error"))
         text=True,
         cwd=ROOT,
         check=False,
+        timeout=300,
     )
     assert done.stderr == ""
     assert done.returncode == 0

@@ -214,6 +214,60 @@ def test_the_refusal_is_an_error_of_ours(buckets, monkeypatch):
         fetch(buckets, "s3://memory/folder/a.tif", 0, 10)
 
 
+_CHILD_OF_A_READER = """
+import asyncio, multiprocessing
+from rasteret_sql.io import objects
+from rasteret_sql.io.identity import FileIdentity
+url = "s3://bucket/folder/a b.tif"
+def fetched(url, start, end, etag=None):
+    return loop.run(store_for(url).fetch(url, start, end, identity=FileIdentity(etag)))
+def refused(*asked):
+    try:
+        fetched(*asked)
+    except Exception as error:
+        return type(error).__name__
+def reads():
+    async def many():
+        ranges = [(start, start + 10_000) for start in range(0, 100_000, 10_000)]
+        return b"".join(each.data for each in await asyncio.gather(*(store_for(url).fetch(url, *r) for r in ranges)))
+    whole = loop.run(many())
+    errors = refused("s3://bucket/nothing.tif", 0, 9), refused(url, 0, 9, '"other"')
+    response = fetched(url, 0, 9)
+    is_same = fetched(url, 0, 100, response.etag).data == whole[:100]
+    return " ".join([whole[:2].hex(), str(len(whole)), *errors, str(is_same)])
+print(len(fetched(url, 0, 100).data))
+in_child(reads, "exit")
+process = multiprocessing.get_context("fork").Process(target=lambda: print("child", reads()))
+sys.stdout.flush()
+process.start()
+process.join(300)
+assert process.exitcode == 0
+print(len(fetched(url, 0, 100).data))
+"""
+_KILLED_PROCESS = """
+import time
+from rasteret_sql.io import objects
+url = "s3://bucket/folder/a b.tif"
+def is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+def reads():
+    first = len(read(url))
+    os.kill(objects._process.get()._process.pid, signal.SIGSTOP)
+    waiting = loop.submit(store_for(url).fetch(url, 0, 10))
+    os.kill(objects._process.get()._process.pid, signal.SIGKILL)
+    said = "ended" if "has ended; try again" in str(waiting.exception(120)) else str(waiting.exception())
+    again, pid = len(read(url)), objects._process.get()._process.pid
+    loop.shutdown()
+    return f"{first} {said} {again} {is_there(pid)}"
+print(len(read(url)))
+in_child(reads, "exit")
+"""
+
+
 @pytest.fixture(scope="module")
 def s3():
     if importlib.util.find_spec("moto") is None:
@@ -259,6 +313,15 @@ class TestS3:
     def test_what_cannot_be_read_is_a_clear_error(self, s3, key, start, etag, kind, says):
         with pytest.raises(kind, match=re.escape(says)):
             fetch(s3, f"s3://bucket/{key}", start, start + 10, identity=FileIdentity(etag))
+
+    def test_a_forked_child_of_a_reader_reads(self, s3):
+        printed = python(FORKED + _CHILD_OF_A_READER)
+        found = "0007 100000 AssetNotFoundError AssetChangedError True"
+        assert printed.split("\n") == ["100", f"child {found}", f"child {found}", "100"]
+
+    def test_a_forked_child_reads_on_where_the_process_that_reads_for_it_ends(self, s3):
+        printed = python(FORKED + _KILLED_PROCESS)
+        assert printed.split("\n") == ["100", "child 100 ended 100 False"]
 
 
 def test_an_endpoint_that_is_not_there_is_a_transport_error(monkeypatch):
