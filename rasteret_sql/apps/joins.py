@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import add_bands, add_datetime, add_index, add_level, add_scaling, refused_crs
+from rasteret_sql.apps.output import SUFFIXES, WRITERS
 from rasteret_sql.apps.sql import add_result, write_result
 from rasteret_sql.errors import InvalidArgumentError
 
@@ -30,7 +32,8 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
     command.add_argument(
         what, metavar=what.upper(), help=f"{what}: a Parquet, GeoParquet, CSV or GeoJSON file, or a query"
     )
-    add_result(command)
+    add_result(command, {**SUFFIXES, ".geojson": "geojson"})
+    command.set_defaults(what=what)
     read = command.add_argument_group("what is read")
     add_bands(read)
     add_datetime(read)
@@ -74,11 +77,21 @@ def _formula(text: str) -> tuple[str, str]:
 
 def write_rows(arguments: argparse.Namespace, rows: pa.RecordBatchReader, bar: Any) -> None:
     """Write what was read."""
+    from rasteret_sql.apps.geojson import write_geojson
     from rasteret_sql.sql.connection import connect
+    from rasteret_sql.sql.vectors import VectorColumns
 
+    columns = VectorColumns(
+        arguments.what,
+        arguments.geometry_column,
+        getattr(arguments, "x_column", None),
+        getattr(arguments, "y_column", None),
+        crs=arguments.geometry_crs,
+    )
+    writers: dict[str, Any] = {**WRITERS, "geojson": partial(write_geojson, columns=columns)}
     with connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        write_result(con, con.from_arrow(rows).set_alias(_ROWS), arguments, bar)
+        write_result(con, con.from_arrow(rows).set_alias(_ROWS), arguments, bar, writers=writers)
 
 
 def common(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def write_lines(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
         result, lambda name, type_: f"coalesce(CAST({_without_most_bytes(name, type_)} AS VARCHAR), 'NULL')"
     )
     separator = ""
-    for batch in _batches(texts.to_arrow_reader(_batch_rows(result))):
+    for batch in batches(texts.to_arrow_reader(_batch_rows(result))):
         rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         for row in rows:
             lines = (f"{name:>{width}} = {value}\n" for name, value in zip(names, row, strict=True))
@@ -126,7 +126,7 @@ def write_csv(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     texts = _projected(
         result, lambda name, type_: f"to_base64({name})" if type_ == "BLOB" else f"CAST({name} AS VARCHAR)"
     )
-    for batch in _batches(texts.to_arrow_reader(_batch_rows(result))):
+    for batch in batches(texts.to_arrow_reader(_batch_rows(result))):
         columns = (map(_cell, column.to_pylist()) for column in batch.columns)
         sink.write("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True)).encode())
 
@@ -137,8 +137,8 @@ def write_json(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     fields = ", ".join(f"{quote_literal(name)}: {quote_identifier(name)}" for name in values.columns)
     objects = values.project(f"to_json({{{fields}}})::VARCHAR AS object")
     separator = "["
-    for batch in _batches(objects.to_arrow_reader(_batch_rows(result))):
-        lines = map(_strict_json, batch.column(0).to_pylist())
+    for batch in batches(objects.to_arrow_reader(_batch_rows(result))):
+        lines = map(strict_json, batch.column(0).to_pylist())
         sink.write((separator + ",\n".join(lines)).encode())
         separator = ",\n"
     sink.write(b"[]\n" if separator == "[" else b"]\n")
@@ -150,7 +150,7 @@ def write_arrow(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
     reader = _renamed(result).to_arrow_reader(_batch_rows(result))
     with pa.ipc.new_stream(sink, reader.schema) as writer:
-        for batch in _batches(reader):
+        for batch in batches(reader):
             writer.write_batch(batch)
 
 
@@ -215,7 +215,7 @@ def _batch_rows(result: duckdb.DuckDBPyRelation) -> int:
     return _BLOB_BATCH_ROWS if any("BLOB" in str(type_) for type_ in result.types) else _BATCH_ROWS
 
 
-def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     """Go through a stream; what fails in the query meanwhile reaches us through Arrow, as errors of all kinds.
 
     Raises:
@@ -241,7 +241,7 @@ def _cell(value: str | None) -> str:
     return value
 
 
-def _strict_json(line: str) -> str:
+def strict_json(line: str) -> str:
     """Put null where DuckDB wrote NaN or Infinity, which JSON does not have; texts stay as they are."""
     if "NaN" not in line and "Infinity" not in line:
         return line
@@ -251,7 +251,7 @@ def _strict_json(line: str) -> str:
 def _row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
     group: list[pa.RecordBatch] = []
     rows = held_bytes = 0
-    for batch in _batches(reader):
+    for batch in batches(reader):
         group.append(batch)
         rows += batch.num_rows
         held_bytes += batch.nbytes

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 from rasteret_sql.apps.arguments import Commands, new_command
 from rasteret_sql.apps.console import note, written_aside
-from rasteret_sql.apps.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Box, Format, drawn
+from rasteret_sql.apps.output import BINARY_FORMATS, FORMATS, SUFFIXES, WRITERS, Box, drawn
 from rasteret_sql.apps.read_bar import read_bar, stdout_after
 from rasteret_sql.checks import checked_unicode
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import BinaryIO
 
     import duckdb
@@ -77,10 +77,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def add_result(command: argparse.ArgumentParser) -> None:
-    """Add where rows go, and how."""
+def add_result(command: argparse.ArgumentParser, suffixes: Mapping[str, str] = SUFFIXES) -> None:
+    """Add where rows go, and how.
+
+    Args:
+        command: the command.
+        suffixes: formats by suffix.
+    """
+    command.set_defaults(suffixes=suffixes)
     command.add_argument(
-        "--format", choices=FORMATS, help="format of the result (table, or the format of the output file's suffix)"
+        "--format",
+        choices=tuple(dict.fromkeys([*FORMATS, *suffixes.values()])),
+        help="format of the result (table, or the format of the output file's suffix)",
     )
     command.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
     command.add_argument(
@@ -97,6 +105,8 @@ def write_result(
     arguments: argparse.Namespace,
     bar: ReadBar | None,
     text: str = "",
+    *,
+    writers: Mapping[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = WRITERS,
 ) -> None:
     """Write rows as the options of `add_result` say.
 
@@ -106,13 +116,14 @@ def write_result(
         arguments: the options.
         bar: the bar that is drawn meanwhile.
         text: the statement that gives the rows; a table without rows is explained by it.
+        writers: what writes each format but a table.
     """
     output_format = result_format(arguments)
     if output_format == "table":
         _write_table(con, result, arguments, bar, text)
         return
     with _sink(arguments, bar) as sink:
-        WRITERS[output_format](result, sink)
+        writers[output_format](result, sink)
 
 
 def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.DuckDBPyRelation | None:
@@ -193,9 +204,10 @@ def sql_of_stdin() -> str:
         raise InvalidArgumentError(f"stdin: got bytes that are no UTF-8, expected SQL ({error})") from error
 
 
-def result_format(arguments: argparse.Namespace) -> Format:
+def result_format(arguments: argparse.Namespace) -> str:
     """Choose the format, and refuse what cannot be before anything runs."""
-    chosen: Format | None = arguments.format
+    chosen: str | None = arguments.format
+    suffixes: Mapping[str, str] = arguments.suffixes
     if arguments.rows < 0:
         arguments.usage_error(f"--rows: got {arguments.rows}, expected 0 or more")
     if arguments.output is None:
@@ -203,10 +215,10 @@ def result_format(arguments: argparse.Namespace) -> Format:
         if chosen in BINARY_FORMATS and sys.stdout.isatty():
             arguments.usage_error(f"--format {chosen} is binary: give a file with -o, or send stdout to one")
         return chosen
-    chosen = chosen or SUFFIXES.get(arguments.output.suffix.lower())
+    chosen = chosen or suffixes.get(arguments.output.suffix.lower())
     if chosen is None:
-        arguments.usage_error(f"-o: {arguments.output} has none of the suffixes {', '.join(SUFFIXES)}; add --format")
-    return cast("Format", chosen)
+        arguments.usage_error(f"-o: {arguments.output} has none of the suffixes {', '.join(suffixes)}; add --format")
+    return cast("str", chosen)
 
 
 def _write_table(

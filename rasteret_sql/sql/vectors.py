@@ -134,7 +134,7 @@ def zone_rows(
     import shapely
 
     _, crs, rows = _fetched(cursor, name, columns, taken)
-    geometries = _geometries_of(rows.column("rst_geometry").combine_chunks(), columns.what)
+    geometries = geometries_of(rows.column("rst_geometry").combine_chunks(), columns.what)
     xmin, ymin, _, ymax = shapely.bounds(geometries).T
     highest = np.where(np.abs(ymax) > np.abs(ymin), ymax, ymin)
     in_proj_thread(_check_range)(xmin, highest, crs, columns.what)
@@ -153,9 +153,9 @@ def _fetched(
             cursor.execute("SELECT column_name, column_type FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
         )
         _refuse_taken(types, taken, what)
-        found = _located(columns, types)
-        crs = in_proj_thread(_crs_of)(columns, found, types)
-        cursor.execute(_FETCH.format(columns=", ".join(_expressions(found, types))), [name])
+        found = located(columns, types)
+        crs = in_proj_thread(crs_of)(columns, found, types)
+        cursor.execute(_FETCH.format(columns=", ".join(expressions(found, types))), [name])
         return found, crs, cursor.sql("FROM vector_rows ORDER BY rst_row ASC").to_arrow_table()
     except duckdb.Error as error:
         raise InvalidArgumentError(
@@ -174,7 +174,7 @@ def _refuse_taken(types: Collection[str], taken: Collection[str], what: str) -> 
         )
 
 
-def _located(columns: VectorColumns, types: dict[str, str]) -> VectorColumns:
+def located(columns: VectorColumns, types: dict[str, str]) -> VectorColumns:
     """Find the columns of geometries or coordinates in a table.
 
     Raises:
@@ -211,7 +211,7 @@ def _located(columns: VectorColumns, types: dict[str, str]) -> VectorColumns:
     return VectorColumns(columns.what, geometry, x, y, time, columns.crs)
 
 
-def _crs_of(columns: VectorColumns, found: VectorColumns, types: dict[str, str]) -> str:
+def crs_of(columns: VectorColumns, found: VectorColumns, types: dict[str, str]) -> str:
     """Give the CRS of a table: the one that is given, its own, or longitude and latitude where names say so.
 
     Raises:
@@ -236,7 +236,7 @@ def _crs_of(columns: VectorColumns, found: VectorColumns, types: dict[str, str])
     )
 
 
-def _expressions(found: VectorColumns, types: dict[str, str]) -> list[str]:
+def expressions(found: VectorColumns, types: dict[str, str]) -> list[str]:
     """Give what is selected of a table.
 
     Raises:
@@ -294,7 +294,7 @@ def _points_of(column: Any, what: str) -> tuple[Floats, Floats]:
     return x, y
 
 
-def _geometries_of(column: Any, what: str) -> npt.NDArray[Any]:
+def geometries_of(column: Any, what: str) -> npt.NDArray[Any]:
     """Give Shapely geometries with two dimensions; None of NULL, empty ones stay."""
     import pyarrow as pa
     import shapely

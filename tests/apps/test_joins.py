@@ -1,12 +1,18 @@
 """`rasteret-sql sample` and `rasteret-sql zonal` write what the functions of the same kind give."""
 
+import io
 import json
 
+import duckdb
 import geopandas as gpd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 
 import rasteret_sql as rs
+from rasteret_sql.apps.geojson import write_geojson
+from rasteret_sql.sql.vectors import VectorColumns
 
 POINTS = gpd.GeoDataFrame(
     {"plot": ["a", "b"]}, geometry=gpd.points_from_xy([77.952, 77.956], [13.025, 13.03]), crs="OGC:CRS84"
@@ -67,6 +73,72 @@ def test_zones_are_shown_and_written(run, index, zones, tmp_path, monkeypatch):
     shown = run(*words, "--weights", "coverage")
     assert shown.code == 0
     assert "median" in shown.out
+
+
+@pytest.mark.parametrize("form", ["parquet", "wkt", "geojson"])
+def test_zones_are_written_as_features_in_longitude_and_latitude(run, index, zones, tmp_path, form):
+    path = tmp_path / f"z.{form}"
+    if form == "parquet":
+        zones.to_parquet(path)
+    elif form == "geojson":
+        path.write_text(zones.to_crs("OGC:CRS84").to_json())
+    else:
+        path = tmp_path / "z.csv"
+        zones.assign(wkt=zones.geometry.to_wkt()).drop(columns="geometry").to_csv(path, index=False)
+    crs = ["--geometry-crs", "EPSG:32643"] if form == "wkt" else []
+    outcome = run("zonal", index, path, *crs, "--bands", "red", "--stats", "count,mean", "-o", tmp_path / "o.geojson")
+    assert outcome.code == 0, outcome.err
+    written = json.loads((tmp_path / "o.geojson").read_text())
+    assert written["type"] == "FeatureCollection"
+    assert "crs" not in written
+    expected = rs.zonal_stats(index, zones, bands=["red"], stats=["count", "mean"]).read_all().to_pylist()
+    assert len(written["features"]) == len(expected)
+    lonlat = zones.to_crs("OGC:CRS84").set_index("plot").geometry
+    for feature, row in zip(written["features"], expected, strict=True):
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.exterior.is_ccw
+        assert shape.equals_exact(lonlat[row["plot"]].normalize(), 1e-9, normalize=True)
+        assert feature["properties"]["mean"] == row["mean"]
+        assert feature["properties"]["count"] == row["count"]
+        assert feature["properties"]["item_id"] == row["item_id"]
+        assert {"geometry", "wkt"}.isdisjoint(feature["properties"])
+
+
+def test_points_of_columns_are_features_that_keep_their_columns(run, index, tmp_path):
+    utm = POINTS.to_crs(32643)
+    frame = utm.assign(east=utm.geometry.x, north=utm.geometry.y).drop(columns="geometry")
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    outcome = run(
+        "sample", index, tmp_path / "p.csv", "--x-column", "east", "--y-column", "north", "--geometry-crs",
+        "EPSG:32643", "--bands", "red", "--format", "geojson",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    features = json.loads(outcome.out)["features"]
+    expected = rs.sample_points(index, POINTS, bands=["red"]).read_all().to_pylist()
+    assert [feature["properties"]["value"] for feature in features] == [row["value"] for row in expected]
+    for feature, row in zip(features, expected, strict=True):
+        point = POINTS.set_index("plot").geometry[row["plot"]]
+        assert feature["geometry"]["coordinates"] == pytest.approx([point.x, point.y], abs=1e-9)
+        assert {"east", "north", "plot"} <= set(feature["properties"])
+
+
+def test_features_over_the_antimeridian_are_cut_there(tmp_path):
+    shapes = [shapely.box(179.5, 1, 180.5, 2), shapely.Point(181, 1), None, shapely.Polygon()]
+    table = pa.table({"n": [0, 1, 2, 3], "shape": [None if each is None else each.wkb for each in shapes]})
+    sink = io.BytesIO()
+    con = duckdb.connect()
+    write_geojson(con.from_arrow(table), sink, columns=VectorColumns("zones", "shape", crs="OGC:CRS84"))
+    con.close()
+    features = json.loads(sink.getvalue())["features"]
+    first = shapely.geometry.shape(features[0]["geometry"])
+    assert first.equals(shapely.MultiPolygon([shapely.box(179.5, 1, 180, 2), shapely.box(-180, 1, -179.5, 2)]))
+    assert features[1]["geometry"]["coordinates"] == [-179, 1]
+    assert features[2]["geometry"] is features[3]["geometry"] is None
+    empty = io.BytesIO()
+    con = duckdb.connect()
+    write_geojson(con.from_arrow(table.slice(0, 0)), empty, columns=VectorColumns("zones", "shape", crs="OGC:CRS84"))
+    con.close()
+    assert json.loads(empty.getvalue()) == {"type": "FeatureCollection", "features": []}
 
 
 @pytest.mark.parametrize("command", ["sample", "zonal"])
