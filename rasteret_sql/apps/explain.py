@@ -28,7 +28,6 @@ examples:
 `FROM explain_read('s2.parquet', ...)` in `rasteret-sql sql` returns the same table."""
 
 _PARAMETERS = ("index", "bands", "geometry", "bbox", "geometry_crs", "datetime", "level", "resolution")
-_SHOWN_ROWS = 1000
 
 
 def add_parser(commands: Commands) -> None:
@@ -48,7 +47,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, and the total in words."""
-    from rasteret_sql.apps.output import box
+    from rasteret_sql.apps.output import cost_table
     from rasteret_sql.sql.connection import connect
     from rasteret_sql.sql.readers import explain
 
@@ -58,6 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with connect() as con:
         shown = con.from_arrow(cost.table).project("* EXCLUDE (sparse_tiles)")
-        sys.stdout.write(box(con, shown, max_rows=_SHOWN_ROWS).text)
+        sys.stdout.write(cost_table(con, shown))
     print(cost.in_words)
     return 0

@@ -44,6 +44,9 @@ _BLOB_BATCH_ROWS = 16
 #: A row group of Parquet ends at so many rows or bytes, whichever comes first.
 _ROW_GROUP_ROWS = 122_880
 _ROW_GROUP_BYTES = 64 << 20
+#: Columns of a terminal that show a cost with all that it says.
+_COST_COLUMNS = 110
+_COST_ROWS = 1000
 #: Of a BLOB in a table.
 _SHOWN_BYTES = 32
 
@@ -92,6 +95,20 @@ def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_
         # DuckDB was given no more than these, and would say that there are no others.
         lines[-1] = re.sub(rf"^(\s*)({max_rows} rows)\b", r"\1over \2", lines[-1])
     return Box("\n".join(lines) + "\n", rows > max_rows, min(rows, max_rows))
+
+
+def cost_table(con: duckdb.DuckDBPyConnection, cost: duckdb.DuckDBPyRelation) -> str:
+    """Draw the cost of a read by collection and band.
+
+    In a narrow terminal, where DuckDB would leave out columns of the middle, the columns that say least are left out.
+    """
+    if columns_of_terminal() < _COST_COLUMNS:
+        spared = {"tile_bytes"}.intersection(cost.columns)
+        collections = cost.project("collection").filter("collection IS NOT NULL").distinct().fetchall()
+        if len(collections) <= 1:
+            spared.add("collection")
+        cost = cost.project(f"* EXCLUDE ({', '.join(spared)})") if spared else cost
+    return box(con, cost, max_rows=_COST_ROWS).text
 
 
 def forget_views(con: duckdb.DuckDBPyConnection) -> None:

@@ -150,6 +150,17 @@ def test_explain_of_nothing_says_which_argument_leaves_nothing(run, index, optio
     assert re.search(reason, said["why_empty"])
 
 
+@pytest.mark.parametrize(("columns", "is_whole"), [("80", False), ("120", True)])
+def test_a_cost_is_shown_by_band_in_a_narrow_terminal_too(run, index, monkeypatch, columns, is_whole):
+    monkeypatch.setenv("COLUMNS", columns)
+    for arguments in (("explain", index), ("shell", "-c", f".explain {index}")):
+        head, *rows = [line for line in run(*arguments).out.splitlines() if line.startswith("│")]
+        names = [cell.strip() for cell in head.split("│")[1:-1]]
+        assert {"band", "items", "files", "tiles", "requests", "request_bytes", "pixel_bytes"} <= set(names)
+        assert ("collection" in names) == is_whole
+        assert all(len(line) <= int(columns) for line in rows)
+
+
 def test_explain_of_something_has_no_reason_to_be_empty(run, index):
     assert json.loads(run("explain", index, "--json").out)["why_empty"] is None
 

@@ -16,6 +16,7 @@ from rasteret_sql.apps.demo.command import _Demo
 
 def test_the_demo_runs_offline_and_what_it_shows_can_be_pasted(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     pytest.importorskip("matplotlib")
     outcome = run("demo")
     assert (outcome.code, outcome.err) == (0, "")
@@ -23,6 +24,11 @@ def test_the_demo_runs_offline_and_what_it_shows_can_be_pasted(run, tmp_path, mo
     assert re.search(r"read +60 range requests", shown)
     assert "EPSG:32643" in shown
     assert "EPSG:32644" in shown
+    # Tables have all of their columns, and no cell is wrapped, in a terminal of the usual width.
+    tables = [line for line in shown.splitlines() if line.startswith("│")]
+    assert len(tables) > 40
+    assert all(len(line) <= 80 and " … " not in line for line in tables)
+    assert not any(line.startswith("│  ") and line.split("│")[1].isspace() for line in tables)
     # What explain_read foretold is what read_tiles took.
     total = re.search(r"│ total +│ +\d+ │ +\d+ │ +\d+ │ +(\d+) │", shown)
     assert f"{total[1]} requests" in shown.split("6. ")[1].split("7. ")[0]

@@ -114,9 +114,9 @@ class _Demo:
                 self._heading("Pixels are a table function; who does not select pixels fetches nothing")
                 self._query(con, script.list_tiles)
                 self._query(con, script.read)
-                self._heading("An NDVI time series in SQL: clouds out by SCL, whole tiles around the area")
+                self._heading("An NDVI time series in SQL: pixels are rows, and scl tells where clouds are")
                 self._query(con, script.ndvi)
-            self._heading("The same as NumPy arrays, cut to the area: one read per CRS, each on its own grid")
+            self._heading("The same as NumPy arrays: one read per CRS, each on its own grid")
             views = self._arrays(script, written)
         self._draw(views, written, script.area)
         self._rebuild_locally(script, written)
@@ -124,7 +124,7 @@ class _Demo:
     def _write_collection(self) -> CollectionInfo:
         from rasteret_sql.apps.demo.collection import write_collection
 
-        self._heading("A Sentinel-2-like collection: 12 dates, red, green, blue, nir and scl, two UTM zones")
+        self._heading("A Sentinel-2-like collection: 12 dates, five bands, two UTM zones")
         print()
         began_s = time.perf_counter()
         written = write_collection(self.folder / "collection", items=_ITEMS, size=_SIZE, tile=_TILE)
@@ -137,7 +137,7 @@ class _Demo:
         from rasteret_sql.apps.build import report_as_text
         from rasteret_sql.sql.indexes import build_index
 
-        self._heading("A local HTTP server publishes it with a STAC catalog; one pass over its headers is the index")
+        self._heading("A local server has it, with a STAC catalog; one pass over headers is the index")
         url = server.url(written.document.name)
         self._show(f"{program()} build {url} -o {shlex.quote(str(self.index))}")
         began_s = time.perf_counter()
@@ -212,9 +212,7 @@ class _Demo:
         from rasteret_sql.sql.connection import connect
         from rasteret_sql.sql.indexes import build_index
 
-        self._heading(
-            "The server ends here: the same index from the files themselves, so that the SQL above still runs"
-        )
+        self._heading("The server ends: an index of the files, so that the SQL above still runs")
         self._show(f"{program()} build {shlex.quote(str(written.document))} -o {shlex.quote(str(self.index))}")
         began_s = time.perf_counter()
         build_index(str(written.document), self.index)
@@ -249,7 +247,7 @@ class _Demo:
             f"sql {_in_quotes(read_tiles)}",
             f"preview {index}",
             f"sql -f {shlex.quote(str(self.queries))}",
-            f"shell {index}      # a prompt with the index as the view {self.index.stem}",
+            f"shell {index}  # a prompt, with the index as the view {self.index.stem}",
         ):
             print(f"  {self.style.accent(f'{command} {arguments}')}")
 

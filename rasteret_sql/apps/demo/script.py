@@ -36,9 +36,9 @@ SELECT
     item_id,
     datetime::DATE AS date,
     crs,
-    round(any_value("eo:cloud_cover")) AS cloud_cover,
+    round(any_value("eo:cloud_cover")) AS clouds,
     count(*) AS files,
-    sum(file_size) AS bytes
+    round(sum(file_size) / 1e6, 1) AS mb
 FROM {_quoted(self.index)}
 GROUP BY ALL
 ORDER BY date;"""  # noqa: S608 - quoted
@@ -60,7 +60,8 @@ COPY (
     def show_clear_index(self) -> str:
         """What was kept."""
         return f"""\
-SELECT item_id, crs, "eo:cloud_cover" AS cloud_cover, parse_filename(href) AS file, file_size
+SELECT
+    item_id, crs, "eo:cloud_cover" AS clouds, parse_filename(href) AS file, file_size
 FROM {_quoted(self.clear_index)}
 WHERE asset = 'red'
 ORDER BY datetime;"""  # noqa: S608 - quoted
@@ -70,52 +71,50 @@ ORDER BY datetime;"""  # noqa: S608 - quoted
         """The cost of the next read."""
         return f"""\
 SELECT band, items, files, tiles, requests, request_bytes, pixel_bytes
-FROM explain_read({_quoted(self.clear_index)}, bands := ['red', 'nir'], bbox := {self._box});"""  # noqa: S608 - quoted
+FROM explain_read(
+    {_quoted(self.clear_index)}, bands := ['red', 'nir'],
+    bbox := {self._box}
+);"""  # noqa: S608 - quoted
 
     @property
     def list_tiles(self) -> str:
         """Tiles without pixels."""
         return f"""\
-SELECT item_id, band_name, level, tile_row, tile_col, width, height, dtype
-FROM read_tiles({_quoted(self.clear_index)}, bands := ['red', 'nir'], bbox := {self._box})
+SELECT item_id, band_name, level, tile_row, tile_col, dtype
+FROM read_tiles(
+    {_quoted(self.clear_index)}, bands := ['red', 'nir'],
+    bbox := {self._box}
+)
 LIMIT 3;"""  # noqa: S608 - quoted
 
     @property
     def read(self) -> str:
         """The tiles with their pixels."""
         return f"""\
-SELECT crs, band_name, count(*) AS tiles, sum(octet_length(pixels)) AS pixel_bytes
-FROM read_tiles({_quoted(self.clear_index)}, bands := ['red', 'nir'], bbox := {self._box})
+SELECT
+    crs, band_name, count(*) AS tiles, sum(octet_length(pixels)) AS pixel_bytes
+FROM read_tiles(
+    {_quoted(self.clear_index)}, bands := ['red', 'nir'],
+    bbox := {self._box}
+)
 GROUP BY ALL
 ORDER BY ALL;"""  # noqa: S608 - quoted
 
     @property
     def ndvi(self) -> str:
-        """Mean NDVI of the tiles that touch the area, per date, without clouds."""
+        """Mean NDVI of the area per date, without clouds."""
         return f"""\
-WITH
-tiles AS (
-    SELECT
-        datetime, crs, tile_row, tile_col,
-        rst_to_list(any_value(pixels) FILTER (band_name = 'red'), 'uint16') AS red,
-        rst_to_list(any_value(pixels) FILTER (band_name = 'nir'), 'uint16') AS nir,
-        rst_to_list(any_value(pixels) FILTER (band_name = 'scl'), 'uint8') AS scl  -- 4 vegetation, 5 bare soil, 6 water
-    FROM read_tiles(
-        {_quoted(self.index)}, bands := ['red', 'nir', 'scl'], bbox := {self._box}, resolution := 20
-    )
-    GROUP BY ALL
-),
-pixels AS (
-    SELECT datetime, crs, unnest(red) AS red, unnest(nir) AS nir, unnest(scl) AS scl
-    FROM tiles
-)
+-- Classes of scl: 4 is vegetation, 5 bare soil, 6 water.
 SELECT
     datetime::DATE AS date,
     crs,
-    round(100 * avg((scl IN (4, 5, 6))::INTEGER) FILTER (scl > 0)) AS clear_percent,
+    round(100 * avg((scl IN (4, 5, 6))::INTEGER) FILTER (scl > 0)) AS clear,
     round(avg((nir - red) / (nir + red)) FILTER (scl IN (4, 5, 6)), 3) AS ndvi,
     bar(ndvi, 0, 0.8, 32) AS curve
-FROM pixels
+FROM read_pixels(
+    {_quoted(self.index)}, bands := ['red', 'nir', 'scl'], layout := 'wide',
+    bbox := {self._box}, resolution := 20
+)
 GROUP BY ALL
 ORDER BY date;"""  # noqa: S608 - quoted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.output import box
+from rasteret_sql.apps.output import cost_table
 from rasteret_sql.apps.sql import statements_of
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.virtual import PlannedScan
 
 _COLUMNS = "read, collection, band, items, files, tiles, requests, request_bytes, pixel_bytes"
-_SHOWN_ROWS = 1000
 
 
 def explain_query(con: duckdb.DuckDBPyConnection, text: str) -> str:
@@ -48,7 +47,7 @@ def explain_query(con: duckdb.DuckDBPyConnection, text: str) -> str:
     table = con.sql(f"FROM (VALUES {values}) AS cost({_COLUMNS})")
     if len(scans) == 1:
         table = table.project("* EXCLUDE (read)")
-    return f"{box(con, table, max_rows=_SHOWN_ROWS).text}{cost_in_words(total[3], *total[5:])}\n{_saved(scans)}"
+    return f"{cost_table(con, table)}{cost_in_words(total[3], *total[5:])}\n{_saved(scans)}"
 
 
 def _saved(scans: Sequence[PlannedScan]) -> str:
