@@ -104,7 +104,7 @@ def test_the_first_page_has_what_a_visitor_looks_for(site, tab):
     text = tab.value_of("document.querySelector('.md-content').innerText")
     for wanted in (
         "pip install rasteret-sql",
-        "read_tiles('demo/s2.parquet'",
+        "FROM read_pixels(",
         "EPSG:32643",
         "Tutorial",
         "How-to guides",
