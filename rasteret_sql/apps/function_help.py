@@ -14,33 +14,44 @@ if TYPE_CHECKING:
 #: A query for each function, on the index of the demo.
 EXAMPLES: Final = {
     "read_tiles": """\
-SELECT item_id, band_name, tile_row, tile_col, octet_length(pixels) AS pixel_bytes
-FROM read_tiles('s2.parquet', bands := ['red', 'nir'], bbox := [77.98, 12.98, 78.00, 13.00])
+SELECT item_id, band_name, tile_row, tile_col, octet_length(pixels) AS bytes
+FROM read_tiles(
+    's2.parquet', bands := ['red', 'nir'],
+    bbox := [77.98, 12.98, 78.00, 13.00]
+)
 WHERE datetime >= '2024-02-01';""",
     "read_pixels": """\
 SELECT datetime, avg((nir - red) / nullif(nir + red, 0)) AS ndvi
 FROM read_pixels(
-    's2.parquet', bands := ['red', 'nir'], bbox := [77.98, 12.98, 78.00, 13.00], layout := 'wide', level := 1
+    's2.parquet', bands := ['red', 'nir'], layout := 'wide', level := 1,
+    bbox := [77.98, 12.98, 78.00, 13.00]
 )
 GROUP BY datetime
 ORDER BY datetime;""",
     "sample_points": """\
 CREATE OR REPLACE TABLE plots AS
-SELECT * FROM (VALUES ('north', 821900.0, 1437000.0), ('south', 822300.0, 1436200.0)) AS t(plot, x, y);
+SELECT * FROM (VALUES
+    ('north', 821900.0, 1437000.0),
+    ('south', 822300.0, 1436200.0)
+) AS t(plot, x, y);
 
 SELECT plot, item_id, band, value
-FROM sample_points('s2.parquet', 'plots', bands := ['red', 'nir'], geometry_crs := 'EPSG:32643')
+FROM sample_points(
+    's2.parquet', 'plots', bands := ['red', 'nir'],
+    geometry_crs := 'EPSG:32643'
+)
 ORDER BY ALL;""",
     "zonal_stats": """\
 CREATE OR REPLACE TABLE fields AS
 SELECT * FROM (VALUES
-    ('a', 'POLYGON ((821800 1436000, 822300 1436000, 822100 1436600, 821800 1436000))'),
-    ('b', 'POLYGON ((822400 1436700, 822900 1436700, 822900 1437100, 822400 1437100, 822400 1436700))')
+    ('a', 'POLYGON ((77.98 12.98, 78 12.98, 78 13, 77.98 12.98))'),
+    ('b', 'POLYGON ((77.98 13, 78 13, 78 13.02, 77.98 13))')
 ) AS t(field, wkt);
 
 SELECT field, datetime, band, count, mean, p90
 FROM zonal_stats(
-    's2.parquet', 'fields', bands := ['red', 'nir'], stats := ['count', 'mean', 'p90'], geometry_crs := 'EPSG:32643'
+    's2.parquet', 'fields', bands := ['red', 'nir'],
+    stats := ['count', 'mean', 'p90'], geometry_crs := 'OGC:CRS84'
 )
 ORDER BY ALL;""",
     "read_stats": """\
@@ -52,48 +63,78 @@ SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
 FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
     "explain_read": """\
 SELECT band, items, tiles, requests, request_bytes
-FROM explain_read('s2.parquet', bands := ['red', 'nir'], datetime := '2024-01/2024-06');""",
+FROM explain_read(
+    's2.parquet', bands := ['red', 'nir'], datetime := '2024-01/2024-06'
+);""",
     "items": """\
 SELECT item_id, datetime, "eo:cloud_cover", assets
-FROM items('s2.parquet', bbox := [77.98, 12.98, 78.00, 13.00], datetime := '2024-01/2024-06')
+FROM items(
+    's2.parquet', bbox := [77.98, 12.98, 78.00, 13.00],
+    datetime := '2024-01/2024-06'
+)
 WHERE "eo:cloud_cover" < 50;""",
     "stac_search": """\
 SELECT item_id, asset, datetime, "eo:cloud_cover", href
-FROM stac_search('earthsearch/sentinel-2-l2a', bbox := [77.9, 12.9, 78.1, 13.1], datetime := '2024-01/2024-06')
+FROM stac_search(
+    'earthsearch/sentinel-2-l2a', bbox := [77.9, 12.9, 78.1, 13.1],
+    datetime := '2024-01/2024-06'
+)
 WHERE asset IN ('red', 'nir') AND "eo:cloud_cover" < 20;""",
     "stac_items": """\
 SELECT item_id, asset, datetime, "eo:cloud_cover", href
 FROM stac_items('demo/collection/catalog.json')
 WHERE asset = 'red';""",
     "datasets": """\
-SELECT id, collection, authentication, bands FROM datasets() WHERE id LIKE 'earthsearch/%';""",
+SELECT id, collection, authentication, bands
+FROM datasets()
+WHERE id LIKE 'earthsearch/%';""",
     "read_headers": """\
 WITH assets AS (
-    SELECT file AS href, parse_filename(file, true) AS asset, split_part(file, '/', -2) AS item_id
+    SELECT
+        file AS href,
+        parse_filename(file, true) AS asset,
+        split_part(file, '/', -2) AS item_id
     FROM glob('demo/collection/*/B0?.tif')
 )
-SELECT item_id, asset, crs, width, height, len(levels) AS levels FROM read_headers(assets);""",
+SELECT item_id, asset, crs, width, height, len(levels) AS levels
+FROM read_headers(assets);""",
     "rst_credentials": """\
-SELECT rst_credentials('s3://usgs-landsat/', settings := {'region': 'us-west-2', 'requester_pays': true});
+SELECT rst_credentials(
+    's3://usgs-landsat/',
+    settings := {'region': 'us-west-2', 'requester_pays': true}
+);
 SELECT rst_credentials('s3://usgs-landsat/');""",
     "rst_to_list": """\
-SELECT item_id, tile_row, tile_col, round(list_avg(rst_to_list(pixels, dtype)), 1) AS mean
+SELECT
+    item_id, tile_row, tile_col, list_avg(rst_to_list(pixels, dtype)) AS mean
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
     "rst_stats": """\
-SELECT item_id, tile_row, tile_col, unnest(rst_stats(pixels, dtype, nodata, mask := mask))
+SELECT
+    item_id, tile_row, tile_col,
+    unnest(rst_stats(pixels, dtype, nodata, mask := mask))
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1);""",
     "rst_histogram": """\
-SELECT item_id, tile_row, tile_col, rst_histogram(pixels, dtype, nodata) AS classes
+SELECT
+    item_id, tile_row, tile_col,
+    rst_histogram(pixels, dtype, nodata) AS classes
 FROM read_tiles('s2.parquet', bands := ['scl'], level := 1);""",
     "rst_normalized_difference": """\
-SELECT item_id, tile_row, tile_col, list_avg(rst_normalized_difference(n.pixels, n.dtype, r.pixels, r.dtype)) AS ndvi
+SELECT
+    item_id, tile_row, tile_col,
+    list_avg(rst_normalized_difference(
+        n.pixels, n.dtype, r.pixels, r.dtype
+    )) AS ndvi
 FROM read_tiles('s2.parquet', bands := ['red'], level := 1) AS r
-JOIN read_tiles('s2.parquet', bands := ['nir'], level := 1) AS n USING (item_id, tile_row, tile_col);""",
+JOIN read_tiles('s2.parquet', bands := ['nir'], level := 1) AS n
+    USING (item_id, tile_row, tile_col);""",
     "rst_value": """\
-SELECT item_id, rst_value(pixels, dtype, width, transform, 822000, 1436500) AS red
+SELECT
+    item_id,
+    rst_value(pixels, dtype, width, transform, 822000, 1436500) AS red
 FROM read_tiles('s2.parquet', bands := ['red'])
 WHERE crs = 'EPSG:32643'
-    AND bounds.xmin <= 822000 AND bounds.xmax > 822000 AND bounds.ymin < 1436500 AND bounds.ymax >= 1436500;""",
+    AND bounds.xmin <= 822000 AND bounds.xmax > 822000
+    AND bounds.ymin < 1436500 AND bounds.ymax >= 1436500;""",
 }
 _ALTERNATE = "Name of the alternate location of assets to read, such as 's3', or several names, best first."
 _OF_TILE = {

@@ -93,7 +93,8 @@ def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_
     lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
     if rows > max_rows:
         # DuckDB was given no more than these, and would say that there are no others.
-        lines[-1] = re.sub(rf"^(\s*)({max_rows} rows)\b", r"\1over \2", lines[-1])
+        # The line stays as wide as the table: "over " takes five of the blanks that follow, if there are more.
+        lines[-1] = re.sub(rf"^(\s*)({max_rows} rows)(?: {{5}}(?= ))?", r"\1over \2", lines[-1])
     return Box("\n".join(lines) + "\n", rows > max_rows, min(rows, max_rows))
 
 

@@ -403,4 +403,25 @@ def test_help_of_a_function_says_what_each_argument_means_with_an_example(run, m
     assert max(map(len, f"{head}\n{described}".splitlines())) < 80
     assert f"{name}(" in blocks[-1]
     if name == "read_tiles":
-        assert "FROM read_tiles('s2.parquet', bands := ['red', 'nir']" in blocks[-1]
+        assert "FROM read_tiles(\n      's2.parquet', bands := ['red', 'nir']," in blocks[-1]
+
+
+def test_examples_of_functions_fit_a_terminal_of_80_columns():
+    from rasteret_sql.apps.function_help import EXAMPLES
+
+    # Help indents them by two.
+    assert [line for example in EXAMPLES.values() for line in example.splitlines() if len(line) > 78] == []
+
+
+def test_the_file_that_a_shell_opens_is_a_view_that_functions_read(run, index):
+    read = f"SELECT item_id FROM read_tiles('{index.stem}', bands := ['red']) LIMIT 1"
+    outcome = run("shell", index, "-c", read)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert run("shell", index, "-c", read, "--csv").out.startswith("item_id\n")
+
+
+def test_the_last_line_of_a_table_that_is_cut_is_no_wider_than_the_table(run, index, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("shell", "-c", ".maxrows 3", "-c", f"FROM read_tiles('{index}')").out.splitlines()
+    assert lines[-1].startswith("  over 3 rows ")
+    assert max(map(len, lines)) <= 80

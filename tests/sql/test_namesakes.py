@@ -123,6 +123,16 @@ def test_a_cte_that_is_not_in_scope_or_has_the_same_rows_is_read(con, name):
         assert [row[-1] for row in con.execute(query).fetchall()] == ["i0", "i1"]
 
 
+@pytest.mark.parametrize("name", ["files", "further_files", "over"])
+def test_temporary_tables_and_views_of_other_names_change_nothing(con, name):
+    con.execute("CREATE TEMP TABLE f AS SELECT 1 AS a; CREATE TEMP VIEW o AS FROM f; CREATE TEMP VIEW other AS FROM o")
+    assert con.execute(READ.format(repr(name))).fetchall() == [("i0",), ("i1",)]
+    # The relation of a relation is a temporary view while it runs.
+    relation = con.sql(READ.format(repr(name)))
+    relation.query("shown", "CREATE TEMP TABLE kept AS FROM shown")
+    assert con.execute("FROM kept ORDER BY ALL").fetchall() == [("i0",), ("i1",)]
+
+
 def test_rows_of_a_macro_in_the_text_of_a_query_are_not_compared(con):
     """The limit that the docs state: what a table macro in the text of an index reads is not looked at."""
     con.execute("CREATE MACRO recent() AS TABLE FROM scenes")

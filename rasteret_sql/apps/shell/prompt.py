@@ -79,7 +79,7 @@ def run(session: Session) -> None:
     prompt.app.after_render += lambda _: session.begin()
     note(
         Style.of(sys.stderr).dim(
-            f"rasteret_sql {__version__}. Statements end with a semicolon; .help lists commands, Ctrl-D quits."
+            f"rasteret_sql {__version__}. Statements end with ;  .help lists commands, Ctrl-D quits."
         )
     )
     try:
