@@ -9,6 +9,7 @@ import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.plan.derived import derive
+from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.select import cells_of, joined
 from rasteret_sql.plan.tiles import Cells, Tilings, Windows, plan_computed
 from rasteret_sql.read.by_file import refuse_complex
@@ -56,11 +57,13 @@ class DerivedFiles:
             InvalidArgumentError: an argument is wrong, or a band is complex.
             EmptyReadError: no item has the bands that are needed.
         """
-        needed = _needed(rows, arguments, formulas)
-        given = needed if arguments.bands is None and formulas.expressions else rows.select(arguments)
+        stored = replace(arguments, scaling=GivenScaling())
+        needed = _needed(rows, stored, formulas)
+        is_given = arguments.bands is not None or not formulas.expressions
+        given = rows.select(stored) if is_given else needed
         if not len(given) and not len(needed):
             return None
-        is_given = given is not needed
+        given, needed = _scaled(given, needed, arguments.scaling)
         selection = joined(given, needed)
         files = SelectedFiles.of(rows, selection)
         refuse_complex(files.assets)
@@ -140,6 +143,17 @@ def _needed(rows: IndexRows, arguments: ReadArguments, formulas: PixelFormulas) 
             except InvalidArgumentError as error:
                 raise InvalidArgumentError(f"{what}: {error}") from error
         raise
+
+
+def _scaled(first: Selection, second: Selection, scaling: GivenScaling) -> tuple[Selection, Selection]:
+    """Give two selections with scales and offsets of a caller, of bands of either.
+
+    Raises:
+        InvalidArgumentError: a scale or offset is that of no band of both.
+    """
+    bands = scaling.applied([*first.bands, *second.bands])
+    count = len(first)
+    return replace(first, bands=tuple(bands[:count])), replace(second, bands=tuple(bands[count:]))
 
 
 def _bands_by_file(selection: Selection, some: Selection) -> list[tuple[PlannedBand, ...]]:

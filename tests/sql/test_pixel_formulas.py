@@ -291,6 +291,21 @@ def test_formulas_are_of_stored_values_unless_physical_ones_are_asked_for(tmp_pa
     assert mean == pytest.approx(7)
 
 
+def test_scales_of_the_caller_are_those_of_formulas_and_conditions(tmp_path: Path) -> None:
+    for band, value in (("red", 20), ("nir", 60)):
+        write_cog(tmp_path / f"{band}.tif", np.full((4, 4), value, np.uint8), tile=16, transform=TRANSFORM)
+    rows = [{"href": str(tmp_path / f"{band}.tif"), "item_id": "i", "asset": band} for band in ("red", "nir")]
+    rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+    table = rs.read_pixels(
+        tmp_path / "i.parquet", bands=["nir"], expressions={"sum": "red + nir"}, valid_where="red > 1.5", scale=True,
+        scales={"red": 0.1}, layout="wide",
+    ).read_all()  # fmt: skip
+    assert set(table["sum"].to_pylist()) == {62.0}
+    assert set(table["nir"].to_pylist()) == {60.0}
+    with pytest.raises(InvalidArgumentError, match="scales: got band 'blue', expected one of nir, red"):
+        rs.read_pixels(tmp_path / "i.parquet", expressions={"sum": "red + nir"}, scale=True, scales={"blue": 0.1})
+
+
 def test_what_could_not_be_read_is_a_row_with_the_reason(tmp_path: Path) -> None:
     for band in ("red", "nir"):
         write_cog(tmp_path / f"{band}.tif", np.full((8, 8), 5, np.uint8), tile=16, transform=TRANSFORM)
