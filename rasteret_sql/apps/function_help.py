@@ -159,14 +159,16 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "alternate": _ALTERNATE,
     },
     "zonal_stats": {
-        "zones": "Table, view or Parquet path. CTEs and temporary tables are refused, as for the index.",
+        "zones": "Table, view, or path of Parquet, CSV or (DuckDB 2) GeoJSON. CTEs and temporary tables are refused, "
+        "as for the index.",
         "geometry_crs": "CRS of the zones, x before y, where their column of type GEOMETRY does not say it.",
     },
     "read_stats": {
         "statistics": "Path of a file of `build_stats` or `rasteret-sql stats`, or a table or view of its rows.",
     },
     "sample_points": {
-        "points": "Table, view, or Parquet or CSV path. CTEs and temporary tables are refused, as for the index.",
+        "points": "Table, view, or path of Parquet, CSV or (DuckDB 2) GeoJSON. CTEs and temporary tables are refused, "
+        "as for the index.",
         "geometry_crs": "CRS of the points, x before y, where their column of type GEOMETRY does not say it.",
     },
     "read_headers": {

@@ -89,7 +89,7 @@ class SampleArguments:
         if window != int(window):
             raise InvalidArgumentError(f"window_size: got {window}, expected an odd number of pixels")
         return cls(
-            VectorColumns("points", own["geometry"], own["x"], own["y"], own["time"], own["crs"]),
+            VectorColumns("points", own["geometry"], own["x"], own["y"], own["time"], own["crs"], own["points"]),
             SampleOptions(
                 str(own["method"]), str(own["match"]), int(window),
                 number_of("max_distance_pixels", own["max_distance_pixels"]),

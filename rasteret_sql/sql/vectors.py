@@ -6,6 +6,7 @@ whoever shows them joins the table by it. The key is a hash of the whole row, an
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _GEOMETRY_NAMES: Final = ("geometry", "geom", "wkb_geometry", "the_geom", "wkb", "wkt", "geojson")
 _XY_NAMES: Final = (("x", "y"), ("lon", "lat"), ("lng", "lat"), ("longitude", "latitude"))
 _TYPED_CRS: Final = re.compile(r"GEOMETRY\('(.*)'\)", re.DOTALL)
+_GEOJSON: Final = (".geojson", ".json")
+#: The member "crs" of a GeoJSON file of 2008, a mapping of mappings.
+_CRS_MEMBER: Final = r'"crs"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})'
 _NUMBERS: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 #: Shapely's number of the last kind without curves.
 _LAST_STRAIGHT: Final = 7
@@ -55,6 +59,7 @@ class VectorColumns:
         x, y: names of the columns of coordinates.
         time: name of the column of times.
         crs: of the geometries.
+        path: of the file that the table is; None for other tables.
     """
 
     what: str
@@ -63,6 +68,7 @@ class VectorColumns:
     y: str | None = None
     time: str | None = None
     crs: Any = None
+    path: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("geometry", "x", "y", "time"):
@@ -153,6 +159,8 @@ def _fetched(
             cursor.execute("SELECT column_name, column_type FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
         )
         _refuse_taken(types, taken, what)
+        if (columns.path or "").lower().endswith(_GEOJSON):
+            types = _with_crs_of_geojson(cursor, str(columns.path), types)
         found = located(columns, types)
         crs = in_proj_thread(crs_of)(columns, found, types)
         cursor.execute(_FETCH.format(columns=", ".join(expressions(found, types))), [name])
@@ -162,6 +170,16 @@ def _fetched(
             f"{what}: {shown(name)} cannot be read ({reason_of(error)}); expected a table, a view or a Parquet path "
             f"that a read can see. {UNSEEN}{'' if is_path(name) else f'. {table_of_registered(name)}'}"
         ) from error
+
+
+def _with_crs_of_geojson(cursor: duckdb.DuckDBPyConnection, path: str, types: dict[str, str]) -> dict[str, str]:
+    """Have the geometries of a GeoJSON file say their CRS: longitude and latitude, or that of its old member "crs"."""
+    ((member,),) = cursor.execute(
+        "SELECT regexp_extract(content, $2, 1) FROM read_text($1)", [path, _CRS_MEMBER]
+    ).fetchall()
+    document = json.loads(member or "{}")
+    crs = str((document.get("properties") or {}).get("name") or LONLAT).replace("'", "''")
+    return {name: f"GEOMETRY('{crs}')" if kind == "GEOMETRY" else kind for name, kind in types.items()}
 
 
 def _refuse_taken(types: Collection[str], taken: Collection[str], what: str) -> None:

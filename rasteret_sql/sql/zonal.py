@@ -98,7 +98,7 @@ class ZonalArguments:
             raise InvalidArgumentError(f"stats: got {shown(stats)}, expected a list of names: stats := ['mean']")
         asked = check_statistics(stats)
         return cls(
-            VectorColumns("zones", own["geometry"], crs=own["crs"]),
+            VectorColumns("zones", own["geometry"], crs=own["crs"], path=own["zones"]),
             ZonalOptions(
                 tuple(name for name in asked if name in columns), str(own["weights"]),
                 flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"]),

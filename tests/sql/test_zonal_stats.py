@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
@@ -23,8 +25,6 @@ from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import duckdb
 
 # rasterio and rasterstats multiply transforms in a way that affine is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -438,6 +438,28 @@ def test_zones_without_a_crs_swapped_ones_and_points_by_coordinates_are_refused(
         rs.zonal_stats(scene.index, swapped)
     with pytest.raises(InvalidArgumentError, match="zones: got the columns x, y, expected one of geometries; name it"):
         rs.zonal_stats(scene.index, pa.table({"x": [1.0], "y": [2.0]}), geometry_crs=UTM)
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 does not read GeoJSON as features")
+def test_zones_and_points_of_geojson_and_csv_files_are_read_in_sql(
+    scene: Scene, con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    fields = _fields(5, beside=-200, size=80)
+    (tmp_path / "f.geojson").write_text(fields.to_crs("OGC:CRS84").to_json())
+    old = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32643"}}
+    (tmp_path / "old.geojson").write_text(json.dumps({"crs": old, **json.loads(fields.to_json())}))
+    fields.assign(wkt=fields.geometry.to_wkt()).drop(columns="geometry").to_csv(tmp_path / "f.csv", index=False)
+    expected = rs.zonal_stats(scene.index, fields, bands=["red"], stats=["count"]).read_all()
+    rows = sorted(zip(*(expected[name].to_pylist() for name in ("field", "item_id", "count")), strict=True))
+    for name, crs in (("f.geojson", ""), ("old.geojson", ""), ("f.csv", f", geometry_crs := '{UTM}'")):
+        call = f"zonal_stats('{scene.index}', '{tmp_path}/{name}', bands := ['red'], stats := ['count']{crs})"
+        assert con.sql(f"SELECT field, item_id, count FROM {call} ORDER BY ALL").fetchall() == rows, name
+    with pytest.raises(Exception, match=r"geometry_crs: got EPSG:4326, and column geometry .* EPSG:32643"):
+        con.sql(f"FROM zonal_stats('{scene.index}', '{tmp_path}/old.geojson', geometry_crs := 'EPSG:4326')").fetchall()
+    points = fields.to_crs("OGC:CRS84").set_geometry(fields.to_crs("OGC:CRS84").representative_point())
+    (tmp_path / "p.geojson").write_text(points.to_json())
+    ((count,),) = con.sql(f"SELECT count(*) FROM sample_points('{scene.index}', '{tmp_path}/p.geojson')").fetchall()
+    assert count == 5 * len(ITEMS) * len(BANDS)
 
 
 def test_real_files_give_what_rasterio_gives(shared_data: Path, tmp_path: Path) -> None:
