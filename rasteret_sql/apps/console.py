@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from rasteret_sql.database.select_text import plain_message
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.io.disk import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,6 +147,7 @@ def written_aside(path: Path, option: str = "-o") -> Iterator[BinaryIO]:
 
     Raises:
         InvalidArgumentError: there is no such folder, or the path is one.
+        RasteretError: the disk is full.
     """
     path = path.expanduser()
     if path.is_dir():
@@ -154,8 +156,9 @@ def written_aside(path: Path, option: str = "-o") -> Iterator[BinaryIO]:
         raise InvalidArgumentError(f"{option}: the folder {path.parent} does not exist; make it first")
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with aside.open("wb") as file:
-            yield file
-        aside.replace(path)
+        with writing(path):
+            with aside.open("wb") as file:
+                yield file
+            aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

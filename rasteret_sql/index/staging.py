@@ -16,6 +16,7 @@ from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.sqlfiles import quote_path, sql_file
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.report import Failure
+from rasteret_sql.io.disk import writing
 from rasteret_sql.io.stores import warm_up
 
 if TYPE_CHECKING:
@@ -78,13 +79,17 @@ def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
     Args:
         path: the index.
         digest: hash of the definition, or "" if no later build may take rows over.
+
+    Raises:
+        RasteretError: the disk is full.
     """
     import shutil
     import tempfile
 
     prefix = f"{_prefix(path)}{digest[:_DIGEST_LENGTH]}."
-    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
-    with (folder / _LOCK).open("wb") as lock:
+    with writing(path):
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
+    with writing(path), (folder / _LOCK).open("wb") as lock:
         _locked(lock)
         try:
             yield folder

@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from rasteret_sql.io.aws_profile import profile
 from rasteret_sql.io.options import Options, get_options
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from rasteret_sql.io.credentials import Settings
 
+_S3: Final = frozenset({"s3", "s3a"})
 _TRUE: Final = frozenset({"1", "on", "true", "yes"})
 
 #: Bound of one request; obstore's default is 30 s for a whole answer, too short for large ranges over slow lines.
@@ -43,6 +45,9 @@ def open_bucket(url: str, settings: Settings = ()) -> Any:
     given = dict(settings)
     family = url.partition("://")[0].lower()
     config: dict[str, Any] = dict(_of_environment(family))
+    is_signed = not config.get("skip_signature") and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in _TRUE
+    if family in _S3 and is_signed and "anonymous" not in given and not _has_keys(given):
+        given = profile() | given
     config |= {_CONFIG[name]: value for name, value in given.items() if name in _CONFIG}
     more: dict[str, Any] = {}
     if "secret" in given:
@@ -59,7 +64,8 @@ def open_bucket(url: str, settings: Settings = ()) -> Any:
         "connect_timeout": timedelta(seconds=options.connect_s),
         "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
     }
-    if given.get("endpoint", "").lower().startswith("http://") or _is_plain_http_endpoint():
+    endpoint = str(config.get("endpoint", config.get("base_url", "")))
+    if endpoint.lower().startswith("http://") or _is_plain_http_endpoint():
         client_options["allow_http"] = True
     # Its overloads do not admit a configuration that is put together.
     make: Callable[..., Any] = from_url
@@ -87,7 +93,11 @@ def _has_keys(given: dict[str, str]) -> bool:
 
 def _of_environment(family: str) -> Iterator[tuple[str, Any]]:
     """Give settings that the customary variables of other tools name, and obstore does not read."""
-    if family not in {"s3", "s3a"}:
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if family == "gs" and emulator:
+        yield "base_url", emulator if "://" in emulator else f"http://{emulator}"
+        yield "skip_signature", True
+    if family not in _S3:
         return
     if os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in _TRUE:
         yield "skip_signature", True

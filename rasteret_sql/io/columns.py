@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import AssetNotFoundError
+from rasteret_sql.io.disk import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,7 +124,7 @@ class ColumnWriter:
             dtype: how it is kept, the same for all pieces; that of the values by default.
         """
         self._dtypes[name] = np.dtype(dtype or values.dtype).name
-        with (self._folder / name).open("ab") as file:
+        with writing(self._folder / name), (self._folder / name).open("ab") as file:
             file.write(np.ascontiguousarray(values, self._dtypes[name]).tobytes())
 
     def texts(self, name: str, values: Iterable[str | None]) -> None:

@@ -14,6 +14,7 @@ from rasteret_sql.checks import checked_path
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.index.staging import staging_folder
+from rasteret_sql.io.disk import unwritten
 from rasteret_sql.io.local import local_path
 from rasteret_sql.plan.native_grid import named
 from rasteret_sql.wording import shortened
@@ -164,10 +165,7 @@ def made_aside(target: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, RasteretError):
             raise
-        raise RasteretError(
-            f"{target}: could not be written: {error.strerror or error}. Nothing was written; make room or choose "
-            "another folder."
-        ) from error
+        raise unwritten(target, str(error.strerror or error)) from error
 
 
 def size_of(path: Path) -> int:

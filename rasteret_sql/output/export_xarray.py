@@ -66,7 +66,7 @@ def write_cube(planned: PlannedCube, target: Path, failures: Failures) -> tuple[
             # All readers know version 2, GDAL's of some years ago too.
             prepared.to_zarr(aside, mode="w", consolidated=True, zarr_format=2)
         else:
-            prepared.to_netcdf(aside, engine=engine, format="NETCDF4")
+            _write_netcdf(prepared, aside, engine)
     bands = planned.cube.bands
     file = described(
         planned,
@@ -76,6 +76,16 @@ def write_cube(planned: PlannedCube, target: Path, failures: Failures) -> tuple[
         groups=range(planned.cube.group_count),
     )
     return file, [*failures.described(), *sorted(lines)]
+
+
+def _write_netcdf(prepared: xr.Dataset, path: Path, engine: Literal["netcdf4", "h5netcdf"] | None) -> None:
+    try:
+        prepared.to_netcdf(path, engine=engine, format="NETCDF4")
+    except RuntimeError as error:
+        if "HDF error" not in str(error):
+            raise
+        # HDF5 does not say what the system told it.
+        raise OSError(f"{error}; the disk may be full") from error
 
 
 def _check_names(planned: PlannedCube, *, is_zarr: bool) -> None:

@@ -170,9 +170,12 @@ class Picture:
 
         Raises:
             InvalidArgumentError: there is no such format or folder.
+            RasteretError: the disk is full.
         """
         import os
         from pathlib import Path
+
+        from rasteret_sql.io.disk import writing
 
         target = Path(path).expanduser()
         data = self.encoded(target.suffix, legend=legend)
@@ -180,8 +183,9 @@ class Picture:
             raise InvalidArgumentError(f"path: got {target}, expected a file in a folder that exists")
         aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            aside.write_bytes(data)
-            aside.replace(target)
+            with writing(target):
+                aside.write_bytes(data)
+                aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
 
