@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, RasteretError
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Functions that take an area and a period, and give no rows where nothing is found.
 _READS = frozenset({"items", "tile_plan", "explain_read", "read_tiles", "read_pixels"})
+#: What DuckDB says where a macro reads a file that is no index, or is not there.
+_NO_INDEX = re.compile(r"index_of_schema_2|No files found that match")
 _WRONG_ARGUMENTS = re.compile(
     r"Macro (?P<name>\w+)\(\) does not support the supplied arguments.*?Candidate macros:\s*\w+\((?P<known>.*)\)",
     re.DOTALL,
@@ -36,17 +38,33 @@ class _Call:
     arguments: list[tuple[str, dict[str, Any]]]
 
 
-def meant_argument(con: duckdb.DuckDBPyConnection, text: str, message: str) -> InvalidArgumentError | None:
-    """Give the error that names the wrong argument of a call, since DuckDB's message only lists the right ones.
+def explained(con: duckdb.DuckDBPyConnection, text: str, message: str) -> RasteretError | None:
+    """Give the error that says what is wrong with a call, where DuckDB's message does not.
+
+    DuckDB lists the right names of arguments, but not the wrong one. Of a file that is no index, or is not there, a
+    macro gives DuckDB's error; the message of a read says what is expected.
 
     Args:
-        con: a connection, whose parser is used.
+        con: the connection that refused the statement.
         text: the statement.
         message: of DuckDB's error.
 
     Returns:
         The error; None where DuckDB's message is about something else.
     """
+    if _NO_INDEX.search(message) is None:
+        return _meant_argument(con, text, message)
+    for call in _reads(con, text):
+        try:
+            _plan(con, call, of_files=True)
+        except InvalidIndexError as error:
+            return error
+        except _unknown():
+            continue
+    return None
+
+
+def _meant_argument(con: duckdb.DuckDBPyConnection, text: str, message: str) -> InvalidArgumentError | None:
     wrong = _WRONG_ARGUMENTS.search(message)
     if wrong is None:
         return None
@@ -72,28 +90,53 @@ def why_empty(con: duckdb.DuckDBPyConnection, text: str) -> str | None:
         The message of `to_numpy` and other reads that must give something; None where the arguments leave files, or
         where the index cannot be seen from a cursor.
     """
+    for call in _reads(con, text):
+        try:
+            _plan(con, call)
+        except EmptyReadError as error:
+            return str(error)
+        except _unknown():
+            continue
+    return None
+
+
+def _reads(con: duckdb.DuckDBPyConnection, text: str) -> Iterator[_Call]:
+    """Find the calls of a SELECT that take an area and a period."""
+    return (call for call in _calls(con, text) if call.name in _READS)
+
+
+def _unknown() -> tuple[type[Exception], ...]:
+    """Give the errors of a call that cannot be looked at: the statement itself said what is wrong, or ran."""
     import duckdb
 
+    return duckdb.Error, RasteretError, KeyError
+
+
+def _plan(con: duckdb.DuckDBPyConnection, call: _Call, *, of_files: bool = False) -> None:
+    """Find the files of a call on a cursor.
+
+    Args:
+        con: the connection of the statement.
+        call: the call.
+        of_files: leave out indexes that are tables or views, which a cursor may not see.
+
+    Raises:
+        EmptyReadError: there are none.
+        InvalidIndexError: the index is none, or cannot be seen from a cursor.
+    """
     from rasteret_sql.plan.arguments import SQL
+    from rasteret_sql.sql.named_index import is_path
     from rasteret_sql.sql.planning import IndexPlans
     from rasteret_sql.sql.readers import read_arguments
 
-    for call in _calls(con, text):
-        if call.name not in _READS:
-            continue
-        try:
-            with con.cursor() as cursor:
-                given = _values(cursor, call)
-                names = ("bands", "geometry", "bbox", "geometry_crs", "datetime", "level", "resolution")
-                arguments = read_arguments(*(given.get(name) for name in names))
-                arguments = replace(arguments, index=str(given.get("index") or given[""]), door=SQL)
-                IndexPlans(cursor, arguments).files(arguments)
-        except EmptyReadError as error:
-            return str(error)
-        except (duckdb.Error, RasteretError, KeyError):
-            # The statement has run: what is wrong is beyond this look at its text.
-            continue
-    return None
+    with con.cursor() as cursor:
+        given = _values(cursor, call)
+        names = ("bands", "geometry", "bbox", "geometry_crs", "datetime", "level", "resolution")
+        arguments = read_arguments(*(given.get(name) for name in names))
+        index = str(given.get("index") or given[""])
+        if is_path(index) or not of_files:
+            arguments = replace(arguments, index=index, door=SQL)
+            IndexPlans(cursor, arguments).files(arguments)
 
 
 def _values(cursor: duckdb.DuckDBPyConnection, call: _Call) -> dict[str, Any]:

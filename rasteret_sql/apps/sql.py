@@ -133,10 +133,10 @@ def last_result(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> 
     try:
         # Typed as never None, which duckdb 1.5 gives for statements without rows.
         result: duckdb.DuckDBPyRelation | None = con.sql(statement)
-    except duckdb.BinderException as error:
-        from rasteret_sql.apps.hints import meant_argument
+    except duckdb.Error as error:
+        from rasteret_sql.apps.hints import explained
 
-        if (meant := meant_argument(con, statement.query, str(error))) is not None:
+        if (meant := explained(con, statement.query, str(error))) is not None:
             raise meant from error
         raise
     if result is None:

@@ -13,6 +13,7 @@ from rasteret_sql.sql.index_rows import IndexRows
 from rasteret_sql.sql.named_index import base_of, explained_index, is_path, is_query, named_index
 from rasteret_sql.sql.origins import origins_of
 from rasteret_sql.sql.selected import SelectedFiles
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,17 +266,20 @@ def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> s
     ).fetchall()
     if not rows:
         return f"index: {shown} gives no rows, expected those of an index; widen its conditions"
-    times = "its rows " + ("have none" if first is None else f"are of {first} to {last} UTC")
+    times = "the index has assets " + ("without times" if first is None else f"from {first} to {last} UTC")
     if arguments.datetime is not None and _finds_some(cursor, replace(arguments, datetime=None)):
         return (
-            f"datetime: {arguments.datetime!r} holds none of the assets of index {shown} that the other arguments "
+            f"datetime: {arguments.datetime!r} matches none of the assets of index {shown} that the other arguments "
             f"leave; {times}"
         )
     if arguments.datetime is not None and arguments.has_area:
         return (
-            f"{_area_in_words(arguments)} touches, and datetime {arguments.datetime!r} holds, none of the assets of "
-            f"index {shown}; {times}. Check both"
+            f"{_area_in_words(arguments)} touches none of the assets of index {shown}, and datetime "
+            f"{arguments.datetime!r} matches none; {times}. Check both"
         )
     if arguments.geometry is not None:
         return f"geometry ({arguments.crs}): touches no tile of index {shown}; expected an area inside the files"
-    return f"bands: {arguments.bands} are in none of the {rows} rows of index {shown} that the other arguments leave"
+    return (
+        f"bands: got {arguments.bands}, which no asset of index {shown} has that the other arguments leave; the index "
+        f"has {count(rows, 'row')}"
+    )

@@ -14,7 +14,7 @@ def test_a_table_without_rows_says_which_argument_leaves_nothing(run, index, fun
     text = f"FROM {function}('{index}', datetime := '2030')"
     outcome = run("sql", text) if door == "sql" else run("shell", "-c", text)
     assert outcome.code == 0
-    assert "datetime: '2030' holds none of the assets" in outcome.err
+    assert "datetime: '2030' matches none of the assets" in outcome.err
     assert "touches none" not in outcome.err
 
 
@@ -28,7 +28,7 @@ def test_arguments_may_be_any_constants(index):
         con.execute(f"CREATE TABLE scenes AS FROM '{index}'")
         outside = "tile_plan(index := 'scenes', datetime := concat('20', '30'), bands := ['red'])"
         for text in (f"FROM {outside}", f"SELECT count(*) FROM (SELECT 1) AS one, {outside}"):
-            assert "'2030' holds none of the assets of index 'scenes'" in str(why_empty(con, text))
+            assert "'2030' matches none of the assets of index 'scenes'" in str(why_empty(con, text))
         # What a cursor does not see is left alone.
         con.execute(f"CREATE TEMP TABLE mine AS FROM '{index}'")
         assert why_empty(con, "FROM tile_plan('mine', datetime := '2030')") is None
@@ -53,6 +53,30 @@ def test_an_argument_that_is_nearly_right_is_asked_for(run, index, door, call, g
     assert f"got the argument {given}, expected " in outcome.err
     assert f"; did you mean {meant}?" in outcome.err
     assert "type casts" not in outcome.err
+
+
+@pytest.mark.parametrize("function", ["items", "tile_plan", "explain_read", "read_tiles", "read_pixels"])
+@pytest.mark.parametrize("door", ["sql", "shell"])
+def test_a_file_that_is_no_index_gets_one_message(run, tmp_path, function, door):
+    other = tmp_path / "other.parquet"
+    with connect() as con:
+        con.execute(f"COPY (SELECT 1 AS a) TO '{other}'")
+    for path, message in (
+        (other, "is not an index: it has no column collection, item_id"),
+        (tmp_path / "nope.parquet", "cannot be read as Parquet: No files found"),
+    ):
+        text = f"FROM {function}('{path}')"
+        outcome = run("sql", text) if door == "sql" else run("shell", "-c", text)
+        assert outcome.code != 0
+        assert f"index: '{path}' {message}" in outcome.err
+        assert "rasteret-sql build" in outcome.err
+        assert "index_of_schema_2" not in outcome.err
+
+
+def test_a_table_that_is_no_index_is_not_called_invisible(run):
+    outcome = run("sql", "CREATE TEMP TABLE t AS SELECT 1 AS a; FROM items('t')")
+    assert outcome.code != 0
+    assert "separate connection" not in outcome.err
 
 
 def test_other_errors_of_duckdb_stay_as_they_are(run, index):

@@ -147,7 +147,7 @@ def test_grids_that_cannot_be_are_refused_before_anything_is_asked_for(tmp_path:
         ]:
             with pytest.raises(InvalidArgumentError, match=message):
                 rs.to_xarray(index, **options)
-        with pytest.raises(EmptyReadError, match=r"datetime: '2020' holds none"):
+        with pytest.raises(EmptyReadError, match=r"datetime: '2020' matches none"):
             rs.to_xarray(index, datetime="2020")
         assert server.requests == []
 

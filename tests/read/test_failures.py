@@ -180,7 +180,7 @@ def test_bad_arguments_are_refused_before_anything_is_fetched(server: RangeServe
                 read(index, **arguments)
     with pytest.raises(EmptyReadError, match="touches none of the assets"):
         rs.to_numpy(index, bbox=(0, 0, 1, 1))
-    with pytest.raises(EmptyReadError, match=r"datetime: '1999' holds none .*its rows have none"):
+    with pytest.raises(EmptyReadError, match=r"datetime: '1999' matches none .*the index has assets without times"):
         rs.to_numpy(index, datetime="1999")
     assert server.requests == []
 
