@@ -43,7 +43,7 @@ class ZonesScale:
     """
 
     across: int = 8
-    days: int = 6
+    days: int = 3
     size: int = 2048
     tile: int = 128
     latency_s: float = 0.03

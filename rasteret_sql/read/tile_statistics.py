@@ -77,6 +77,16 @@ class TileStatistics:
             parts = Parts(numbers, counts.astype(np.float64), total, sumsq, low, high, squares)
         return _physical(parts, band) if scale else parts
 
+    def squares_of(self, tiles: Numbers) -> Floats:
+        """Give the sum of the squared deviations from the mean of tiles, by their numbers; NaN without pixels."""
+        if self.squares is not None:
+            return self.squares[tiles]
+        count, total, sumsq = (each[tiles].astype(object) for each in (self.valid_count, self.sum, self.sumsq))
+        has_pixels = self.valid_count[tiles] > 0
+        found = np.full(len(tiles), np.nan)
+        found[has_pixels] = ((count * sumsq - total * total)[has_pixels] / count[has_pixels]).astype(np.float64)
+        return found
+
     def class_parts(self, zones: Numbers, tiles: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Give zone, value and count of the classes that occur in the tiles of zones; arguments as for `parts`."""
         assert self.classes is not None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from rasteret_sql.checks import check_choice, checked_list, checked_path, without_crs
+from rasteret_sql.checks import check_choice, checked_list, without_crs
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.shared_docs import shares_arguments
-from rasteret_sql.sql.named_index import is_query, shown_index
+from rasteret_sql.sql.named_index import shown_index
 from rasteret_sql.sql.readers import planning_cursor, read_arguments
 
 if TYPE_CHECKING:
@@ -264,6 +264,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.read.statistics import check_statistics
     from rasteret_sql.read.zonal import ZonalOptions
+    from rasteret_sql.sql.statistics_file import checked_statistics
     from rasteret_sql.sql.vector_tables import vector_table
     from rasteret_sql.sql.vectors import VectorColumns, zone_rows
     from rasteret_sql.sql.zonal import (
@@ -282,7 +283,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     columns = VectorColumns("zones", geometry_column, crs=geometry_crs)
     formulas = PixelFormulas.of(expressions, valid_where, arguments.bands)
     asked = ZonalArguments(
-        columns, ZonalOptions(names, weights, all_touched, scale), by, formulas, _checked_statistics(statistics)
+        columns, ZonalOptions(names, weights, all_touched, scale), by, formulas, checked_statistics(statistics)
     )
     with planning_cursor(index) as cursor:
         given = vector_table(cursor, zones, "zones", geometry_crs)
@@ -291,17 +292,6 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         planned = plan_zones(cursor, shown_index(cursor, index, arguments), rows, asked)
         schema = _chosen(zonal_schema(cursor), [*OUTPUT_COLUMNS[0], *names, *OUTPUT_COLUMNS[1]])
     return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema)
-
-
-def _checked_statistics(statistics: Any) -> str | None:
-    """Give the path of a file of statistics, or the text of a query.
-
-    Raises:
-        InvalidArgumentError: it is no path or text.
-    """
-    if statistics is None or (isinstance(statistics, str) and is_query(statistics)):
-        return statistics
-    return str(checked_path("statistics", statistics))
 
 
 def _chosen(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

@@ -63,6 +63,8 @@ def read_tiles(  # noqa: PLR0913 - keywords only
     resolution: float | None = None,
     scales: float | Mapping[str, float] | None = None,
     offsets: float | Mapping[str, float] | None = None,
+    statistics: str | os.PathLike[str] | None = None,
+    tiles_where: str | None = None,
     on_error: OnError = "raise",
 ) -> pa.RecordBatchReader:
     """Stream the tiles of an index, in the order in which their bytes lie in each file.
@@ -80,6 +82,11 @@ def read_tiles(  # noqa: PLR0913 - keywords only
         resolution: largest pixel size in units of each raster's CRS, instead of a level.
         scales, offsets: values of the columns `scale` and `offset`, instead of those of the files, or mappings of bands
             to values, with "*" for all others.
+        statistics: path of a file of `build_stats`, or the text of a query of several, for `tiles_where`.
+        tiles_where: condition on the statistics of each tile, such as "valid_share > 0.9 AND max > 9000". It names
+            valid_count, valid_share, min, max, sum, mean and stdev of the stored valid pixels, and in double quotes the
+            share of a value among them, such as "share:8". Tiles that do not meet it are left out. With `statistics`
+            they are not fetched; a tile that is not in the file is read to decide.
         on_error: "raise", or "null" for rows without pixels whose `error` says why.
 
     Returns:
@@ -96,14 +103,17 @@ def read_tiles(  # noqa: PLR0913 - keywords only
 
     from rasteret_sql.read.stream import PART_ROWS
     from rasteret_sql.sql.batches import schema_of, tile_batches
+    from rasteret_sql.sql.statistics_file import checked_statistics, tiles_that_meet
 
     check_choice("on_error", on_error, ("raise", "null"))
     scaling = GivenScaling.of(scales, offsets)
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, scaling=scaling)
     with planning_cursor(index) as cursor:
-        plan = plan_parts(cursor, shown_index(cursor, index, arguments), PART_ROWS)
+        max_rows = PART_ROWS if tiles_where is None else None
+        plan = plan_parts(cursor, shown_index(cursor, index, arguments), max_rows)
+        chosen = tiles_that_meet(cursor, plan, tiles_where, checked_statistics(statistics))
         schema = pa.schema([field for field in schema_of(cursor, "tiles") if field.name != "_call"])
-    return pa.RecordBatchReader.from_batches(schema, tile_batches(plan, schema, on_error=on_error))
+    return pa.RecordBatchReader.from_batches(schema, tile_batches(chosen, schema, on_error=on_error))
 
 
 @without_crs

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rasteret_sql.checks import checked_path
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.database.select_text import message_of, shortened
 from rasteret_sql.errors import AssetChangedError, InvalidArgumentError
@@ -20,18 +21,20 @@ from rasteret_sql.io.asked import redact
 from rasteret_sql.io.identity import FileIdentity, compare
 from rasteret_sql.plan.ragged import Ragged
 from rasteret_sql.plan.tiles import mask_kind
+from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.read.tile_statistics import UNKNOWN, TileStatistics
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.named_index import named_index
+from rasteret_sql.sql.named_index import is_query, named_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
     from pyarrow import parquet
 
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.read.zonal import Known
 
 #: Increases when an older reader would misread the file.
 VERSION: Final = "1"
@@ -217,6 +220,17 @@ def _identity(row: Mapping[str, Any]) -> FileIdentity:
     return FileIdentity(row["etag"], row["file_size"], None if modified is None else modified.timestamp())
 
 
+def checked_statistics(statistics: Any) -> str | None:
+    """Give the path of a file of statistics, or the text of a query.
+
+    Raises:
+        InvalidArgumentError: it is no path or text.
+    """
+    if statistics is None or (isinstance(statistics, str) and is_query(statistics)):
+        return statistics
+    return str(checked_path("statistics", statistics))
+
+
 def kept_statistics(cursor: duckdb.DuckDBPyConnection, name: str, assets: Iterable[PlannedAsset]) -> KeptStatistics:
     """Fetch the statistics of the levels of files that are read.
 
@@ -246,3 +260,45 @@ def kept_statistics(cursor: duckdb.DuckDBPyConnection, name: str, assets: Iterab
         raise InvalidArgumentError(
             f"statistics: {shortened(name)} cannot be read as statistics of tiles: {reason}; {_REMEDY}"
         ) from error
+
+
+def tiles_that_meet(
+    cursor: duckdb.DuckDBPyConnection,
+    plan: Iterator[TilePlan],
+    condition: Any,
+    statistics: str | None,
+    *,
+    is_read: bool = True,
+) -> Iterator[TilePlan]:
+    """Give the tiles of a plan that meet a condition on their statistics, part by part.
+
+    Args:
+        cursor: a connection of its own; it is used at once.
+        plan: the tiles: one part where there is a condition.
+        condition: the text of the condition, or None for all tiles.
+        statistics: where the statistics of tiles are, or None: then tiles are read for the condition.
+        is_read: whether tiles of which nothing is known may be read; otherwise they stay.
+
+    Raises:
+        InvalidArgumentError: the condition or the statistics cannot be parsed, or there are statistics without it.
+    """
+    if condition is None:
+        if statistics is not None:
+            raise InvalidArgumentError(
+                f"statistics: got {shortened(statistics)} without tiles_where, expected both: the condition that tiles "
+                "must meet, such as tiles_where := 'valid_share > 0.9'"
+            )
+        return plan
+    from rasteret_sql.read.tile_condition import TileCondition
+
+    (whole,) = plan
+    known: Known = _nothing_known if statistics is None else kept_statistics(cursor, statistics, whole.assets)
+    asked = TileCondition.of(condition, known)
+    parts = (
+        whole.take(np.arange(start, min(start + PART_ROWS, len(whole)))) for start in range(0, len(whole), PART_ROWS)
+    )
+    return (asked.kept(part, measures=is_read) for part in (parts if is_read else (whole,)))
+
+
+def _nothing_known(_: PlannedAsset, __: PlannedBand) -> None:
+    """Know no statistics."""

@@ -26,6 +26,7 @@ from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile
 from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
 from rasteret_sql.sql.named_index import rows_seen
 from rasteret_sql.sql.planning import plan_parts
+from rasteret_sql.sql.statistics_file import tiles_that_meet
 from rasteret_sql.sql.workarounds import (
     bare_cursor,
     call_of,
@@ -321,15 +322,17 @@ class TileSource(CallSource):
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         if (seen := parse_comparison(call.arguments)) is not None:
             return self._rows_seen(*seen, call.token, schema)
-        arguments, _, on_error, settings = parse_arguments(call.arguments)
+        arguments, own, on_error, settings = parse_arguments(call.arguments)
+        is_dry = is_dry_run()
         with self._planning(settings) as cursor:
-            plan = plan_parts(cursor, arguments, None if is_dry_run() else PART_ROWS)
+            plan = plan_parts(cursor, arguments, None if is_dry or own["tiles_where"] is not None else PART_ROWS)
+            plan = tiles_that_meet(cursor, plan, own["tiles_where"], own["statistics"], is_read=not is_dry)
         # A condition that looks at what is read is applied to all tiles, once they are read.
         is_of_pixels = mentions(condition, self.read_columns)
         if condition is not None and not is_of_pixels:
             plan = _kept(plan, condition, call.token)
         read = self._schema if is_of_pixels else schema
-        if is_dry_run():
+        if is_dry:
             names = set(read.names)
             (whole,) = plan
             return noted(whole, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)

@@ -15,6 +15,8 @@ CREATE OR REPLACE MACRO read_tiles(
     resolution := NULL,
     scales := NULL,
     offsets := NULL,
+    statistics := NULL,
+    tiles_where := NULL,
     on_error := 'raise'
 ) AS TABLE
 SELECT * EXCLUDE (_call) REPLACE (
@@ -39,6 +41,8 @@ WHERE _call = encode('rst_' || to_json({
     'offsets': to_json(offsets),
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR, 'crs': crs::VARCHAR},
     'on_error': on_error::VARCHAR,
-    'settings': _rst_settings()
+    'settings': _rst_settings(),
+    'own': {'statistics': statistics::VARCHAR, 'tiles_where': tiles_where::VARCHAR}
 })::VARCHAR)
-AND _rst_sees_the_same(index);
+AND _rst_sees_the_same(index)
+AND _rst_sees_the_same(statistics, what := 'statistics');
