@@ -29,7 +29,7 @@ from rasteret_sql.apps import (
 from rasteret_sql.apps.console import error_message, fail
 from rasteret_sql.apps.demo import command as demo
 from rasteret_sql.apps.shell import command as shell
-from rasteret_sql.apps.usage import Parser, usage_message
+from rasteret_sql.apps.usage import Parser, as_options, usage_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = error_message(error)
         if message is None:
             raise
+        message = as_options(message, arguments)
         wrong_option = usage_message(message, arguments)
         if wrong_option is not None:
             fail(wrong_option)

@@ -12,6 +12,11 @@ from rasteret_sql.wording import did_you_mean
 _NAMED: Final = re.compile(r"(?:--)?(?P<name>[a-z_-]+): (?=got |expected |is an option )")
 #: Arguments of Python whose options are called differently.
 _OPTIONS: Final = {"path": "output", "items": "item", "zones": "geometry"}
+#: An argument with or without a value, as messages for Python and SQL spell it.
+_ARGUMENT: Final = re.compile(
+    r"""(?<![\w'"?&/.-])(?P<name>[a-z]+(?:_[a-z]+)*)\b(?!['"])"""
+    r"""(?P<value>(?:=|\s?:=\s?)(?:(?P<quote>['"])(?P<text>[^'"\s]*)(?P=quote)|(?P<word>[\w.-]*\w|)))?"""
+)
 #: What argparse says of a word that is none of some choices.
 _CHOICE: Final = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<known>.*)\)$")
 
@@ -51,3 +56,29 @@ def usage_message(message: str, arguments: argparse.Namespace) -> str | None:
     if action is None or getattr(arguments, action.dest) == action.default:
         return None
     return f"{action.option_strings[-1]}: {message[found.end() :]}"
+
+
+def as_options(message: str, arguments: argparse.Namespace) -> str:
+    """Spell arguments in a message as options of the command; a message may advise `geometry_crs="EPSG:32643"`.
+
+    A name of one word is only an argument if it has a value.
+
+    Args:
+        message: of an error.
+        arguments: of the command, with `parser`, its parser.
+    """
+    parser: argparse.ArgumentParser | None = getattr(arguments, "parser", None)
+    if parser is None:
+        return message
+    options = {action.dest: action for action in parser._actions if action.option_strings}  # noqa: SLF001 - no other way
+
+    def spelled(found: re.Match[str]) -> str:
+        action = options.get(found["name"])
+        option = f"--{found['name'].replace('_', '-')}"
+        has_value = found["value"] is not None
+        if action is None or option not in action.option_strings or not (has_value or "_" in found["name"]):
+            return found[0]
+        value = found["text"] or found["word"] or ""
+        return option if action.nargs == 0 or not value else f"{option} {value}"
+
+    return _ARGUMENT.sub(spelled, message)

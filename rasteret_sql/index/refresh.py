@@ -105,7 +105,7 @@ class Recipe:
         """
         if self.sql is not None and not trust:
             raise InvalidArgumentError(
-                f"{self.path}: got an index whose metadata hold a SELECT, expected trust=True (--trust) to run it. "
+                f"{self.path}: got an index whose metadata hold a SELECT, expected trust=True to run it. "
                 f"Whoever wrote the index wrote the SELECT; read it first:\n{self.sql}"
             )
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
 
 WEIGHTS: Final = ("none", "coverage")
-SCALING_REMEDY: Final = "compute with physical values (scale := true, in Python scale=True), or take by 'item'"
+SCALING_REMEDY: Final = "compute with physical values, by the argument scale, or take by 'item'"
 
 
 @dataclass(frozen=True, slots=True)

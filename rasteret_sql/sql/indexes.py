@@ -102,8 +102,8 @@ def build_index(  # noqa: PLR0913 - the options of a build, by keyword
         for name, value in given.items():
             if value is not None:
                 raise InvalidArgumentError(
-                    f"{os.fspath(source)}: got {name}={shown(value)} with an index definition, expected none; write "
-                    f"read_headers(..., {name} := ...) into its SELECT"
+                    f"{os.fspath(source)}: got {name}={shown(value)} with an index definition, expected none; give "
+                    "it to read_headers in its SELECT"
                 )
         if on_duplicate is not None:
             raise InvalidArgumentError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.checks import check_choice, checked_list, number_of, shown, text_of, whole_number_of, without_crs
 from rasteret_sql.database.folders import index_files, is_many
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.index_rows import AssetProperties
 
+#: An argument as SQL spells it.
+_SQL_ARGUMENT: Final = re.compile(r"\b([a-z_]+) := ?")
 #: Overviews halve an image: no file has so many of them.
 _MAX_LEVEL = 1 << 16
 
@@ -143,7 +146,11 @@ def explain(
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution)
     with planning_cursor(with_macros=True) as cursor:
         arguments = shown_index(cursor, index, arguments)
-        cost = ReadCost(explain_read(cursor, arguments))
+        try:
+            cost = ReadCost(explain_read(cursor, arguments))
+        except InvalidArgumentError as error:
+            # The planner in SQL spells arguments as SQL does.
+            raise type(error)(_SQL_ARGUMENT.sub(r"\1=", str(error))) from error
         return cost if cost.total["tiles"] else ReadCost(cost.table, str(nothing_found(cursor, arguments)))
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
 
 import duckdb
 import pytest
+
+import rasteret_sql as rs
+from rasteret_sql.apps.usage import as_options
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.testing import RangeServer
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,66 @@ def test_a_wrong_value_of_an_option_is_wrong_usage(run, index, tmp_path, monkeyp
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"rasteret-sql: {message}")
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("preview", "INDEX", "-o", "a.png", "--bbox", "600000,1,600500,2"), "for example --geometry-crs EPSG:32643"),
+        (("explain", "INDEX", "--bbox", "600000,1,600500,2"), "for example --geometry-crs EPSG:32643"),
+        (("explain", "INDEX", "--level", "9"), "or give --resolution"),
+        (("export", "INDEX", "-o", "a.tif", "--crs", "EPSG:4326", "--resolution", "10"), "or --allow-extreme-scale"),
+        (("export", "INDEX", "-o", "a.tif", "--mosaic", "max"), "give for example --groupby solar_day"),
+    ],
+)
+def test_an_error_advises_options_as_they_are_typed(run, index, tmp_path, monkeypatch, arguments, advice):
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*(str(index) if each == "INDEX" else each for each in arguments))
+    assert outcome.code != 0
+    assert advice in outcome.err
+    assert not re.search(r"[a-z]=|:=", outcome.err)
+
+
+@pytest.mark.parametrize(
+    ("message", "spelled"),
+    [
+        ('give geometry_crs="EPSG:1" or level=', "give --geometry-crs EPSG:1 or --level"),
+        ("give geometry_crs := 'EPSG:1' or level :=", "give --geometry-crs EPSG:1 or --level"),
+        ("or all_touched=True; check geometry_crs", "or --all-touched; check --geometry-crs"),
+        # What is no argument of the command, or is quoted, or is SQL or an address, stays.
+        ("a column 'geometry_crs', mosaic=, WHERE level = 3", "a column 'geometry_crs', mosaic=, WHERE level = 3"),
+        (
+            "https://a/b?level=3&bands=4, --level: got 3, the level",
+            "https://a/b?level=3&bands=4, --level: got 3, the level",
+        ),
+    ],
+)
+def test_only_arguments_of_the_command_are_spelled_as_options(message, spelled):
+    parser = argparse.ArgumentParser()
+    for option in ("--geometry-crs", "--level", "--bands"):
+        parser.add_argument(option)
+    parser.add_argument("--all-touched", action="store_true")
+    assert as_options(message, argparse.Namespace(parser=parser)) == spelled
+
+
+def test_explain_in_python_advises_arguments_as_python_has_them(index):
+    with pytest.raises(InvalidArgumentError, match=r"or give resolution=$"):
+        rs.explain(str(index), level=9)
+    with pytest.raises(InvalidArgumentError, match="geometry_crs='EPSG:32643'"):
+        rs.explain(str(index), bbox=(600_000, 1, 600_500, 2))
+
+
+def test_a_search_of_a_static_catalog_on_a_server_says_what_the_option_is_for(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    catalog = {"type": "Catalog", "id": "c", "stac_version": "1.0.0", "description": "c", "links": []}
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog))
+    with RangeServer(tmp_path) as server:
+        outcome = run("build", f"{server.base_url}/catalog.json", "--bbox", "1,2,3,4", "-o", "x.parquet")
+    assert outcome.code == 1
+    assert (
+        "bbox, datetime and the like are options of a search. A static catalog is read as a whole: leave them out"
+        in (outcome.err)
+    )
 
 
 @pytest.mark.parametrize("source", ["catalog.json", "*.tif", "absent.parquet"])

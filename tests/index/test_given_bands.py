@@ -106,7 +106,7 @@ def test_read_headers_and_so_a_definition_takes_them(items: Path) -> None:
     ):
         rs.build_index(definition, index)
     with pytest.raises(
-        InvalidArgumentError, match=r"got scales=0.1 with an index definition.*read_headers\(\.\.\., scales"
+        InvalidArgumentError, match=r"got scales=0\.1 with an index definition.*give it to read_headers in its SELECT"
     ):
         rs.build_index(definition, index, scales=0.1)
 

@@ -139,7 +139,8 @@ class ApiClient:
             if self._client.get_single_link("search") is None:
                 raise InvalidArgumentError(
                     f"{redact(url)}: got the STAC catalog {self._client.id!r} without a link to a search, expected a "
-                    f"STAC API; read a static catalog with stac_items(), or give its URL to build_index()"
+                    "STAC API, since bbox, datetime and the like are options of a search. A static catalog is read "
+                    "as a whole: leave them out, in Python by build_index(url), in SQL by stac_items(url)"
                 )
             on_failure.pop_all()
 
