@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from rasteret_sql.apps.arguments import Commands, new_command
@@ -55,10 +56,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _listed(entries: Sequence[Dataset], style: Style) -> str:
+    """List ids and titles. A title takes one line in a file, and as many as it needs in a terminal."""
+    ids = max((len(entry.id) for entry in entries), default=0) + 2
+    width = max(columns_of_terminal() - ids, 20) if sys.stdout.isatty() else sys.maxsize
     facts = {}
     for entry in entries:
-        needs = "" if entry.authentication == "none" else f"  {style.dim(f'({entry.authentication})')}"
-        facts[entry.id] = f"{entry.title}{needs}"
+        *lines, last = textwrap.wrap(entry.title, width)
+        needs = "" if entry.authentication == "none" else f"({entry.authentication})"
+        if needs and len(last) + 2 + len(needs) <= width:
+            facts[entry.id] = [*lines, f"{last}  {style.dim(needs)}"]
+        else:
+            facts[entry.id] = [*lines, last, *([style.dim(needs)] if needs else [])]
     return aligned(facts, style)
 
 

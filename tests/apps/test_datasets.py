@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 
 import pytest
 
+from rasteret_sql.apps.main import main
+from rasteret_sql.index.datasets.catalog import datasets
 from tests.support import stac_api
 
 
@@ -14,6 +19,28 @@ def test_the_catalog_is_listed(run):
     assert outcome.code == 0
     assert "earthsearch/landsat-c2-l2" in outcome.out
     assert "(requester-pays)" in outcome.out
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_list_fits_a_terminal_and_is_one_line_each_in_a_file(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    entries = datasets()
+    lines = run("datasets").out.splitlines()
+    assert len([line for line in lines if line.strip()]) == len(entries)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    code = main(["datasets"])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdout.getvalue())
+    assert code == 0
+    assert max(map(len, shown.splitlines())) <= columns
+    words = " ".join(shown.split())
+    assert all(word in words for entry in entries for word in (entry.id, *entry.title.split()))
+
+
+class Terminal(io.StringIO):
+    """A stream that passes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_an_entry_is_described_with_what_its_reader_must_do(run):
