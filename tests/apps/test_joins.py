@@ -46,7 +46,7 @@ def test_points_of_a_csv_file_need_columns_and_a_crs(run, index, tmp_path):
     words = ["sample", index, tmp_path / "p.csv", "--bands", "red", "--x-column", "east", "--y-column", "north"]
     outcome = run(*words)
     assert outcome.code == 1
-    assert "geometry_crs: points do not say what CRS they are in" in outcome.err
+    assert "--geometry-crs: points do not say what CRS they are in" in outcome.err
     outcome = run(*words, "--geometry-crs", "EPSG:32643", "--match", "latest", "--json")
     assert outcome.code == 0, outcome.err
     expected = rs.sample_points(index, POINTS, bands=["red"], match="latest").read_all()
@@ -168,7 +168,7 @@ def test_formulas_and_conditions_are_options(run, index, zones, tmp_path, comman
         ("zonal", ["--stats", "mode"], 2, "--stats: got 'mode'"),
         ("zonal", ["--by", "week"], 2, "invalid choice"),
         ("sample", ["--window-size", "2"], 2, "--window-size: got 2"),
-        ("sample", ["--match", "nearest_time"], 1, "time_column"),
+        ("sample", ["--match", "nearest_time"], 1, "--time-column"),
         ("zonal", ["--expression", "nir - red"], 2, "got 'nir - red', expected NAME=FORMULA"),
         ("zonal", ["--expression", "a=nir", "--expression", "a=red"], 2, "got the name 'a' twice"),
         ("sample", ["--expression", "a=nir -"], 1, "expressions['a']: got 'nir -', which ends too early"),
