@@ -4,7 +4,7 @@
     ├── InvalidArgumentError (ValueError)      an argument is wrong; raised before any I/O
     │   └── EmptySliceError (IndexError)       a slice of a dataset ends where it starts, or before
     ├── InvalidIndexError (ValueError)         an index is not one, or lacks what a read needs
-    ├── EmptyReadError (LookupError)           what was asked for selects no pixels
+    ├── EmptyReadError (LookupError)           the arguments select no pixels
     ├── BuildError (RuntimeError)              an index could not be built at all
     ├── TiffError (ValueError)
     │   ├── NotTiffError                       the bytes are not a TIFF

@@ -35,7 +35,7 @@ class RefreshReport:
     Attributes:
         build: the rows that were built, and the files that failed.
         new: files that the old index did not have.
-        changed: files that were rewritten since the old build; their headers were read anew.
+        changed: files that were rewritten since the old build; their headers were read again.
         kept: files that did not change.
         gone: files that the source no longer names, or that cannot be read any more; the new index has no rows of them.
         gone_files: paths and URLs of these, without query strings; a thousand at most.

@@ -146,7 +146,7 @@ def set_options(**changes: Any) -> OptionsBlock:
 
 
 def credentials(prefix: str, /, **settings: Any) -> OptionsBlock:
-    """Set the credentials of one prefix of addresses, for a `with` block or for good; those of others stay.
+    """Set the credentials of one prefix of addresses, for a `with` block or permanently; other prefixes keep theirs.
 
     Args:
         prefix: `s3://bucket/folder/`, `gs://bucket/`, `az://container/`, or `https://host/folder/`. The longest

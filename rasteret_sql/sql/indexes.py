@@ -146,19 +146,19 @@ def refresh(
     progress: Progress | bool = False,
     trust: bool = False,
 ) -> RefreshReport:
-    """Build an index again from its own definition: new files in, changed files read anew, missing files out.
+    """Update an index from its recorded source: add new files, read changed files again, remove missing files.
 
-    The metadata of the index hold its definition: paths and options, a search, or the SQL of a definition. The source
-    is read again. One request of one byte compares a file with the index; its header is read only if ETag, size or time
-    of change differ. The SELECT of a definition may change the values of headers, so all its headers are read anew. The
-    new index takes the place of the old one once it is complete.
+    The metadata of the index record its source: paths and options, a search, or the SQL of a definition. The files of
+    the source are listed again. One request of one byte compares a file with the index; its header is read only if
+    ETag, size or time of change differ. The SELECT of a definition may change the values of headers, so all of its
+    headers are read again. The new index takes the place of the old one once it is complete.
 
     Args:
         index: a local index: a file, or the folder of a partitioned one.
         variables: new values for variables of an index definition, by name.
         progress: as for `build_index`.
         trust: whether the SELECT in the metadata of an index that a definition made may run. It may read any file and
-            URL; whoever wrote the index wrote the SELECT.
+            URL, and the author of the index wrote it.
 
     Returns:
         The report of the build, and how many files are new, changed, kept and gone.

@@ -55,7 +55,7 @@ class Handoff:
         index: path or URL of the index that was opened.
         query: the query that gave its rows.
         split: name of the part, or None for everything.
-        seed: for samplers and whatever else is drawn.
+        seed: for samplers and all other random choices.
     """
 
     path: Path
@@ -98,7 +98,7 @@ def handoff(
 
     Raises:
         InvalidArgumentError: an argument is wrong, or a file cannot hold it.
-        InvalidIndexError: `index` is none.
+        InvalidIndexError: `index` holds no rows of an index.
         EmptyReadError: a split is empty.
     """
     from rasteret_sql.sql.named_index import is_query

@@ -44,8 +44,8 @@ _OF_TABLES = frozenset({"bbox", "datetime", "max_items"})
 class StacSearch:
     """A search that has not run yet: a source for `build_index`, or a table of its assets.
 
-    `stac_search` makes it. Every use runs it anew. To DuckDB and Arrow it is a table with one row per item and TIFF
-    asset: `con.sql("FROM search")`, `pyarrow.table(search)`.
+    `stac_search` makes it. Each use runs the search again. To DuckDB and Arrow it is a table with one row per item and
+    TIFF asset: `con.sql("FROM search")`, `pyarrow.table(search)`.
 
     Attributes:
         url: landing page of the API, or "" for a dataset that is a table of files.
