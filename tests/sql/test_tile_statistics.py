@@ -310,6 +310,18 @@ def test_another_nodata_value_in_the_index_lets_tiles_be_read(files: Path) -> No
     assert _rows(files / "j.parquet", [ZONE], statistics=files / "s.parquet") == expected
 
 
+def test_statistics_are_not_used_where_versions_are_not_compared(files: Path) -> None:
+    rs.build_stats(files / "i.parquet", files / "s.parquet")
+    seen: list[ReadProgress] = []
+    with rs.set_options(identity="none"), listening(seen.append):
+        _rows(files / "i.parquet", [ZONE], statistics=files / "s.parquet")
+    assert seen[-1].tiles == 4
+    seen.clear()
+    with rs.set_options(identity="size"), listening(seen.append):
+        _rows(files / "i.parquet", [ZONE], statistics=files / "s.parquet")
+    assert seen == []
+
+
 def test_tiles_of_files_that_are_not_measured_are_read(files: Path) -> None:
     with rs.connect() as con:
         rs.build_stats(con.sql(f"FROM '{files}/i.parquet' WHERE href LIKE '%a.tif'"), files / "s.parquet")
