@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rasteret_sql.errors import FetchError, RangeError, RasteretError
@@ -31,6 +31,9 @@ DECODERS = ("imagecodecs", "rasteret_sql.tiff.decode")
 MIN_JOB_BYTES = 262_144
 #: Jobs of one request that wait for a thread, or run in it. More would only hold memory.
 _JOBS_PER_THREAD: Final = 4
+#: Bytes of fetched and of decoded tiles that wait for the next step in all reads of the process together. Each read
+#: may hold a batch beyond that.
+PROCESS_BUFFER_BYTES: Final = 134_217_728
 
 
 def decode_threads() -> int:
@@ -52,42 +55,89 @@ class ReadOptions:
     max_buffer_bytes: int = 67_108_864
 
 
-@dataclass(slots=True)
-class ByteBudget:
-    """Lets work begin in order while the bytes that it holds stay within a limit.
+class _ProcessBudget:
+    """The bytes that all reads of the process hold, and the reads that wait for some."""
 
-    What is larger than the limit begins once nothing else holds bytes. All methods run on the event loop.
+    def __init__(self) -> None:
+        self.used_bytes = 0
+        self.waiting: dict[int, ByteBudget] = {}
+
+    def wake(self) -> None:
+        """Let reads begin what fits now, those first that wait longest."""
+        for budget in tuple(self.waiting.values()):
+            budget.wake()
+
+
+class ByteBudget:
+    """Lets work of one read begin in order while its bytes, and those of all reads of the process, stay within limits.
+
+    A read that holds nothing begins whatever is next. So a part that is larger than a limit is read alone, and a read
+    whose consumer stands still does not hold up the others. All methods run on the event loop.
+
+    Args:
+        limit_bytes: of the read.
+        process_limit_bytes: of all reads.
     """
 
-    limit_bytes: int
-    used_bytes: int = 0
-    _waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
+    def __init__(self, limit_bytes: int, process_limit_bytes: int = PROCESS_BUFFER_BYTES) -> None:
+        self.limit_bytes, self.process_limit_bytes = limit_bytes, process_limit_bytes
+        self.used_bytes = 0
+        self._process = _process_budget.get()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def acquire(self, nbytes: int) -> None:
         """Wait until `nbytes` more fit."""
         if not self._waiting and self._fits(nbytes):
-            self.used_bytes += nbytes
+            self._take(nbytes)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((nbytes, turn))
+        self._process.waiting[id(self)] = self
         await turn
 
     def release(self, nbytes: int) -> None:
         """Give `nbytes` back."""
-        self.used_bytes -= nbytes
+        self._take(-nbytes)
+        self._process.wake()
+
+    async def drained(self) -> None:
+        """Wait until the read holds nothing."""
+        everything = self.limit_bytes + 1
+        await self.acquire(everything)
+        self.release(everything)
+
+    def close(self) -> None:
+        """Give back all that the read holds: it has ended, and nobody waits."""
+        self._process.waiting.pop(id(self), None)
+        self._waiting.clear()
+        self.release(self.used_bytes)
+
+    def wake(self) -> None:
+        """Begin what waits and fits."""
         while self._waiting:
             wanted, turn = self._waiting[0]
             if turn.cancelled():
                 self._waiting.popleft()
             elif self._fits(wanted):
                 self._waiting.popleft()
-                self.used_bytes += wanted
+                self._take(wanted)
                 turn.set_result(None)
             else:
                 return
+        self._process.waiting.pop(id(self), None)
+
+    def _take(self, nbytes: int) -> None:
+        self.used_bytes += nbytes
+        self._process.used_bytes += nbytes
 
     def _fits(self, nbytes: int) -> bool:
-        return self.used_bytes == 0 or self.used_bytes + nbytes <= self.limit_bytes
+        return self.used_bytes == 0 or (
+            self.used_bytes + nbytes <= self.limit_bytes
+            and self._process.used_bytes + nbytes <= self.process_limit_bytes
+        )
+
+
+_process_budget = fork.PerProcess(_ProcessBudget)
 
 
 class Engine:
@@ -231,6 +281,7 @@ async def run_all(
         for task in left:
             task.cancel()
         await asyncio.gather(decoders, *left, return_exceptions=True)
+        budget.close()
     if failed:
         raise failed[0]
 

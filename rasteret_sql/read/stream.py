@@ -91,26 +91,36 @@ class TileStream:
                 run.cancel()
 
     async def _launch(self, budget: ByteBudget) -> None:
+        """Send the requests of all batches; ends when they are consumed, or when nobody wants them any more."""
         engine = Engine(self._options)
-        async with asyncio.TaskGroup() as tasks:
-            while (part := await in_decode_thread(self._next_part)) is not None:
-                requests = [request for some in part.requests.values() for request in some]
-                if requests:
-                    progress.planned(requests)
-                    tasks.create_task(import_decoders())
-                del requests
-                for number, nbytes in enumerate(part.batch_bytes):
-                    requests = part.requests.pop(number, [])
-                    held = nbytes + sum(request.nbytes for request in requests)
-                    await budget.acquire(held)
-                    slot = part.slot(number)
-                    slot.nbytes = held
-                    for request in requests:
-                        tasks.create_task(_run(engine, part, request))
-                    with self._changed:
-                        self._launched.append((part, number))
-                        self._changed.notify_all()
-                    slot.count_down()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while (part := await in_decode_thread(self._next_part)) is not None:
+                    await self._launch_part(part, engine, budget, tasks)
+            await budget.drained()
+        finally:
+            budget.close()
+
+    async def _launch_part(
+        self, part: StreamPart, engine: Engine, budget: ByteBudget, tasks: asyncio.TaskGroup
+    ) -> None:
+        planned = [request for some in part.requests.values() for request in some]
+        if planned:
+            progress.planned(planned)
+            tasks.create_task(import_decoders())
+        del planned
+        for number, nbytes in enumerate(part.batch_bytes):
+            requests = part.requests.pop(number, [])
+            held = nbytes + sum(request.nbytes for request in requests)
+            await budget.acquire(held)
+            slot = part.slot(number)
+            slot.nbytes = held
+            for request in requests:
+                tasks.create_task(_run(engine, part, request))
+            with self._changed:
+                self._launched.append((part, number))
+                self._changed.notify_all()
+            slot.count_down()
 
     def _next_part(self) -> StreamPart | None:
         """Plan the next rows; it takes time, so it runs in a thread."""
@@ -124,7 +134,7 @@ class TileStream:
             first_row,
             pixels=self._wants_pixels,
             mask=self._wants_mask,
-            max_reach_bytes=max(self._options.max_buffer_bytes // 2, 1),
+            max_reach_bytes=max(self._options.max_buffer_bytes // 4, 1),
         )
 
     def _ended(self, run: Future[None]) -> None:

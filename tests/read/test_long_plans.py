@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 import rasteret_sql as rs
+from rasteret_sql.io import fork, loop
 from rasteret_sql.plan import select
 from rasteret_sql.plan.requests import Reach, plan_requests
-from rasteret_sql.read.engine import ReadOptions
+from rasteret_sql.read import engine
+from rasteret_sql.read.engine import ByteBudget, ReadOptions
 from rasteret_sql.read.stream import PART_ROWS, TileStream
 from rasteret_sql.read.stream_part import ROW_BYTES
 from rasteret_sql.sql.batches import tile_rows
@@ -161,6 +164,56 @@ def test_a_read_that_ends_early_plans_no_more_than_it_needs(
     # What is read ahead, and one part that waits for its turn.
     assert 0 < sum(planned) <= 64 * 2**20 // ROW_BYTES + 2 * PART_ROWS < FILES * TILES / 10
     assert max(planned) <= PART_ROWS
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The budget of a process in which nothing else reads."""
+    monkeypatch.setattr(engine, "_process_budget", fork.PerProcess(engine._ProcessBudget))
+    return engine._process_budget.get()
+
+
+def test_reads_that_stand_still_hold_a_batch_each_beside_the_budget_of_the_process(process: Any) -> None:
+    async def reads() -> None:
+        budgets = [ByteBudget(100, 250) for _ in range(10)]
+        # Four fit the process; the others hold nothing, so each begins.
+        for budget in budgets:
+            await asyncio.wait_for(budget.acquire(60), 120)
+        waiting = [asyncio.create_task(budget.acquire(10)) for budget in budgets]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        for budget in budgets[:7]:
+            budget.release(60)
+        await asyncio.wait_for(asyncio.gather(*waiting[:7]), 120)
+        assert [budget.used_bytes for budget in budgets] == [10] * 7 + [60] * 3
+        assert process.used_bytes == 250
+        # What one read gives back another one gets, which waits longest.
+        budgets[0].release(10)
+        await asyncio.wait_for(waiting[7], 120)
+        assert [budget.used_bytes for budget in budgets] == [0] + [10] * 6 + [70, 60, 60]
+        for task in waiting:
+            task.cancel()
+        for budget in budgets:
+            budget.close()
+
+    loop.run(reads())
+    assert (process.used_bytes, process.waiting) == (0, {})
+
+
+def test_a_read_that_was_given_up_holds_nothing(mixed: Path, process: Any) -> None:
+    async def given_up() -> None:
+        async with asyncio.timeout(120):
+            while process.used_bytes or process.waiting:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0)
+
+    for _ in range(3):
+        batches = iter(TileStream(_parts(mixed, None)[0]))
+        assert next(batches).rows
+        assert process.used_bytes > 0
+        batches.close()
+        loop.run(given_up())
+    assert list(TileStream(_parts(mixed, None)[0]))
+    loop.run(given_up())
 
 
 _PEAK = """
