@@ -20,7 +20,7 @@ endif
 
 INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: demo shell serve test test-random test-slow test-servers test-matrix fuzz check hooks files docs site bench clean
+.PHONY: demo shell serve test test-random test-slow test-servers test-faults test-matrix fuzz check hooks files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -37,12 +37,12 @@ demo/s2.parquet: | $(STAMP)
 	$(BIN)/rasteret-sql demo
 
 test: $(TEST_STAMP) check
-	$(BIN)/python -m pytest -m "not slow and not servers" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not servers and not faults" -n 2 --dist loadfile
 
 # The tests of `make test` that draw examples, with other examples in each run.
 test-random: $(TEST_STAMP)
 	@echo "make test-random SEED=$(SEED) draws these examples again"
-	$(BIN)/python -m pytest -m "hypothesis and not slow and not servers" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
+	$(BIN)/python -m pytest -m "hypothesis and not slow and not servers and not faults" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
 
 test-slow: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -50,6 +50,12 @@ test-slow: $(TEST_STAMP)
 # nginx, SeaweedFS, Ceph, Azurite and fake-gcs-server, as far as they are there: `bash tests/servers/install.sh` installs them.
 test-servers: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m servers tests/servers
+
+# Faults of servers at several rates, through every door; then docs/faults.md is written.
+test-faults: $(TEST_STAMP)
+	@echo "make test-faults SEED=$(SEED) draws these requests again"
+	RASTERET_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -m faults tests/faults
+	$(BIN)/python -m tests.faults
 
 # The tests of `make test` on other Pythons and DuckDBs, as far as this machine has them.
 test-matrix:
