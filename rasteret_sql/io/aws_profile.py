@@ -17,19 +17,23 @@ _SETTINGS: Final = {
 }
 
 
-def profile() -> dict[str, str]:
-    """Give the keys and settings of the profile that AWS_PROFILE names, or else of `default`.
+def profile(wanted: str | None = None) -> dict[str, str]:
+    """Give the keys and settings of a profile.
+
+    Args:
+        wanted: its name, which a caller gave for a bucket; None takes the one in AWS_PROFILE, or else `default`.
 
     Returns:
-        `key_id`, `secret` and `session_token`; `region` and `endpoint` where no variable says them. Nothing where
-        variables have keys, or `default` has none.
+        `key_id`, `secret` and `session_token`, `region` and `endpoint`. Without `wanted`, variables come first: nothing
+        is returned where they have keys, and no region or endpoint where they say it. `default` may have no keys.
 
     Raises:
         InvalidArgumentError: there is no profile of this name, or it has no keys; or a file is broken.
     """
-    named = os.environ.get("AWS_PROFILE") or None
+    named = wanted or os.environ.get("AWS_PROFILE") or None
     # The order is that of AWS's own tools.
-    if os.environ.get("AWS_ACCESS_KEY_ID") or (os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") and not named):
+    has_keys = os.environ.get("AWS_ACCESS_KEY_ID") or (os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") and not named)
+    if has_keys and wanted is None:
         return {}
     name = named or "default"
     # The file of credentials says more than that of settings.
@@ -40,7 +44,8 @@ def profile() -> dict[str, str]:
             return {}
         got = f"a profile with {', '.join(sorted(found))}" if found else "no such profile"
         raise InvalidArgumentError(
-            f"AWS_PROFILE: got {name!r}, {got} in ~/.aws, expected one with {' and '.join(_KEYS)}. Roles, single "
+            f"{'profile' if wanted else 'AWS_PROFILE'}: got {name!r}, {got} in ~/.aws, expected one with "
+            f"{' and '.join(_KEYS)}. Roles, single "
             "sign-on and commands are AWS's own: let them give keys, with "
             f'eval "$(aws configure export-credentials --profile {name} --format env)"'
         )
@@ -48,7 +53,7 @@ def profile() -> dict[str, str]:
     if "aws_session_token" in found:
         keys["session_token"] = found["aws_session_token"]
     for setting, (ours, variables) in _SETTINGS.items():
-        if setting in found and not any(map(os.environ.get, variables)):
+        if setting in found and (wanted or not any(map(os.environ.get, variables))):
             keys[ours] = found[setting]
     return keys
 

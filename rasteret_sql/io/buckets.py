@@ -46,8 +46,9 @@ def open_bucket(url: str, settings: Settings = ()) -> Any:
     family = url.partition("://")[0].lower()
     config: dict[str, Any] = dict(_of_environment(family))
     is_signed = not config.get("skip_signature") and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in _TRUE
-    if family in _S3 and is_signed and "anonymous" not in given and not _has_keys(given):
-        given = profile() | given
+    wanted = given.get("profile")
+    if family in _S3 and (wanted or (is_signed and "anonymous" not in given and not _has_keys(given))):
+        given = profile(wanted) | given
     config |= {_CONFIG[name]: value for name, value in given.items() if name in _CONFIG}
     more: dict[str, Any] = {}
     if "secret" in given:

@@ -28,10 +28,12 @@ _FAMILIES: Final = {
 NAMES: Final = {
     "az": ("account_name", "account_key", "anonymous", "endpoint", "sas_token"),
     "gs": ("anonymous", "endpoint", "service_account"),
-    "s3": ("anonymous", "endpoint", "key_id", "region", "requester_pays", "secret", "session_token"),
+    "s3": ("anonymous", "endpoint", "key_id", "profile", "region", "requester_pays", "secret", "session_token"),
 }
 _SWITCHES: Final = frozenset({"anonymous", "requester_pays"})
-_SECRETS: Final = frozenset({"account_key", "key_id", "sas_token", "secret", "service_account", "session_token"})
+_SECRETS: Final = frozenset(
+    {"account_key", "key_id", "profile", "sas_token", "secret", "service_account", "session_token"}
+)
 
 
 class _Credential(NamedTuple):
@@ -116,8 +118,8 @@ def parsed(credentials: tuple[str, ...]) -> tuple[_Credential, ...]:
             raise InvalidArgumentError(
                 f"credentials: number {number} is no URL such as https://host/folder/?apikey=KEY, "
                 "https://USER:PASSWORD@host/ or s3://bucket/folder/?key_id=ID&secret=SECRET; expected https, a host, "
-                f"and a user or parameters; or a bucket and its settings ({names}): key_id with secret, anonymous "
-                "without any key, true or false for anonymous and requester_pays"
+                f"and a user or parameters; or a bucket and its settings ({names}): key_id with secret, or profile; "
+                "anonymous without any key, true or false for anonymous and requester_pays"
             )
     return tuple(each for each in found if each is not None)
 
@@ -162,6 +164,8 @@ def _settings(family: str, query: str) -> Settings | None:
         if found[name] not in {"true", "false"}:
             return None
     if ("key_id" in found) != ("secret" in found) or ("session_token" in found and "secret" not in found):
+        return None
+    if "profile" in found and "secret" in found:
         return None
     if found.get("anonymous") == "true" and _SECRETS & set(found):
         return None

@@ -151,10 +151,10 @@ def credentials(prefix: str, /, **settings: Any) -> OptionsBlock:
     Args:
         prefix: `s3://bucket/folder/`, `gs://bucket/`, `az://container/`, or `https://host/folder/`. The longest
             prefix of an address counts.
-        **settings: for `s3://` key_id, secret, session_token, region, endpoint, requester_pays and anonymous; for
-            `gs://` service_account (path of a file), endpoint and anonymous; for `az://` and `abfs://` account_name,
-            account_key, sas_token, endpoint and anonymous; for `https://` parameters that are added to requests.
-            Without any, the prefix has no credentials any more.
+        **settings: for `s3://` key_id, secret, session_token, profile (of AWS's files), region, endpoint,
+            requester_pays and anonymous; for `gs://` service_account (path of a file), endpoint and anonymous; for
+            `az://` and `abfs://` account_name, account_key, sas_token, endpoint and anonymous; for `https://`
+            parameters that are added to requests. Without any, the prefix has no credentials any more.
 
     Returns:
         A context manager: at its end, the options are what they were before.

@@ -70,6 +70,26 @@ def test_what_a_prefix_does_not_say_comes_from_the_environment(s3: RangeServer) 
     assert "x-amz-request-payer" not in headers
 
 
+def test_a_profile_of_a_prefix_comes_before_the_environment(
+    s3: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(
+        f"[profile work]\naws_access_key_id = OFWORK\naws_secret_access_key = {CANARY}\nregion = sa-east-1\n"
+        f"endpoint_url = {s3.base_url}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
+    rs.credentials("s3://mine/", profile="work")
+    headers = sent(s3, "s3://mine/a.tif")
+    assert "Credential=OFWORK/" in headers["authorization"]
+    assert "/sa-east-1/s3/" in headers["authorization"]
+    assert "x-amz-security-token" not in headers
+    rs.credentials("s3://mine/", profile="other")
+    with pytest.raises(InvalidArgumentError, match="profile: got 'other', no such profile"):
+        sent(s3, "s3://mine/a.tif")
+
+
 def test_the_longest_prefix_counts_in_one_bucket(s3: RangeServer) -> None:
     rs.credentials("s3://mine/", key_id="SHORT", secret="x", endpoint=s3.base_url)
     rs.credentials("s3://mine/deep/", key_id="LONG", secret="x", endpoint=s3.base_url)
@@ -133,6 +153,8 @@ def test_a_client_of_a_server_sets_no_credentials(s3: RangeServer) -> None:
         {"key_id": CANARY},
         {"secret": CANARY},
         {"session_token": CANARY},
+        {"profile": "work", "key_id": CANARY, "secret": CANARY},
+        {"profile": "work", "anonymous": True},
         {"anonymous": True, "key_id": CANARY, "secret": CANARY},
         {"anonymous": CANARY},
         {"account_name": CANARY},

@@ -62,6 +62,9 @@ def _nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in os.environ:
         if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "RASTERET_SQL_")):
             monkeypatch.delenv(name)
+    # Nobody's files of profiles either.
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     loop.run(stores.aclose_all())
     with rs.set_options(credentials=[], attempts=3, retry_s=20):
         yield

@@ -54,6 +54,22 @@ class TestAPrivateBucket:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", private.secret)
         scene.require(f"s3://private/{KEY}", tmp_path / "i.parquet")
 
+    @pytest.mark.parametrize("how", ["AWS_PROFILE", "option"])
+    def test_is_read_with_a_profile(
+        self, private: S3, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        (tmp_path / "credentials").write_text(
+            f"[work]\naws_access_key_id = {private.key_id}\naws_secret_access_key = {private.secret}\n"
+        )
+        (tmp_path / "config").write_text(f"[profile work]\nendpoint_url = {private.endpoint}\n")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        if how == "option":
+            rs.credentials("s3://private/", profile="work")
+        else:
+            monkeypatch.setenv("AWS_PROFILE", "work")
+        scene.require(f"s3://private/{KEY}", tmp_path / "i.parquet")
+
     def test_is_read_with_keys_of_the_option(self, private: S3, scene: Scene, tmp_path: Path) -> None:
         rs.credentials("s3://private/deep/", **settings(private))
         scene.require(f"s3://private/{KEY}", tmp_path / "i.parquet")
