@@ -13,14 +13,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 _HEAD = """\
 # Faulty servers
 
-This page lists faults of servers, and what reads and builds make of them. In each cell, a share of all requests has the fault: {rates}.
-Each cell is tried through {count} doors: {doors}. Sixteen files are read or indexed. The result is **ok** if all pixels are
-those of a server without faults, or the name of the error. There is no third result: `make test-faults` fails on wrong pixels and on
-errors of other libraries. A request is sent four times at most. The seed is {seed}; `make test-faults SEED=7` draws other requests.
-The server takes any signature: it speaks HTTP, and for `s3://` obstore reads from it.
+This page lists faults of servers, and what reads and builds make of them. A share of all requests has the fault: {rates}. Each row
+is tried through {count} doors: {doors}. Sixteen files are read or indexed. The result is **ok** if all
+pixels are those of a server without faults, or the name of the error. There is no third result: `make test-faults` fails on wrong
+pixels, and on errors of other libraries. A request is sent four times at most. The seed is {seed}; `make test-faults SEED=7` draws other
+requests. The server takes any signature. obstore reads from it under `s3://`.
 
-At 50% of requests, an error is the expected result: of sixteen files, one fails four times in most runs. Faults such as 403 or a wrong
-Content-Range are never sent again, so one of them fails the read.
+At 50% of requests, an error is the expected result: of sixteen files, one fails four times in most runs. Faults such as 403 or a
+wrong Content-Range are never sent again, so one of them fails the read. A build knows no ETag beforehand, so it is ok with another one.
 
 """
 
