@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -22,6 +23,7 @@ from rasteret_sql.errors import (
 from rasteret_sql.io import access, fork
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.credentials import with_credentials
+from rasteret_sql.io.hedge import Hedge
 from rasteret_sql.io.http_answer import check_answer
 from rasteret_sql.io.identity import UNKNOWN, FileIdentity
 from rasteret_sql.io.options import get_options
@@ -108,6 +110,7 @@ class HttpStore:
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._proxies: dict[tuple[str, str | None], URL | None] = {}
         self._tokens = TokenSource(RetryPolicy())
+        self._hedge = Hedge(clock, sleep)
 
     async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
@@ -118,7 +121,10 @@ class HttpStore:
         while True:
             try:
                 # Anew each time, since the store may have been closed meanwhile.
-                return await self._attempt(await self._session_for(asked), asked)
+                session = await self._session_for(asked)
+                if not get_options().hedge:
+                    return await self._attempt(session, asked)
+                return await self._hedge.run(partial(self._attempt, session, asked))
             except _Failed as failed:
                 failures += 1
                 delay_s = policy.delay_s(
