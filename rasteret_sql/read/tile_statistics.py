@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.possible import TileBounds
+from rasteret_sql.read.by_file import physical
 from rasteret_sql.read.statistics import MAX_EXACT, Parts, exact_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
@@ -113,6 +117,46 @@ def _physical(parts: Parts, band: PlannedBand) -> Parts:
     return Parts(
         parts.zones, parts.count, total, squares + total**2 / parts.count, np.minimum(*ends), np.maximum(*ends), squares
     )
+
+
+def bounds_of_tiles(
+    statistics: TileStatistics | None, tiles: Sequence[Sequence[int]], band: PlannedBand, *, scale: bool
+) -> TileBounds:
+    """Give the bounds of a band in groups of tiles.
+
+    Args:
+        statistics: of its tiles; None where nothing is known.
+        tiles: numbers of the tiles of each group; a group without tiles has no pixels.
+        band: the band.
+        scale: whether physical values are wanted.
+    """
+    low, high = np.full(len(tiles), -np.inf), np.full(len(tiles), np.inf)
+    has_pixels = np.array([len(each) > 0 for each in tiles], np.bool_)
+    if statistics is None:
+        return TileBounds(low, high, has_pixels)
+    is_known = np.ones(len(tiles), np.bool_)
+    for group, numbers in enumerate(tiles):
+        counts = statistics.valid_count[numbers]
+        is_known[group] = (counts != UNKNOWN).all()
+        if not is_known[group]:
+            continue
+        there = np.asarray(numbers, np.int64)[counts > 0]
+        has_pixels[group] = len(there) > 0
+        if len(there):
+            low[group], high[group] = statistics.min[there].min(), statistics.max[there].max()
+    if scale:
+        ends = physical(low, band), physical(high, band)
+        low, high = np.minimum(*ends), np.maximum(*ends)
+        return TileBounds(low, high, has_pixels)
+    classes, class_counts = statistics.classes, statistics.class_counts
+    if classes is None or class_counts is None:
+        return TileBounds(low, high, has_pixels)
+
+    def occurs(value: float) -> npt.NDArray[np.bool_]:
+        counts = class_counts[:, classes == value].sum(axis=1)
+        return np.array([counts[numbers].any() for numbers in tiles], np.bool_) | ~is_known
+
+    return TileBounds(low, high, has_pixels, occurs)
 
 
 @dataclass(slots=True, eq=False)

@@ -42,6 +42,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     scale: bool = False,
     scales: float | Mapping[str, float] | None = None,
     offsets: float | Mapping[str, float] | None = None,
+    statistics: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> pa.RecordBatchReader:
     """Read the valid pixels of an area and period as rows, while later tiles are being fetched.
@@ -53,6 +54,9 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
             an item need one grid.
         all_touched: take all pixels of which the area covers some part, not only those whose centres are inside.
         scale: give physical values: each stored value times the scale of its band, plus the offset.
+        statistics: path of a file of `build_stats`, or the text of a query of several. Tiles in which `valid_where` is
+            true nowhere, by the smallest and largest value of each band, are not fetched; without it, tiles without a
+            valid pixel are not. Results are the same.
         on_error: "raise", or "skip" to leave out the pixels of tiles that cannot be read, and to log why.
 
     Returns:
@@ -81,13 +85,15 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
         plan_pixels,
         wide_schema,
     )
+    from rasteret_sql.sql.statistics_file import checked_statistics
 
     scaling = GivenScaling.of(scales, offsets, is_used=scale)
     arguments = read_arguments(
         bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd, scaling=scaling
     )
     asked = PixelArguments(
-        layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands), on_error
+        layout, all_touched, scale, PixelFormulas.of(expressions, valid_where, arguments.bands), on_error,
+        checked_statistics(statistics),
     )  # fmt: skip
     names = asked.columns(arguments.bands)
     with planning_cursor(index) as cursor:
@@ -238,8 +244,8 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         scale: compute with physical values: each stored value times the scale of its band, plus the offset.
         statistics: path of a file of `build_stats`, or the text of a query of several. Tiles that lie as a whole in all
             zones that they touch are taken from it, and only the others are read; results are the same. Tiles of files,
-            bands, levels and statistics that it does not have are read, and all tiles with `expressions` or
-            `valid_where`.
+            bands, levels and statistics that it does not have are read. With `expressions` or `valid_where`, tiles are
+            read in which `valid_where` may be true.
         on_error: "raise", or "null" for rows without statistics whose `error` says why.
 
     Returns:

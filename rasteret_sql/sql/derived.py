@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
-from rasteret_sql.plan.derived import derive
+from rasteret_sql.plan.derived import PixelsBelow, derive
+from rasteret_sql.plan.possible import may_hold
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.select import cells_of, joined
 from rasteret_sql.plan.tiles import Cells, Tilings, Windows, plan_computed
 from rasteret_sql.read.by_file import refuse_complex
 from rasteret_sql.read.derived import DerivedTiles
+from rasteret_sql.read.tile_statistics import bounds_of_tiles
 from rasteret_sql.sql.selected import SelectedFiles
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.read.zonal import Known
     from rasteret_sql.sql.index_rows import IndexRows
 
 
@@ -110,6 +113,38 @@ class DerivedFiles:
         row, col = (np.concatenate([column[each] for _, _, each in parts]) for column in (found.row, found.col))
         asset_no = np.array([number for number, _, _ in parts], np.int64)
         return Windows(asset_no, [band for _, band, _ in parts], Cells(owner, row, col))
+
+    def possible(self, windows: Windows, known: Known) -> Windows:
+        """Leave out the tiles in which the condition is true nowhere, as far as statistics of tiles say it.
+
+        Args:
+            windows: of the grids.
+            known: gives the statistics of the tiles of a band of a file, or None.
+        """
+        condition = self.bands.formulas.valid_where
+        if condition is None:
+            return windows
+        cells = windows.cells
+        asset_no = windows.asset_no[cells.owner]
+        keeps = np.ones(len(cells.owner), np.bool_)
+        for number in np.unique(asset_no).tolist():
+            mine = np.flatnonzero(asset_no == number)
+            host, inputs = self.assets[number], self.bands.outputs[number][0].inputs
+            bounds = {}
+            for label in condition.bands:
+                source = inputs[label]
+                other = self.bands.files[source.asset_no]
+                statistics = known(other, source.band)
+                below = PixelsBelow.of(host, other)
+                tiles = [
+                    below.tiles(other, row, col, host)
+                    for row, col in zip(cells.row[mine].tolist(), cells.col[mine].tolist(), strict=True)
+                ]
+                across = -(-other.width // other.format.tile_width)
+                numbers = [[row * across + col for row, col in each] for each in tiles]
+                bounds[label] = bounds_of_tiles(statistics, numbers, source.band, scale=self._scale)
+            keeps[mine] = may_hold(condition, bounds)
+        return replace(windows, cells=cells.take(keeps))
 
     def computed(self, windows: Windows) -> TilePlan:
         """Plan windows of the grids, without the tiles that they are computed of."""

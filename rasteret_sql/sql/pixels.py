@@ -12,9 +12,11 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.read.by_file import FileTiles, in_file_order
 from rasteret_sql.read.pixel_rows import PixelReader
+from rasteret_sql.read.tile_condition import TileCondition
 from rasteret_sql.sql.batches import rows_kept, schema_of, with_call
 from rasteret_sql.sql.joined import flag_of, formulas_of, rebatched
 from rasteret_sql.sql.planning import IndexPlans, plan_tiles
+from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
 
@@ -52,6 +54,7 @@ class PixelArguments:
         scale: give physical values.
         formulas: what is computed of the bands; None for nothing.
         on_error: "raise", or "skip" to leave out the pixels of tiles that cannot be read.
+        statistics: where the statistics of tiles are, or None.
 
     Raises:
         InvalidArgumentError: one of them is wrong.
@@ -62,6 +65,7 @@ class PixelArguments:
     scale: bool = False
     formulas: PixelFormulas | None = None
     on_error: str = "raise"
+    statistics: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("on_error", self.on_error, ON_ERROR)
@@ -78,7 +82,7 @@ class PixelArguments:
         """
         return cls(
             str(own["layout"]), flag_of("all_touched", own["all_touched"]), flag_of("scale", own["scale"]),
-            formulas_of(own, bands), str(own["on_error"]),
+            formulas_of(own, bands), str(own["on_error"]), own["statistics"],
         )  # fmt: skip
 
     def columns(self, bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -135,6 +139,7 @@ def plan_pixels(
         kept: gives the part of a plan that is wanted; None for all of it.
 
     Raises:
+        AssetChangedError: statistics of tiles are of another version of a file.
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: the index is not one.
         EmptyReadError: the area touches none of the assets that the other arguments leave, or no item has the bands
@@ -143,9 +148,15 @@ def plan_pixels(
     if asked.formulas is None:
         plan = plan_tiles(cursor, arguments)
         plan = plan if kept is None else kept(plan)
+        if asked.statistics is not None:
+            known = kept_statistics(cursor, asked.statistics, plan.assets)
+            plan = TileCondition.of("valid_count > 0", known).kept(plan, measures=False)
         return FileTiles(in_file_order(plan))
     files = IndexPlans(cursor, arguments).derived_files(arguments, asked.formulas, scale=asked.scale)
-    plan = files.computed(files.windows())
+    windows = files.windows()
+    if asked.statistics is not None:
+        windows = files.possible(windows, kept_statistics(cursor, asked.statistics, files.bands.files))
+    plan = files.computed(windows)
     return files.tiles_of(plan if kept is None else kept(plan))
 
 

@@ -15,6 +15,7 @@ from rasteret_sql.plan.days import DAY_US, solar_days, utc_days
 from rasteret_sql.read.statistics import QUANTILES, STATISTICS, check_statistics
 from rasteret_sql.read.zonal import SCALING_REMEDY, ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
+from rasteret_sql.sql.derived import DerivedFiles
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_index
 from rasteret_sql.sql.selected import SelectedFiles
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.zonal import ZonalGroup
-    from rasteret_sql.sql.derived import DerivedFiles
     from rasteret_sql.sql.vectors import VectorRows
     from rasteret_sql.sql.workarounds import Call
 
@@ -198,9 +198,12 @@ def plan_zones(
         return PlannedZones(None, None, zones.keys)
     layout.check_scaling()
     files.check_scaling(group_of, SCALING_REMEDY)
-    # What is known of tiles is known of stored pixels alone.
     known = None
-    if asked.statistics is not None and isinstance(files, SelectedFiles):
+    if asked.statistics is not None and isinstance(files, DerivedFiles):
+        # Of computed pixels it is known at most that there are none.
+        statistics = kept_statistics(cursor, asked.statistics, files.bands.files)
+        layout.windows = files.possible(layout.windows, statistics)
+    elif asked.statistics is not None and isinstance(files, SelectedFiles):
         left_out = layout.take_known(kept_statistics(cursor, asked.statistics, layout.assets))
         known = files.tiles(replace(layout.windows, cells=left_out)).plan if is_dry_run() else None
     return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days, known)

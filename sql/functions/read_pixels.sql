@@ -21,6 +21,7 @@ CREATE OR REPLACE MACRO read_pixels(
     scale := false,
     scales := NULL,
     offsets := NULL,
+    statistics := NULL,
     on_error := 'raise'
 ) AS TABLE
 SELECT
@@ -68,7 +69,9 @@ WHERE found._call = encode('rst_' || to_json({
         'layout': layout::VARCHAR,
         'all_touched': all_touched::VARCHAR,
         'scale': scale::VARCHAR,
-        'on_error': on_error::VARCHAR
+        'on_error': on_error::VARCHAR,
+        'statistics': statistics::VARCHAR
     }
 })::VARCHAR)
-AND _rst_sees_the_same(index);
+AND _rst_sees_the_same(index)
+AND _rst_sees_the_same(statistics, what := 'statistics');

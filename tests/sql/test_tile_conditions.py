@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.expressions import parse_condition
+from rasteret_sql.plan.possible import TileBounds, may_hold
 from rasteret_sql.read.progress import ReadProgress, listening
 from rasteret_sql.testing import write_cog
 from tests.support.scenes import TILE, TRANSFORM, ServedScene
@@ -134,3 +139,72 @@ def test_wrong_conditions_are_refused(scene: Scene, stats: Path, options: dict[s
     with pytest.raises(InvalidArgumentError, match=message):
         rs.read_tiles(scene.index, **options)
     assert len(scene.server.requests) == 0
+
+
+PIXELS: dict[str, dict[str, Any]] = {
+    "no condition": {"bands": ["red"]},
+    "columns": {"bands": ["red", "nir"], "layout": "wide"},
+    "a bound": {"bands": ["red"], "valid_where": "red > 8.5"},
+    "bounds of two bands": {"bands": ["red"], "valid_where": "red - nir > 7 OR nir = 8 AND NOT red < 8"},
+    "classes": {"bands": ["red"], "valid_where": "nir IN (1, 77) AND red BETWEEN 2 AND 3"},
+    "physical values": {"bands": ["nir"], "valid_where": "red > 3.2", "scale": True, "scales": -0.5, "offsets": 7.0},
+    "a formula": {"expressions": {"sum": "red + nir"}, "valid_where": "red * nir > 60", "layout": "wide"},
+}
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_pixels_are_the_same_with_statistics(scene: Scene, stats: Path, name: str) -> None:
+    expected = rs.read_pixels(scene.index, **PIXELS[name]).read_all()
+    assert rs.read_pixels(scene.index, statistics=stats, **PIXELS[name]).read_all().equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("condition", "share"), [("red > 8", 0), ("nir IN (77, 78)", 0), ("red < 0 OR nir = 9.5", 0), ("red > 7", 1)]
+)
+def test_tiles_in_which_a_condition_is_true_nowhere_are_not_read(
+    scene: Scene, stats: Path, condition: str, share: int
+) -> None:
+    zone = shapely.box(600_000, 1_399_000, 601_500, 1_400_000)
+    for read in (
+        lambda **options: rs.read_pixels(scene.index, bands=["red"], **options).read_all(),
+        lambda **options: rs.zonal_stats(scene.index, [zone], geometry_crs="EPSG:32643", **options).read_all(),
+    ):
+        expected = read(valid_where=condition)
+        scene.server.reset()
+        assert read(valid_where=condition, statistics=stats).equals(expected)
+        assert (len(scene.server.requests) > 0) == bool(share)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 4)), min_size=2, max_size=2),
+    st.recursive(
+        st.builds(
+            "{} {} {}".format,
+            st.sampled_from(["a", "b", "a + b", "a - b", "-a", "a * b", "a / b", "2 - a"]),
+            st.sampled_from(["<", "<=", ">", ">=", "=", "<>"]),
+            st.sampled_from(["-3", "0", "1", "2.5", "b", "b - 1"]),
+        )
+        | st.sampled_from(["a IN (1, 3)", "NOT b IN (0, a)", "a BETWEEN -1 AND 1"]),
+        lambda parts: (
+            st.builds("({} AND {})".format, parts, parts)
+            | st.builds("({} OR {})".format, parts, parts)
+            | st.builds("NOT ({})".format, parts)
+        ),
+        max_leaves=5,
+    ),
+)
+def test_a_condition_that_is_true_somewhere_is_possible(bounds: list[tuple[int, int]], text: str) -> None:
+    """Every pair of values within the bounds is tried; `a + b < 1 AND ...` names both bands, or one."""
+    ranges = {label: np.arange(low, low + size + 1.0) for label, (low, size) in zip("ab", bounds, strict=True)}
+    a, b = (each.ravel() for each in np.meshgrid(ranges["a"], ranges["b"]))
+    condition = parse_condition(text, "valid_where")
+    valid = np.ones(a.shape, bool)
+    found = condition.holds({"a": a, "b": b}, {"a": valid, "b": valid}).any()
+    ends = {
+        label: TileBounds(
+            values[:1], values[-1:], np.array([True]), lambda value, known=values: np.isin([value], known)
+        )
+        for label, values in ranges.items()
+    }
+    (possible,) = may_hold(condition, ends)
+    assert possible or not found
