@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rasteret_sql.output.picture import Picture, picture
     from rasteret_sql.output.plot import plot_rgb
     from rasteret_sql.read.progress import progress
-    from rasteret_sql.sql.analysis import read_pixels, sample_points, zonal_stats
+    from rasteret_sql.sql.analysis import chips, read_pixels, sample_points, zonal_stats
     from rasteret_sql.sql.build_stats import StatsReport, build_stats
     from rasteret_sql.sql.connection import connect, install
     from rasteret_sql.sql.cost import ReadCost
@@ -56,6 +56,7 @@ __all__ = [
     "ValidationReport",
     "build_index",
     "build_stats",
+    "chips",
     "connect",
     "credentials",
     "datasets",
@@ -103,6 +104,7 @@ _HOME = {
     "ValidationReport": "rasteret_sql.index.validate",
     "build_index": "rasteret_sql.sql.indexes",
     "build_stats": "rasteret_sql.sql.build_stats",
+    "chips": "rasteret_sql.sql.analysis",
     "connect": "rasteret_sql.sql.connection",
     "credentials": "rasteret_sql.io.options",
     "datasets": "rasteret_sql.index.datasets.catalog",

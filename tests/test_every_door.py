@@ -116,6 +116,10 @@ def _all_pixels(index: Any, **options: Any) -> pa.Table:
     return rs.read_pixels(index, **options).read_all()
 
 
+def _all_chips(index: Any, **options: Any) -> pa.Table:
+    return rs.chips(index, **options).read_all()
+
+
 def _connected(**options: Any) -> None:
     rs.connect(**options).close()
 
@@ -142,6 +146,7 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
             _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643"}
         ),
         "read_pixels": (_all_pixels, rs.read_pixels, index),
+        "chips": (_all_chips, rs.chips, index | {"size": 4}),
         "zonal_stats": (
             _all_zones, rs.zonal_stats,
             index | {"zones": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643", "stats": ["mean", "median"]},

@@ -24,11 +24,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
 
 
-@pytest.mark.parametrize("name", ["read_tiles", "read_pixels", "explain", "sample_points", "zonal_stats"])
+@pytest.mark.parametrize("name", ["read_tiles", "read_pixels", "explain", "sample_points", "zonal_stats", "chips"])
 def test_python_functions_without_a_grid_refuse_crs(name: str, index: str) -> None:
     given: tuple[Any, ...] = ([(0.0, 0.0)],) if name in {"sample_points", "zonal_stats"} else ()
+    others: dict[str, Any] = {"size": 8} if name == "chips" else {}
     with pytest.raises(InvalidArgumentError, match=r"crs: got 'EPSG:32643' as the CRS of an area, expected geometry_c"):
-        getattr(rs, name)(index, *given, crs="EPSG:32643")
+        getattr(rs, name)(index, *given, crs="EPSG:32643", **others)
 
 
 @pytest.mark.parametrize("call", [
@@ -36,6 +37,7 @@ def test_python_functions_without_a_grid_refuse_crs(name: str, index: str) -> No
     "tile_plan('{}', crs := 'EPSG:32643')", "explain_read('{}', bbox := [77.9, 12.9, 78.1, 13.1], crs := 'EPSG:32643')",
     "explain_read('{}', crs := 'EPSG:32643')", "read_tiles('{}', crs := 'EPSG:32643')", "read_pixels('{}', crs := 'EPSG:32643')",
     "sample_points('{}', 'spots', crs := 'EPSG:32643')", "zonal_stats('{}', 'fields', crs := 'EPSG:32643')",
+    "chips('{}', size := 8, crs := 'EPSG:32643')",
 ])  # fmt: skip
 def test_sql_functions_refuse_crs(call: str, index: str) -> None:
     with rs.connect() as con:

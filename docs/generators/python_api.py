@@ -25,7 +25,7 @@ _TASKS = (
     ("Build an index and keep it current", ("build_index", "stac_search", "datasets", "refresh", "validate")),
     ("Look before reading", ("explain",)),
     ("Read", ("to_xarray", "to_numpy", "to_geopandas", "to_torchgeo", "read_chips", "read_tiles")),
-    ("Pixels, points and zones as rows", ("read_pixels", "sample_points", "zonal_stats")),
+    ("Pixels, points, zones and windows as rows", ("read_pixels", "sample_points", "zonal_stats", "chips")),
     ("Pictures", ("plot_rgb", "plot_footprints")),
 )
 _OTHERS = "More"

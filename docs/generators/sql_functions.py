@@ -62,7 +62,7 @@ _EXAMPLE_NEEDS = {"stac_search": "rustac"}
 _SCHEMAS = {
     "read_tiles": "tiles", "sample_points": "samples",
     "zonal_stats": "zonal_stats",
-    "read_pixels": "pixels",
+    "read_pixels": "pixels", "chips": "chips",
     "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"
 }  # fmt: skip
 #: Columns that carry arguments, and join results to the rows of a vector table.
@@ -75,6 +75,8 @@ _NOTES = {
     "point without coordinates. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "zonal_stats": "The columns of the zones precede these. The result has only the statistics in `stats`. A zone that "
     "touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
+    "chips": "`valid_share` needs pixels: a query that selects it, or gives `where_valid`, reads them. All other "
+    "queries fetch nothing. If the bands of an item have several resolutions, windows are those of its finest grid.",
     "items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.',
 }
 #: Types that no cast says.
@@ -173,6 +175,7 @@ _ORDER = (
     "read_pixels",
     "sample_points",
     "zonal_stats",
+    "chips",
     "read_stats",
     "tile_plan",
     "explain_read",

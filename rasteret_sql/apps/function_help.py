@@ -54,6 +54,10 @@ FROM zonal_stats(
     stats := ['count', 'mean', 'p90'], geometry_crs := 'OGC:CRS84'
 )
 ORDER BY ALL;""",
+    "chips": """\
+SELECT item_id, row_off, col_off, valid_share
+FROM chips('s2.parquet', size := 128, bands := ['red', 'nir'], where_valid := 0.9)
+WHERE datetime >= '2024-02-01';""",
     "read_stats": """\
 SELECT item_id, band_name, tile_row, tile_col, valid_share, min, max, mean
 FROM read_stats('s2.stats.parquet')
@@ -162,6 +166,12 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "zones": "Table, view, or path of Parquet, CSV or (DuckDB 2) GeoJSON. CTEs and temporary tables are refused, "
         "as for the index.",
         "geometry_crs": "CRS of the zones, x before y, where their column of type GEOMETRY does not say it.",
+    },
+    "chips": {
+        "size": "Height and width of the windows in pixels: one number, or [height, width].",
+        "stride": "Pixels from one window to the next: one number, or [height, width]. By default, windows lie side by "
+        "side.",
+        "where_valid": "Least share of pixels, 0 to 1, that are valid in all bands. Windows with less are left out.",
     },
     "read_stats": {
         "statistics": "Path of a file of `build_stats` or `rasteret-sql stats`, or a table or view of its rows.",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
 #: Functions that take an area and a period, and give no rows where nothing is found.
-_READS = frozenset({"items", "tile_plan", "explain_read", "read_tiles", "read_pixels"})
+_READS = frozenset({"items", "tile_plan", "explain_read", "read_tiles", "read_pixels", "chips"})
 #: What DuckDB says where a macro reads a file that is no index, or is not there.
 _NO_INDEX = re.compile(r"index_of_schema_2|No files found that match")
 _WRONG_ARGUMENTS = re.compile(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rasteret_sql.arrays.chip_table import ChipTable, check_one_grid
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
@@ -21,7 +22,7 @@ from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -218,9 +219,9 @@ def to_numpy(  # noqa: PLR0913 - keywords only
 @shares_arguments
 def read_chips(
     index: Any,
-    chips: Iterable[tuple[str, int, int]],
+    chips: Any,
     *,
-    size: int | tuple[int, int],
+    size: int | tuple[int, int] | None = None,
     bands: Sequence[str] | None = None,
     level: int | None = None,
 ) -> ChipArray:
@@ -230,8 +231,12 @@ def read_chips(
     share it. Items may have any CRS and size.
 
     Args:
-        chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may extend beyond its image.
-        size: height and width of all chips in pixels; one number for both.
+        chips: (item_id, row_off, col_off) of each chip, in pixels of the level; a chip may extend beyond its image. Or
+            a table with these columns, such as the result of `chips`: an Arrow table or reader, a DuckDB relation, a
+            data frame. Its bands must lie on one grid.
+        size: height and width of all chips in pixels; one number for both. By default, `height` and `width` of the
+            table.
+        level: 0 is full resolution, n the nth overview. By default, `level` of the table.
 
     Returns:
         Array (chip, band, y, x) in the order of `chips`, with a mask. Pixels outside the image hold nodata, or 0 where
@@ -244,6 +249,12 @@ def read_chips(
     """
     from rasteret_sql.sql.readers import read_arguments
 
+    table = ChipTable.of(chips)
+    if table is not None:
+        chips, size = table.chips, table.size if size is None else size
+        level = _level_of(table, level)
+    if size is None:
+        raise InvalidArgumentError("size: got None, expected pixels, one number or (height, width), of all chips")
     height, width = checked_size("size", size)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise InvalidArgumentError(f"size: got {shown(size)}, expected pixels, 1 or more, and {MAX_SIDE} at most")
@@ -260,8 +271,23 @@ def read_chips(
     arguments = read_arguments(bands, None, None, "OGC:CRS84", None, level, None)
     with plans_of(index, arguments) as plans:
         files = plans.files(arguments)
+        if table is not None:
+            check_one_grid(files.assets)
         layout = ChipLayout(files.assets, items, offsets, (height, width))
         planned = files.plan_windows(layout.windows)
     data, mask = new_array(layout.shape, layout.dtype), new_array(layout.shape, bool)
     layout.read(planned, data, mask)
     return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))
+
+
+def _level_of(table: ChipTable, level: int | None) -> int | None:
+    """Give the level of windows: that of their table.
+
+    Raises:
+        InvalidArgumentError: another one is asked for.
+    """
+    if level is None or table.level in {None, level}:
+        return table.level if level is None else level
+    raise InvalidArgumentError(
+        f"level: got {shown(level)}, expected {table.level}, in whose pixels the windows of the table are; leave it out"
+    )

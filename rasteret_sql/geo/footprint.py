@@ -1,4 +1,4 @@
-"""The outline of a raster on the ground, in longitude and latitude."""
+"""The outlines of rasters, and of their windows, on the ground, in longitude and latitude."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from rasteret_sql.geo.project import project_points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
 #: Steps into which each edge is cut.
 _STEPS: Final = 20
+#: Degrees of longitude that an outline spans at most that is surely not cut by the antimeridian.
+_WIDEST: Final = 90.0
 
 
 @lru_cache(maxsize=4096)
@@ -54,3 +58,49 @@ def footprint(crs: str, transform: Sequence[float], width: int, height: int) -> 
     outline = continued(shapely.polygons(np.stack([lon, lat], axis=-1)), 360.0, is_ccw=a * e - b * d > 0)
     found = split_at_antimeridian(outline)
     return None if found.is_empty else found
+
+
+def window_footprints(
+    crs: str, transform: Sequence[float], shape: tuple[int, int], windows: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    """Give the outlines of windows of a raster in OGC:CRS84.
+
+    Edges are cut into pieces as long as those of `footprint` of the whole raster, so many small windows take few
+    points each.
+
+    Args:
+        crs: of the raster.
+        transform: affine (a, b, c, d, e, f) of the raster, a tuple.
+        shape: (height, width) of the raster.
+        windows: (row_off, col_off, row_end, col_end) of each, ends exclusive, shape (n, 4).
+
+    Returns:
+        Array of Shapely geometries, shape (n,), None as for `footprint`.
+    """
+    import shapely
+
+    a, b, c, d, e, f = transform
+    if not len(windows):
+        return np.empty(0, object)
+    row_off, col_off, row_end, col_end = windows.T
+    sides = (windows[:, 2:] - windows[:, :2]).max(axis=0)
+    steps = max(1, *(int(-(-_STEPS * side // whole)) for side, whole in zip(sides.tolist(), shape, strict=True)))
+    part = np.arange(steps) / steps
+    none, all_ = np.zeros(steps), np.ones(steps)
+    cols = col_off[:, np.newaxis] + np.outer(col_end - col_off, np.concatenate([part, all_, 1 - part, none]))
+    rows = row_off[:, np.newaxis] + np.outer(row_end - row_off, np.concatenate([none, part, all_, 1 - part]))
+    try:
+        lon, lat = project_points(a * cols + b * rows + c, d * cols + e * rows + f, crs, LONLAT)
+    except InvalidArgumentError:
+        return np.full(len(windows), None)
+    # An outline over the antimeridian or around a pole jumps, and a wide one may go either way around. NaN, which has
+    # no position, is less than nothing.
+    west, east = lon.min(axis=1), lon.max(axis=1)
+    is_plain = np.isfinite(lat).all(axis=1) & (east - west < _WIDEST) & (west >= -180) & (east <= 180)
+    found = np.full(len(windows), None)
+    found[is_plain] = shapely.polygons(np.stack([lon[is_plain], np.clip(lat[is_plain], -90.0, 90.0)], axis=-1))
+    for number in np.flatnonzero(~is_plain).tolist():
+        row, col, row_stop, col_stop = windows[number].tolist()
+        corner = (a, b, a * col + b * row + c, d, e, d * col + e * row + f)
+        found[number] = footprint(crs, corner, col_stop - col, row_stop - row)
+    return found

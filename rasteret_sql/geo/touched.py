@@ -157,20 +157,34 @@ def tiles_touched(geometry: Any, window: Sequence[int], tile_shape: tuple[int, i
     Returns:
         (tile_row, tile_col) of each, shape (n, 2), row by row.
     """
-    import shapely
-
     tiles = tiles_of_window(window, tile_shape)
     starts = tiles * tile_shape
-    ends = np.minimum(starts + tile_shape, shape)
+    found: Tiles = tiles[is_touched(geometry, np.hstack([starts, np.minimum(starts + tile_shape, shape)]))]
+    return found
+
+
+def is_touched(geometry: Any, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Say which windows a geometry touches.
+
+    Args:
+        geometry: a Shapely geometry in pixels; see `ProjectedGeometries`.
+        windows: (row_off, col_off, row_end, col_end) of each, ends exclusive, shape (n, 4).
+
+    Returns:
+        Booleans, shape (n,).
+    """
+    import shapely
+
     xmin, ymin, xmax, ymax = geometry.bounds
-    if len(tiles) == 1 and (starts <= (ymin, xmin)).all() and (ends >= (ymax, xmax)).all():
-        return tiles
+    if len(windows) == 1 and (windows[0, :2] <= (ymin, xmin)).all() and (windows[0, 2:] >= (ymax, xmax)).all():
+        return np.ones(1, np.bool_)
     # What is thinner than the noise is a line.
     is_area = geometry.area > 0 and min(xmax - xmin, ymax - ymin) > 2 * NOISE
     margin = NOISE if is_area else 0.0
-    boxes = shapely.box(starts[:, 1] + margin, starts[:, 0] + margin, ends[:, 1] - margin, ends[:, 0] - margin)
+    rows, cols, row_ends, col_ends = windows.T
+    boxes = shapely.box(cols + margin, rows + margin, col_ends - margin, row_ends - margin)
     if not geometry.is_valid:
         geometry = shapely.make_valid(geometry)
     shapely.prepare(geometry)
-    found: Tiles = tiles[shapely.intersects(geometry, boxes)]
+    found: npt.NDArray[np.bool_] = shapely.intersects(geometry, boxes)
     return found

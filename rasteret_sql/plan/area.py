@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -162,11 +162,22 @@ class Area:
         rows, cols = tile_shape
         row_first, col_first, row_end, col_end = tiles
         window = row_first * rows, col_first * cols, min(row_end * rows, shape[0]), min(col_end * cols, shape[1])
+        placed = self.in_pixels(raster_crs, transform, shape)
+        if placed is None:
+            return np.empty((0, 2), np.int64)
+        return tiles_touched(placed, window, tile_shape, shape)
+
+    def in_pixels(self, raster_crs: str, transform: Sequence[float], shape: tuple[int, int]) -> Any:
+        """Give the geometry in the pixels of a raster, as a Shapely geometry; None where it touches none.
+
+        The arguments are those of `tiles_in`.
+
+        Raises:
+            InvalidArgumentError: a CRS is not known.
+        """
         assert self.geometry is not None
         _, placed, _ = in_proj_thread(self.geometry.place)(raster_crs, transform, shape)
-        if not len(placed):
-            return np.empty((0, 2), np.int64)
-        return tiles_touched(placed[0], window, tile_shape, shape)
+        return placed[0] if len(placed) else None
 
 
 @lru_cache(maxsize=64)

@@ -184,7 +184,7 @@ def _outputs_of(
         found.append((host, Output(band, None, expression, {**inputs, **condition})))
     for host, output in found:
         for source in output.sources:
-            _check_grids(files[host], files[source.asset_no], formulas)
+            check_one_crs(files[host], files[source.asset_no], " and ".join(what for what, _ in formulas.parts()))
     return found
 
 
@@ -201,8 +201,12 @@ def _pixel_area(asset: PlannedAsset) -> float:
     return 1.0 if asset.transform is None else abs(asset.transform[0] * asset.transform[4])
 
 
-def _check_grids(host: PlannedAsset, other: PlannedAsset, formulas: PixelFormulas) -> None:
+def check_one_crs(host: PlannedAsset, other: PlannedAsset, what: str) -> None:
     """Refuse files whose pixels are not found by their coordinates.
+
+    Args:
+        host, other: files of one item.
+        what: the argument that needs both, for the message.
 
     Raises:
         InvalidArgumentError: they have different CRSs; or no grid, and different sizes.
@@ -212,7 +216,7 @@ def _check_grids(host: PlannedAsset, other: PlannedAsset, formulas: PixelFormula
     is_placed = host.transform is not None and other.transform is not None and None not in {host.crs, other.crs}
     if not is_placed or not (host.crs == other.crs or in_proj_thread(same_crs)(host.crs, other.crs)):
         raise InvalidArgumentError(
-            f'{" and ".join(what for what, _ in formulas.parts())}: asset "{host.asset}" of item {host.item_id} has '
+            f'{what}: asset "{host.asset}" of item {host.item_id} has '
             f'{_grid_in_words(host)}, and asset "{other.asset}" {_grid_in_words(other)}; expected one CRS, in which '
             "pixels are found. Bring them onto one grid with rasteret_sql.to_xarray"
         )

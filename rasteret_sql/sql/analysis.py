@@ -1,4 +1,4 @@
-"""Public Python functions that return rows: pixels, values at points, statistics of zones."""
+"""Public Python functions that return rows: pixels, values at points, statistics of zones, windows."""
 
 from __future__ import annotations
 
@@ -298,6 +298,78 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
         planned = plan_zones(cursor, shown_index(cursor, index, arguments), rows, asked)
         schema = _chosen(zonal_schema(cursor), [*OUTPUT_COLUMNS[0], *names, *OUTPUT_COLUMNS[1]])
     return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema)
+
+
+@without_crs
+@shares_arguments
+def chips(  # noqa: PLR0913 - those of read_tiles, and which windows
+    index: Any,
+    *,
+    size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    geometry_crs: Any = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    gsd: float | None = None,
+    edges: Literal["drop", "keep"] = "drop",
+    where_valid: float | None = None,
+    statistics: str | os.PathLike[str] | None = None,
+) -> pa.RecordBatchReader:
+    """List windows of one size of each item as rows, as a training set needs them.
+
+    Windows begin at the upper left pixel of an image, and every `stride` pixels from there, whatever the area is. If
+    the bands of an item have several resolutions, windows are those of its finest grid, and `size` is in its pixels.
+    Nothing is fetched unless `where_valid` is given.
+
+    Args:
+        size: height and width of the windows in pixels; one number for both.
+        stride: pixels from one window to the next, one number or (height, width). By default, windows lie side by side.
+            A smaller stride makes windows that overlap, and a larger one leaves gaps.
+        geometry: area as GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`;
+            or None. Windows that it touches are listed, as for `bbox`.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
+        edges: "drop" leaves out windows that reach beyond the image. "keep" cuts them off at its right and bottom
+            edges, so that windows cover the whole image.
+        where_valid: least share of pixels, 0 to 1, that are valid in all bands: neither masked, nodata nor NaN. Windows
+            with less are left out. 0 leaves out none, and gives the share of each.
+        statistics: path of a file of `build_stats`, or the text of a query of several. Tiles are read only under
+            windows whose share it does not decide; results are the same.
+
+    Returns:
+        A reader of record batches: `read_all()` gives a `pyarrow.Table`, which `read_chips` and `to_torchgeo` take as
+        `chips`. One row per item and window, with `item_id`, `collection`, `datetime`, `level`; `row_off`, `col_off`,
+        `height` and `width` in pixels of the level; `bounds`, in `crs`, the CRS of the file; `footprint`, WKB in
+        longitude and latitude; and `valid_share`, NULL without `where_valid`. Rows stream. With `where_valid`, memory
+        holds the windows of an item, and a byte for each pixel under windows that must be read.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or with `where_valid`, bands of an item have several CRSs.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: the area touches no asset.
+        AssetChangedError: `statistics` has another version of a file than the index.
+        RasteretError: while reading: bytes could not be fetched or decoded.
+
+    Example:
+        >>> windows = chips("s2.parquet", size=256, bands=["red"], where_valid=0.9)  # doctest: +SKIP
+        >>> pixels = read_chips("s2.parquet", windows, bands=["red"])  # doctest: +SKIP
+    """
+    import pyarrow as pa
+
+    from rasteret_sql.plan.chips import ChipGrid
+    from rasteret_sql.sql.batches import schema_of
+    from rasteret_sql.sql.chips import ChipArguments, chip_batches, geoparquet_schema, plan_chips
+    from rasteret_sql.sql.statistics_file import checked_statistics
+
+    asked = ChipArguments(ChipGrid.of(size, stride, edges), where_valid, checked_statistics(statistics))
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd)
+    with planning_cursor(index) as cursor:
+        planned = plan_chips(cursor, shown_index(cursor, index, arguments), asked, wants_share=where_valid is not None)
+        schema = geoparquet_schema(pa.schema([each for each in schema_of(cursor, "chips") if each.name != "_call"]))
+    return pa.RecordBatchReader.from_batches(schema, chip_batches(planned, schema))
 
 
 def _chosen(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

@@ -175,6 +175,7 @@ def _attach(con: duckdb.DuckDBPyConnection) -> Connections:
 def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     """Make everything in the catalog."""
     from rasteret_sql.sql.batches import schema_of
+    from rasteret_sql.sql.chips import ChipSource
     from rasteret_sql.sql.pixels import PixelSource, pixel_schema
     from rasteret_sql.sql.samples import SampleSource
     from rasteret_sql.sql.virtual import TileSource
@@ -188,6 +189,7 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
         con.from_arrow(TileSource(schema_of(con, "tiles"), connections)).create_view("_rst_tile_source")
         con.from_arrow(PixelSource(pixel_schema(con), connections)).create_view("_rst_pixel_source")
         con.from_arrow(SampleSource(schema_of(con, "samples"), connections)).create_view("_rst_sample_source")
+        con.from_arrow(ChipSource(schema_of(con, "chips"), connections)).create_view("_rst_chip_source")
         con.from_arrow(ZonalSource(zonal_schema(con), connections)).create_view("_rst_zonal_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")

@@ -84,6 +84,25 @@ def plan_parts(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, max_
     return parts
 
 
+def select_files(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> SelectedFiles:
+    """Give the files of a read, without their tiles; there may be none.
+
+    Args:
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: what was asked.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: the index is not one.
+        EmptyReadError: the area touches none of the assets that the other arguments leave.
+    """
+    with index_rows(cursor, arguments) as rows:
+        found = SelectedFiles.of(rows, rows.select(arguments))
+    if not found.assets and _is_outside(cursor, arguments):
+        raise _outside(arguments)
+    return found
+
+
 class IndexPlans:
     """Plans of one read, which may be planned several times: rows of its index are fetched once.
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rasteret_sql.training.items import Items
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+#: Columns that the rows of `chips` have: their bounds hold at any level.
+_LISTED = frozenset({"item_id", "row_off", "col_off", "height", "width", "bounds", "crs"})
 
 
 def chip_frame(
@@ -57,7 +59,9 @@ def chip_frame(
     names = set(table.column_names)
     pixels = _size(size)
     numbers = _numbers(items, table) if "item_id" in names else np.full(len(table), -1, np.int64)
-    if {"row_off", "col_off"} <= names:
+    if names >= _LISTED:
+        bounds = _of_listed(items, table, numbers, crs, resolution, pixels)
+    elif {"row_off", "col_off"} <= names:
         bounds = _of_pixels(items, table, numbers, crs, pixels)
     else:
         bounds = _of_ground(items, table, numbers, crs, resolution, geometry_crs, pixels)
@@ -181,6 +185,34 @@ def _of_pixels(
     x, y = x_off + cols * x_size, y_off + rows * y_size
     x_end, y_end = x + size[1] * x_size, y + size[0] * y_size
     return np.stack([np.minimum(x, x_end), np.minimum(y, y_end), np.maximum(x, x_end), np.maximum(y, y_end)], axis=1)
+
+
+def _of_listed(
+    items: Items, table: pa.Table, numbers: npt.NDArray[np.int64], crs: str, resolution: tuple[float, float],
+    size: tuple[int, int] | None,
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Give the bounds of rows of `chips`, or of so many pixels around their middles.
+
+    Raises:
+        InvalidArgumentError: a row has no bounds, or they lie outside of the CRS.
+    """
+    import shapely
+
+    if table.column("bounds").null_count or table.column("crs").null_count:
+        raise InvalidArgumentError("chips: bounds or crs is NULL in some rows, expected windows of files with a CRS")
+    rows = table.column("bounds").to_pylist()
+    boxes = shapely.box(*np.array([[row[side] for side in _SIDES] for row in rows], np.float64).T)
+    codes = np.array(table.column("crs").to_pylist(), object)
+    for code in np.unique(codes.astype(str)).tolist():
+        mine = codes == code
+        boxes[mine] = project_geometries(
+            boxes[mine], normalized_crs(code), normalized_crs(crs), steps=OUTLINE_STEPS, name="chips"
+        )
+    bounds = np.asarray(shapely.bounds(boxes))
+    if not np.isfinite(bounds).all():
+        row = int((~np.isfinite(bounds)).any(axis=1).argmax())
+        raise InvalidArgumentError(f"chips: row {row} lies outside of {crs}, the CRS of the dataset; leave it out")
+    return bounds if size is None else _around(items, bounds, numbers, crs, resolution, size)
 
 
 def _of_ground(

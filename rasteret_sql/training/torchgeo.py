@@ -66,9 +66,9 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
         groupby: items of one slice share this: "time", "day" or "solar_day".
         chips: a table of windows, each of which is a row of the dataset's index instead of an item's footprint: rows
             with `geometry`, with `xmin`, `ymin`, `xmax` and `ymax`, with points `x` and `y`, or with `item_id`,
-            `row_off` and `col_off` (pixels of the item's first band). A chip with `item_id` reads that item. A chip
-            without it reads all items that lie there, within `datetime`, or `start_datetime` to `end_datetime`, where
-            there are such columns.
+            `row_off` and `col_off` (pixels of the item's first band); or the result of `rasteret_sql.chips`. A chip
+            with `item_id` reads that item. A chip without it reads all items that lie there, within `datetime`, or
+            `start_datetime` to `end_datetime`, where there are such columns.
         chip_size: pixels of a chip around its middle, one number or (height, width); points and pixels need it.
         label_column: a column of the index, or of `chips`, that becomes "label".
         scale: turn stored values into physical ones, by the scale and offset of each file; pixels without data are 0.

@@ -8,10 +8,11 @@ from rasteret_sql.apps.hints import why_empty
 from rasteret_sql.sql.connection import connect
 
 
-@pytest.mark.parametrize("function", ["items", "tile_plan", "explain_read", "read_tiles", "read_pixels"])
+@pytest.mark.parametrize("function", ["items", "tile_plan", "explain_read", "read_tiles", "read_pixels", "chips"])
 @pytest.mark.parametrize("door", ["sql", "shell"])
 def test_a_table_without_rows_says_which_argument_leaves_nothing(run, index, function, door):
-    text = f"FROM {function}('{index}', datetime := '2030')"
+    size = ", size := 8" if function == "chips" else ""
+    text = f"FROM {function}('{index}', datetime := '2030'{size})"
     outcome = run("sql", text) if door == "sql" else run("shell", "-c", text)
     assert outcome.code == 0
     assert "datetime: '2030' matches none of the assets" in outcome.err

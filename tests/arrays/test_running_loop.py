@@ -27,6 +27,7 @@ CALLS = {
     "datasets": "len(rs.datasets()) > 10",
     "explain": "rs.explain('s2.parquet').total['files'] == 10",
     "export": "rs.export(ZONE, 'red.tif', bands=['red']).files",
+    "chips": "rs.chips(ZONE, size=16, bands=['scl'], bbox=around, where_valid=0).read_all().num_rows > 0",
     "get_options": "rs.get_options().identity == 'etag'",
     "install": "rs.install(duckdb.connect()).sql(\"FROM read_tiles('s2.parquet', bands := ['scl'])\").fetchall()",
     "interrupt": "rs.interrupt() is None",

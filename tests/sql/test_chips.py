@@ -1,0 +1,339 @@
+"""Windows as rows, held against NumPy over rasterio's windows; what is fetched is counted."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pytest
+import rasterio
+import shapely
+from rasterio.warp import transform_geom
+from rasterio.windows import Window
+
+import rasteret_sql as rs
+from rasteret_sql.errors import AssetChangedError, EmptyReadError, InvalidArgumentError
+from rasteret_sql.testing import write_cog
+from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+
+UTM = "EPSG:32643"
+HEIGHT, WIDTH = 80, 112
+
+
+class Scene(ServedScene):
+    """Files of two items with two bands each on a server, and their index; a corner has no data."""
+
+    items, shape, above, without_data = "ab", (HEIGHT, WIDTH), 12, (slice(0, 40), slice(0, 70))
+
+
+def _shares(paths: list[Path], windows: list[tuple[int, int, int, int]], level: int = 0) -> list[float]:
+    """The share of pixels of each (row_off, col_off, height, width) that rasterio's masks take for valid in all files."""
+    found = []
+    for row_off, col_off, height, width in windows:
+        valid = np.ones((height, width), bool)
+        for path in paths:
+            options = {} if level == 0 else {"overview_level": level - 1}
+            with rasterio.open(path, **options) as source:
+                window = Window(col_off, row_off, width, height)
+                valid &= source.read_masks(1, window=window) > 0
+                pixels = source.read(1, window=window)
+            if pixels.dtype.kind == "f":
+                valid &= ~np.isnan(pixels)
+        found.append(float(valid.mean()))
+    return found
+
+
+def _windows(rows: list[dict[str, Any]]) -> list[tuple[int, int, int, int]]:
+    return [(row["row_off"], row["col_off"], row["height"], row["width"]) for row in rows]
+
+
+def _fetched(scene: Scene) -> int:
+    return sum(request.end - request.start for request in scene.server.requests)
+
+
+def test_windows_are_rows_and_nothing_is_fetched(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    scene.server.reset()
+    found = rs.chips(scene.index, size=32, bands=["red"]).read_all()
+    assert found.schema.names == [
+        "item_id", "collection", "datetime", "level", "row_off", "col_off", "height", "width", "bounds", "crs",
+        "footprint", "valid_share",
+    ]  # fmt: skip
+    rows = found.to_pylist()
+    offsets = [(row, col) for row in (0, 32) for col in (0, 32, 64)]
+    assert [(row["item_id"], row["row_off"], row["col_off"]) for row in rows] == [
+        (item, *offset) for item in "ab" for offset in offsets
+    ]
+    assert {(row["height"], row["width"], row["level"], row["crs"], row["valid_share"]) for row in rows} == {
+        (32, 32, 0, UTM, None)
+    }
+    for row in rows:
+        with rasterio.open(scene.folder / f"{row['item_id']}_red.tif") as source:
+            bounds = source.window_bounds(Window(row["col_off"], row["row_off"], row["width"], row["height"]))
+        assert row["bounds"] == dict(zip(("xmin", "ymin", "xmax", "ymax"), bounds, strict=True))
+        outline = shapely.geometry.shape(transform_geom(UTM, "OGC:CRS84", shapely.box(*bounds).segmentize(5)))
+        assert shapely.from_wkb(row["footprint"]).symmetric_difference(outline).area < 1e-6 * outline.area
+    columns = [name for name in found.schema.names if name not in {"footprint", "valid_share"}]
+    in_sql = con.sql(f"SELECT {', '.join(columns)} FROM chips('{scene.index}', size := 32, bands := ['red'])")
+    assert in_sql.to_arrow_table().to_pylist() == found.select(columns).to_pylist()
+    assert not scene.server.requests
+    assert gpd.GeoDataFrame.from_arrow(found).crs == "OGC:CRS84"
+
+
+@pytest.mark.parametrize("edges", ["drop", "keep"])
+@pytest.mark.parametrize(("size", "stride"), [(32, 32), ((20, 50), (9, 33)), (25, (70, 30)), (500, 7)])
+@pytest.mark.parametrize("level", [0, 1])
+def test_shares_equal_those_of_rasterio(
+    scene: Scene, con: duckdb.DuckDBPyConnection, size: Any, stride: Any, level: int, edges: str
+) -> None:
+    rows = (
+        rs.chips(scene.index, size=size, stride=stride, edges=edges, level=level, where_valid=0).read_all().to_pylist()
+    )
+    assert bool(rows) == (size != 500 or edges == "keep")
+    for item in "ab":
+        mine = [row for row in rows if row["item_id"] == item]
+        paths = [scene.folder / f"{item}_{band}.tif" for band in BANDS]
+        assert [row["valid_share"] for row in mine] == _shares(paths, _windows(mine), level)
+    pair = [list(each) if isinstance(each, tuple) else each for each in (size, stride)]
+    in_sql = con.sql(
+        f"FROM chips('{scene.index}', size := {pair[0]}, stride := {pair[1]}, edges := '{edges}', level := {level})"
+    )
+    assert [row["valid_share"] for row in in_sql.to_arrow_table().to_pylist()] == [row["valid_share"] for row in rows]
+
+
+def test_windows_with_too_few_valid_pixels_are_left_out(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    everything = rs.chips(scene.index, size=16, where_valid=0).read_all().to_pylist()
+    shares = sorted({row["valid_share"] for row in everything})
+    # A share itself is enough.
+    for least in (shares[3], 0.5, 1):
+        expected = [row for row in everything if row["valid_share"] >= least]
+        assert rs.chips(scene.index, size=16, where_valid=least).read_all().to_pylist() == expected
+        found = con.execute(
+            "SELECT item_id, row_off, col_off FROM chips($1, size := 16, where_valid := $2)", [str(scene.index), least]
+        ).fetchall()
+        assert found == [(row["item_id"], row["row_off"], row["col_off"]) for row in expected]
+
+
+def test_each_tile_is_read_once_and_only_under_windows_of_the_area(scene: Scene) -> None:
+    paths = sorted(scene.folder.glob("*.tif"))
+    scene.server.reset()
+    rs.chips(scene.index, size=48, stride=8, edges="keep", where_valid=0).read_all()
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for request in scene.server.requests:
+        spans.setdefault(request.path, []).append((request.start, request.end))
+    assert len(spans) == len(paths)
+    for parts in spans.values():
+        ordered = sorted(parts)
+        assert all(end <= start for (_, end), (start, _) in pairwise(ordered))
+    whole = _fetched(scene)
+    scene.server.reset()
+    corner = [600_000.0, 1_399_990.0, 600_010.0, 1_400_000.0]
+    (row, other) = rs.chips(scene.index, size=TILE, bbox=corner, geometry_crs=UTM, where_valid=0).read_all().to_pylist()
+    assert (row["row_off"], row["col_off"], other["item_id"]) == (0, 0, "b")
+    assert 0 < _fetched(scene) < whole / 4
+
+
+@pytest.mark.parametrize("in_degrees", [False, True])
+@pytest.mark.parametrize("form", ["geometry", "bbox"])
+def test_an_area_lists_the_windows_that_it_touches(scene: Scene, form: str, in_degrees: bool) -> None:
+    area = shapely.Polygon([(600_105, 1_399_303), (600_905, 1_399_403), (600_407, 1_399_871)])
+    crs = UTM
+    if form == "bbox":
+        area = shapely.box(*area.bounds)
+    given = area
+    if in_degrees:
+        crs = "OGC:CRS84"
+        given = shapely.geometry.shape(transform_geom(UTM, crs, area.segmentize(5)))
+    options = {"geometry": given} if form == "geometry" else {"bbox": given.bounds}
+    rows = rs.chips(scene.index, size=10, stride=7, bands=["nir"], geometry_crs=crs, **options).read_all().to_pylist()
+    if form == "bbox" and in_degrees:
+        area = shapely.geometry.shape(transform_geom(crs, UTM, shapely.box(*given.bounds).segmentize(0.0001)))
+        area = shapely.box(*area.bounds)
+    every = rs.chips(scene.index, size=10, stride=7, bands=["nir"]).read_all().to_pylist()
+    touched = [row for row in every if area.intersects(shapely.box(*row["bounds"].values()).buffer(-0.01))]
+    assert rows == touched
+    assert 0 < len(rows) < len(every)
+
+
+def test_conditions_decide_what_is_read(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    call = f"chips('{scene.index}', size := 32)"
+    scene.server.reset()
+    ((share,),) = con.sql(
+        f"SELECT valid_share FROM {call} WHERE item_id = 'b' AND row_off = 32 AND col_off = 64"
+    ).fetchall()
+    paths = [scene.folder / f"b_{band}.tif" for band in BANDS]
+    assert [share] == _shares(paths, [(32, 64, 32, 32)])
+    assert len(scene.server.requests) == 2
+    assert {request.path for request in scene.server.requests} == {"b_red.tif", "b_nir.tif"}
+    scene.server.reset()
+    assert con.sql(f"SELECT count(*), min(footprint IS NULL) FROM {call} WHERE datetime > '2024-01-01'").fetchall() == [
+        (6, False)
+    ]
+    assert not scene.server.requests
+    ((full,),) = con.sql(f"SELECT count(*) FROM {call} WHERE valid_share = 0").fetchall()
+    assert full == 4
+
+
+@pytest.mark.parametrize("size", [TILE, 24, 48])
+def test_statistics_of_tiles_save_reading_and_change_nothing(
+    tmp_path: Path, scene: Scene, con: duckdb.DuckDBPyConnection, size: int
+) -> None:
+    stats = tmp_path / "i.stats.parquet"
+    rs.build_stats(scene.index, stats)
+    for bands, least in ((["red"], 0), (["red", "nir"], 0.6), (["nir"], 0.99)):
+        options = {"size": size, "edges": "keep", "bands": bands, "where_valid": least}
+        scene.server.reset()
+        expected = rs.chips(scene.index, **options).read_all()
+        without = _fetched(scene)
+        scene.server.reset()
+        assert rs.chips(scene.index, statistics=stats, **options).read_all().equals(expected)
+        assert _fetched(scene) < without
+        if size == TILE and bands != ["red", "nir"]:
+            # Windows that are whole tiles need no pixels at all.
+            assert not scene.server.requests
+        scene.server.reset()
+        in_sql = con.sql(
+            f"SELECT item_id, row_off, col_off FROM chips('{scene.index}', size := {size}, edges := 'keep', "
+            f"bands := {bands}, where_valid := {least}, statistics := '{stats}')"
+        )
+        assert in_sql.to_arrow_table().to_pylist() == expected.select(["item_id", "row_off", "col_off"]).to_pylist()
+        assert _fetched(scene) < without
+
+
+def _indexed(folder: Path, files: dict[tuple[str, str], Path]) -> Path:
+    rows = [{"href": str(path), "item_id": item, "asset": asset} for (item, asset), path in files.items()]
+    rs.build_index(pa.Table.from_pylist(rows), folder / "i.parquet")
+    return folder / "i.parquet"
+
+
+def test_statistics_of_another_version_are_refused(tmp_path: Path) -> None:
+    path, stats = tmp_path / "m.tif", tmp_path / "i.stats.parquet"
+    write_cog(path, np.ones((40, 40), np.float32), tile=16, transform=TRANSFORM)
+    rs.build_stats(_indexed(tmp_path, {("m", "m"): path}), stats)
+    write_cog(path, np.ones((70, 70), np.float32), tile=16, transform=TRANSFORM)
+    index = _indexed(tmp_path, {("m", "m"): path})
+    with pytest.raises(AssetChangedError, match="statistics"):
+        rs.chips(index, size=16, where_valid=0, statistics=stats)
+
+
+def test_the_finest_grid_of_an_item_rules_and_other_bands_are_taken_at_the_nearest_pixel(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    fine, coarse = (rng.integers(0, 3, shape).astype(np.uint8) for shape in ((60, 90), (30, 40)))
+    a, *_, e, f = TRANSFORM
+    write_cog(tmp_path / "fine.tif", fine, tile=16, nodata=0, transform=TRANSFORM)
+    twice = (2 * a, *TRANSFORM[1:4], 2 * e, f)
+    write_cog(tmp_path / "coarse.tif", coarse, tile=16, nodata=0, transform=twice)
+    index = _indexed(tmp_path, {("m", "coarse"): tmp_path / "coarse.tif", ("m", "fine"): tmp_path / "fine.tif"})
+    # The coarse file ends ten columns before the fine one.
+    under = np.zeros(fine.shape, bool)
+    under[:, :80] = np.repeat(np.repeat(coarse != 0, 2, axis=0), 2, axis=1)
+    valid = (fine != 0) & under
+    rows = rs.chips(index, size=(25, 30), stride=(7, 11), edges="keep", where_valid=0).read_all().to_pylist()
+    assert {row["bounds"]["xmax"] - row["bounds"]["xmin"] for row in rows} >= {300.0}
+    assert [row["valid_share"] for row in rows] == [
+        valid[row : row + height, col : col + width].mean() for row, col, height, width in _windows(rows)
+    ]
+    (whole,) = rs.chips(index, size=30, bands=["coarse"]).read_all().to_pylist()
+    assert whole["bounds"]["xmax"] - whole["bounds"]["xmin"] == 600.0
+
+
+@pytest.mark.parametrize("kind", ["mask", "NaN", "alpha", "none"])
+def test_every_kind_of_mask_counts(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(1, 9, (50, 70))
+    holes = rng.random((50, 70)) < 0.3
+    options: dict[str, Any] = {"tile": 16, "transform": TRANSFORM}
+    path = tmp_path / "m.tif"
+    if kind == "mask":
+        write_cog(path, pixels.astype(np.uint8), ~holes, **options)
+    elif kind == "NaN":
+        write_cog(path, np.where(holes, np.nan, pixels).astype(np.float32), **options)
+    elif kind == "alpha":
+        profile = {"driver": "GTiff", "height": 50, "width": 70, "count": 2, "dtype": "uint8", "tiled": True}
+        profile |= {"blockxsize": 16, "blockysize": 16, "crs": UTM, "transform": rasterio.Affine(*TRANSFORM)}
+        with rasterio.open(path, "w", **profile) as target:
+            target.colorinterp = [rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.alpha]
+            target.write(np.stack([pixels, np.where(holes, 0, 255)]).astype(np.uint8))
+    else:
+        write_cog(path, pixels.astype(np.uint8), **options)
+    index = _indexed(tmp_path, {("m", "m"): path})
+    rows = rs.chips(index, size=20, stride=13, bands=["m:1"], edges="keep", where_valid=0).read_all().to_pylist()
+    assert [row["valid_share"] for row in rows] == _shares([path], _windows(rows))
+    assert (max(row["valid_share"] for row in rows) < 1) == (kind != "none")
+
+
+def test_files_without_a_position_have_windows_without_bounds(tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "height": 20, "width": 30, "count": 1, "dtype": "uint8"}
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(tmp_path / "m.tif", "w", **profile) as target,
+    ):
+        target.write(np.ones((1, 20, 30), np.uint8))
+    index = _indexed(tmp_path, {("m", "m"): tmp_path / "m.tif"})
+    rows = rs.chips(index, size=10, where_valid=1).read_all().to_pylist()
+    assert len(rows) == 6
+    assert {(row["bounds"], row["footprint"], row["crs"], row["valid_share"]) for row in rows} == {
+        (None, None, None, 1.0)
+    }
+
+
+def test_a_million_windows_stream(scene: Scene) -> None:
+    rows = 0
+    reader = rs.chips(scene.index, size=1, bands=["red"], edges="keep")
+    for batch in reader:
+        assert len(batch) <= 1 << 14
+        rows += len(batch)
+    assert rows == 2 * HEIGHT * WIDTH
+
+
+def test_pixels_of_windows_are_read(scene: Scene) -> None:
+    windows = rs.chips(scene.index, size=24, bands=["red"], where_valid=0.5).read_all()
+    chips = rs.read_chips(scene.index, windows, bands=["red"])
+    assert chips.data.shape == (len(windows), 1, 24, 24)
+    for row, pixels, mask in zip(windows.to_pylist(), chips.data, chips.mask, strict=True):
+        with rasterio.open(scene.folder / f"{row['item_id']}_red.tif") as source:
+            expected = source.read(1, window=Window(row["col_off"], row["row_off"], 24, 24))
+        np.testing.assert_array_equal(pixels[0], expected)
+        assert mask.mean() == row["valid_share"]
+
+
+@pytest.mark.parametrize("name", ["chips", "read_chips"])
+def test_an_area_beside_all_files_and_wrong_arguments_are_refused(
+    scene: Scene, con: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    if name == "read_chips":
+        table = rs.chips(scene.index, size=24, level=1).read_all()
+        with pytest.raises(InvalidArgumentError, match=r"level: got 0, expected 1"):
+            rs.read_chips(scene.index, table, level=0)
+        ragged = rs.chips(scene.index, size=24, edges="keep").read_all()
+        with pytest.raises(InvalidArgumentError, match="size"):
+            rs.read_chips(scene.index, ragged)
+        with pytest.raises(InvalidArgumentError, match="size"):
+            rs.read_chips(scene.index, [("a", 0, 0)])
+        with pytest.raises(InvalidArgumentError, match="chips: got columns"):
+            rs.read_chips(scene.index, table.drop_columns(["row_off"]), size=24)
+        return
+    with pytest.raises(EmptyReadError, match="bbox"):
+        rs.chips(scene.index, size=8, bbox=[0, 0, 1, 1])
+    assert rs.chips(scene.index, size=8, datetime="1999").read_all().num_rows == 0
+    for text, message in (
+        ("", "size: got NULL"),
+        (", size := 'x'", "size: got 'x'"),
+        (", size := 8, stride := 1.5", "stride: got 1.5"),
+        (", size := 8, edges := 'pad'", "edges: got 'pad'"),
+        (", size := 8, where_valid := 2", "where_valid: got 2"),
+        (", size := 8, where_valid := 'much'", "where_valid: got much"),
+        (", size := 8, crs := 'EPSG:32643'", "geometry_crs := 'EPSG:32643'"),
+        (", size := 8, where_valid := 0, statistics := 'nowhere.parquet'", "nowhere.parquet"),
+    ):
+        with pytest.raises(Exception, match=message):
+            con.sql(f"FROM chips('{scene.index}'{text})").fetchall()
