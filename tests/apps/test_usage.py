@@ -25,7 +25,10 @@ from rasteret_sql.testing import RangeServer
         (("export", "INDEX", "-o", "a.xyz"), "--output: got 'a.xyz', expected a name that ends in"),
         (("export", "INDEX", "-o", "a.tif", "--resampling", "foo"), "--resampling: got 'foo', expected"),
         (("preview", "INDEX", "-o", "a.png", "--size", "0"), "--size: got 0, expected"),
-        (("preview", "INDEX", "-o", "a.png", "--bands", "nir-"), "--bands: got 'nir-', expected an expression"),
+        (
+            ("preview", "INDEX", "-o", "a.png", "--bands", "nir-"),
+            "--bands: got 'nir-', which ends too early, expected an expression",
+        ),
         (("serve", "--port", "99999"), "--port: got 99999, expected"),
     ],
 )
