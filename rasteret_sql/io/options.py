@@ -220,7 +220,8 @@ def _checked_flag(option: str, value: Any) -> bool:
     Raises:
         InvalidArgumentError: it is none.
     """
-    flag = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+    text = str(value).lower() if isinstance(value, (str, int)) else ""
+    flag = {"true": True, "1": True, "false": False, "0": False}.get(text)
     if flag is None:
         raise InvalidArgumentError(f"{option}: got {shown(value)}, expected true or false")
     return flag
