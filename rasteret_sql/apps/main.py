@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rasteret_sql.apps import (
     bench,
     build,
+    chips,
     datasets,
     explain,
     export,
@@ -61,7 +62,7 @@ exit codes:
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "build and update an index": (build, refresh, validate, stats, datasets),
     "query an index": (info, explain, sql, shell),
-    "read pixels": (preview, export, sample, zonal),
+    "read pixels": (preview, export, sample, zonal, chips),
     "use it from other programs": (serve, macros),
     "try it and measure it": (demo, bench),
 }

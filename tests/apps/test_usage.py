@@ -145,6 +145,7 @@ def test_a_name_that_resembles_none_is_not_asked_for(run, index):
         ("export", "-o", "a.tif"),
         ("sample", "p.csv"),
         ("zonal", "p.geojson"),
+        ("chips", "--size", "8"),
     ],
 )
 def test_what_is_no_index_gets_one_message_of_every_command(run, tmp_path, monkeypatch, command):

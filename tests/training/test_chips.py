@@ -79,6 +79,23 @@ def test_chips_are_queries_paths_and_relations_too(scenes, tmp_path, con):
         assert [box.bounds for box in dataset.index.geometry] == [box.bounds for box in BOXES]
 
 
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("size", [None, 16])
+def test_rows_of_chips_are_chips_at_any_level(scenes, con, level, size):
+    side = 16 >> level
+    for chips in (
+        rs.chips(scenes.index, size=side, bands=["red"], level=level),
+        con.sql(f"FROM chips('{scenes.index}', size := {side}, bands := ['red'], level := {level})"),
+    ):
+        dataset = rs.to_torchgeo(scenes.index, bands=["red"], chips=chips, chip_size=size)
+        assert len(dataset) == 3 * (96 // 16) ** 2
+        rows = rs.chips(scenes.index, size=side, bands=["red"], level=level).read_all().to_pylist()
+        for query, row in list(zip(PreChippedGeoSampler(dataset), rows, strict=True))[::17]:
+            row_off, col_off = row["row_off"] << level, row["col_off"] << level
+            expected = scenes.pixels(row["item_id"], "red")[row_off : row_off + 16, col_off : col_off + 16]
+            assert np.array_equal(as_array(dataset[query])[0], expected)
+
+
 def test_points_are_longitude_and_latitude_by_default(scenes):
     points = lonlat([box.centroid for box in BOXES])
     chips = pa.table({"x": [point.x for point in points], "y": [point.y for point in points]})

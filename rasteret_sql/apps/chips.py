@@ -1,0 +1,97 @@
+"""`rasteret-sql chips`: windows of one size as rows."""
+
+from __future__ import annotations
+
+import argparse
+
+from rasteret_sql.apps.arguments import Commands, add_area, add_bands, add_datetime, add_index, add_level, new_command
+from rasteret_sql.apps.read_bar import read_bar
+from rasteret_sql.apps.sql import add_result, result_format, write_result
+
+_EPILOG = """\
+One row per item and window: item_id, collection, datetime, level, row_off, col_off, height, width, bounds, crs,
+footprint and valid_share. Windows begin at the upper left pixel of an image. Without --where-valid nothing is fetched,
+and valid_share is NULL.
+
+examples:
+  rasteret-sql chips s2.parquet --size 256 -o chips.parquet
+  rasteret-sql chips s2.parquet --size 256 --stride 128 --bands red,nir --where-valid 0.9 -o chips.parquet
+  rasteret-sql chips s2.parquet --size 256 --where-valid 0.9 --statistics s2.stats.parquet --format csv"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = new_command(commands, "chips", "list windows of one size as rows", _EPILOG)
+    add_index(command)
+    add_result(command)
+    which = command.add_argument_group("windows")
+    which.add_argument(
+        "--size", required=True, type=_sides, metavar="PIXELS", help="height and width: one number, or HEIGHT,WIDTH"
+    )
+    which.add_argument(
+        "--stride",
+        type=_sides,
+        metavar="PIXELS",
+        help="pixels from one window to the next, in the same forms (the size)",
+    )
+    which.add_argument(
+        "--edges",
+        default="drop",
+        choices=("drop", "keep"),
+        help="leave out windows that reach beyond the image, or cut them off there (drop)",
+    )
+    which.add_argument(
+        "--where-valid", type=float, metavar="SHARE", help="least share of pixels, 0 to 1, that are valid in all bands"
+    )
+    which.add_argument(
+        "--statistics", metavar="STATS", help="file of `rasteret-sql stats`: fewer tiles are read for --where-valid"
+    )
+    read = command.add_argument_group("what is read")
+    add_bands(read)
+    add_area(read, of_geometry="area as GeoJSON or WKT, in lon/lat or in --geometry-crs", has_grid=False)
+    add_datetime(read)
+    add_level(read)
+    read.add_argument(
+        "--resolution", type=float, metavar="SIZE", help="largest pixel size in CRS units, instead of a level"
+    )
+    read.add_argument("--gsd", type=float, metavar="METRES", help="largest pixel size in metres, instead of a level")
+    command.set_defaults(run=run, usage_error=command.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the windows and write the rows."""
+    result_format(arguments)
+    from rasteret_sql.sql.analysis import chips
+    from rasteret_sql.sql.connection import connect
+
+    with read_bar() as bar, connect() as con:
+        rows = chips(
+            arguments.index,
+            size=arguments.size,
+            stride=arguments.stride,
+            bands=arguments.bands,
+            geometry=arguments.geometry,
+            bbox=arguments.bbox,
+            geometry_crs=arguments.geometry_crs,
+            datetime=arguments.datetime,
+            level=arguments.level,
+            resolution=arguments.resolution,
+            gsd=arguments.gsd,
+            edges=arguments.edges,
+            where_valid=arguments.where_valid,
+            statistics=arguments.statistics,
+        )
+        con.execute("SET TimeZone = 'UTC'")
+        write_result(con, con.from_arrow(rows).set_alias("windows"), arguments, bar)
+    return 0
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    """Read PIXELS, or HEIGHT,WIDTH."""
+    try:
+        sides = [int(part) for part in text.split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) not in {1, 2}:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected pixels such as 256, or HEIGHT,WIDTH")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
