@@ -292,14 +292,17 @@ def count_valid(plan: TilePlan, items: Sequence[ItemShares]) -> Iterator[ItemSha
         yield item
 
 
+def needs_pixels(plan: TilePlan) -> bool:
+    """Whether pixels are read beside masks: masks of integers say all, and only floats may be NaN."""
+    return any(np.dtype(plan.assets[number].dtype).kind in "fc" for number in np.unique(plan.asset_no).tolist())
+
+
 def _valid_tiles(plan: TilePlan, rows: Numbers) -> Iterator[tuple[int, int, Bools]]:
     """Read rows of a plan; gives the row, its place in `rows`, and the pixels that are valid and numbers."""
     if not len(rows):
         return
-    kinds = {np.dtype(plan.assets[number].dtype).kind for number in np.unique(plan.asset_no[rows]).tolist()}
-    has_floats = bool(kinds & {"f", "c"})
-    # Masks of integers say all; only floats may be NaN.
-    for batch in TileStream(plan.take(rows), pixels=has_floats, mask=True):
+    wanted = plan.take(rows)
+    for batch in TileStream(wanted, pixels=needs_pixels(wanted), mask=True):
         part = batch.plan
         for number, row in enumerate(batch.rows):
             shape = int(part.height[row]), int(part.width[row])

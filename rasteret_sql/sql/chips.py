@@ -15,9 +15,9 @@ from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.footprint import window_footprints
 from rasteret_sql.plan.chips import ChipGrid, chips_of_items
 from rasteret_sql.plan.derived import PixelsBelow, check_one_crs
-from rasteret_sql.plan.tiles import Windows
+from rasteret_sql.plan.tiles import WindowPlan, Windows, plan_computed
 from rasteret_sql.read.stream import PART_ROWS
-from rasteret_sql.read.valid_share import ItemShares, ShareOptions, count_valid, layers_of, windows_below
+from rasteret_sql.read.valid_share import ItemShares, ShareOptions, count_valid, layers_of, needs_pixels, windows_below
 from rasteret_sql.sql.joined import kept_by
 from rasteret_sql.sql.joined import number_of as number_in_text
 from rasteret_sql.sql.planning import select_files
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.chips import ItemChips
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
-    from rasteret_sql.plan.tiles import WindowPlan
     from rasteret_sql.sql.selected import SelectedFiles
     from rasteret_sql.sql.statistics_file import KeptStatistics
     from rasteret_sql.sql.workarounds import Call
@@ -106,7 +105,8 @@ class ChipSource(CallSource):
         with self._planning(settings) as cursor:
             planned = plan_chips(cursor, arguments, asked, wants_share=_SHARE in needed.names)
         if is_dry_run():
-            return noted(planned.fetched(self._schema, kept), schema, pixels=True, mask=True)
+            tiles = planned.fetched(self._schema, kept)
+            return noted(tiles, schema, pixels=needs_pixels(tiles), mask=True)
         batches = chip_batches(planned, needed, kept)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -232,8 +232,10 @@ def _all_windows(assets: tuple[PlannedAsset, ...], items: list[ItemChips]) -> Wi
 
 
 def _no_tiles(files: SelectedFiles) -> WindowPlan:
+    """Plan nothing; the connection may be closed."""
     nothing = np.empty(0, np.int64)
-    return files.plan_windows(Windows.of(files.assets, nothing, [], nothing.reshape(0, 4)))
+    windows = Windows.of(files.assets, nothing, [], nothing.reshape(0, 4))
+    return WindowPlan(plan_computed(files.assets, windows), np.zeros(1, np.int64))
 
 
 def chip_batches(planned: PlannedChips, schema: pa.Schema, kept: Kept | None = None) -> Iterator[pa.RecordBatch]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,11 @@ from rasterio.windows import Window
 
 import rasteret_sql as rs
 from rasteret_sql.errors import AssetChangedError, EmptyReadError, InvalidArgumentError
+from rasteret_sql.plan.chips import ChipGrid
+from rasteret_sql.sql.batches import schema_of
+from rasteret_sql.sql.chips import ChipArguments, chip_batches, plan_chips
+from rasteret_sql.sql.readers import planning_cursor, read_arguments
+from rasteret_sql.sql.virtual import scans_only_planned
 from rasteret_sql.testing import write_cog
 from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
 
@@ -286,13 +293,39 @@ def test_files_without_a_position_have_windows_without_bounds(tmp_path: Path) ->
     }
 
 
-def test_a_million_windows_stream(scene: Scene) -> None:
+def test_a_million_windows_stream_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "m.tif"
+    write_cog(path, np.ones((1024, 1024), np.uint8), tile=256, transform=TRANSFORM)
+    index = _indexed(tmp_path, {("m", "m"): path})
+    arguments = replace(read_arguments(None, None, None, None, None, None, None), index=str(index))
+    with planning_cursor() as cursor:
+        planned = plan_chips(cursor, arguments, ChipArguments(ChipGrid.of(1, None, "drop")), wants_share=False)
+        schema = pa.schema([schema_of(cursor, "chips").field(name) for name in ("item_id", "row_off", "bounds")])
     rows = 0
-    reader = rs.chips(scene.index, size=1, bands=["red"], edges="keep")
-    for batch in reader:
-        assert len(batch) <= 1 << 14
-        rows += len(batch)
-    assert rows == 2 * HEIGHT * WIDTH
+    tracemalloc.start()
+    try:
+        for batch in chip_batches(planned, schema):
+            rows += len(batch)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rows == 1024**2
+    # Four offsets of all windows would be 32 MiB.
+    assert peak < 8 << 20
+
+
+def test_explained_queries_say_which_tiles_windows_take(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:
+    call = f"chips('{scene.index}', size := 32, bands := ['red'], where_valid := 0)"
+    for columns, condition, tiles in (
+        ("item_id", "true", 0),
+        ("valid_share", "true", 12),
+        ("valid_share", "item_id = 'a' AND col_off = 64", 2),
+    ):
+        where = call if columns == "valid_share" else call.replace(", where_valid := 0", "")
+        with scans_only_planned() as scans:
+            con.sql(f"SELECT {columns} FROM {where} WHERE {condition}").fetchall()
+        assert [len(scan.plan) for scan in scans] == [tiles]
+    assert not scene.server.requests
 
 
 def test_pixels_of_windows_are_read(scene: Scene) -> None:
