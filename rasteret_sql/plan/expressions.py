@@ -164,7 +164,8 @@ def parse_condition(text: str, argument: str) -> Condition:
 
     Args:
         text: formulas as for `parse_expression`, compared by `= <> < <= > >=`, IN and BETWEEN, and joined by AND, OR,
-            NOT and parentheses, with the precedence of SQL. Bands named like these words stand in double quotes.
+            NOT and parentheses, with the precedence of SQL, but for powers: -a ** 2 is -(a ** 2). Bands named
+            like these words stand in double quotes.
         argument: name of the caller's argument, for messages.
 
     Raises:

@@ -1,7 +1,8 @@
 """The grammar of formulas and conditions over bands: text to tree. Pure.
 
 Values have SQL's arithmetic, such as "(nir - red) / (nir + red)". Conditions add comparisons, IN, BETWEEN, AND, OR and
-NOT, such as "SCL IN (4, 5, 6)". Text is never evaluated as code.
+NOT, such as "SCL IN (4, 5, 6)". Powers alone are Python's: -a ** 2 is -(a ** 2), and a ** b ** c is a ** (b ** c). Text
+is never evaluated as code.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ _PLANNED_TILES: Final = 1 << 16
 _GROUP_TILES: Final = 1 << 18
 _PART: Final = "part_{}.parquet"
 _LEVELS: Final = "whole numbers such as [0, 2]: 0 is full resolution, n the nth overview"
+#: Names by which DuckDB knows Parquet.
+_SUFFIXES: Final = frozenset({".parquet", ".parq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,11 @@ def _checked_output(output: Any) -> Path:
     checked_unicode("output", str(path))
     if path.is_dir():
         raise InvalidArgumentError(f"output: got the directory {path}, expected a file; give {path / 'stats.parquet'}")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InvalidArgumentError(
+            f"output: got {path}, expected a name that ends in .parquet, by which reads know the file; give "
+            f"{path.with_name(path.name + '.parquet')}"
+        )
     if not path.parent.is_dir():
         raise InvalidArgumentError(f"output: the folder {path.parent} does not exist; make it first")
     if path.exists() and path.stat().st_size and _version_of(path) is None:

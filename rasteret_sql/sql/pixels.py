@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from rasteret_sql.checks import check_choice, check_flag
+from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.read.by_file import FileTiles, in_file_order
@@ -36,6 +36,8 @@ ON_ERROR: Final = ("raise", "skip")
 _MAX_BANDS: Final = 256
 #: Columns of the bands of the layout "wide", by their position in what was asked for.
 WIDE_COLUMNS: Final = tuple(f"b{position}" for position in range(1, _MAX_BANDS + 1))
+#: Columns before those of the bands.
+_PLACE_COLUMNS: Final = ("item_id", "collection", "datetime", "x", "y", "crs")
 
 
 def pixel_schema(con: duckdb.DuckDBPyConnection) -> pa.Schema:
@@ -89,7 +91,7 @@ class PixelArguments:
         """Give the names of the bands of the result by their positions, formulas last; they are columns of "wide".
 
         Raises:
-            InvalidArgumentError: the layout is "wide", and there are none, or too many.
+            InvalidArgumentError: the layout is "wide", and there are none, or too many, or two columns of one name.
         """
         names = (*(bands or ()), *(() if self.formulas is None else self.formulas.expressions))
         if self.layout == "wide" and not 1 <= len(names) <= _MAX_BANDS:
@@ -97,7 +99,22 @@ class PixelArguments:
                 f"bands: got {len(names) or 'none'} with layout 'wide', expected the names of its columns, at most "
                 f"{_MAX_BANDS}"
             )
+        if self.layout == "wide":
+            _check_alone(names)
         return names
+
+
+def _check_alone(names: Sequence[str]) -> None:
+    """Refuse bands and formulas that are not the only column of their name; to SQL, RED and red are one name."""
+    seen = set(_PLACE_COLUMNS)
+    for name in names:
+        if name.lower() in seen:
+            raise InvalidArgumentError(
+                f"layout: got 'wide' and the name {shown(name)}, which another column has, expected bands and formulas "
+                f"whose names differ from each other, in more than case, and from {', '.join(_PLACE_COLUMNS)}; give "
+                "the formula another name, read the band by a formula, or take the layout 'long'"
+            )
+        seen.add(name.lower())
 
 
 class PixelSource(CallSource):
@@ -245,4 +262,4 @@ def wide_schema(schema: pa.Schema, bands: Sequence[str]) -> pa.Schema:
 def columns_of(schema: pa.Schema, asked: PixelArguments, bands: Sequence[str] | None) -> pa.Schema:
     """Give the columns of a result, as they are named while it is read."""
     last = WIDE_COLUMNS[: len(asked.columns(bands))] if asked.layout == "wide" else ("band", "value")
-    return pa.schema([schema.field(name) for name in (*schema.names[:6], *last)])
+    return pa.schema([schema.field(name) for name in (*_PLACE_COLUMNS, *last)])

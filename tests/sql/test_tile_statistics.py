@@ -340,6 +340,7 @@ def test_tiles_of_files_that_are_not_measured_are_read(files: Path) -> None:
         ({"levels": [7]}, "level: got 7"),
         ({"bands": ["nir"]}, "nir"),
         ({"output": "no/such/folder.parquet"}, "output: the folder"),
+        ({"output": "stats.pq"}, r"output: got stats\.pq, expected a name that ends in \.parquet"),
     ],
 )
 def test_wrong_arguments_are_refused(files: Path, options: dict[str, Any], message: str) -> None:
