@@ -56,7 +56,9 @@ FROM zonal_stats(
 ORDER BY ALL;""",
     "chips": """\
 SELECT item_id, row_off, col_off, valid_share
-FROM chips('s2.parquet', size := 128, bands := ['red', 'nir'], where_valid := 0.9)
+FROM chips(
+    's2.parquet', size := 128, bands := ['red', 'nir'], where_valid := 0.9
+)
 WHERE datetime >= '2024-02-01';""",
     "read_stats": """\
 SELECT item_id, band_name, tile_row, tile_col, valid_share, min, max, mean

@@ -22,12 +22,13 @@ ZONE = "FROM 's2.parquet' WHERE crs = 'EPSG:32643'"
 #: One call of each public function, in a folder with a collection and its index.
 CALLS = {
     "build_index": "rs.build_index('collection/catalog.json', 'new.parquet', progress=True).rows == 10",
+    "build_stats": "rs.build_stats('s2.parquet', 's2.stats.parquet', bands=['red']).rows > 0",
+    "chips": "rs.chips(ZONE, size=16, bands=['scl'], bbox=around, where_valid=0).read_all().num_rows > 0",
     "connect": "len(rs.connect().sql(\"SELECT pixels FROM read_tiles('s2.parquet', bands := ['red'])\").fetchall()) == 8",
     "credentials": "rs.credentials('s3://bucket/', region='us-west-2') is not None",
     "datasets": "len(rs.datasets()) > 10",
     "explain": "rs.explain('s2.parquet').total['files'] == 10",
     "export": "rs.export(ZONE, 'red.tif', bands=['red']).files",
-    "chips": "rs.chips(ZONE, size=16, bands=['scl'], bbox=around, where_valid=0).read_all().num_rows > 0",
     "get_options": "rs.get_options().identity == 'etag'",
     "install": "rs.install(duckdb.connect()).sql(\"FROM read_tiles('s2.parquet', bands := ['scl'])\").fetchall()",
     "interrupt": "rs.interrupt() is None",
