@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  rasteret-sql demo                                  run the whole path in a few seconds, offline
+  rasteret-sql demo                                  run the whole path in a minute, offline
   rasteret-sql build items.json -o s2.parquet        index STAC items
   rasteret-sql build earthsearch/sentinel-2-l2a --bbox 77.5,12.9,77.7,13.1 --datetime 2024-01 -o s2.parquet
   rasteret-sql info s2.parquet                       describe the index

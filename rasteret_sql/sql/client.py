@@ -215,5 +215,5 @@ def copy_paste(shell: str, path: str, endpoint: Endpoint) -> Sequence[str]:
         f"{shell} -init {path}",
         *(f"{statement};" for statement in endpoint.load),
         f"ATTACH {quote_literal(endpoint.uri)} AS {ALIAS} (TOKEN {quote_literal(endpoint.token)});",
-        f"FROM {ALIAS}.query($$ FROM read_tiles('s2.parquet') LIMIT 3 $$);",
+        f"FROM {ALIAS}.query($$ FROM datasets() $$);",
     )

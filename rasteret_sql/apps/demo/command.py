@@ -53,7 +53,7 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "demo", "run the whole path in a few seconds, offline", _EPILOG)
+    command = new_command(commands, "demo", "run the whole path in a minute, offline", _EPILOG)
     command.add_argument(
         "folder", nargs="?", type=Path, default=Path("demo"), metavar="FOLDER", help="where to write (./demo)"
     )
