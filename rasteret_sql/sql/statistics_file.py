@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from rasteret_sql.checks import checked_path
 from rasteret_sql.database.own_connection import own_connection
-from rasteret_sql.database.select_text import message_of, shortened
+from rasteret_sql.database.select_text import shortened
 from rasteret_sql.errors import AssetChangedError, InvalidArgumentError
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.identity import FileIdentity, compare
@@ -24,7 +24,7 @@ from rasteret_sql.plan.tiles import mask_kind
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.read.tile_statistics import UNKNOWN, TileStatistics
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.named_index import is_query, named_index
+from rasteret_sql.sql.named_index import is_query, named_index, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -256,7 +256,7 @@ def kept_statistics(cursor: duckdb.DuckDBPyConnection, name: str, assets: Iterab
         table = cursor.sql("FROM kept_statistics").to_arrow_table()
         return KeptStatistics(table.cast(schema), shortened(name))
     except (duckdb.Error, pa.ArrowInvalid) as error:
-        reason = message_of(error) if isinstance(error, duckdb.Error) else str(error)
+        reason = reason_of(error) if isinstance(error, duckdb.Error) else str(error)
         raise InvalidArgumentError(
             f"statistics: {shortened(name)} cannot be read as statistics of tiles: {reason}; {_REMEDY}"
         ) from error

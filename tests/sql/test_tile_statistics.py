@@ -359,6 +359,12 @@ def test_an_index_is_not_replaced_by_statistics_nor_the_other_way_round(files: P
         _rows(files / "i.parquet", [ZONE], statistics=files / "i.parquet")
 
 
+def test_a_table_that_is_not_there_is_not_said_to_be_one_of_duckdb(files: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^statistics: 'nix' cannot be read .*Table with name nix") as found:
+        _rows(files / "i.parquet", [ZONE], statistics="nix")
+    assert "Did you mean" not in str(found.value)
+
+
 def test_a_histogram_is_refused_for_floats_and_for_many_values(tmp_path: Path) -> None:
     for dtype, message in (("float32", "is float32, expected integers"), ("uint16", "more than 256 values")):
         pixels = np.arange(400, dtype=dtype).reshape(20, 20)
