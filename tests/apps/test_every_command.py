@@ -43,6 +43,7 @@ GOOD = {
     "STATS": lambda places: places["folder"] / "s.parquet",
     "FILE": lambda places: places["folder"] / "out.tif",
     "DB": lambda _: None,
+    "PIXELS": lambda _: "64",
 }
 BAD = {
     "POINTS": lambda places: places["folder"] / "absent.parquet",
@@ -55,6 +56,7 @@ BAD = {
     "STATS": lambda places: places["folder"] / "absent" / "s.parquet",
     "FILE": lambda places: places["folder"] / "absent" / "out.tif",
     "DB": lambda places: places["folder"] / "absent" / "a.duckdb",
+    "PIXELS": lambda _: "0",
 }
 #: Commands whose result is a file, so that what they say of it goes to stderr.
 FOR_A_FILE = {"preview"}
