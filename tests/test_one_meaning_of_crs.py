@@ -49,6 +49,27 @@ def test_sql_functions_refuse_crs(call: str, index: str) -> None:
             con.execute(f"FROM {call.format(index)}").fetchall()
 
 
+@pytest.mark.parametrize("name", ["read_tiles", "read_pixels", "explain", "sample_points", "chips", "to_xarray"])
+@pytest.mark.parametrize("bbox", [None, (77.9, 12.9, 78.1, 13.1)])
+def test_an_unknown_crs_of_an_area_is_named_as_in_python(name: str, bbox: Any, index: str) -> None:
+    given: tuple[Any, ...] = ([(0.0, 0.0)],) if name == "sample_points" else ()
+    others: dict[str, Any] = {"size": 8} if name == "chips" else {}
+    others |= {} if bbox is None or given else {"bbox": bbox}
+    with pytest.raises(InvalidArgumentError, match=r"^geometry_crs: got 'EPSG:99999', expected an authority code"):
+        getattr(rs, name)(index, *given, bands=["red"], geometry_crs="EPSG:99999", **others)
+
+
+@pytest.mark.parametrize("name", ["items", "explain_read", "tile_plan", "read_tiles", "read_pixels"])
+def test_an_unknown_crs_of_an_area_is_named_as_in_sql(name: str, index: str) -> None:
+    with rs.connect() as con, pytest.raises(duckdb.Error, match=r"geometry_crs: got 'EPSG:99999', expected an auth"):
+        con.execute(f"FROM {name}('{index}', bbox := [1, 2, 3, 4], geometry_crs := 'EPSG:99999')").fetchall()
+
+
+def test_an_unknown_crs_of_an_area_is_named_as_an_option(index: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", index, "--bbox", "1,2,3,4", "--geometry-crs", "EPSG:99999"]) == 2
+    assert "--geometry-crs: got 'EPSG:99999'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["explain"], ["preview", "--json"]])
 def test_commands_without_a_grid_refuse_crs(command: list[str], index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, index, "--crs", "EPSG:32643"]) == 2

@@ -166,7 +166,7 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
     elif isinstance(geometries, gpd.GeoDataFrame):
         frame = geometries
     else:
-        crs = normalized_crs(LONLAT if geometry_crs is None else geometry_crs)
+        crs = normalized_crs(LONLAT if geometry_crs is None else geometry_crs, name="geometry_crs")
         features = parse_geometries(geometries, crs)
         frame = gpd.GeoDataFrame(list(features.properties), geometry=list(features.geometries), crs=parsed_crs(crs))
     taken = [name for name in (*_BEFORE, *_AFTER) if name in frame.columns]
@@ -180,8 +180,10 @@ def _frame(geometries: Any, geometry_crs: Any) -> gpd.GeoDataFrame:
             "geometries: got some without a CRS, expected one; set it with set_crs, or give geometry_crs"
         )
     if frame.crs is None:
-        return frame.set_crs(parsed_crs(normalized_crs(geometry_crs)))
-    if geometry_crs is not None and not same_crs(normalized_crs(frame.crs), normalized_crs(geometry_crs)):
+        return frame.set_crs(parsed_crs(normalized_crs(geometry_crs, name="geometry_crs")))
+    if geometry_crs is not None and not same_crs(
+        normalized_crs(frame.crs), normalized_crs(geometry_crs, name="geometry_crs")
+    ):
         raise InvalidArgumentError(
             f"geometry_crs: got {shown(geometry_crs)}, and the geometries say that they are in {frame.crs.name}, "
             "expected the same; leave geometry_crs out, or bring them there with to_crs"

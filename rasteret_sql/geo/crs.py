@@ -21,6 +21,7 @@ import numpy as np
 
 from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.utm import is_lonlat, utm_zone
 from rasteret_sql.io import fork
 
 if TYPE_CHECKING:
@@ -53,13 +54,21 @@ def in_proj_thread(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def parsed_crs(text: str) -> Any:
+def parsed_crs(text: str, *, name: str = "crs") -> Any:
     """Give a `pyproj.CRS`. It is for the thread that asked.
+
+    Args:
+        text: what names or defines it.
+        name: of the argument, for messages.
 
     Raises:
         InvalidArgumentError: it is not known.
     """
-    return _local.crs(text)
+    try:
+        return _local.crs(text)
+    except (RuntimeError, UnicodeEncodeError) as error:
+        # PROJ's errors are RuntimeErrors; their module is not imported for this.
+        raise _not_a_crs(text, name) from error
 
 
 def transformer(from_crs: str | None, to_crs: str | None) -> Any:
@@ -73,28 +82,42 @@ def transformer(from_crs: str | None, to_crs: str | None) -> Any:
     return _local.transformer(from_crs, to_crs)
 
 
-def normalized_crs(crs: Any) -> str:
+def normalized_crs(crs: Any, *, name: str = "crs") -> str:
     """Spell a CRS as the index does: its authority code where one says exactly the same, otherwise WKT2.
 
     Args:
         crs: an EPSG code as a number, an authority code, WKT, PROJJSON, a PROJ string, or an object of pyproj, odc-geo,
             rasterio or another library that has `to_wkt`.
+        name: of the argument, for messages.
 
     Raises:
         InvalidArgumentError: it is none of them, or one without horizontal axes.
     """
     if isinstance(crs, (int, np.integer)) and not isinstance(crs, bool):
-        return _spelled(f"EPSG:{int(crs)}")
+        return _spelled(f"EPSG:{int(crs)}", name)
     if isinstance(crs, str):
-        return _spelled(crs)
+        return _spelled(crs, name)
     from pyproj import CRS
 
     try:
-        return _spelled(CRS.from_user_input(crs).to_wkt())
+        return _spelled(CRS.from_user_input(crs).to_wkt(), name)
     except InvalidArgumentError:
         raise
     except Exception as error:  # an object of any library makes its WKT here
-        raise _not_a_crs(crs) from error
+        raise _not_a_crs(crs, name) from error
+
+
+@lru_cache(maxsize=256)
+def check_crs(name: str, crs: str) -> None:
+    """Refuse a CRS that is not known, under the name of the caller's argument.
+
+    PROJ is not imported for the CRSs that need no PROJ; see `geo/utm`.
+
+    Raises:
+        InvalidArgumentError: it is not known, or has no horizontal axes.
+    """
+    if not (is_lonlat(crs) or utm_zone(crs) is not None or crs.upper() == "EPSG:3857"):
+        in_proj_thread(normalized_crs)(crs, name=name)
 
 
 @lru_cache(maxsize=1024)
@@ -170,22 +193,22 @@ def shortened(crs: str | None) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _spelled(text: str) -> str:
+def _spelled(text: str, name: str) -> str:
     from pyproj import CRS
     from pyproj.exceptions import ProjError
 
     from rasteret_sql.tiff.definitions import codes_of
 
-    crs = parsed_crs(text)
+    crs = parsed_crs(text, name=name)
     if crs.is_geocentric or (crs.is_vertical and not crs.is_compound):
-        raise InvalidArgumentError(f"crs: got {crs.name}, expected one with horizontal axes, such as 'EPSG:32643'")
+        raise InvalidArgumentError(f"{name}: got {crs.name}, expected one with horizontal axes, such as 'EPSG:32643'")
     try:
         for candidate in codes_of(crs):
             if _is_same(CRS.from_authority(*candidate), crs):
                 return ":".join(candidate)
         return str(crs.to_wkt())
     except ProjError as error:
-        raise _not_a_crs(text) from error
+        raise _not_a_crs(text, name) from error
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -203,21 +226,17 @@ def _is_same(one: Any, other: Any) -> bool:
     return same
 
 
-def _not_a_crs(crs: Any) -> InvalidArgumentError:
+def _not_a_crs(crs: Any, name: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"crs: got {shown(crs)}, expected an authority code such as "
+        f"{name}: got {shown(crs)}, expected an authority code such as "
         "'EPSG:32643', an EPSG number, WKT, PROJJSON, or an object with to_wkt"
     )
 
 
 def _make_crs(text: str) -> Any:
     from pyproj import CRS
-    from pyproj.exceptions import ProjError
 
-    try:
-        return CRS.from_user_input(text)
-    except (ProjError, UnicodeEncodeError) as error:
-        raise _not_a_crs(text) from error
+    return CRS.from_user_input(text)
 
 
 def _make_transformer(from_crs: str | None, to_crs: str | None) -> Any:

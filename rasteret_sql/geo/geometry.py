@@ -164,6 +164,8 @@ def _of_text(text: str) -> Features:
 def _of_geojson(document: Any) -> Features:
     import shapely
 
+    if not isinstance(document, Mapping):
+        raise TypeError(f"{type(document).__name__} is no form of a geometry")
     kind = document["type"]
     crs = ((document.get("crs") or {}).get("properties") or {}).get("name")
     if kind == "FeatureCollection":
@@ -223,7 +225,7 @@ def _require_crs(features: Features, crs: str | None, name: str) -> None:
     except InvalidArgumentError:
         # A code of a database of its own.
         return
-    if not same_crs(own, normalized_crs(crs)):
+    if not same_crs(own, normalized_crs(crs, name="geometry_crs")):
         raise InvalidArgumentError(
             f"{name}: got one that says that it is in {shortened(own)}, expected {shortened(crs)}, the CRS that is "
             "given for it; give its own, or reproject it"

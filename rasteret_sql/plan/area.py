@@ -11,7 +11,7 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.antimeridian import repeated, within_map
-from rasteret_sql.geo.crs import in_proj_thread, parsed_crs, shortened
+from rasteret_sql.geo.crs import check_crs, in_proj_thread, shortened
 from rasteret_sql.geo.utm import REVOLUTION, bounds_in_mercator, bounds_in_utm, is_lonlat, utm_zone
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def area_of_geometry(text: str, crs: str) -> Area:
     from rasteret_sql.geo.geometry import parse_geometry
     from rasteret_sql.geo.touched import ProjectedGeometries
 
-    if not is_lonlat(crs):
-        parsed_crs(crs)
+    check_crs("geometry_crs", crs)
     geometry = parse_geometry(text, crs)
     parts = np.asarray(shapely.bounds(shapely.get_parts(geometry)))
     return Area(crs, parts, ProjectedGeometries(np.array([geometry], object), crs))

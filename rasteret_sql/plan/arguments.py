@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.crs import check_crs
 from rasteret_sql.geo.geobox import GeoBox  # noqa: TC001 - dataclasses look annotations up
 from rasteret_sql.geo.utm import is_lonlat
 from rasteret_sql.plan.period import parse_period
@@ -26,15 +27,22 @@ _TURN: Final = 360.0
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How a caller spells arguments that messages name."""
+    """How a caller spells arguments that messages name.
+
+    Attributes:
+        crs, level: with what stands before their values.
+        resolution: as these; None where the caller has no such argument.
+    """
 
     crs: str
     level: str
-    resolution: str
+    resolution: str | None
 
 
 SQL: Final = Door("geometry_crs := ", "level :=", "resolution :=")
 PYTHON: Final = Door("geometry_crs=", "level=", "resolution=")
+#: Of callers that take several levels, and no resolution.
+LEVELS: Final = Door("geometry_crs=", "levels=", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ class ReadArguments:
             size = getattr(self, name)
             if size is not None and not size > 0:
                 raise InvalidArgumentError(f"{name}: got {size}, expected a pixel size above 0")
+        check_crs("geometry_crs", self.crs)
         if self.datetime is not None:
             parse_period(self.datetime)
 

@@ -232,9 +232,12 @@ def _levels(files: Files, numbers: Numbers, arguments: ReadArguments, area: Area
         counts = files.column("level_count")[numbers]
         wrong = np.flatnonzero(counts <= arguments.level)
         if len(wrong):
+            door = arguments.door
+            name = door.level.rstrip(" :=")
+            other = "" if door.resolution is None else f", or give {door.resolution}"
             raise InvalidArgumentError(
-                f"level: got {arguments.level}, expected 0 to {counts[wrong[0]] - 1}, the levels of "
-                f"{_named(files, int(numbers[wrong[0]]))}; choose one of them, or give {arguments.door.resolution}"
+                f"{name}: got {arguments.level}, expected 0 to {counts[wrong[0]] - 1}, the levels "
+                f"of {_named(files, int(numbers[wrong[0]]))}; choose one of them{other}"
             )
         return np.full(len(numbers), arguments.level, np.int64)
     name = "resolution" if arguments.gsd is None else "gsd"

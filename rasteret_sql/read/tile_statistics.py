@@ -182,8 +182,8 @@ class TileMeasurer:
         is_integer = np.dtype(self.asset.dtype).kind in "iu"
         if self.has_classes and not is_integer:
             raise InvalidArgumentError(
-                f'histogram: band "{self.band.name}" of item {self.asset.item_id} is {self.asset.dtype}, expected '
-                "integers, the numbers of classes; leave it out"
+                f'histogram: got band "{self.band.name}" of item {self.asset.item_id}, which is {self.asset.dtype}, '
+                "expected integers, the numbers of classes; leave it out"
             )
         self._count = np.full(self.tiles, UNKNOWN, np.int64)
         # Minimum, maximum, sum, sum of squares; of floats, squared deviations too.
@@ -219,8 +219,8 @@ class TileMeasurer:
         self._classes.update(classes.tolist())
         if len(self._classes) > MAX_CLASSES:
             raise InvalidArgumentError(
-                f'histogram: band "{self.band.name}" of item {self.asset.item_id} has more than {MAX_CLASSES} values, '
-                "expected classes; leave it out"
+                f'histogram: got band "{self.band.name}" of item {self.asset.item_id}, which has more than '
+                f"{MAX_CLASSES} values, expected classes; leave it out"
             )
         self._counted[number] = classes.astype(np.int64), counts
 

@@ -138,7 +138,8 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
 
     Args:
         points: a GeoDataFrame or GeoSeries, a data frame, an Arrow table, a DuckDB relation, the path of a Parquet,
-            CSV or GeoJSON file, the text of a query; or points in any form, one or a list.
+            CSV or GeoJSON file, the text of a query; or points in any form, one or a list. Pairs (x, y) are points in
+            `geometry_crs`, longitude and latitude by default.
         geometry_column: column of points as GEOMETRY, WKB, WKT or GeoJSON. By default, the column of type GEOMETRY, or
             a column with a usual name.
         x_column, y_column: columns of coordinates, instead of `geometry_column`.

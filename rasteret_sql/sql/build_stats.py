@@ -25,6 +25,7 @@ from rasteret_sql.index.parquet_file import package_version
 from rasteret_sql.index.report import Failure, list_failures, reporting
 from rasteret_sql.index.staging import leftovers, staging_folder
 from rasteret_sql.io.asked import redact
+from rasteret_sql.plan.arguments import LEVELS
 from rasteret_sql.plan.tiles import Windows
 from rasteret_sql.read.by_file import refuse_complex
 from rasteret_sql.read.tile_statistics import TileMeasurer
@@ -195,7 +196,7 @@ def build_stats(
     digest = hashlib.sha256(json.dumps([VERSION, definition]).encode()).hexdigest()
     with planning_cursor(index) as cursor:
         plans = IndexPlans(cursor, shown_index(cursor, index, arguments))
-        selected = [plans.files(replace(arguments, level=level)) for level in chosen]
+        selected = [plans.files(replace(arguments, level=level, door=LEVELS)) for level in chosen]
         wanted = [_wanted(files, classes) for files in selected]
         with (
             staging_folder(path, digest) as folder,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.errors import AccessDeniedError, InvalidArgumentError
-from rasteret_sql.geo.crs import in_proj_thread
+from rasteret_sql.geo.crs import check_crs, in_proj_thread
 from rasteret_sql.io import access
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.options import credentials
@@ -81,6 +81,7 @@ def project(parts: Sequence[Bounds], from_crs: str, to_crs: str) -> list[Bounds]
     """Give bounds in one CRS as bounds in another that hold them; see `search_bounds`."""
     from rasteret_sql.geo.project import search_bounds
 
+    check_crs("geometry_crs", from_crs)
     return _structs(search_bounds(_array(parts), from_crs, to_crs).tolist())
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rasteret_sql.checks import shown
+from rasteret_sql.checks import number_of, shown
 from rasteret_sql.database.select_text import message_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs
@@ -28,7 +29,8 @@ def vector_table(cursor: duckdb.DuckDBPyConnection, value: Any, what: str, crs: 
     Args:
         cursor: reads files and queries.
         value: a GeoDataFrame or GeoSeries, a data frame, an Arrow table, a DuckDB relation, the path of a Parquet,
-            CSV or GeoJSON file, the text of a query, or geometries in any form, one or a list.
+            CSV or GeoJSON file, the text of a query, or geometries in any form, one or a list; points may be pairs
+            (x, y) too.
         what: how messages call it: "points" or "zones".
         crs: of geometries that are no rows of a table; longitude and latitude where it is None.
 
@@ -58,7 +60,25 @@ def vector_table(cursor: duckdb.DuckDBPyConnection, value: Any, what: str, crs: 
         return _with_geoparquet_crs(pa.table(value))
     if hasattr(value, "to_records") and hasattr(value, "columns"):
         return pa.Table.from_pandas(value)
-    return _of_geometries(value, what, crs)
+    return _of_geometries(_with_points(value) if what == "points" else value, what, crs)
+
+
+def _with_points(value: Any) -> Any:
+    """Make points of pairs (x, y), one or several; what is no pair stays."""
+    import shapely
+
+    if _is_pair(value):
+        return [shapely.Point(float(value[0]), float(value[1]))]
+    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or hasattr(value, "__geo_interface__")
+    if is_one or not isinstance(value, Iterable):
+        return value
+    return [shapely.Point(float(each[0]), float(each[1])) if _is_pair(each) else each for each in value]
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether a value is two numbers in a row."""
+    is_row = isinstance(value, (list, tuple)) or getattr(value, "ndim", None) == 1
+    return is_row and len(value) == len("xy") and all(number_of(each) is not None for each in value)
 
 
 def _is_file(text: str) -> bool:
@@ -83,8 +103,9 @@ def _of_frame(frame: Any) -> pa.Table:
 def _of_geometries(value: Any, what: str, crs: Any) -> pa.Table:
     import shapely
 
-    features = parse_geometries(value, None if crs is None else normalized_crs(crs), name=what)
-    own = normalized_crs(crs if crs is not None else features.crs or LONLAT)
+    given = None if crs is None else normalized_crs(crs, name="geometry_crs")
+    features = parse_geometries(value, given, name=what)
+    own = given or normalized_crs(features.crs or LONLAT)
     columns: dict[str, list[Any]] = {}
     for number, properties in enumerate(features.properties):
         for name, each in properties.items():

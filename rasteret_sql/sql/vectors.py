@@ -238,7 +238,7 @@ def crs_of(columns: VectorColumns, found: VectorColumns, types: dict[str, str]) 
     own = None
     if found.geometry is not None and (typed := _TYPED_CRS.fullmatch(types[found.geometry])):
         own = normalized_crs(typed[1].replace("''", "'"))
-    given = None if columns.crs is None else normalized_crs(columns.crs)
+    given = None if columns.crs is None else normalized_crs(columns.crs, name="geometry_crs")
     if given is not None and own is not None and not same_crs(given, own):
         raise InvalidArgumentError(
             f"geometry_crs: got {shortened(given)}, and column {found.geometry} of {columns.what} says that it is in "

@@ -238,8 +238,9 @@ def _of_ground(
             "x and y; or item_id, row_off and col_off"
         )
     geometry = project_geometries(
-        geometry, normalized_crs(geometry_crs), normalized_crs(crs), steps=OUTLINE_STEPS, name="chips"
-    )
+        geometry, normalized_crs(geometry_crs, name="geometry_crs"), normalized_crs(crs), steps=OUTLINE_STEPS,
+        name="chips",
+    )  # fmt: skip
     bounds = shapely.bounds(geometry)
     if not np.isfinite(bounds).all():
         row = int((~np.isfinite(bounds)).any(axis=1).argmax())

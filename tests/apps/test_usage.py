@@ -80,6 +80,19 @@ def test_only_arguments_of_the_command_are_spelled_as_options(message, spelled):
     assert as_options(message, argparse.Namespace(parser=parser)) == spelled
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--levels", "9"), r"--levels: got 9, expected 0 to \d, the levels of asset .*; choose one of them$"),
+        (("--histogram", "red"), r'--histogram: got band "red" of item .*, which has more than 256 values, expected'),
+    ],
+)
+def test_stats_names_its_options_and_no_others(run, index, tmp_path, words, message):
+    outcome = run("stats", str(index), *words, "-o", str(tmp_path / "s.parquet"))
+    assert outcome.code == 2
+    assert re.search(message, outcome.err.strip())
+
+
 def test_explain_in_python_advises_arguments_as_python_has_them(index):
     with pytest.raises(InvalidArgumentError, match=r"or give resolution=$"):
         rs.explain(str(index), level=9)

@@ -400,7 +400,7 @@ def test_what_could_not_be_read_is_a_row_with_the_reason(tmp_path: Path) -> None
             {"geometry_crs": "OGC:CRS84"},
             "row 1 is at x .* in OGC:CRS84, expected a latitude in y and a longitude in x; swap",
         ),
-        ({"geometry_crs": "EPSG:1"}, "crs: got 'EPSG:1'"),
+        ({"geometry_crs": "EPSG:1"}, "geometry_crs: got 'EPSG:1'"),
         ({"bands": ["blue"]}, "blue"),
         ({"level": 7}, "level: got 7, expected 0 to 1"),
         ({"on_error": "skip"}, "on_error: got 'skip', expected 'raise' or 'null'"),
@@ -419,6 +419,19 @@ def test_wrong_arguments_are_refused_before_any_request(
     with pytest.raises(Exception, match=message):
         con.execute(f"FROM sample_points('{scene.index}', 'plots'{named})").fetchall()
     assert not scene.server.requests
+
+
+def test_pairs_of_coordinates_are_points(scene: Scene) -> None:
+    x, y = _points(5)
+    wanted = rs.sample_points(scene.index, gpd.GeoSeries(gpd.points_from_xy(x, y), crs=UTM)).read_all()["value"]
+    assert len(wanted) > 0
+    pairs = list(zip(x.tolist(), y.tolist(), strict=True))
+    for given in (pairs, [list(pair) for pair in pairs], np.stack([x, y], axis=1), zip(x, y, strict=True)):
+        assert rs.sample_points(scene.index, given, geometry_crs=UTM).read_all()["value"] == wanted
+    one = rs.sample_points(scene.index, pairs[0], geometry_crs=UTM).read_all()["value"]
+    assert one == rs.sample_points(scene.index, pairs[:1], geometry_crs=UTM).read_all()["value"]
+    with pytest.raises(InvalidArgumentError, match=r"points: got \(1, 2, 3\), expected GeoJSON, .*tuple is no form"):
+        rs.sample_points(scene.index, [(1, 2, 3)], geometry_crs=UTM)
 
 
 def test_rows_that_are_no_points_and_names_of_the_result_are_refused(scene: Scene) -> None:
