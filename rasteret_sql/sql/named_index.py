@@ -30,6 +30,8 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
+#: A name with the suffix of a file: s2.parquett.
+_FILE_NAME = re.compile(r"[^\"'\s]*\.[A-Za-z]\w*")
 #: What _rst_asset_plan reads of an index.
 INDEX_COLUMNS = (
     "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
@@ -56,6 +58,24 @@ def table_of_registered(name: str) -> str:
 def reason_of(error: duckdb.Error) -> str:
     """Give what DuckDB says of a name that it does not know, without the names that it guesses among its own tables."""
     return message_of(error).partition(" Did you mean ")[0]
+
+
+def no_such_file(what: str, text: str) -> str | None:
+    """Give the message for a name that is neither a table nor a file, and has the suffix of a file; None for others.
+
+    `_rst_no_such_file` says the same.
+
+    Args:
+        what: how messages call it.
+        text: a name that DuckDB does not know.
+    """
+    # DuckDB says of a Parquet path itself that there is no such file.
+    if _FILE_NAME.fullmatch(text) is None or is_path(text):
+        return None
+    return (
+        f"{what}: {text!r}: no such file, and no table or view of this name; expected a table, a view or a Parquet "
+        "path. Check how the suffix is spelled"
+    )
 
 
 def is_query(text: str) -> bool:
@@ -195,8 +215,9 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
                 "rasteret_sql.build_index or `rasteret-sql build`"
             )
         return InvalidIndexError(
-            f"index: got {shown}, which is no table or view that a read can see ({reason_of(reason)}). {UNSEEN}; give "
-            "a table, a view, a Parquet path or the text of a query, or pass the rows from Python: "
+            no_such_file("index", index)
+            or f"index: got {shown}, which is no table or view that a read can see ({reason_of(reason)}). {UNSEEN}; "
+            "give a table, a view, a Parquet path or the text of a query, or pass the rows from Python: "
             f"read_tiles(con.sql(...)). {table_of_registered(name)}"
         )
     missing = [column for column in INDEX_COLUMNS if column not in columns]

@@ -24,7 +24,7 @@ from rasteret_sql.plan.tiles import mask_kind
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.read.tile_statistics import UNKNOWN, TileStatistics
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.named_index import is_query, named_index, reason_of
+from rasteret_sql.sql.named_index import is_query, named_index, no_such_file, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -256,10 +256,24 @@ def kept_statistics(cursor: duckdb.DuckDBPyConnection, name: str, assets: Iterab
         table = cursor.sql("FROM kept_statistics").to_arrow_table()
         return KeptStatistics(table.cast(schema), shortened(name))
     except (duckdb.Error, pa.ArrowInvalid) as error:
+        missing = _missing_columns(cursor, name) if isinstance(error, duckdb.BinderException) else []
+        if missing:
+            raise InvalidArgumentError(
+                f"statistics: {shortened(name)} is not a file of statistics: it has no column {', '.join(missing)}; "
+                "build one with rasteret_sql.build_stats or `rasteret-sql stats`"
+            ) from error
         reason = reason_of(error) if isinstance(error, duckdb.Error) else str(error)
         raise InvalidArgumentError(
-            f"statistics: {shortened(name)} cannot be read as statistics of tiles: {reason}; {_REMEDY}"
+            no_such_file("statistics", name)
+            or f"statistics: {shortened(name)} cannot be read as statistics of tiles: {reason}; {_REMEDY}"
         ) from error
+
+
+def _missing_columns(cursor: duckdb.DuckDBPyConnection, name: str) -> list[str]:
+    """Give the columns of statistics that a table or file does not have."""
+    described = "SELECT lower(column_name) FROM (DESCRIBE FROM query_table($1))"
+    known = {column for (column,) in cursor.execute(described, [named_index(cursor, name)]).fetchall()}
+    return [column for column in statistics_schema().names if column not in known]
 
 
 def tiles_that_meet(

@@ -15,7 +15,7 @@ from rasteret_sql.database.select_text import message_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs
 from rasteret_sql.geo.geometry import parse_geometries
-from rasteret_sql.sql.named_index import is_query, named_index
+from rasteret_sql.sql.named_index import is_query, named_index, no_such_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,6 +60,8 @@ def vector_table(cursor: duckdb.DuckDBPyConnection, value: Any, what: str, crs: 
         return _with_geoparquet_crs(pa.table(value))
     if hasattr(value, "to_records") and hasattr(value, "columns"):
         return pa.Table.from_pandas(value)
+    if isinstance(value, str) and (missing := no_such_file(what, value)) is not None:
+        raise InvalidArgumentError(missing)
     return _of_geometries(_with_points(value) if what == "points" else value, what, crs)
 
 

@@ -19,7 +19,7 @@ from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import LONLAT, in_proj_thread, normalized_crs, revolution_of, same_crs, shortened
 from rasteret_sql.geo.geometry import parse_geometry
 from rasteret_sql.sql.catalog import CATALOG
-from rasteret_sql.sql.named_index import UNSEEN, is_path, reason_of, table_of_registered
+from rasteret_sql.sql.named_index import UNSEEN, is_path, no_such_file, reason_of, table_of_registered
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -167,7 +167,8 @@ def _fetched(
         return found, crs, cursor.sql("FROM vector_rows ORDER BY rst_row ASC").to_arrow_table()
     except duckdb.Error as error:
         raise InvalidArgumentError(
-            f"{what}: {shown(name)} cannot be read ({reason_of(error)}); expected a table, a view or a Parquet path "
+            no_such_file(what, name)
+            or f"{what}: {shown(name)} cannot be read ({reason_of(error)}); expected a table, a view or a Parquet path "
             f"that a read can see. {UNSEEN}{'' if is_path(name) else f'. {table_of_registered(name)}'}"
         ) from error
 

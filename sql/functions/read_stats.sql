@@ -58,5 +58,5 @@ FROM (
             'squares': unnest(floats.squares),
             'sumsq': unnest(floats.sumsq)
         } AS rst_floats
-    FROM query_table(statistics)
+    FROM query_table(_rst_statistics_table(statistics))
 );

@@ -156,6 +156,13 @@ def test_order_is_the_same_each_time(con: duckdb.DuckDBPyConnection, collection:
     ("call", "message"),
     [
         ("read_tiles('nothing.parquet')", r"'nothing.parquet' cannot be read as Parquet: .*build_index"),
+        *(
+            (f"{call.format('i.parquett')}", r"index: 'i\.parquett': no such file, and no table or view")
+            for call in (
+                "read_tiles('{}')", "read_pixels('{}')", "chips('{}', size := 8)", "items('{}')", "tile_plan('{}')",
+                "explain_read('{}')",
+            )
+        ),
         ("read_tiles('nobody')", r"'nobody', which is no table or view that a read can see .*cannot see CTEs, temporary tables"),
         ("read_tiles('{index}', bands := ['rde'])", r"bands: got 'rde', expected one of the assets 'nir', 'red'"),
         ("read_tiles('{index}', bbox := [100, 0, 101, 1])", r"touches none of the assets .*longitude first"),

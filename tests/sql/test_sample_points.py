@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,6 @@ from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import duckdb
 
 UTM = "EPSG:32643"
 HEIGHT, WIDTH = 96, 128
@@ -443,6 +443,22 @@ def test_rows_that_are_no_points_and_names_of_the_result_are_refused(scene: Scen
         rs.sample_points(scene.index, _frame(*_points(3)).rename(columns={"plot": "Value"}))
     with pytest.raises(InvalidArgumentError, match="got the columns a, expected one of geometries, or coordinates"):
         rs.sample_points(scene.index, pa.table({"a": [1]}), geometry_crs=UTM)
+
+
+def test_a_query_and_a_misspelt_file_of_points_or_zones_are_refused_by_name(
+    scene: Scene, con: duckdb.DuckDBPyConnection
+) -> None:
+    for function, what in (("sample_points", "points"), ("zonal_stats", "zones")):
+        query = "SELECT 'POINT(1 2)' AS wkt"
+        with pytest.raises(duckdb.Error, match=f"{what}: got the query .*CREATE VIEW my_{what} AS SELECT"):
+            con.execute(f"FROM {function}('{scene.index}', $${query}$$)").fetchall()
+        con.execute(f"CREATE OR REPLACE VIEW my_{what} AS {query}")
+        with pytest.raises(duckdb.Error, match=f"{what} do not say what CRS"):
+            con.execute(f"FROM {function}('{scene.index}', 'my_{what}')").fetchall()
+        with pytest.raises(duckdb.Error, match=f"{what}: 'p.parquett': no such file, and no table or view"):
+            con.execute(f"FROM {function}('{scene.index}', 'p.parquett')").fetchall()
+        with pytest.raises(InvalidArgumentError, match=f"{what}: 'p.parquett': no such file"):
+            getattr(rs, function)(scene.index, "p.parquett")
 
 
 def test_points_that_a_read_cannot_see_are_refused(scene: Scene, con: duckdb.DuckDBPyConnection) -> None:

@@ -355,8 +355,53 @@ def test_an_index_is_not_replaced_by_statistics_nor_the_other_way_round(files: P
     rs.build_stats(files / "i.parquet", files / "s.parquet")
     with pytest.raises(InvalidArgumentError, match="no index"):
         rs.build_index(str(files / "*.tif"), files / "s.parquet")
-    with pytest.raises(InvalidArgumentError, match=r"cannot be read as statistics of tiles.*build_stats"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"i\.parquet' is not a file of statistics: it has no column .*level.*build_stats"
+    ):
         _rows(files / "i.parquet", [ZONE], statistics=files / "i.parquet")
+
+
+READS_OF_STATISTICS = (
+    "read_stats('{statistics}')",
+    "read_tiles('{index}', tiles_where := 'max > 3', statistics := '{statistics}')",
+    "read_pixels('{index}', bands := ['data'], valid_where := 'data > 3', statistics := '{statistics}')",
+    "chips('{index}', size := 8, where_valid := 0.5, statistics := '{statistics}')",
+)
+
+
+@pytest.mark.parametrize("call", READS_OF_STATISTICS)
+def test_an_index_is_not_read_as_statistics(files: Path, call: str) -> None:
+    index = files / "i.parquet"
+    with rs.connect() as con, pytest.raises(duckdb.Error, match=r"is not a file of statistics: .*build_stats"):
+        con.execute(f"FROM {call.format(index=index, statistics=index)}").fetchall()
+
+
+@pytest.mark.parametrize("call", READS_OF_STATISTICS)
+def test_statistics_of_a_misspelt_name_are_no_such_file(files: Path, call: str) -> None:
+    with rs.connect() as con, pytest.raises(duckdb.Error, match=r"statistics: 's\.parquett': no such file") as found:
+        con.execute(f"FROM {call.format(index=files / 'i.parquet', statistics='s.parquett')}").fetchall()
+    assert "CTE" not in str(found.value)
+
+
+@pytest.mark.parametrize("call", READS_OF_STATISTICS[1:])
+def test_the_remedy_for_a_cte_of_statistics_names_no_function_that_does_not_take_them(files: Path, call: str) -> None:
+    rs.build_stats(files / "i.parquet", files / "s.parquet")
+    query = (
+        f"WITH mine AS (FROM '{files / 's.parquet'}') FROM {call.format(index=files / 'i.parquet', statistics='mine')}"
+    )
+    with rs.connect() as con, pytest.raises(duckdb.Error, match="statistics: got the CTE 'mine', expected") as found:
+        con.execute(query).fetchall()
+    assert "zonal_stats" not in str(found.value)
+    assert "from Python" not in str(found.value)
+
+
+def test_a_cte_is_read_by_read_stats(files: Path) -> None:
+    rs.build_stats(files / "i.parquet", files / "s.parquet")
+    with rs.connect() as con:
+        wanted = con.execute(f"FROM read_stats('{files / 's.parquet'}')").fetchall()
+        assert wanted
+        query = f"WITH mine AS (FROM '{files / 's.parquet'}') FROM read_stats('mine')"
+        assert con.execute(query).fetchall() == wanted
 
 
 def test_a_table_that_is_not_there_is_not_said_to_be_one_of_duckdb(files: Path) -> None:
