@@ -48,7 +48,7 @@ def item_values(
     """
     values, valid = {}, {}
     for place, (band, stored, mask) in enumerate(zip(cube.bands, pixels, masks, strict=True)):
-        require_exact(stored[mask], _asset(cube, place))
+        require_exact(stored[mask], _asset(cube, place), None)
         real = np.abs(stored) if stored.dtype.kind == "c" else stored
         values[band.name], valid[band.name] = physical(real, band), mask
     return formula.compute_masked(values, valid)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
+from rasteret_sql.io.asked import redact
 from rasteret_sql.plan.scaling import scaling_of, to_physical
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import TileStream
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Integers up to here are exact as float64.
 _EXACT: Final = 1 << 53
+#: Integers that may be larger.
+_LONG_DTYPES: Final = frozenset({"int64", "uint64"})
 
 
 class DecodedTile(NamedTuple):
@@ -39,12 +42,14 @@ class DecodedTile(NamedTuple):
         pixels: array (height, width) of the dtype of the file.
         valid: booleans of the same shape; None where all pixels are valid.
         error: why there are no pixels, or None.
+        file: the file that the pixels are of, or that could not be read; of a formula, a file that has its grid.
     """
 
     row: int
     pixels: npt.NDArray[Any]
     valid: npt.NDArray[np.bool_] | None
     error: RasteretError | None
+    file: PlannedAsset
 
 
 def in_file_order(plan: TilePlan) -> TilePlan:
@@ -138,8 +143,9 @@ def decoded_tiles(
             if part.mask_kind[row] != MaskKind.NONE:
                 mask = batch.mask[batch.mask_ends[number] : batch.mask_ends[number + 1]]
                 valid = mask.view(np.bool_).reshape(shape)
-            dtype = part.assets[part.asset_no[row]].dtype
-            yield DecodedTile(batch.first_row + row, pixels.view(dtype).reshape(shape), valid, batch.errors.get(row))
+            file = part.assets[part.asset_no[row]]
+            pixels = pixels.view(file.dtype).reshape(shape)
+            yield DecodedTile(batch.first_row + row, pixels, valid, batch.errors.get(row), file)
 
 
 def refuse_complex(assets: Sequence[PlannedAsset]) -> None:
@@ -156,21 +162,27 @@ def refuse_complex(assets: Sequence[PlannedAsset]) -> None:
             )
 
 
-def require_exact(pixels: npt.NDArray[Any], asset: PlannedAsset) -> None:
+def require_exact(pixels: npt.NDArray[Any], asset: PlannedAsset, tile: tuple[int, int] | None) -> None:
     """Refuse integers that float64 would round.
+
+    Args:
+        pixels: of the file.
+        asset: the file.
+        tile: row and column of the tile that they are of; None for several tiles.
 
     Raises:
         RasteretError: there is one.
     """
-    if pixels.dtype.name not in {"int64", "uint64"}:
+    if pixels.dtype.name not in _LONG_DTYPES:
         return
     is_long = pixels > _EXACT
     if pixels.dtype.kind == "i":
         is_long |= pixels < -_EXACT
     if is_long.any():
+        where = f'asset "{asset.asset}" of item {asset.item_id}' if tile is None else asset.describe_tile(*tile)
         raise RasteretError(
-            f'asset "{asset.asset}" of item {asset.item_id}: got the integer {pixels[is_long][0]}, expected at most '
-            f"{_EXACT}, for a DOUBLE would round it; read such pixels with read_tiles or to_numpy"
+            f"{where}, {redact(asset.address)}: got the integer {pixels[is_long][0]}, expected at most "
+            f"{_EXACT} in magnitude, for a DOUBLE would round it. Read such pixels with read_tiles or to_numpy"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rasteret_sql.errors import RasteretError
     from rasteret_sql.plan.derived import DerivedBands, Output, Source
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.plan.tiles import WindowPlan
@@ -200,12 +198,13 @@ class DerivedTiles(FileTiles):
     def _computed(self, job: _Job, held: dict[int, DecodedTile]) -> Iterator[DecodedTile]:
         pixels = _JobPixels(self, job, held)
         for row, output in zip(job.rows, job.outputs, strict=True):
-            error = pixels.error_of(output)
-            if error is not None:
-                yield DecodedTile(row, _NO_PIXELS, None, error)
+            failed = pixels.failed(output)
+            if failed is not None:
+                yield failed._replace(row=row, pixels=_NO_PIXELS, valid=None)
                 continue
             values, valid = pixels.values_of(output)
-            yield DecodedTile(row, values, valid, None)
+            file = self.plan.assets[job.asset_no] if output.own is None else self._derived.files[output.own.asset_no]
+            yield DecodedTile(row, values, valid, None, file)
 
     def placed(self, job: _Job, source: Source, held: dict[int, DecodedTile]) -> DecodedTile:
         """Give the pixels of a band at the pixels of a tile of results; beside the file they are invalid."""
@@ -217,27 +216,43 @@ class DerivedTiles(FileTiles):
         error = next((tile.error for _, tile in parts if tile.error is not None), None)
         if error is not None or asset.lattice == file.lattice:
             return parts[0][1]._replace(error=error)
+        form = asset.format
+        shape = (
+            min(form.tile_height, asset.height - job.tile_row * form.tile_height),
+            min(form.tile_width, asset.width - job.tile_col * form.tile_width),
+        )
+        pixels, valid = np.zeros(shape, file.dtype), np.zeros(shape, np.bool_)
+        for place, tile in parts:
+            here, there = self._under(job, source, place)
+            pixels[here] = tile.pixels[there]
+            valid[here] = True if tile.valid is None else tile.valid[there]
+        return DecodedTile(-1, pixels, valid, None, file)
+
+    def number(self, job: _Job, source: Source, tile: DecodedTile) -> npt.NDArray[np.float64]:
+        """Give pixels as a formula takes them.
+
+        Raises:
+            RasteretError: float64 would round an integer.
+        """
+        if tile.pixels.dtype.itemsize == np.dtype(np.int64).itemsize:
+            for place in self._tiles_of(job, source):
+                here, _ = self._under(job, source, place)
+                pixels = tile.pixels[here]
+                file = self._derived.files[source.asset_no]
+                require_exact(pixels if tile.valid is None else pixels[tile.valid[here]], file, place)
+        return physical(tile.pixels, source.band) if self._scale else tile.pixels.astype(np.float64)
+
+    def _under(self, job: _Job, source: Source, place: tuple[int, int]) -> tuple[Any, Any]:
+        """Give the indices of the pixels of a tile of results in a tile of a file: in the former, and in the latter."""
+        asset, file = self.plan.assets[job.asset_no], self._derived.files[source.asset_no]
         form, own = asset.format, file.format
         below = self._below_of(asset, file)
         rows = below.rows[job.tile_row * form.tile_height : (job.tile_row + 1) * form.tile_height]
         cols = below.cols[job.tile_col * form.tile_width : (job.tile_col + 1) * form.tile_width]
-        pixels = np.zeros((len(rows), len(cols)), file.dtype)
-        valid = np.zeros(pixels.shape, np.bool_)
-        for (tile_row, tile_col), tile in parts:
-            down = np.flatnonzero((rows // own.tile_height == tile_row) & (rows < file.height))
-            across = np.flatnonzero((cols // own.tile_width == tile_col) & (cols < file.width))
-            here = np.ix_(down, across)
-            there = np.ix_(rows[down] - tile_row * own.tile_height, cols[across] - tile_col * own.tile_width)
-            pixels[here] = tile.pixels[there]
-            valid[here] = True if tile.valid is None else tile.valid[there]
-        return DecodedTile(-1, pixels, valid, None)
-
-    def number(self, source: Source, tile: DecodedTile) -> npt.NDArray[np.float64]:
-        """Give pixels as a formula takes them."""
-        require_exact(
-            tile.pixels if tile.valid is None else tile.pixels[tile.valid], self._derived.files[source.asset_no]
-        )
-        return physical(tile.pixels, source.band) if self._scale else tile.pixels.astype(np.float64)
+        down = np.flatnonzero((rows // own.tile_height == place[0]) & (rows < file.height))
+        across = np.flatnonzero((cols // own.tile_width == place[1]) & (cols < file.width))
+        there = np.ix_(rows[down] - place[0] * own.tile_height, cols[across] - place[1] * own.tile_width)
+        return np.ix_(down, across), there
 
     @property
     def condition(self) -> Any:
@@ -260,9 +275,9 @@ class _JobPixels:
         self._numbers: dict[Source, npt.NDArray[np.float64]] = {}
         self._holds: Bools | None = None
 
-    def error_of(self, output: Output) -> RasteretError | None:
-        """Say why a band has no pixels here."""
-        return next((error for error in map(attrgetter("error"), map(self._tile, output.sources)) if error), None)
+    def failed(self, output: Output) -> DecodedTile | None:
+        """Give the tile that could not be read, so that a band has no pixels here; None without one."""
+        return next((tile for tile in map(self._tile, output.sources) if tile.error is not None), None)
 
     def values_of(self, output: Output) -> tuple[npt.NDArray[Any], Bools | None]:
         """Give the pixels of a band, and which are valid."""
@@ -294,5 +309,5 @@ class _JobPixels:
 
     def _number(self, source: Source) -> npt.NDArray[np.float64]:
         if source not in self._numbers:
-            self._numbers[source] = self._given.number(source, self._tile(source))
+            self._numbers[source] = self._given.number(self._job, source, self._tile(source))
         return self._numbers[source]

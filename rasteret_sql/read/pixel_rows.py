@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -14,14 +15,17 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.clip import Clip
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.geobox import GeoBox
+from rasteret_sql.io.asked import redact
 from rasteret_sql.plan.native_grid import refuse_unplaced_crs
 from rasteret_sql.read.by_file import items_of, physical, refuse_complex, require_exact
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
+    from rasteret_sql.errors import RasteretError
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.by_file import DecodedTile, FileTiles
     from rasteret_sql.read.engine import ReadOptions
@@ -78,7 +82,7 @@ class PixelReader:
         crs: of the geometry.
         all_touched: which pixels are inside a polygon; see `geo/inside`.
         scale: give physical values.
-        skips_failures: leave out the pixels of tiles that cannot be read, and log why.
+        skips_failures: leave out the pixels of tiles that cannot be read, and log why, once for each file.
 
     Raises:
         InvalidArgumentError: a band is complex, or a file has a CRS and no transform.
@@ -101,6 +105,8 @@ class PixelReader:
         self._all_touched, self._scale = all_touched, scale
         self._on_error: OnError = "null" if skips_failures else "raise"
         self._clips: OrderedDict[tuple[Any, ...], Clip | None] = OrderedDict()
+        #: The first error of each file with tiles that could not be read, by address, and where these tiles are.
+        self._failed: dict[str, tuple[RasteretError, set[tuple[int, int]]]] = {}
 
     def long(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
         """Give the valid pixels of each tile and band, in the order of the plan.
@@ -108,8 +114,9 @@ class PixelReader:
         Raises:
             RasteretError: a tile could not be fetched or decoded, or an integer has too many digits for float64.
         """
-        for tile in self._given.tiles(on_error=self._on_error, options=options):
-            yield from self._rows(self._given.plan, [tile])
+        with self._logging_failures():
+            for tile in self._given.tiles(on_error=self._on_error, options=options):
+                yield from self._rows(self._given.plan, [tile])
 
     def wide(self, options: ReadOptions | None = None) -> Iterator[PixelRows]:
         """Give the pixels of each tile with all of its bands, item by item; pixels without any valid band are left out.
@@ -126,21 +133,35 @@ class PixelReader:
         def place(tile: DecodedTile) -> tuple[int, int, int]:
             return int(item_of[tile.row]), int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
 
-        for _, tiles in groupby(given.tiles(on_error=self._on_error, options=options), place):
-            yield from self._rows(plan, list(tiles))
+        with self._logging_failures():
+            for _, tiles in groupby(given.tiles(on_error=self._on_error, options=options), place):
+                yield from self._rows(plan, list(tiles))
+
+    @contextmanager
+    def _logging_failures(self) -> Iterator[None]:
+        """Log the tiles that were left out once for each file, when the read ends or is given up."""
+        try:
+            yield
+        finally:
+            for address, (error, places) in self._failed.items():
+                tiles = count(len(places), "tile")
+                _log.warning("%s; the pixels of %s of %s are left out", error, tiles, redact(address))
+            self._failed.clear()
 
     def _rows(self, plan: TilePlan, tiles: Sequence[DecodedTile]) -> Iterator[PixelRows]:
         """Give the pixels of tiles of a plan that lie on each other."""
         for tile in tiles:
             if tile.error is not None:
-                _log.warning("%s; its pixels are left out", tile.error)
+                _, places = self._failed.setdefault(tile.file.address, (tile.error, set()))
+                places.add((int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])))
         tiles = [tile for tile in tiles if tile.error is None]
         if not tiles:
             return
         row = tiles[0].row
         asset = plan.assets[plan.asset_no[row]]
         form = asset.format
-        top, left = int(plan.tile_row[row]) * form.tile_height, int(plan.tile_col[row]) * form.tile_width
+        place = int(plan.tile_row[row]), int(plan.tile_col[row])
+        top, left = place[0] * form.tile_height, place[1] * form.tile_width
         shape = tiles[0].pixels.shape
         inside = self._inside(asset, (top, left, *shape))
         found = np.zeros(shape, np.bool_)
@@ -156,7 +177,7 @@ class PixelReader:
             band = _band_of(plan, tile.row)
             pixels = tile.pixels[rows, cols]
             is_valid = np.ones(len(rows), np.bool_) if tile.valid is None else tile.valid[rows, cols]
-            require_exact(pixels[is_valid], asset)
+            require_exact(pixels[is_valid], tile.file, place)
             values[band.position] = physical(pixels, band) if self._scale else pixels.astype(np.float64)
             valid[band.position], bands[band.position] = is_valid, band
         yield PixelRows(asset, rows + top, cols + left, values, valid, bands)

@@ -305,7 +305,7 @@ class _Gather:
     """Collects the pixels around points of one file while its tiles arrive."""
 
     def __init__(self, placed: PlacedPoints, asset: PlannedAsset, reach: int) -> None:
-        self._asset, self._count, self._side = asset, len(placed), 2 * reach + 1
+        self._count, self._side = len(placed), 2 * reach + 1
         beside = np.arange(-reach, reach + 1)
         shape = self._count, self._side, self._side
         rows = np.broadcast_to((placed.pixel_rows[:, None] + beside)[:, :, None], shape).ravel()
@@ -330,7 +330,7 @@ class _Gather:
             return
         pixels = tile.pixels[rows, cols]
         valid = None if tile.valid is None else tile.valid[rows, cols]
-        require_exact(pixels if valid is None else pixels[valid], self._asset)
+        require_exact(pixels if valid is None else pixels[valid], tile.file, (tile_row, tile_col))
         block.values.reshape(-1)[slots] = pixels
         block.valid.reshape(-1)[slots] = True if valid is None else valid
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rasteret_sql.read.engine import ReadOptions
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.tile_statistics import TileStatistics
-    from rasteret_sql.read.zone_grids import TilePixels
 
     #: Gives what is known of the tiles of a band of a file, or None.
     Known = Callable[[PlannedAsset, PlannedBand], TileStatistics | None]
@@ -249,8 +248,7 @@ class ZonalLayout:
                 number = int(plan.asset_no[tile.row])
                 band, group = members[number, int(plan.band[tile.row])]
                 place = int(plan.tile_row[tile.row]), int(plan.tile_col[tile.row])
-                found = self._zones.pixels_in(self._grids[used[number]], place)
-                self._add(tile, self.assets[used[number]], band, group, found)
+                self._add(tile, place, used[number], band, group)
             for number in numbers:
                 yield from self._ended(used[number], groups)
 
@@ -290,8 +288,9 @@ class ZonalLayout:
             sizes[key] = sizes.get(key, 0) + 1
         return _Groups(sizes, self._count, self._options)
 
-    def _add(self, tile: DecodedTile, asset: PlannedAsset, band: PlannedBand, group: _Group, found: TilePixels) -> None:
-        """Add the pixels of a tile to the zones that they lie in."""
+    def _add(self, tile: DecodedTile, place: tuple[int, int], asset_no: int, band: PlannedBand, group: _Group) -> None:
+        """Add the pixels of a tile, by its row and column, to the zones that they lie in."""
+        found = self._zones.pixels_in(self._grids[asset_no], place)
         if tile.error is not None:
             group.errors.update(dict.fromkeys(found.zones.tolist(), tile.error))
             return
@@ -308,7 +307,7 @@ class ZonalLayout:
             zones, left = zones[left > 0], left[left > 0]
             starts = np.cumsum(left) - left
             values, weights = values[counts], None if weights is None else weights[counts]
-        require_exact(values, asset)
+        require_exact(values, tile.file, place)
         if self._options.scale:
             values = physical(values, band)
         group.statistics.add(zones, starts, values, weights)

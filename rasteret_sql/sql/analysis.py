@@ -57,7 +57,8 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
         statistics: path of a file of `build_stats`, or the text of a query of several. Tiles in which `valid_where` is
             true nowhere, by the smallest and largest value of each band, are not fetched; without it, tiles without a
             valid pixel are not. Results are the same.
-        on_error: "raise", or "skip" to leave out the pixels of tiles that cannot be read, and to log why.
+        on_error: "raise", or "skip" to leave out the pixels of tiles that cannot be read, and to log why, once for
+            each file.
 
     Returns:
         A reader of record batches with `item_id`, `collection`, `datetime`; `x` and `y`, the centre of the pixel in the

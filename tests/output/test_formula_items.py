@@ -94,7 +94,8 @@ def test_integers_that_float64_would_round_are_refused(tmp_path, dtype):
     band = np.full((64, 64), 2**53 + 1, dtype)
     index = make_index(tmp_path, [File("a", "red", band), File("a", "nir", band)])
     for draw in (lambda: written(index, tmp_path, bands=DIFFERENCE), lambda: rs.picture(index, bands=DIFFERENCE)):
-        with pytest.raises(RasteretError, match="got the integer 9007199254740993, expected at most 9007199254740992"):
+        says = r"\.tif: got the integer 9007199254740993, expected at most 9007199254740992"
+        with pytest.raises(RasteretError, match=says):
             draw()
 
 

@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
 import rasteret_sql as rs
-from rasteret_sql.errors import AssetNotFoundError, EmptyReadError, InvalidArgumentError
+from rasteret_sql.errors import AssetNotFoundError, EmptyReadError, InvalidArgumentError, RasteretError
 from rasteret_sql.testing import write_cog
 from rasteret_sql.testing.server import RangeServer
 from tests.support.scenes import TRANSFORM, ServedScene
@@ -240,6 +240,47 @@ def test_tiles_that_cannot_be_read_may_be_left_out(
     assert any("b_nir.tif" in record.message for record in caplog.records), "what is left out is logged"
     sql = con.sql(f"FROM read_pixels('{index}', bands := ['red', 'nir'], layout := '{layout}', on_error := 'skip')")
     assert sql.to_arrow_table().to_pylist() == found.to_pylist()
+
+
+@pytest.mark.parametrize("options", [{}, {"layout": "wide"}, {"valid_where": "red > 0"}])
+def test_tiles_that_were_left_out_are_logged_once_for_each_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+) -> None:
+    rows = []
+    for band in ("red", "nir"):
+        path = tmp_path / f"a_{band}.tif"
+        write_cog(path, np.full((48, 32), 5, np.uint8), tile=16, transform=TRANSFORM)
+        rows.append({"href": str(path), "item_id": "a", "asset": band})
+    index = tmp_path / "i.parquet"
+    rs.build_index(pa.Table.from_pylist(rows), index)
+    (tmp_path / "a_nir.tif").unlink()
+    found = rs.read_pixels(index, bands=["red", "nir"], on_error="skip", **options).read_all()
+    assert len(found) == 48 * 32
+    (record,) = caplog.records
+    assert "a_nir.tif are left out" in record.message
+    assert "the pixels of 6 tiles of" in record.message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bands": ["long"]},
+        {"bands": ["long"], "layout": "wide"},
+        # The formula has the tiles of the other file.
+        {"expressions": {"sum": "fine + long"}},
+        {"bands": ["long"], "valid_where": "fine > 0"},
+    ],
+)
+def test_integers_that_a_double_would_round_name_file_and_tile(tmp_path: Path, options: dict[str, Any]) -> None:
+    pixels = np.ones((64, 64), np.uint64)
+    pixels[40, 20] = 2**53 + 1
+    write_cog(tmp_path / "fine.tif", np.ones((64, 64), np.uint8), tile=64, transform=TRANSFORM)
+    write_cog(tmp_path / "long.tif", pixels, tile=16, transform=TRANSFORM)
+    rows = [{"href": str(tmp_path / f"{name}.tif"), "item_id": "a", "asset": name} for name in ("fine", "long")]
+    rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+    says = r'tile \(row 2, col 1\), level 0, asset "long" of item a, .*long\.tif: got the integer 9007199254740993'
+    with pytest.raises(RasteretError, match=says):
+        rs.read_pixels(tmp_path / "i.parquet", **options).read_all()
 
 
 @pytest.mark.parametrize(

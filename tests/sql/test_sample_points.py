@@ -349,7 +349,10 @@ def test_integers_that_a_double_would_round_are_refused(tmp_path: Path) -> None:
     rs.build_index(str(tmp_path / "*.tif"), tmp_path / "i.parquet")
     (row,) = rs.sample_points(tmp_path / "i.parquet", _frame([600_005], [1_399_995])).read_all().to_pylist()
     assert row["value"] == 1
-    with pytest.raises(RasteretError, match=r"got the integer 9007199254740993, expected at most 9007199254740992"):
+    says = (
+        r"tile \(row 0, col 0\), level 0.*m\.tif: got the integer 9007199254740993, expected at most 9007199254740992"
+    )
+    with pytest.raises(RasteretError, match=says):
         rs.sample_points(tmp_path / "i.parquet", _frame([600_155], [1_399_995])).read_all()
 
 
