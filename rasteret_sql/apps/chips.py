@@ -10,12 +10,13 @@ from rasteret_sql.apps.sql import add_result, result_format, write_result
 
 _EPILOG = """\
 One row per item and window: item_id, collection, datetime, level, row_off, col_off, height, width, bounds, crs,
-footprint and valid_share. Windows begin at the upper left pixel of an image. Without --where-valid nothing is fetched,
-and valid_share is NULL.
+footprint and valid_share. Windows begin at the upper left pixel of an image. Without --where-valid and --valid-where
+nothing is fetched, and valid_share is NULL.
 
 examples:
   rasteret-sql chips s2.parquet --size 256 -o chips.parquet
   rasteret-sql chips s2.parquet --size 256 --stride 128 --bands red,nir --where-valid 0.9 -o chips.parquet
+  rasteret-sql chips s2.parquet --size 256 --bands red --valid-where "scl NOT IN (8, 9, 10)" --where-valid 0.9
   rasteret-sql chips s2.parquet --size 256 --where-valid 0.9 --statistics s2.stats.parquet --format csv"""
 
 
@@ -42,6 +43,11 @@ def add_parser(commands: Commands) -> None:
     )
     which.add_argument(
         "--where-valid", type=float, metavar="SHARE", help="least share of pixels, 0 to 1, that are valid in all bands"
+    )
+    which.add_argument(
+        "--valid-where",
+        metavar="CONDITION",
+        help='pixels where it is not true are not valid: "scl NOT IN (8, 9, 10)"',
     )
     which.add_argument(
         "--statistics", metavar="STATS", help="file of `rasteret-sql stats`: fewer tiles are read for --where-valid"
@@ -79,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             gsd=arguments.gsd,
             edges=arguments.edges,
             where_valid=arguments.where_valid,
+            valid_where=arguments.valid_where,
             statistics=arguments.statistics,
         )
         con.execute("SET TimeZone = 'UTC'")

@@ -37,13 +37,14 @@ class TileBounds:
     Attributes:
         low, high: ends of its values, infinite where they are not known.
         has_pixels: whether there may be a valid pixel.
-        occurs: says where a value may occur, for a band whose values are counted; None for others.
+        occurs: says where one of some values may occur, or with True, where any other value may; None for a band whose
+            values are not counted.
     """
 
     low: Floats
     high: Floats
     has_pixels: Bools
-    occurs: Callable[[float], Bools] | None = None
+    occurs: Callable[[Sequence[float], bool], Bools] | None = None
 
 
 def may_hold(condition: Condition, bounds: Mapping[str, TileBounds]) -> npt.NDArray[np.bool_]:
@@ -68,6 +69,9 @@ def _truth(tree: Truth, bounds: Sequence[TileBounds]) -> Possible:
         case Comparison(sign, left, right):
             return _compared(sign, left, right, bounds), _compared(_OPPOSITE[sign], left, right, bounds)
         case Choice(operand, members):
+            counted = _counted(operand, members, bounds)
+            if counted is not None:
+                return counted
             equal = [_compared("=", operand, member, bounds) for member in members]
             others = [_compared("<>", operand, member, bounds) for member in members]
             return np.logical_or.reduce(equal), np.logical_and.reduce(others)
@@ -83,13 +87,23 @@ def _truth(tree: Truth, bounds: Sequence[TileBounds]) -> Possible:
             assert_never(tree)
 
 
+def _counted(operand: Value, members: Sequence[Value], bounds: Sequence[TileBounds]) -> Possible | None:
+    """Say whether a band may have one of some numbers, and another value; None where its values are not counted."""
+    numbers = [member.value for member in members if isinstance(member, Number)]
+    if not isinstance(operand, Band) or len(numbers) < len(members):
+        return None
+    band = bounds[operand.number]
+    if band.occurs is None:
+        return None
+    return band.has_pixels & band.occurs(numbers, False), band.has_pixels & band.occurs(numbers, True)
+
+
 def _compared(sign: str, left: Value, right: Value, bounds: Sequence[TileBounds]) -> Bools:
     (low, high, is_there), (other_low, other_high, is_other) = _interval(left, bounds), _interval(right, bounds)
     both: Bools = is_there & is_other
-    if sign == "=" and isinstance(left, Band) and isinstance(right, Number):
-        occurs = bounds[left.number].occurs
-        if occurs is not None:
-            return both & occurs(right.value)
+    counted = _counted(left, [right], bounds) if sign in {"=", "<>"} else None
+    if counted is not None:
+        return counted[sign == "<>"]
     match sign:
         case "<":
             both &= low < other_high

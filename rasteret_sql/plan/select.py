@@ -81,11 +81,13 @@ class Selection:
 
     def slice(self, first: int, end: int) -> Selection:
         """Give some consecutive files of it; `end` is exclusive."""
-        if (first, end) == (0, len(self)):
-            return self
+        return self if (first, end) == (0, len(self)) else self.take(np.arange(first, end))
+
+    def take(self, numbers: Numbers) -> Selection:
+        """Give some files of it, by their numbers."""
         return Selection(
-            self.files[first:end], self.levels[first:end], self.bands[first:end], self.windows[first:end],
-            self.parts.take(np.arange(first, end)), self.area,
+            self.files[numbers], self.levels[numbers], tuple(self.bands[number] for number in numbers.tolist()),
+            self.windows[numbers], self.parts.take(numbers), self.area,
         )  # fmt: skip
 
 

@@ -152,8 +152,8 @@ def bounds_of_tiles(
     if classes is None or class_counts is None:
         return TileBounds(low, high, has_pixels)
 
-    def occurs(value: float) -> npt.NDArray[np.bool_]:
-        counts = class_counts[:, classes == value].sum(axis=1)
+    def occurs(values: Sequence[float], is_other: bool) -> npt.NDArray[np.bool_]:  # noqa: FBT001 - see `TileBounds`
+        counts = class_counts[:, np.isin(classes, values) != is_other].sum(axis=1)
         return np.array([counts[numbers].any() for numbers in tiles], np.bool_) | ~is_known
 
     return TileBounds(low, high, has_pixels, occurs)

@@ -18,16 +18,19 @@ from rasteret_sql.read.stream import TileStream
 from rasteret_sql.read.tile_statistics import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.plan.tiles import Cells
+    from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.tile_statistics import TileStatistics
 
     Numbers = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
+    #: Reads rows of a plan, and gives each with its valid pixels; items come in order.
+    Reader = Callable[[TilePlan, Numbers], Iterator[tuple[int, Bools]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Layer:
         asset: the file of the band.
         rows: rows of `plan` that are tiles of the band.
         plan: a plan.
-        statistics: of the tiles of the band, or None.
+        known: valid pixels of each of the rows; `UNKNOWN` where they must be read.
     """
 
     def __init__(
@@ -60,8 +63,10 @@ class Layer:
         asset: PlannedAsset,
         rows: Numbers,
         plan: TilePlan,
-        statistics: TileStatistics | None,
+        known: Numbers,
     ) -> None:
+        #: Valid pixels of each row.
+        self.known = known
         self.rows, self._asset = rows, asset
         self._is_on_grid = host.lattice[:4] == asset.lattice[:4]
         self._below = PixelsBelow.of(host, asset)
@@ -69,10 +74,7 @@ class Layer:
         across = int(self._tilings.across[0])
         number = plan.tile_row[rows].astype(np.int64) * across + plan.tile_col[rows]
         sizes = plan.width[rows].astype(np.int64) * plan.height[rows]
-        known = np.full(len(rows), UNKNOWN, np.int64) if statistics is None else statistics.valid_count[number]
-        is_whole = (plan.mask_kind[rows] == MaskKind.NONE) & (np.dtype(asset.dtype).kind in "iub")
-        #: Valid pixels of each row, and which rows no read can tell more of.
-        self.known = np.where(is_whole, sizes, known)
+        #: Rows of which no read can tell more.
         self.is_decided = (self.known == 0) | (self.known == sizes)
         order = np.argsort(number)
         self._numbers, self._order = number[order], order
@@ -262,12 +264,13 @@ class ItemShares:
         return self._valid
 
 
-def count_valid(plan: TilePlan, items: Sequence[ItemShares]) -> Iterator[ItemShares]:
+def count_valid(plan: TilePlan, items: Sequence[ItemShares], read: Reader) -> Iterator[ItemShares]:
     """Read what some items need, and give each with its counts, in order.
 
     Args:
         plan: that the layers of the items are rows of.
         items: the items.
+        read: `read_valid`, or that of `computed_valid`.
 
     Raises:
         RasteretError: a tile could not be fetched or decoded.
@@ -278,15 +281,18 @@ def count_valid(plan: TilePlan, items: Sequence[ItemShares]) -> Iterator[ItemSha
     order = np.lexsort(
         (plan.band[rows], plan.tile_col[rows], plan.tile_row[rows], plan.tile_offset[rows], plan.asset_no[rows], owner)
     )
-    rows, owner = rows[order], owner[order]
-    layer_of: dict[int, Layer] = {int(row): layer for item in items for layer in item.layers for row in layer.rows}
+    rows = rows[order]
+    layer_of = {
+        int(row): (number, layer) for number, item in enumerate(items) for layer in item.layers for row in layer.rows
+    }
     done = 0
-    for row, place, found in _valid_tiles(plan, rows):
-        while done < owner[place]:
+    for row, found in read(plan, rows):
+        number, layer = layer_of[row]
+        while done < number:
             items[done].finish()
             yield items[done]
             done += 1
-        items[done].add(layer_of[row], (int(plan.tile_row[row]), int(plan.tile_col[row])), found)
+        items[done].add(layer, (int(plan.tile_row[row]), int(plan.tile_col[row])), found)
     for item in items[done:]:
         item.finish()
         yield item
@@ -297,8 +303,8 @@ def needs_pixels(plan: TilePlan) -> bool:
     return any(np.dtype(plan.assets[number].dtype).kind in "fc" for number in np.unique(plan.asset_no).tolist())
 
 
-def _valid_tiles(plan: TilePlan, rows: Numbers) -> Iterator[tuple[int, int, Bools]]:
-    """Read rows of a plan; gives the row, its place in `rows`, and the pixels that are valid and numbers."""
+def read_valid(plan: TilePlan, rows: Numbers) -> Iterator[tuple[int, Bools]]:
+    """Read rows of a plan in order; gives each row, and which of its pixels are valid and numbers."""
     if not len(rows):
         return
     wanted = plan.take(rows)
@@ -316,25 +322,47 @@ def _valid_tiles(plan: TilePlan, rows: Numbers) -> Iterator[tuple[int, int, Bool
                 assert batch.pixels is not None
                 pixels = batch.pixels[batch.pixel_ends[number] : batch.pixel_ends[number + 1]]
                 valid = valid & ~np.isnan(pixels.view(dtype).reshape(shape))
-            place = batch.first_row + row
-            yield int(rows[place]), place, valid
+            yield int(rows[batch.first_row + row]), valid
 
 
-def layers_of(
-    host: PlannedAsset,
-    members: Iterable[tuple[PlannedAsset, PlannedBand, Numbers]],
-    plan: TilePlan,
-    statistics: Callable[[PlannedAsset, PlannedBand], TileStatistics | None] | None,
-) -> list[Layer]:
-    """Make the layers of an item.
+def computed_valid(tiles_of: Callable[[TilePlan], FileTiles]) -> Reader:
+    """Give what reads rows of a plan of computed bands, item by item, as `read_valid` reads those of files.
 
     Args:
-        host: the file whose pixels count.
-        members: files and bands of the item, each with its rows of the plan.
-        plan: the plan.
-        statistics: gives those of the tiles of a band; or None.
+        tiles_of: gives the tiles that the rows of a plan are computed of.
     """
-    return [
-        Layer(host, asset, rows, plan, None if statistics is None else statistics(asset, band))
-        for asset, band, rows in members
-    ]
+
+    def read(plan: TilePlan, rows: Numbers) -> Iterator[tuple[int, Bools]]:
+        if not len(rows):
+            return
+        wanted = plan.take(rows)
+        given = tiles_of(wanted)
+        row_of = dict(zip(_places(wanted), rows.tolist(), strict=True))
+        places = _places(given.plan)
+        for tile in given.tiles():
+            valid = np.ones(tile.pixels.shape, np.bool_) if tile.valid is None else tile.valid
+            yield row_of[places[tile.row]], valid & ~np.isnan(tile.pixels) if tile.pixels.dtype.kind == "f" else valid
+
+    return read
+
+
+def _places(plan: TilePlan) -> list[tuple[int, ...]]:
+    """Give file, band, row and column of the tiles of a plan."""
+    columns = plan.asset_no, plan.band, plan.tile_row, plan.tile_col
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def known_counts(asset: PlannedAsset, plan: TilePlan, statistics: TileStatistics | None) -> Numbers:
+    """Give the number of valid pixels of tiles, as far as it is known; `UNKNOWN` elsewhere.
+
+    Args:
+        asset: a file.
+        plan: tiles of one of its bands.
+        statistics: of the tiles of the band, or None.
+    """
+    known = np.full(len(plan), UNKNOWN, np.int64)
+    if statistics is not None:
+        across = -(-asset.width // asset.format.tile_width)
+        known = statistics.valid_count[plan.tile_row.astype(np.int64) * across + plan.tile_col]
+    is_whole = (plan.mask_kind == MaskKind.NONE) & (np.dtype(asset.dtype).kind in "iub")
+    return np.where(is_whole, plan.width.astype(np.int64) * plan.height, known)

@@ -319,13 +319,14 @@ def chips(  # noqa: PLR0913 - those of read_tiles, and which windows
     gsd: float | None = None,
     edges: Literal["drop", "keep"] = "drop",
     where_valid: float | None = None,
+    valid_where: str | None = None,
     statistics: str | os.PathLike[str] | None = None,
 ) -> pa.RecordBatchReader:
     """List windows of one size of each item as rows, as a training set needs them.
 
     Windows begin at the upper left pixel of an image, and every `stride` pixels from there, whatever the area is. If
     the bands of an item have several resolutions, windows are those of its finest grid, and `size` is in its pixels.
-    Nothing is fetched unless `where_valid` is given.
+    Nothing is fetched unless `where_valid` or `valid_where` is given.
 
     Args:
         size: height and width of the windows in pixels; one number for both.
@@ -338,20 +339,24 @@ def chips(  # noqa: PLR0913 - those of read_tiles, and which windows
             edges, so that windows cover the whole image.
         where_valid: least share of pixels, 0 to 1, that are valid in all bands: neither masked, nodata nor NaN. Windows
             with less are left out. 0 leaves out none, and gives the share of each.
+        valid_where: condition over bands of the item, such as `'SCL NOT IN (8, 9, 10)'`. Pixels where it is not true do
+            not count as valid. Its bands need not be in `bands`, and are read at the nearest pixel. An item without
+            them has no windows.
         statistics: path of a file of `build_stats`, or the text of a query of several. Tiles are read only under
-            windows whose share it does not decide; results are the same.
+            windows whose share it does not decide; with `valid_where`, tiles in which it is true nowhere are not read.
+            Results are the same.
 
     Returns:
         A reader of record batches: `read_all()` gives a `pyarrow.Table`, which `read_chips` and `to_torchgeo` take as
         `chips`. One row per item and window, with `item_id`, `collection`, `datetime`, `level`; `row_off`, `col_off`,
         `height` and `width` in pixels of the level; `bounds`, in `crs`, the CRS of the file; `footprint`, WKB in
-        longitude and latitude; and `valid_share`, NULL without `where_valid`. Rows stream. With `where_valid`, memory
-        holds the windows of an item, and a byte for each pixel under windows that must be read.
+        longitude and latitude; and `valid_share`, NULL without `where_valid` and `valid_where`. Rows stream. If the
+        share is counted, memory holds the windows of an item, and a byte for each pixel under those that must be read.
 
     Raises:
-        InvalidArgumentError: an argument is wrong, or with `where_valid`, bands of an item have several CRSs.
+        InvalidArgumentError: an argument is wrong, or bands of an item whose share is counted have several CRSs.
         InvalidIndexError: `index` holds no rows of an index.
-        EmptyReadError: the area touches no asset.
+        EmptyReadError: the area touches no asset, or no item has the bands of `valid_where`.
         AssetChangedError: `statistics` has another version of a file than the index.
         RasteretError: while reading: bytes could not be fetched or decoded.
 
@@ -362,14 +367,17 @@ def chips(  # noqa: PLR0913 - those of read_tiles, and which windows
     import pyarrow as pa
 
     from rasteret_sql.plan.chips import ChipGrid
+    from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.sql.batches import schema_of
     from rasteret_sql.sql.chips import ChipArguments, chip_batches, geoparquet_schema, plan_chips
     from rasteret_sql.sql.statistics_file import checked_statistics
 
-    asked = ChipArguments(ChipGrid.of(size, stride, edges), where_valid, checked_statistics(statistics))
+    condition = PixelFormulas.of(None, valid_where, None)
+    asked = ChipArguments(ChipGrid.of(size, stride, edges), where_valid, checked_statistics(statistics), condition)
+    wants_share = where_valid is not None or condition is not None
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, gsd=gsd)
     with planning_cursor(index) as cursor:
-        planned = plan_chips(cursor, shown_index(cursor, index, arguments), asked, wants_share=where_valid is not None)
+        planned = plan_chips(cursor, shown_index(cursor, index, arguments), asked, wants_share=wants_share)
         schema = geoparquet_schema(pa.schema([each for each in schema_of(cursor, "chips") if each.name != "_call"]))
     return pa.RecordBatchReader.from_batches(schema, chip_batches(planned, schema))
 

@@ -15,9 +15,19 @@ from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.footprint import window_footprints
 from rasteret_sql.plan.chips import ChipGrid, chips_of_items
 from rasteret_sql.plan.derived import PixelsBelow, check_one_crs
-from rasteret_sql.plan.tiles import WindowPlan, Windows, plan_computed
+from rasteret_sql.plan.formulas import PixelFormulas
+from rasteret_sql.plan.tiles import Windows, plan_computed
 from rasteret_sql.read.stream import PART_ROWS
-from rasteret_sql.read.valid_share import ItemShares, ShareOptions, count_valid, layers_of, needs_pixels, windows_below
+from rasteret_sql.read.valid_share import (
+    ItemShares,
+    Layer,
+    ShareOptions,
+    computed_valid,
+    count_valid,
+    needs_pixels,
+    read_valid,
+    windows_below,
+)
 from rasteret_sql.sql.joined import kept_by
 from rasteret_sql.sql.joined import number_of as number_in_text
 from rasteret_sql.sql.planning import select_files
@@ -25,16 +35,17 @@ from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import duckdb
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.chips import ItemChips
+    from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
-    from rasteret_sql.sql.selected import SelectedFiles
-    from rasteret_sql.sql.statistics_file import KeptStatistics
+    from rasteret_sql.plan.tiles import WindowPlan
+    from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.sql.workarounds import Call
 
     Numbers = npt.NDArray[np.int64]
@@ -53,6 +64,7 @@ class ChipArguments:
         grid: size, stride and edges.
         where_valid: windows with a smaller share of valid pixels are left out; None for none.
         statistics: where the statistics of tiles are, or None.
+        condition: the condition that pixels must meet to be valid; None for none.
 
     Raises:
         InvalidArgumentError: one of them is wrong.
@@ -61,6 +73,7 @@ class ChipArguments:
     grid: ChipGrid
     where_valid: float | None = None
     statistics: str | None = None
+    condition: PixelFormulas | None = None
 
     def __post_init__(self) -> None:
         if self.where_valid is None:
@@ -86,6 +99,7 @@ class ChipArguments:
             ChipGrid.of(size, stride, str(own["edges"])),
             None if share is None else number_in_text("where_valid", share),
             own["statistics"],
+            PixelFormulas.of(None, own["valid_where"], None),
         )
 
 
@@ -106,7 +120,8 @@ class ChipSource(CallSource):
             planned = plan_chips(cursor, arguments, asked, wants_share=_SHARE in needed.names)
         if is_dry_run():
             tiles = planned.fetched(self._schema, kept)
-            return noted(tiles, schema, pixels=needs_pixels(tiles), mask=True)
+            pixels = planned.computed is not None or needs_pixels(tiles)
+            return noted(tiles, schema, pixels=pixels, mask=True)
         batches = chip_batches(planned, needed, kept)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -116,18 +131,22 @@ class PlannedChips:
     """Windows of items, and the tiles under them.
 
     Attributes:
-        files: the files.
+        assets: the files, or the grids of bands whose pixels must meet a condition.
+        selection: what the area touches of each; None without assets.
         items: the windows of each item.
         options: what is wanted of the share of valid pixels; None for nothing, and nothing is read.
         tiles: the tiles under the windows; a window for each item, file and band, in this order. None without options.
-        statistics: of tiles, or None.
+        known: valid pixels of each of the tiles, as far as they are known.
+        computed: gives the tiles that those of a plan are computed of; None where a plan has tiles of files.
     """
 
-    files: SelectedFiles
-    items: list[ItemChips]
+    assets: tuple[PlannedAsset, ...] = ()
+    selection: Selection | None = None
+    items: Sequence[ItemChips] = ()
     options: ShareOptions | None = None
     tiles: WindowPlan | None = None
-    statistics: KeptStatistics | None = None
+    known: Numbers | None = None
+    computed: Callable[[TilePlan], FileTiles] | None = None
 
     def windows(self, item: ItemChips, schema: pa.Schema, kept: Kept | None) -> Iterator[Numbers]:
         """Give the windows of an item that area and condition leave, some at a time.
@@ -137,8 +156,9 @@ class PlannedChips:
             schema: columns that a condition may look at.
             kept: gives the numbers of the rows of a table that are wanted; or None for all.
         """
-        asset = self.files.assets[item.host]
-        for windows in item.windows(asset, self.files.selection):
+        assert self.selection is not None
+        asset = self.assets[item.host]
+        for windows in item.windows(asset, self.selection):
             if kept is None:
                 yield windows
                 continue
@@ -151,21 +171,23 @@ class PlannedChips:
         """Give the windows of the items, with what is known of their valid pixels, some items at a time."""
         assert self.options is not None
         assert self.tiles is not None
-        assets, bounds = self.files.assets, self.tiles.bounds
+        assert self.known is not None
+        assets, bounds, plan = self.assets, self.tiles.bounds, self.tiles.tiles
         group: list[ItemShares] = []
         tiles = window = 0
         for item in self.items:
             members = []
             for number in item.files:
-                for band in assets[number].bands:
-                    members.append((assets[number], band, np.arange(bounds[window], bounds[window + 1])))
+                for _ in assets[number].bands:
+                    members.append((assets[number], np.arange(bounds[window], bounds[window + 1])))
                     window += 1
             found = list(self.windows(item, schema, kept))
             if not found:
                 continue
-            layers = layers_of(assets[item.host], members, self.tiles.tiles, self.statistics)
-            group.append(ItemShares(np.concatenate(found), layers, self.options, assets[item.host]))
-            tiles += sum(len(rows) for *_, rows in members)
+            host = assets[item.host]
+            layers = [Layer(host, asset, rows, plan, self.known[rows]) for asset, rows in members]
+            group.append(ItemShares(np.concatenate(found), layers, self.options, host))
+            tiles += sum(len(rows) for _, rows in members)
             if tiles >= PART_ROWS:
                 yield group
                 group, tiles = [], 0
@@ -174,12 +196,12 @@ class PlannedChips:
 
     def fetched(self, schema: pa.Schema, kept: Kept | None) -> TilePlan:
         """Give the tiles that are read."""
-        tiles = self.tiles
-        if tiles is None:
-            return _no_tiles(self.files).tiles
+        if self.tiles is None:
+            return plan_computed((), Windows.of((), np.empty(0, np.int64), [], np.empty((0, 4), np.int64)))
         condition = _plain(schema)
         rows = [item.needed() for group in self.shares(condition, kept) for item in group]
-        return tiles.tiles.take(np.concatenate(rows) if rows else np.empty(0, np.int64))
+        plan = self.tiles.tiles.take(np.concatenate(rows) if rows else np.empty(0, np.int64))
+        return plan if self.computed is None or not len(plan) else self.computed(plan).fetched
 
 
 def plan_chips(
@@ -199,23 +221,25 @@ def plan_chips(
         InvalidIndexError: the index is not one.
         EmptyReadError: the area touches none of the files that the other arguments leave.
     """
-    files = select_files(cursor, arguments)
-    items = chips_of_items(files.assets, files.selection, asked.grid)
-    if not wants_share and asked.where_valid is None:
-        return PlannedChips(files, items)
+    files = select_files(cursor, arguments, asked.condition)
+    if files is None:
+        return PlannedChips()
+    selection = files.selection
+    items = chips_of_items(files.assets, selection, asked.grid)
+    if not items or not (wants_share or asked.where_valid is not None):
+        return PlannedChips(files.assets, selection, items)
     options = ShareOptions(asked.where_valid, is_exact=wants_share)
-    tiles = files.plan_windows(_all_windows(files.assets, items)) if items else _no_tiles(files)
+    windows = _all_windows(files.assets, items)
+    tiles = files.plan_windows(windows)
     statistics = None
     if asked.statistics is not None:
-        used = [files.assets[number] for item in items for number in item.files]
-        statistics = kept_statistics(cursor, asked.statistics, used)
-        for asset in used:
-            for band in asset.bands:
-                statistics(asset, band)
-    return PlannedChips(files, items, options, tiles, statistics)
+        statistics = kept_statistics(cursor, asked.statistics, files.sources)
+    known = files.known_valid(windows, tiles, statistics)
+    computed = None if asked.condition is None else files.tiles_of
+    return PlannedChips(files.assets, selection, items, options, tiles, known, computed)
 
 
-def _all_windows(assets: tuple[PlannedAsset, ...], items: list[ItemChips]) -> Windows:
+def _all_windows(assets: tuple[PlannedAsset, ...], items: Sequence[ItemChips]) -> Windows:
     """Give a window for each item, file and band that holds all windows of the item."""
     asset_no, bands, pixels = [], [], []
     for item in items:
@@ -229,13 +253,6 @@ def _all_windows(assets: tuple[PlannedAsset, ...], items: list[ItemChips]) -> Wi
                 bands.append(band)
                 pixels.append(window)
     return Windows.of(assets, np.array(asset_no, np.int64), bands, np.stack(pixels))
-
-
-def _no_tiles(files: SelectedFiles) -> WindowPlan:
-    """Plan nothing; the connection may be closed."""
-    nothing = np.empty(0, np.int64)
-    windows = Windows.of(files.assets, nothing, [], nothing.reshape(0, 4))
-    return WindowPlan(plan_computed(files.assets, windows), np.zeros(1, np.int64))
 
 
 def chip_batches(planned: PlannedChips, schema: pa.Schema, kept: Kept | None = None) -> Iterator[pa.RecordBatch]:
@@ -252,13 +269,14 @@ def chip_batches(planned: PlannedChips, schema: pa.Schema, kept: Kept | None = N
     condition = _plain(schema)
     if planned.options is None:
         for item in planned.items:
-            asset = planned.files.assets[item.host]
+            asset = planned.assets[item.host]
             for windows in planned.windows(item, condition, kept):
                 yield pa.record_batch(_columns(asset, windows, None, schema), schema=schema)
         return
     assert planned.tiles is not None
+    read = read_valid if planned.computed is None else computed_valid(planned.computed)
     for group in planned.shares(condition, kept):
-        for found in count_valid(planned.tiles.tiles, group):
+        for found in count_valid(planned.tiles.tiles, group, read):
             numbers = np.flatnonzero(found.is_kept)
             for first in range(0, len(numbers), PART_ROWS):
                 some = numbers[first : first + PART_ROWS]

@@ -10,12 +10,13 @@ import numpy as np
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.plan.derived import PixelsBelow, derive
 from rasteret_sql.plan.possible import may_hold
+from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.select import cells_of, joined
-from rasteret_sql.plan.tiles import Cells, Tilings, Windows, plan_computed
+from rasteret_sql.plan.tiles import Cells, Tilings, WindowPlan, Windows, plan_computed
 from rasteret_sql.read.by_file import refuse_complex
 from rasteret_sql.read.derived import DerivedTiles
-from rasteret_sql.read.tile_statistics import bounds_of_tiles
+from rasteret_sql.read.tile_statistics import UNKNOWN, bounds_of_tiles
 from rasteret_sql.sql.selected import SelectedFiles
 
 if TYPE_CHECKING:
@@ -90,6 +91,20 @@ class DerivedFiles:
         """The grids, each with its bands."""
         return self.bands.assets
 
+    @property
+    def sources(self) -> Sequence[PlannedAsset]:
+        """The files whose tiles are read."""
+        return self.bands.files
+
+    @property
+    def selection(self) -> Selection:
+        """What the area touches of each grid."""
+        return self._files.selection.take(self.bands.hosts)
+
+    def located(self) -> DerivedFiles:
+        """Give the grids so that windows may be planned once the connection is closed; see `SelectedFiles.located`."""
+        return replace(self, _files=self._files.located())
+
     def longitudes(self) -> npt.NDArray[np.float64]:
         """Give the longitude of the middle of each grid's item in degrees, NaN where it is unknown."""
         return self._files.longitudes()[self.bands.hosts]
@@ -115,16 +130,19 @@ class DerivedFiles:
         return Windows(asset_no, [band for _, band, _ in parts], Cells(owner, row, col))
 
     def possible(self, windows: Windows, known: Known) -> Windows:
-        """Leave out the tiles in which the condition is true nowhere, as far as statistics of tiles say it.
+        """Leave out the tiles in which the condition is true nowhere; the arguments are those of `may_hold`."""
+        return replace(windows, cells=windows.cells.take(self.may_hold(windows, known)))
+
+    def may_hold(self, windows: Windows, known: Known) -> npt.NDArray[np.bool_]:
+        """Say in which tiles the condition may be true somewhere, as far as statistics of tiles say it.
 
         Args:
             windows: of the grids.
             known: gives the statistics of the tiles of a band of a file, or None.
         """
-        condition = self.bands.formulas.valid_where
+        condition, cells = self.bands.formulas.valid_where, windows.cells
         if condition is None:
-            return windows
-        cells = windows.cells
+            return np.ones(len(cells.owner), np.bool_)
         asset_no = windows.asset_no[cells.owner]
         keeps = np.ones(len(cells.owner), np.bool_)
         for number in np.unique(asset_no).tolist():
@@ -144,7 +162,25 @@ class DerivedFiles:
                 numbers = [[row * across + col for row, col in each] for each in tiles]
                 bounds[label] = bounds_of_tiles(statistics, numbers, source.band, scale=self._scale)
             keeps[mine] = may_hold(condition, bounds)
-        return replace(windows, cells=cells.take(keeps))
+        return keeps
+
+    def known_valid(self, windows: Windows, planned: WindowPlan, known: Known | None) -> npt.NDArray[np.int64]:
+        """Give 0 for tiles in which the condition is true nowhere, and `UNKNOWN` for all others.
+
+        Args:
+            windows: of the grids.
+            planned: their plan.
+            known: gives the statistics of the tiles of a band of a file; or None.
+        """
+        found = np.full(len(planned.tiles), UNKNOWN, np.int64)
+        if known is not None:
+            found[~self.may_hold(windows, known)] = 0
+        return found
+
+    def plan_windows(self, windows: Windows) -> WindowPlan:
+        """Plan windows of the grids, without the tiles that they are computed of."""
+        counts = np.bincount(windows.cells.owner, minlength=len(windows.bands))
+        return WindowPlan(self.computed(windows), bounds_of(counts))
 
     def computed(self, windows: Windows) -> TilePlan:
         """Plan windows of the grids, without the tiles that they are computed of."""

@@ -84,23 +84,36 @@ def plan_parts(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, max_
     return parts
 
 
-def select_files(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> SelectedFiles:
-    """Give the files of a read, without their tiles; there may be none.
+def select_files(
+    cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, formulas: PixelFormulas | None = None
+) -> SelectedFiles | DerivedFiles | None:
+    """Give the files of a read, without their tiles; None where there are none.
 
     Args:
         cursor: a connection of its own, which gets temporary tables.
         arguments: what was asked.
+        formulas: what is computed of their bands, in stored values; None for nothing.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: the index is not one.
-        EmptyReadError: the area touches none of the assets that the other arguments leave.
+        EmptyReadError: the area touches none of the assets that the other arguments leave, or no item has the bands
+            that are needed.
     """
+    found: SelectedFiles | DerivedFiles | None
     with index_rows(cursor, arguments) as rows:
-        found = SelectedFiles.of(rows, rows.select(arguments))
-    if not found.assets and _is_outside(cursor, arguments):
+        if formulas is None:
+            found = SelectedFiles.of(rows, rows.select(arguments))
+        else:
+            from rasteret_sql.sql.derived import DerivedFiles
+
+            found = DerivedFiles.of(rows, arguments, formulas, scale=False)
+            found = None if found is None else found.located()
+    if found is not None and found.assets:
+        return found
+    if _is_outside(cursor, arguments):
         raise _outside(arguments)
-    return found
+    return None
 
 
 class IndexPlans:

@@ -18,6 +18,7 @@ CREATE OR REPLACE MACRO chips(
     gsd := NULL,
     edges := 'drop',
     where_valid := NULL,
+    valid_where := NULL,
     statistics := NULL
 ) AS TABLE
 SELECT
@@ -52,6 +53,7 @@ WHERE found._call = encode('rst_' || to_json({
         'stride': to_json(stride)::VARCHAR,
         'edges': edges::VARCHAR,
         'where_valid': where_valid::VARCHAR,
+        'valid_where': valid_where::VARCHAR,
         'statistics': statistics::VARCHAR
     }
 })::VARCHAR)

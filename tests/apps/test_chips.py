@@ -6,15 +6,24 @@ import pytest
 import rasteret_sql as rs
 
 
+@pytest.mark.parametrize("condition", [None, "nir > 2000"])
 @pytest.mark.parametrize("least", [None, 0.5])
-def test_windows_are_written_as_parquet(run, index, tmp_path, least):
+def test_windows_are_written_as_parquet(run, index, tmp_path, least, condition):
     words = ["--size", "32,40", "--stride", "16", "--bands", "red", "--edges", "keep", "--level", "1"]
     words += [] if least is None else ["--where-valid", str(least)]
+    words += [] if condition is None else ["--valid-where", condition]
     outcome = run("chips", index, *words, "-o", tmp_path / "o.parquet")
     assert outcome.code == 0, outcome.err
     found = pq.read_table(tmp_path / "o.parquet")
     expected = rs.chips(
-        index, size=(32, 40), stride=16, bands=["red"], edges="keep", level=1, where_valid=least
+        index,
+        size=(32, 40),
+        stride=16,
+        bands=["red"],
+        edges="keep",
+        level=1,
+        where_valid=least,
+        valid_where=condition,
     ).read_all()
     assert len(found) > 0
     assert found.schema.names == expected.schema.names

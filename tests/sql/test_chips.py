@@ -24,9 +24,11 @@ from rasteret_sql.sql.chips import ChipArguments, chip_batches, plan_chips
 from rasteret_sql.sql.readers import planning_cursor, read_arguments
 from rasteret_sql.sql.virtual import scans_only_planned
 from rasteret_sql.testing import write_cog
+from rasteret_sql.testing.server import RangeServer
 from tests.support.scenes import BANDS, TILE, TRANSFORM, ServedScene
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import duckdb
@@ -214,6 +216,150 @@ def test_statistics_of_tiles_save_reading_and_change_nothing(
         )
         assert in_sql.to_arrow_table().to_pylist() == expected.select(["item_id", "row_off", "col_off"]).to_pylist()
         assert _fetched(scene) < without
+
+
+CLEAR = "scl NOT IN (8, 9, 10)"
+COARSE_TILE = 16
+
+
+class Clouds:
+    """Two items on a server, each with a red band, and classes of half its resolution that end before it."""
+
+    def __init__(self, folder: Path, server: RangeServer) -> None:
+        self.folder, self.server, self.index = folder, server, folder / "clouds.parquet"
+        a, *_, e, f = TRANSFORM
+        rng = np.random.default_rng(9)
+        rows = []
+        for item in "ab":
+            red = rng.integers(0, 6, (96, 128), np.uint16)
+            classes = rng.integers(4, 9, (48, 54), np.uint8)
+            # Clouds alone in the tiles of the first rows; classes have no data at 0.
+            classes[:32] = rng.integers(8, 11, (32, 54))
+            classes[40:44, :20] = 0
+            write_cog(folder / f"{item}_red.tif", red, tile=TILE, nodata=0, transform=TRANSFORM)
+            twice = (2 * a, *TRANSFORM[1:4], 2 * e, f)
+            write_cog(folder / f"{item}_scl.tif", classes, tile=COARSE_TILE, nodata=0, transform=twice)
+            rows += [
+                {"href": server.url(f"{item}_{band}.tif"), "item_id": item, "asset": band} for band in ("red", "scl")
+            ]
+        rs.build_index(pa.Table.from_pylist(rows), self.index)
+        server.reset()
+
+    def clear(self, item: str) -> np.ndarray[Any, Any]:
+        """Where rasterio's red pixels are valid, and its class below each is valid and no cloud."""
+        with (
+            rasterio.open(self.folder / f"{item}_red.tif") as red,
+            rasterio.open(self.folder / f"{item}_scl.tif") as scl,
+        ):
+            valid = red.read_masks(1) > 0
+            below = np.zeros(valid.shape, bool)
+            classes = (scl.read_masks(1) > 0) & ~np.isin(scl.read(1), (8, 9, 10))
+            below[:, : 2 * classes.shape[1]] = classes.repeat(2, axis=0).repeat(2, axis=1)
+        return valid & below
+
+    def paths(self) -> set[str]:
+        """The files of which something was fetched."""
+        return {request.path for request in self.server.requests}
+
+
+@pytest.fixture
+def clouds(tmp_path: Path) -> Iterator[Clouds]:
+    with RangeServer(tmp_path) as server:
+        yield Clouds(tmp_path, server)
+
+
+@pytest.mark.parametrize("edges", ["drop", "keep"])
+@pytest.mark.parametrize(("size", "stride"), [(32, 32), ((20, 50), (9, 33)), (48, 40)])
+def test_a_condition_on_pixels_counts_those_where_it_holds_as_numpy_does(
+    clouds: Clouds, con: duckdb.DuckDBPyConnection, size: Any, stride: Any, edges: str
+) -> None:
+    options: dict[str, Any] = {"size": size, "stride": stride, "edges": edges, "bands": ["red"], "valid_where": CLEAR}
+    rows = rs.chips(clouds.index, **options).read_all().to_pylist()
+    assert len({row["valid_share"] for row in rows}) > 3
+    for item in "ab":
+        clear, mine = clouds.clear(item), [row for row in rows if row["item_id"] == item]
+        assert [row["valid_share"] for row in mine] == [
+            clear[row : row + height, col : col + width].mean() for row, col, height, width in _windows(mine)
+        ]
+    every = rs.chips(clouds.index, **{**options, "valid_where": None}).read_all()
+    assert _windows(every.to_pylist()) == _windows(rows), "the condition moves no window"
+    pair = [list(each) if isinstance(each, tuple) else each for each in (size, stride)]
+    call = (
+        f"chips('{clouds.index}', size := {pair[0]}, stride := {pair[1]}, edges := '{edges}', bands := ['red'], "
+        f"valid_where := '{CLEAR}', where_valid := "
+    )
+    names = ["item_id", "row_off", "col_off", "valid_share"]
+    for least in (0, 0.2, 0.5):
+        enough = [{name: row[name] for name in names} for row in rows if row["valid_share"] >= least]
+        found = rs.chips(clouds.index, where_valid=least, **options).read_all()
+        assert found.select(names).to_pylist() == enough
+        assert con.sql(f"SELECT {', '.join(names)} FROM {call}{least})").to_arrow_table().to_pylist() == enough
+
+
+@pytest.mark.parametrize(
+    ("condition", "histogram"), [("scl < 8", None), ("scl < 8", ["scl"]), (CLEAR, ["scl"]), ("scl IN (4, 5)", ["scl"])]
+)
+def test_tiles_in_which_a_condition_holds_nowhere_are_not_read_for_windows(
+    clouds: Clouds, con: duckdb.DuckDBPyConnection, tmp_path: Path, condition: str, histogram: list[str] | None
+) -> None:
+    stats = tmp_path / "clouds.stats.parquet"
+    rs.build_stats(clouds.index, stats, histogram=histogram)
+    options: dict[str, Any] = {"size": 20, "stride": 9, "bands": ["red"], "valid_where": condition}
+    clouds.server.reset()
+    expected = rs.chips(clouds.index, **options).read_all()
+    fetched = sum(request.end - request.start for request in clouds.server.requests)
+    clouds.server.reset()
+    assert rs.chips(clouds.index, statistics=stats, **options).read_all().equals(expected)
+    assert clouds.paths() == {f"{item}_{band}.tif" for item in "ab" for band in ("red", "scl")}
+    assert sum(request.end - request.start for request in clouds.server.requests) < 0.6 * fetched
+    # Two thirds of the tiles have clouds alone.
+    clouds.server.reset()
+    ((windows, share),) = con.sql(
+        f"SELECT count(*), max(valid_share) FROM chips('{clouds.index}', size := 32, bands := ['red'], "
+        f"valid_where := '{condition}', statistics := '{stats}') WHERE row_off < 64"
+    ).fetchall()
+    assert (windows, share) == (2 * 2 * 4, 0)
+    assert not clouds.server.requests
+
+
+def test_a_condition_reads_nothing_until_a_share_is_wanted_and_each_tile_once(
+    clouds: Clouds, con: duckdb.DuckDBPyConnection
+) -> None:
+    call = f"chips('{clouds.index}', size := 24, stride := 8, bands := ['red'], valid_where := '{CLEAR}')"
+    ((windows,),) = con.sql(f"SELECT count(*) FROM {call}").fetchall()
+    assert windows == 2 * 10 * 14
+    assert not clouds.server.requests
+    ((share,),) = con.sql(
+        f"SELECT valid_share FROM {call} WHERE item_id = 'b' AND row_off = 64 AND col_off = 32"
+    ).fetchall()
+    assert share == clouds.clear("b")[64:88, 32:56].mean()
+    assert clouds.paths() == {"b_red.tif", "b_scl.tif"}
+    clouds.server.reset()
+    con.sql(f"SELECT avg(valid_share) FROM {call}").fetchall()
+    spans = sorted((request.path, request.start, request.end) for request in clouds.server.requests)
+    assert all(end <= start for (path, _, end), (other, start, _) in pairwise(spans) if path == other)
+    with scans_only_planned() as scans:
+        con.sql(f"SELECT valid_share FROM {call} WHERE item_id = 'b'").fetchall()
+    (scan,) = scans
+    assert {asset.href.rsplit("/")[-1] for asset in scan.plan.assets} == {"b_red.tif", "b_scl.tif"}
+    # 3 x 4 tiles of red, and 3 x 4 of the classes.
+    assert len(scan.plan) == 24
+
+
+def test_items_without_the_bands_of_a_condition_have_no_windows(clouds: Clouds, con: duckdb.DuckDBPyConnection) -> None:
+    some = f"FROM '{clouds.index}' WHERE item_id = 'a' OR asset = 'red'"
+    rows = rs.chips(some, size=32, bands=["red"], valid_where=CLEAR).read_all()
+    assert set(rows["item_id"].to_pylist()) == {"a"}
+    assert rs.chips(clouds.index, size=32, valid_where=CLEAR, datetime="1999").read_all().num_rows == 0
+    for condition, message in (
+        ("scl >", "valid_where: .*expected"),
+        ("blue > 2", "valid_where: .*blue"),
+        ("", "valid_where: "),
+    ):
+        with pytest.raises(InvalidArgumentError, match=message):
+            rs.chips(clouds.index, size=32, bands=["red"], valid_where=condition)
+        with pytest.raises(Exception, match=message):
+            con.sql(f"FROM chips('{clouds.index}', size := 32, valid_where := '{condition}')").fetchall()
 
 
 def _indexed(folder: Path, files: dict[tuple[str, str], Path]) -> Path:

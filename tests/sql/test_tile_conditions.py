@@ -202,7 +202,10 @@ def test_a_condition_that_is_true_somewhere_is_possible(bounds: list[tuple[int, 
     found = condition.holds({"a": a, "b": b}, {"a": valid, "b": valid}).any()
     ends = {
         label: TileBounds(
-            values[:1], values[-1:], np.array([True]), lambda value, known=values: np.isin([value], known)
+            values[:1],
+            values[-1:],
+            np.array([True]),
+            lambda some, is_other, known=values: np.array([(np.isin(known, some) != is_other).any()]),
         )
         for label, values in ranges.items()
     }
