@@ -83,7 +83,7 @@ def parse_geometries(value: Any, crs: str | None = None, *, name: str = "geometr
     Raises:
         InvalidArgumentError: a value is no geometry, there is none, or they say that they are in another CRS.
     """
-    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or _has_geo_interface(value)
+    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or has_geo_interface(value)
     if not is_one and not isinstance(value, Iterable):
         raise InvalidArgumentError(
             f"{name}: got {type(value).__name__}, expected a GeoDataFrame, a GeoSeries or a list of geometries"
@@ -116,7 +116,8 @@ def wkb_of(value: Any) -> bytes | None:
     return data
 
 
-def _has_geo_interface(value: Any) -> bool:
+def has_geo_interface(value: Any) -> bool:
+    """Whether a value describes itself as GeoJSON, even if it fails to."""
     try:
         return hasattr(value, "__geo_interface__")
     except Exception:  # noqa: BLE001 - it has one, which fails; what reads it says so

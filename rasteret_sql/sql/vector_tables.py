@@ -14,7 +14,7 @@ from rasteret_sql.checks import number_of, shown
 from rasteret_sql.database.select_text import message_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs
-from rasteret_sql.geo.geometry import parse_geometries
+from rasteret_sql.geo.geometry import has_geo_interface, parse_geometries
 from rasteret_sql.sql.named_index import is_query, named_index, no_such_file
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _with_points(value: Any) -> Any:
 
     if _is_pair(value):
         return [shapely.Point(float(value[0]), float(value[1]))]
-    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or hasattr(value, "__geo_interface__")
+    is_one = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or has_geo_interface(value)
     if is_one or not isinstance(value, Iterable):
         return value
     return [shapely.Point(float(each[0]), float(each[1])) if _is_pair(each) else each for each in value]
