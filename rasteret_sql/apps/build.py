@@ -55,13 +55,14 @@ examples:
   rasteret-sql build items.json -o s2/ --partition-by collection,year
   rasteret-sql build items.json -o s2.parquet --href-map https://example.com/=/mnt/mirror/
   rasteret-sql build items.json -o s2.parquet --alternate s3
+  rasteret-sql build items.json -o s2.parquet --stats s2.stats.parquet --histogram scl
   rasteret-sql build landsat.json -o landsat.parquet --scales red=0.0000275 --offsets red=-0.2
 
 exit codes:
-  0  the index is written, and contains every file
-  1  nothing is written
+  0  the index, and with --stats the statistics, are written, and contain every file
+  1  nothing is written; or with --stats, the index alone
   2  wrong usage
-  3  the index is written without some files: stderr names each file and the reason"""
+  3  the index or the statistics are written without some files: stderr names each file and the reason"""
 
 
 def add_parser(commands: Commands) -> None:
@@ -124,6 +125,18 @@ def add_parser(commands: Commands) -> None:
         help="if files share collection, item and asset: fail (error, the default), take the version with the latest "
         "change, or keep all files",
     )
+    stats = command.add_argument_group("statistics of tiles, which need all pixels")
+    stats.add_argument(
+        "--stats",
+        metavar="STATS",
+        help="then measure all tiles of full resolution, as `rasteret-sql stats` does, and write them to this file",
+    )
+    stats.add_argument(
+        "--histogram",
+        type=names,
+        metavar="NAME,...",
+        help="with --stats: bands of classes, with at most 256 values, that are counted by value too",
+    )
     bands = command.add_argument_group("values of bands, instead of those of the files and of STAC")
     add_scaling(bands)
     bands.add_argument(
@@ -159,6 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build, and report on stdout; files that failed are named on stderr."""
     from rasteret_sql.sql.indexes import build_index
 
+    _check_stats(arguments)
     search = _search(arguments)
     report = build_index(
         search or (arguments.source if len(arguments.source) > 1 else arguments.source[0]),
@@ -177,11 +191,42 @@ def run(arguments: argparse.Namespace) -> int:
         on_duplicate=arguments.on_duplicate,
         progress=shows_progress(),
     )
-    if arguments.json:
-        print(json.dumps(report_as_json(report), indent=2))
-    else:
+    if not arguments.json:
         print(report_as_text(report, Style.of(sys.stdout)))
-    return name_failures(report.failures)
+    code = name_failures(report.failures)
+    values = report_as_json(report)
+    if arguments.stats is not None:
+        from rasteret_sql.apps import stats
+        from rasteret_sql.sql.build_stats import build_stats
+
+        measured = build_stats(report.path, arguments.stats, histogram=arguments.histogram, progress=shows_progress())
+        if not arguments.json:
+            print(stats.report_as_text(measured, Style.of(sys.stdout)))
+        values["statistics"] = stats.report_as_json(measured)
+        code = max(code, name_failures(measured.failures, "statistics"))
+    if arguments.json:
+        print(json.dumps(values, indent=2))
+    return code
+
+
+def _check_stats(arguments: argparse.Namespace) -> None:
+    """Refuse options of statistics before anything is read.
+
+    Raises:
+        InvalidArgumentError: no statistics can be written to the path, or there is a histogram without one.
+    """
+    from rasteret_sql.errors import InvalidArgumentError
+
+    if arguments.stats is None:
+        if arguments.histogram is not None:
+            raise InvalidArgumentError(
+                f"histogram: got {','.join(arguments.histogram)}, expected --stats, the file that holds it, beside it"
+            )
+        return
+    from rasteret_sql.sql.build_stats import checked_output
+
+    if checked_output(arguments.stats, "stats").resolve() == Path(arguments.output).resolve():
+        raise InvalidArgumentError(f"stats: got {arguments.stats}, the path of the index, expected another file")
 
 
 def name_failures(failures: Sequence[Failure], what: str = "index") -> int:

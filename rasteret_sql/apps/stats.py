@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.apps.arguments import Commands, add_bands, add_index, names, new_command
 from rasteret_sql.apps.build import name_failures, shows_progress
@@ -70,14 +70,18 @@ def run(arguments: argparse.Namespace) -> int:
         progress=shows_progress(),
     )
     if arguments.json:
-        values = asdict(report) | {"path": str(report.path), "seconds": round(report.seconds, 3)}
-        print(json.dumps(values, indent=2))
+        print(json.dumps(report_as_json(report), indent=2))
     else:
-        print(_report_as_text(report, Style.of(sys.stdout)))
+        print(report_as_text(report, Style.of(sys.stdout)))
     return name_failures(report.failures, "statistics")
 
 
-def _report_as_text(report: StatsReport, style: Style) -> str:
+def report_as_json(report: StatsReport) -> dict[str, Any]:
+    """Give the report as JSON can hold it."""
+    return asdict(report) | {"path": str(report.path), "seconds": round(report.seconds, 3)}
+
+
+def report_as_text(report: StatsReport, style: Style) -> str:
     """Lay out what was measured."""
     facts: dict[str, str | list[str]] = {
         "statistics": f"{count(report.rows, 'row')} of {count(report.tiles, 'tile')}, {size(report.stats_bytes)}",

@@ -185,7 +185,7 @@ def build_stats(
         5808
     """
     began_s = time.monotonic()
-    path = _checked_output(output)
+    path = checked_output(output)
     classes = frozenset(_checked_names("histogram", histogram) or ())
     named = _checked_names("bands", bands)
     if named is not None:
@@ -225,22 +225,33 @@ def build_stats(
     )
 
 
-def _checked_output(output: Any) -> Path:
-    path = checked_path("output", output)
+def checked_output(output: Any, argument: str = "output") -> Path:
+    """Check where statistics are to be written.
+
+    Args:
+        output: the path.
+        argument: its name, for messages.
+
+    Raises:
+        InvalidArgumentError: no statistics can be written there.
+    """
+    path = checked_path(argument, output)
     # Arrow takes no other paths.
-    checked_unicode("output", str(path))
+    checked_unicode(argument, str(path))
     if path.is_dir():
-        raise InvalidArgumentError(f"output: got the directory {path}, expected a file; give {path / 'stats.parquet'}")
+        raise InvalidArgumentError(
+            f"{argument}: got the directory {path}, expected a file; give {path / 'stats.parquet'}"
+        )
     if path.suffix.lower() not in _SUFFIXES:
         raise InvalidArgumentError(
-            f"output: got {path}, expected a name that ends in .parquet, by which reads know the file; give "
+            f"{argument}: got {path}, expected a name that ends in .parquet, by which reads know the file; give "
             f"{path.with_name(path.name + '.parquet')}"
         )
     if not path.parent.is_dir():
-        raise InvalidArgumentError(f"output: the folder {path.parent} does not exist; make it first")
+        raise InvalidArgumentError(f"{argument}: the folder {path.parent} does not exist; make it first")
     if path.exists() and path.stat().st_size and _version_of(path) is None:
         raise InvalidArgumentError(
-            f"output: {path} is a file and no statistics, expected a new path, or statistics to replace; choose "
+            f"{argument}: {path} is a file and no statistics, expected a new path, or statistics to replace; choose "
             "another path, or remove the file"
         )
     return path

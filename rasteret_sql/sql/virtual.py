@@ -260,14 +260,14 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         raise NotImplementedError
 
     def _needed(self, schema: pa.Schema, condition: Any) -> pa.Schema:
-        """Give the columns, but for `_call`, that are wanted or that a condition looks at."""
-        return pa.schema(
-            [
-                field
-                for field in self._schema
-                if field.name != "_call" and (field.name in schema.names or mentions(condition, (field.name,)))
-            ]
-        )
+        """Give the columns, but for `_call`, that are wanted or that a condition looks at; one column at least."""
+        needed = [
+            field
+            for field in self._schema
+            if field.name != "_call" and (field.name in schema.names or mentions(condition, (field.name,)))
+        ]
+        # Batches without a column have no rows, and DuckDB 1.5 counts rows by the column `_call` alone.
+        return pa.schema(needed or [self._schema.field(0)])
 
     @contextmanager
     def _planning(self, settings: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:

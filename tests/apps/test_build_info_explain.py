@@ -6,10 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.apps.arguments import mapping
+from rasteret_sql.testing import write_cog
 from rasteret_sql.testing.server import RangeServer
 
 
@@ -188,3 +190,58 @@ def test_a_partitioned_index_goes_through_all_commands(run, collection, tmp_path
     refused = run("build", collection.document, "-o", tmp_path, "--partition-by", "year")
     assert refused.code == 1
     assert "which is not part of a partitioned index" in refused.err
+
+
+@pytest.mark.parametrize("words", [[], ["--partition-by", "collection"], ["--json"]])
+def test_statistics_are_built_with_the_index(run, collection, tmp_path, words):
+    index, stats = tmp_path / ("s2" if "--partition-by" in words else "s2.parquet"), tmp_path / "s2.stats.parquet"
+    built = run("build", collection.document, "-o", index, "--stats", stats, "--histogram", "scl", *words)
+    assert built.code == 0, built.err
+    other = run("stats", index, "-o", tmp_path / "other.parquet", "--histogram", "scl")
+    assert other.code == 0, other.err
+    rows = f"SELECT * FROM read_stats('{stats}')"
+    both = [rows, f"SELECT * FROM read_stats('{tmp_path / 'other.parquet'}')"]
+    with rs.connect() as con:
+        assert con.sql(f"SELECT count(*) FROM ({rows}) WHERE classes IS NOT NULL").fetchall() > [(0,)]
+        for first, second in (both, both[::-1]):
+            assert con.sql(f"{first} EXCEPT ALL {second}").fetchall() == []
+    if "--json" in words:
+        report = json.loads(built.out)
+        assert report["path"] == str(index)
+        assert report["statistics"]["path"] == str(stats)
+    else:
+        assert str(index) in built.out
+        assert str(stats) in built.out
+
+
+def test_files_that_fail_in_the_index_or_the_statistics_are_named(run, tmp_path):
+    for name in ("a", "b"):
+        write_cog(tmp_path / f"{name}.tif", np.ones((64, 64), np.uint8), tile=32)
+    whole = (tmp_path / "b.tif").read_bytes()
+    # Tiles lie behind the header, at the end of the file.
+    (tmp_path / "b.tif").write_bytes(whole[: len(whole) - 20] + bytes(20))
+    (tmp_path / "c.tif").write_bytes(b"no TIFF")
+    outcome = run("build", tmp_path / "*.tif", "-o", tmp_path / "i.parquet", "--stats", tmp_path / "i.stats.parquet")
+    assert outcome.code == 3
+    assert "1 file not in the index" in outcome.err
+    assert "c.tif" in outcome.err
+    assert "1 file not in the statistics" in outcome.err
+    assert "b.tif" in outcome.err.partition("not in the statistics")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--histogram", "scl"], "--histogram: scl, expected --stats"),
+        (["--stats", "s.csv"], "--stats: s.csv, expected a name that ends in .parquet"),
+        (["--stats", "i.parquet"], "--stats: i.parquet, the path of the index, expected another file"),
+    ],
+)
+def test_wrong_options_of_statistics_are_refused_before_the_index_is_built(
+    run, collection, tmp_path, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = run("build", collection.document, "-o", "i.parquet", *words)
+    assert outcome.code == 2
+    assert message.replace(": ", ": got ", 1) in outcome.err
+    assert not (tmp_path / "i.parquet").exists()
