@@ -41,7 +41,7 @@ def test_the_same_sql_gives_the_same_rows(served, index, collection):
         f"SELECT item_id, asset, href FROM stac_items('{collection.document}')",
         "SELECT id, title FROM datasets()",
         f"SELECT * FROM read_pixels('{index}', bands := ['red'], expressions := {{'sum': 'red + nir'}}, gsd := 1e6, layout := 'wide') ORDER BY ALL LIMIT 9",
-        f"SELECT * FROM chips('{index}', size := [40, 50], stride := 20, bands := ['red'], where_valid := 0.1, edges := 'keep')",
+        f"SELECT * FROM chips('{index}', size := [40, 50], stride := 20, bands := ['red'], valid_where := 'nir > 2000', where_valid := 0.1, edges := 'keep')",
         # What tiles hold is decoded by the client.
         f"SELECT list_sum(rst_to_list(pixels, dtype)) AS s, len(rst_to_list(mask, 'bool')) AS n FROM read_tiles('{index}', bands := ['red'])",
     )
