@@ -91,7 +91,7 @@ def test_a_map_that_does_not_diverge_is_stretched_as_any_band(bands):
     ("arguments", "message"),
     [
         ({"bands": "(nir - blue)"}, r"got 'blue', expected one of the assets 'nir', 'red'"),
-        ({"bands": "nir - "}, "got 'nir - ', expected an expression of band names"),
+        ({"bands": "nir - "}, "got 'nir - ', which ends too early, expected an expression of band names"),
         ({"bands": [NDVI, "red", "nir"]}, r"got the expression '\(nir - red\).*beside other bands, expected it alone"),
         ({"bands": NDVI, "mosaic": "count"}, "mosaic: got 'count' with the expression"),
         ({"bands": "__import__('os').system('true')"}, "expected an expression"),
