@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import arrays, arrays_data, codecs, training, zones
+import numpy as np
+
+from benchmarks import arrays, arrays_data, codecs, training, warm, zones
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -28,6 +30,8 @@ _MODULES = {
     "rasteret": "rasteret",
     "async-geotiff": "async_geotiff",
     "tifffile": "tifffile",
+    "rasterstats": "rasterstats",
+    "exactextract": "exactextract",
 }
 _NAMES = (
     *WORKLOADS,
@@ -37,6 +41,7 @@ _NAMES = (
     codecs.NAME,
     index_workload.NAME,
     training.NAME,
+    warm.NAME,
     zones.NAME,
 )
 
@@ -64,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run_index(arguments, scale)
     if zones.NAME in names:
         wrong += _run_zones(arguments, scale)
+    if warm.NAME in names:
+        wrong += _run_warm(arguments, scale)
     if training.NAME in names:
         wrong += _run_training(arguments, scale)
     for each in wrong:
@@ -164,6 +171,16 @@ def _run_zones(arguments: argparse.Namespace, scale: Scale) -> list[str]:
         return wrong
 
 
+def _run_warm(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Repeat queries of local files; returns what went wrong."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        print(f"{describe_machine()}; local files\n", flush=True)
+        text, wrong = warm.run(folder, scale, with_targets=scale != TINY)
+        print(text, flush=True)
+        return wrong
+
+
 def _run_training(arguments: argparse.Namespace, scale: Scale) -> list[str]:
     """Read chips for training; returns what went wrong."""
     pythons = _pythons({"torchgeo": "torchgeo"}, arguments.peer_python, arguments.peers)
@@ -194,7 +211,7 @@ def _run(
     ]
     if any(contender.name == "rasteret" for contender in contenders):
         build_rasteret(pythons["rasteret"], job_path, ROOT)
-    rounds = 1 if workload.name == "memory" else repeat
+    rounds = 1 if workload.name in {"memory", "pixels"} else repeat
     results = measure(contenders, job_path, server, repeat=rounds, warm_up=rounds > 1)
     scale = data.scale
     numbers = {
@@ -204,12 +221,17 @@ def _run(
         "chips": scale.chips,
         "files": scale.files,
         "gigabytes": scale.stream_bytes / 1e9,
+        "points": len(job["points"]),
+        "polygons": scale.polygons,
+        "pixels": scale.pixels,
     }
     print(table(workload, workload.title.format(**numbers), results, with_targets=scale != TINY), flush=True)
     return _what_is_wrong(workload, results, job)
 
 
 def _job_of(workload: Workload, job: dict[str, Any], scale: Scale) -> dict[str, Any]:
+    if workload.name == "points-half":
+        return {**job, "points": job["points"][: len(job["points"]) // 2]}
     if workload.name != "W2":
         return job
     first = {name: job[name][: scale.full_items] for name in ("files", "item_ids", "times_us")}
@@ -225,6 +247,11 @@ def _what_is_wrong(workload: Workload, results: list[Result], job: dict[str, Any
     if len(set().union(*checksums.values())) > 1:
         wrong.append(f"{workload.name}: the pixels differ: {checksums}")
     ours = next(result for result in results if result.contender.name == OURS)
+    wrong += [
+        f"{workload.name}: the results of {result.contender.name} differ from those of {OURS}"
+        for result in results
+        if result.runs and ours.runs and not _is_same(job, ours, result, workload.tolerance)
+    ]
     if workload.name == "W1":
         expected = [("GET", True)] * (len(job["files"]) * len(BANDS))
         wrong += [
@@ -233,6 +260,14 @@ def _what_is_wrong(workload: Workload, results: list[Result], job: dict[str, Any
             if run.requests != expected
         ]
     return wrong
+
+
+def _is_same(job: dict[str, Any], ours: Result, theirs: Result, tolerance: float) -> bool:
+    """Whether results that two readers kept (`Job.keep`) are the same, or neither kept any."""
+    paths = [Path(job["kept"]) / f"{result.contender.call}.npy" for result in (ours, theirs)]
+    if not any(path.exists() for path in paths):
+        return True
+    return np.allclose(*(np.load(path) for path in paths), rtol=tolerance, atol=0, equal_nan=True)
 
 
 def _pythons(modules: dict[str, str], peer_python: str | None, peers: Sequence[str] | None) -> dict[str, str]:

@@ -39,6 +39,9 @@ class Scale:
         chips: how many chips are read at a time.
         files: how many headers are read.
         stream_bytes: pixels that are streamed through SQL.
+        points: places at which all files are sampled.
+        polygons: zones over the whole collection, each some hectares.
+        pixels: pixels that are averaged in SQL, as rows.
         latency_s: how long the server waits before each answer.
     """
 
@@ -50,13 +53,17 @@ class Scale:
     chips: int = 2_000
     files: int = 1_000
     stream_bytes: int = 10_000_000_000
+    points: int = 10_000
+    polygons: int = 1_000
+    pixels: int = 1_000_000_000
     latency_s: float = 0.03
 
 
 #: Proves that the scripts work; its times mean nothing.
 TINY = Scale(
-    items=2, full_items=1, size=256, tile=64, window=32, chips=10, files=5, stream_bytes=1_000_000, latency_s=0.0
-)
+    items=2, full_items=1, size=256, tile=64, window=32, chips=10, files=5, stream_bytes=1_000_000, points=50,
+    polygons=20, pixels=300_000, latency_s=0.0,
+)  # fmt: skip
 BANDS = ["red", "nir"]
 
 
@@ -104,7 +111,12 @@ def make_job(data: Data, server: RangeServer) -> dict[str, Any]:
     index = data.folder / "index.parquet"
     rs.build_index(server.url("collection/items.json"), index)
     repeated = data.folder / "repeated.parquet"
-    _write_repeated(index, repeated, scale)
+    nbytes = scale.items * len(BANDS) * scale.size**2 * 2
+    _write_repeated(index, repeated, math.ceil(scale.stream_bytes / nbytes))
+    many_pixels = data.folder / "pixels.parquet"
+    _write_repeated(index, many_pixels, math.ceil(2 * scale.pixels / nbytes))
+    kept = data.folder / "kept"
+    kept.mkdir(exist_ok=True)
     row, col = scale.tile + scale.tile // 4, scale.tile - scale.window // 2
     west, south, east, north = items[0].bbox
     days = [items[0].when, items[scale.full_items - 1].when]
@@ -113,6 +125,8 @@ def make_job(data: Data, server: RangeServer) -> dict[str, Any]:
     return {
         "index": str(index),
         "repeated_index": str(repeated),
+        "pixel_index": str(many_pixels),
+        "kept": str(kept),
         "written_index": str(data.folder / "small.parquet"),
         "rasteret_folder": str(data.folder / "rasteret" / "bench_records"),
         "base_url": server.base_url,
@@ -131,8 +145,31 @@ def make_job(data: Data, server: RangeServer) -> dict[str, Any]:
         "all_bounds": _bounds(0, 0, scale.size),
         "chip_size": scale.window,
         "chips": [[rng.randrange(scale.items), rng.randint(0, most), rng.randint(0, most)] for _ in range(scale.chips)],
+        "points": _points(rng, scale),
+        "polygons": polygons(rng, scale.polygons, scale.size),
         "hrefs": [server.url(path) for path in data.small],
     }
+
+
+def polygons(rng: random.Random, count: int, size: int) -> list[list[list[float]]]:
+    """Draw rings of fields of 5 to 12 corners, 100 to 300 m around their middles, inside files of `size` pixels."""
+    found = []
+    for _ in range(count):
+        most = min(300.0, PIXEL_M * size / 4)
+        x = WEST + rng.uniform(most, PIXEL_M * size - most)
+        y = NORTH - rng.uniform(most, PIXEL_M * size - most)
+        corners = rng.randint(5, 12)
+        ring = []
+        for number in range(corners):
+            angle, reach = 2 * math.pi * number / corners, rng.uniform(most / 3, most)
+            ring.append([x + reach * math.cos(angle), y + reach * math.sin(angle)])
+        found.append(ring)
+    return found
+
+
+def _points(rng: random.Random, scale: Scale) -> list[list[float]]:
+    side = PIXEL_M * scale.size
+    return [[WEST + rng.uniform(0, side), NORTH - rng.uniform(0, side)] for _ in range(scale.points)]
 
 
 def _bounds(row: int, col: int, size: int) -> list[float]:
@@ -140,10 +177,8 @@ def _bounds(row: int, col: int, size: int) -> list[float]:
     return [west, north - PIXEL_M * size, west + PIXEL_M * size, north]
 
 
-def _write_repeated(index: Path, path: Path, scale: Scale) -> None:
+def _write_repeated(index: Path, path: Path, times: int) -> None:
     """Write an index that lists every file many times, each time under an address of its own."""
-    nbytes = scale.items * len(BANDS) * scale.size**2 * 2
-    times = math.ceil(scale.stream_bytes / nbytes)
     duckdb.execute(
         f"""
         COPY (

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Where `benchmarks` can be imported from.
 ROOT = Path(__file__).parents[1]
+#: Seconds after which a process is killed.
+MOST_S = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ def measure(
             except subprocess.CalledProcessError as error:
                 result.failure = _last_line(error.stderr)
                 continue
+            except subprocess.TimeoutExpired:
+                result.failure = f"no result after {MOST_S} s"
+                continue
             if number >= 0:
                 result.runs.append(run)
     return results
@@ -106,10 +111,11 @@ def is_installed(python: str, module: str) -> bool:
 
 def _run(contender: Contender, job_path: Path, server: RangeServer) -> Run:
     module, function = contender.call.split(".")
-    command = [contender.python, "-c", f"from benchmarks.peers import {module}; {module}.{function}()", str(job_path)]
+    script = f"from benchmarks.peers import {module}; {module}.{function}()"
+    command = [contender.python, "-c", script, str(job_path), contender.call]
     server.reset()
     began_s = time.monotonic()
-    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=MOST_S)
     ended_s = time.monotonic()
     facts = json.loads(done.stdout.splitlines()[-1])
     asked = server.requests

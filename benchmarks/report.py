@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.workloads import MOST_RSS_BYTES, OURS
 
@@ -69,11 +69,19 @@ def _verdicts(workload: Workload, results: list[Result], ours_s: float | None) -
             verdict = "kept" if ratio <= target.most else "MISSED"
             said.append(f"* at most {target.most:.2f} x {target.peer}: {ratio:.2f}, {verdict}")
     for result in results:
-        facts = [run.facts for run in result.runs if "nbytes" in run.facts]
+        facts = [run.facts for run in result.runs if {"nbytes", "pixels"} & run.facts.keys()]
         if facts:
             peak = max(fact["peak_rss_bytes"] for fact in facts)
-            speed = statistics.median(fact["nbytes"] / fact["read_s"] for fact in facts)
             verdict = "kept" if peak < MOST_RSS_BYTES else "MISSED"
-            said.append(f"* {facts[0]['tiles']} tiles, {facts[0]['nbytes'] / 1e9:.2f} GB at {speed / 1e6:.0f} MB/s")
+            said.append(_amount(facts))
             said.append(f"* peak below {MOST_RSS_BYTES / 1e6:.0f} MB: {peak / 1e6:.0f} MB, {verdict}")
     return [*said, ""]
+
+
+def _amount(facts: list[dict[str, Any]]) -> str:
+    """Say how much was streamed, and how fast."""
+    if "pixels" in facts[0]:
+        speed = statistics.median(fact["pixels"] / fact["read_s"] for fact in facts)
+        return f"* {facts[0]['pixels']:,} pixels at {speed / 1e6:.1f} million rows/s"
+    speed = statistics.median(fact["nbytes"] / fact["read_s"] for fact in facts)
+    return f"* {facts[0]['tiles']} tiles, {facts[0]['nbytes'] / 1e9:.2f} GB at {speed / 1e6:.0f} MB/s"

@@ -27,6 +27,7 @@ class Workload:
         calls: function below `benchmarks.peers` by contender.
         targets: what we promise.
         measured_once: contenders so slow that one run has to do.
+        tolerance: relative difference up to which results that runs keep (`Job.keep`) are the same.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Workload:
     calls: dict[str, str]
     targets: tuple[Target, ...] = ()
     measured_once: tuple[str, ...] = ()
+    tolerance: float = 0.0
 
 
 WORKLOADS = {
@@ -90,6 +92,55 @@ WORKLOADS = {
             "{gigabytes:.1f} GB of pixels streamed through SELECT sum(octet_length(pixels)) FROM read_tiles(...)",
             "read_s",
             {OURS: "ours.stream"},
+        ),
+        Workload(
+            "points",
+            "{points:,} points x {items} items x {bands} bands",
+            "read_s",
+            {
+                OURS: "ours_analysis.points",
+                "rasterio": "gdal_analysis.points",
+                "rasterio, whole files": "gdal_analysis.points_of_whole_files",
+            },
+            (Target("rasterio", 1 / 4),),
+        ),
+        Workload(
+            "points-half",
+            "{points:,} points x {items} items x {bands} bands",
+            "read_s",
+            {OURS: "ours_analysis.points", "rasteret": "rasteret.points"},
+            (Target("rasteret", 1 / 4),),
+        ),
+        Workload(
+            "polygons",
+            "count and mean of {polygons:,} polygons x {items} items, pixels by their centres",
+            "read_s",
+            {
+                OURS: "ours_analysis.polygons",
+                "rasterstats": "gdal_analysis.polygons",
+                "rasterstats, whole files": "gdal_analysis.polygons_of_whole_files",
+            },
+            (Target("rasterstats", 1 / 4), Target("rasterstats, whole files", 1 / 4)),
+            tolerance=1e-12,
+        ),
+        Workload(
+            "coverage",
+            "count and mean of {polygons:,} polygons x {items} items, pixels by the covered part",
+            "read_s",
+            {
+                OURS: "ours_analysis.coverage",
+                "exactextract": "gdal_analysis.coverage",
+                "exactextract, by raster": "gdal_analysis.coverage_by_raster",
+            },
+            (Target("exactextract", 1 / 4), Target("exactextract, by raster", 1 / 4)),
+            # exactextract computes the covered parts as float32.
+            tolerance=1e-5,
+        ),
+        Workload(
+            "pixels",
+            "SELECT band, avg(value) FROM read_pixels(...) GROUP BY band over {pixels:,} pixels",
+            "read_s",
+            {OURS: "ours_analysis.pixels"},
         ),
     )
 }

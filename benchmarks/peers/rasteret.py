@@ -107,3 +107,33 @@ def _read(rasteret, job: Job, bounds):
     return collection.get_numpy(
         shapely.box(*bounds), bands=job["bands"], geometry_crs=job["epsg"], max_concurrent=128, progress=False
     )
+
+
+def points() -> None:
+    """Read the values of all items and bands at points; imports are not part of it."""
+    job = Job()
+    rasteret = imported()
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    places = np.array(job["points"])
+    given = pa.table({"x": places[:, 0], "y": places[:, 1]})
+    job.begin()
+    rows = rasteret.load(job["rasteret_folder"]).sample_points(
+        given,
+        bands=job["bands"],
+        x_column="x",
+        y_column="y",
+        geometry_crs=job["epsg"],
+        max_concurrent=128,
+        progress=False,
+    )
+    job.stop()
+    found = np.zeros((len(job["item_ids"]), len(job["bands"]), len(places)), np.uint16)
+    item, band = (
+        pc.index_in(rows[column], pa.array(names)).to_numpy()
+        for column, names in (("record_id", job["item_ids"]), ("band", job["bands"]))
+    )
+    found[item, band, rows["point_index"].to_numpy()] = rows["value"].fill_null(0).to_numpy()
+    job.end(found, rows=len(rows))

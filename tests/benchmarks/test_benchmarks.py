@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +15,7 @@ WORKLOADS = ("W1", "W2", "W3", "W4", "memory")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--repeat", "1", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
 
 
 def test_every_workload_gives_a_row_for_our_reader_and_writes_only_into_its_folder(tmp_path):
@@ -103,6 +104,67 @@ def test_a_zone_is_measured_with_and_without_statistics(tmp_path):
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith(("| pix", "| stat"))]
     assert [row[0] for row in rows] == ["pixels", "statistics"]
     assert float(rows[1][2]) < float(rows[0][2])
+
+
+def test_values_at_points_and_statistics_of_polygons_are_those_of_peers(tmp_path):
+    peers = ("rasterio", "rasterstats", "exactextract")
+    for module in peers:
+        pytest.importorskip(module)
+    done = run("points", "polygons", "coverage", "--peers", *peers, "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in done.stdout
+    readers = [line.strip("| ").partition(" (")[0].partition(" |")[0] for line in done.stdout.splitlines()]
+    # Ours, and each peer in two ways, for each workload.
+    assert [reader.partition(",")[0] for reader in readers if reader.startswith(("raster", "exact"))] == [
+        each for peer in peers for each in ("rasteret_sql", peer, peer)
+    ]
+
+
+def test_statistics_that_differ_from_those_of_a_peer_fail_the_benchmark(tmp_path):
+    from benchmarks import __main__ as main
+    from benchmarks.measure import Contender, Result, Run
+    from benchmarks.workloads import WORKLOADS
+
+    def result(name, call, values):
+        np.save(tmp_path / f"{call}.npy", values)
+        return Result(Contender(name, "python", call), [Run(1.0, 1.0, 1.0, [], 0, {"checksum": None})])
+
+    values = np.array([[10.0, 1500.25], [0.0, np.nan]])
+    ours = result("rasteret_sql", "ours_analysis.polygons", values)
+    job = {"kept": str(tmp_path)}
+    same = result("rasterstats", "gdal_analysis.polygons", values * (1 + 1e-15))
+    assert main._what_is_wrong(WORKLOADS["polygons"], [ours, same], job) == []
+    for other in (values * (1 + 1e-9), np.nan_to_num(values)):
+        theirs = result("rasterstats", "gdal_analysis.polygons", other)
+        (wrong,) = main._what_is_wrong(WORKLOADS["polygons"], [ours, theirs], job)
+        assert "rasterstats" in wrong
+
+
+def test_pixels_as_rows_are_measured_with_half_of_the_points_and_without_peers(tmp_path):
+    done = run("points-half", "pixels", "--peers", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "points-half: 25 points" in done.stdout
+    assert sum(line.startswith("| rasteret_sql") for line in done.stdout.splitlines()) == 2
+
+
+def test_a_report_says_how_many_rows_of_pixels_a_second_gives():
+    from benchmarks.measure import Contender, Result, Run
+    from benchmarks.report import table
+    from benchmarks.workloads import WORKLOADS
+
+    facts = {"pixels": 30_000_000, "read_s": 2.0, "peak_rss_bytes": 700_000_000}
+    result = Result(Contender("rasteret_sql", "python", "ours_analysis.pixels"), [Run(3.0, 2.5, 2.0, [], 0, facts)])
+    text = table(WORKLOADS["pixels"], "pixels", [result], with_targets=True)
+    assert "30,000,000 pixels at 15.0 million rows/s" in text
+    assert "700 MB, MISSED" in text
+
+
+def test_repeated_queries_of_polygons_are_measured(tmp_path):
+    done = run("warm", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if " polygon" in line]
+    assert [row[0] for row in rows] == ["one polygon x 1 items", "200 polygons x 1 item"]
+    assert all(float(row[1]) > 0 for row in rows)
 
 
 def test_an_unknown_workload_is_refused():
