@@ -39,19 +39,21 @@ class Hedge:
     async def run(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Give what the first attempt to succeed gives, or the error of the last one."""
         began_s, after_s = self._clock(), self.after_s
-        tasks = {asyncio.create_task(attempt())}
+        tasks = [asyncio.create_task(attempt())]
         timer = None if after_s is None else asyncio.ensure_future(self._sleep(after_s))
         try:
             if timer is not None:
                 await asyncio.wait({*tasks, timer}, return_when=asyncio.FIRST_COMPLETED)
                 if not any(task.done() for task in tasks):
-                    tasks.add(asyncio.create_task(attempt()))
+                    tasks.append(asyncio.create_task(attempt()))
             waiting = set(tasks)
             while True:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                good = [task for task in done if not task.cancelled() and task.exception() is None]
+                # In the order in which they began, since sets have none.
+                ended = [task for task in tasks if task in done]
+                good = [task for task in ended if not task.cancelled() and task.exception() is None]
                 if good or not waiting:
-                    found = (good or list(done))[0].result()
+                    found = (good or ended[-1:])[0].result()
                     self._taken_s.append(self._clock() - began_s)
                     return found
         finally:
