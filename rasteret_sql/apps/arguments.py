@@ -100,6 +100,14 @@ def add_level(group: Group) -> None:
     group.add_argument("--level", type=int, metavar="N", help="level to read: 0 is full resolution, n the nth overview")
 
 
+def add_pixel_size(group: Group) -> None:
+    """Add the largest pixel size, in place of a level."""
+    group.add_argument(
+        "--resolution", type=float, metavar="SIZE", help="largest pixel size in CRS units, instead of a level"
+    )
+    group.add_argument("--gsd", type=float, metavar="METRES", help="largest pixel size in metres, instead of a level")
+
+
 def add_scaling(group: Group) -> None:
     """Add scales and offsets in place of those of the files."""
     for name, example in (("scale", "red=0.0001,nir=0.0002"), ("offset", "red=-0.1,*=0")):

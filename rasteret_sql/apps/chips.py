@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from rasteret_sql.apps.arguments import Commands, add_area, add_bands, add_datetime, add_index, add_level, new_command
+from rasteret_sql.apps.arguments import (
+    Commands,
+    add_area,
+    add_bands,
+    add_datetime,
+    add_index,
+    add_level,
+    add_pixel_size,
+    new_command,
+)
 from rasteret_sql.apps.read_bar import read_bar
 from rasteret_sql.apps.sql import add_result, result_format, write_result
 
@@ -57,10 +66,7 @@ def add_parser(commands: Commands) -> None:
     add_area(read, of_geometry="area as GeoJSON or WKT, in lon/lat or in --geometry-crs", has_grid=False)
     add_datetime(read)
     add_level(read)
-    read.add_argument(
-        "--resolution", type=float, metavar="SIZE", help="largest pixel size in CRS units, instead of a level"
-    )
-    read.add_argument("--gsd", type=float, metavar="METRES", help="largest pixel size in metres, instead of a level")
+    add_pixel_size(read)
     command.set_defaults(run=run, usage_error=command.error)
 
 

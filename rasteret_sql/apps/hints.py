@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rasteret_sql.database.select_text import objects_of
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.wording import did_you_mean
 
@@ -152,14 +153,7 @@ def _values(cursor: duckdb.DuckDBPyConnection, call: _Call) -> dict[str, Any]:
 
 def _calls(con: duckdb.DuckDBPyConnection, text: str) -> Iterator[_Call]:
     """Find the calls of functions in a SELECT."""
-    waiting: list[Any] = [_tree(con, text)]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += value
-        if not isinstance(value, dict):
-            continue
-        waiting += value.values()
+    for value in objects_of(_tree(con, text)):
         if value.get("class") == "FUNCTION":
             # duckdb 1.5 has the name of an argument as the alias of its expression.
             named = value.get("arguments")

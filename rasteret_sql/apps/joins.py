@@ -6,7 +6,15 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.apps.arguments import add_bands, add_datetime, add_index, add_level, add_scaling, refused_crs
+from rasteret_sql.apps.arguments import (
+    add_bands,
+    add_datetime,
+    add_index,
+    add_level,
+    add_pixel_size,
+    add_scaling,
+    refused_crs,
+)
 from rasteret_sql.apps.output import SUFFIXES, WRITERS
 from rasteret_sql.apps.sql import add_result, write_result
 from rasteret_sql.errors import InvalidArgumentError
@@ -38,13 +46,7 @@ def add_options(command: argparse.ArgumentParser, what: str) -> Any:
     add_bands(read)
     add_datetime(read)
     add_level(read)
-    read.add_argument(
-        "--resolution",
-        type=float,
-        metavar="SIZE",
-        help="largest pixel size in CRS units, instead of a level",
-    )
-    read.add_argument("--gsd", type=float, metavar="METRES", help="largest pixel size in metres, instead of a level")
+    add_pixel_size(read)
     read.add_argument(
         "--expression",
         action="append",

@@ -19,7 +19,7 @@ from rasteret_sql.errors import InvalidIndexError, RasteretError
 from rasteret_sql.io.asked import redact_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     import duckdb
 
@@ -229,18 +229,23 @@ def is_admitted(query: str, tree: str, macros: Collection[str]) -> bool:
         return False
 
 
-def parts_of(tree: Any) -> Parts:
-    """Find what a tree of `json_serialize_sql` holds."""
-    parts = Parts()
-    shows = False
+def objects_of(tree: Any) -> Iterator[dict[str, Any]]:
+    """Give all JSON objects of a tree, the tree itself first where it is one."""
     waiting = [tree]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):
             waiting += value
-        if not isinstance(value, dict):
-            continue
-        waiting += value.values()
+        elif isinstance(value, dict):
+            yield value
+            waiting += value.values()
+
+
+def parts_of(tree: Any) -> Parts:
+    """Find what a tree of `json_serialize_sql` holds."""
+    parts = Parts()
+    shows = False
+    for value in objects_of(tree):
         kind = value.get("type")
         if isinstance(kind, str) and kind.endswith("_NODE"):
             parts.query_nodes.add(kind)

@@ -171,8 +171,7 @@ def chips_of_items(assets: Sequence[PlannedAsset], selection: Selection, grid: C
 
 def _coarseness(asset: PlannedAsset) -> tuple[float, int]:
     """Order files from the finest pixels to the coarsest; files without a transform by their size, and last."""
-    area = np.inf if asset.transform is None else abs(asset.transform[0] * asset.transform[4])
-    return area, -asset.height * asset.width
+    return asset.pixel_area, -asset.height * asset.width
 
 
 def _in_parts(windows: Numbers, parts: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

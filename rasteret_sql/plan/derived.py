@@ -179,7 +179,7 @@ def _outputs_of(
                 f"expressions: got the name {name!r}, which a band of item {files[numbers[0]].item_id} has, expected "
                 "another name"
             )
-        host = min(inputs.values(), key=lambda source: _pixel_area(files[source.asset_no])).asset_no
+        host = min(inputs.values(), key=lambda source: files[source.asset_no].pixel_area).asset_no
         band = PlannedBand(1, name, position, None)
         found.append((host, Output(band, None, expression, {**inputs, **condition})))
     for host, output in found:
@@ -195,10 +195,6 @@ def _inputs(labels: Sequence[str], known: Mapping[str, Source]) -> dict[str, Sou
 
 def _part_with(label: str, formulas: PixelFormulas) -> str:
     return next(what for what, part in formulas.parts() if label in part.bands)
-
-
-def _pixel_area(asset: PlannedAsset) -> float:
-    return 1.0 if asset.transform is None else abs(asset.transform[0] * asset.transform[4])
 
 
 def check_one_crs(host: PlannedAsset, other: PlannedAsset, what: str) -> None:

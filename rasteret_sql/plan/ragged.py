@@ -83,9 +83,20 @@ def cut_between(keys: Sequence[npt.NDArray[Any]], max_count: int | None) -> list
         return [0, count]
     is_new = np.any([np.diff(column) != 0 for column in keys], axis=0)
     ends = np.append(np.flatnonzero(is_new) + 1, count)
+    return [0, *(int(ends[number - 1]) for number in cut_by_ends(ends, max_count)[1:])]
+
+
+def cut_by_ends(ends: npt.NDArray[Any], max_count: int) -> list[int]:
+    """Give the bounds of runs of groups that have at most `max_count` elements together, or are one group.
+
+    Args:
+        ends: where each group ends, ascending, among the elements of all.
+
+    Returns:
+        Where each run begins, and the end of the last one; (0, 0) for no groups.
+    """
     bounds = [0]
-    while bounds[-1] < count:
-        following = np.searchsorted(ends, bounds[-1], "right")
-        fitting = np.searchsorted(ends, bounds[-1] + max_count, "right") - 1
-        bounds.append(int(ends[max(following, fitting)]))
-    return bounds
+    while bounds[-1] < len(ends):
+        begun = int(ends[bounds[-1] - 1]) if bounds[-1] else 0
+        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, begun + max_count, "right"))))
+    return bounds if len(ends) else [0, 0]

@@ -16,7 +16,7 @@ from rasteret_sql.geo.utm import REVOLUTION, is_lonlat
 from rasteret_sql.plan.bands import FileBands, choose_bands
 from rasteret_sql.plan.native_grid import without_place
 from rasteret_sql.plan.period import FIRST_US, LAST_US
-from rasteret_sql.plan.ragged import Ragged, bounds_of, spread
+from rasteret_sql.plan.ragged import Ragged, bounds_of, cut_by_ends, spread
 from rasteret_sql.plan.tiles import Cells, Layouts, Tilings, cells_in, plan_cells
 
 if TYPE_CHECKING:
@@ -150,17 +150,11 @@ def plan_selection(
 
 def _cut_at_files(selection: Selection, files: Files, max_rows: int | None) -> list[int]:
     """Give the bounds of runs of files that have at most so many rows by their windows, or are one file."""
-    count = len(selection)
     if max_rows is None:
-        return [0, count]
+        return [0, len(selection)]
     tile = files.tile_sizes(selection.files, selection.levels)
     tiles = (-(-selection.windows[:, 2:] // tile) - selection.windows[:, :2] // tile).prod(axis=1)
-    ends = np.cumsum(tiles * np.array([len(bands) for bands in selection.bands], np.int64))
-    bounds = [0]
-    while bounds[-1] < count:
-        begun = int(ends[bounds[-1] - 1]) if bounds[-1] else 0
-        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, begun + max_rows, "right"))))
-    return bounds if count else [0, 0]
+    return cut_by_ends(np.cumsum(tiles * np.array([len(bands) for bands in selection.bands], np.int64)), max_rows)
 
 
 def joined(first: Selection, second: Selection) -> Selection:

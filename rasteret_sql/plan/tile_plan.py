@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
@@ -110,6 +111,21 @@ class PlannedAsset:
         """The grid of its pixels and tiles: what lies in files of one lattice is found once."""
         form = self.format
         return self.crs, self.transform, self.height, self.width, form.tile_height, form.tile_width
+
+    @property
+    def tiles_across(self) -> int:
+        """How many tiles a row of the level has."""
+        return -(-self.width // self.format.tile_width)
+
+    @property
+    def tile_count(self) -> int:
+        """How many tiles the level has, without planes."""
+        return self.tiles_across * -(-self.height // self.format.tile_height)
+
+    @property
+    def pixel_area(self) -> float:
+        """The area of a pixel in units of the CRS; infinite without a transform."""
+        return math.inf if self.transform is None else abs(self.transform[0] * self.transform[4])
 
     def describe_tile(self, tile_row: int, tile_col: int) -> str:
         """Name one of its tiles in a message."""

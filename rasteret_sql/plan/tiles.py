@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -327,10 +327,8 @@ def _plan(layouts: Layouts, tiles: _LocatedTiles) -> TilePlan:
     cells, bands = tiles.cells, tiles.bands
     file = cells.owner
     width, height = layouts.widths(file, cells.col), layouts.heights(file, cells.row)
-    alpha = layouts.alpha_band[file]
-    kind = np.where((alpha > 0) & (alpha != bands.number), MaskKind.ALPHA, MaskKind.NONE)
-    kind = np.where(bands.has_nodata, MaskKind.NODATA, kind)
-    kind = np.where(layouts.mask_tile_width[file] > 0, MaskKind.MASK, kind)
+    has_mask = layouts.mask_tile_width[file] > 0
+    kind = _mask_kinds(layouts.alpha_band[file], bands.number, bands.has_nodata, has_mask)
     count, masks = _mask_tiles(layouts, cells, kind, (height, width))
     return TilePlan(
         assets=tuple(layouts.assets),
@@ -353,11 +351,14 @@ def _plan(layouts: Layouts, tiles: _LocatedTiles) -> TilePlan:
 
 def mask_kind(asset: PlannedAsset, band: PlannedBand) -> MaskKind:
     """Say where the masks of the tiles of a band come from, as plans have it."""
-    if asset.mask_format is not None:
-        return MaskKind.MASK
-    if band.nodata is not None:
-        return MaskKind.NODATA
-    return MaskKind.NONE if asset.alpha_band in {None, band.band} else MaskKind.ALPHA
+    has_mask, has_nodata = asset.mask_format is not None, band.nodata is not None
+    return MaskKind(int(_mask_kinds(asset.alpha_band or 0, band.band, has_nodata, has_mask)))
+
+
+def _mask_kinds(alpha_band: Any, band: Any, has_nodata: Any, has_mask: Any) -> Numbers:
+    """Say where masks come from: an internal mask before nodata, and nodata before an alpha band, 0 for none."""
+    kind = np.where(np.greater(alpha_band, 0) & np.not_equal(alpha_band, band), MaskKind.ALPHA, MaskKind.NONE)
+    return np.where(has_mask, MaskKind.MASK, np.where(has_nodata, MaskKind.NODATA, kind))
 
 
 def _mask_tiles(

@@ -14,7 +14,6 @@ import numpy as np
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.io.asked import redact
 from rasteret_sql.plan.scaling import scaling_of, to_physical
-from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import TileStream
 
 if TYPE_CHECKING:
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from rasteret_sql.read.stream import OnError
 
 
-#: Integers up to here are exact as float64.
-_EXACT: Final = 1 << 53
+#: Integers up to here are exact as float64, and so are sums up to here, in any order.
+EXACT_DOUBLE: Final = 1 << 53
 #: Integers that may be larger.
 _LONG_DTYPES: Final = frozenset({"int64", "uint64"})
 
@@ -51,10 +50,20 @@ class DecodedTile(NamedTuple):
     error: RasteretError | None
     file: PlannedAsset
 
+    def numbers(self) -> npt.NDArray[Any]:
+        """Give the valid pixels that are numbers, in one row."""
+        values = self.pixels.reshape(-1) if self.valid is None else self.pixels[self.valid]
+        return values[~np.isnan(values)] if values.dtype.kind == "f" else values
+
+
+def file_order(plan: TilePlan) -> npt.NDArray[np.int64]:
+    """Give the order of the tiles of a plan in which each file is read once, from its begin to its end."""
+    return np.lexsort((plan.band, plan.tile_col, plan.tile_row, plan.tile_offset, plan.asset_no))
+
 
 def in_file_order(plan: TilePlan) -> TilePlan:
     """Give a plan with its rows by file and byte offset; bands that share a tile lie side by side."""
-    return plan.take(np.lexsort((plan.band, plan.tile_col, plan.tile_row, plan.tile_offset, plan.asset_no)))
+    return plan.take(file_order(plan))
 
 
 class FileTiles:
@@ -133,18 +142,9 @@ def decoded_tiles(
         RasteretError: a tile could not be fetched or decoded, and `on_error` is "raise".
     """
     for batch in TileStream(plan, on_error=on_error, options=options):
-        assert batch.pixels is not None
-        assert batch.mask is not None
-        part = batch.plan
-        for number, row in enumerate(batch.rows):
-            shape = int(part.height[row]), int(part.width[row])
-            pixels = batch.pixels[batch.pixel_ends[number] : batch.pixel_ends[number + 1]]
-            valid = None
-            if part.mask_kind[row] != MaskKind.NONE:
-                mask = batch.mask[batch.mask_ends[number] : batch.mask_ends[number + 1]]
-                valid = mask.view(np.bool_).reshape(shape)
-            file = part.assets[part.asset_no[row]]
-            pixels = pixels.view(file.dtype).reshape(shape)
+        for row in batch.rows:
+            file = batch.plan.assets[batch.plan.asset_no[row]]
+            pixels, valid = batch.pixels_of(row), batch.mask_of(row)
             yield DecodedTile(batch.first_row + row, pixels, valid, batch.errors.get(row), file)
 
 
@@ -175,14 +175,14 @@ def require_exact(pixels: npt.NDArray[Any], asset: PlannedAsset, tile: tuple[int
     """
     if pixels.dtype.name not in _LONG_DTYPES:
         return
-    is_long = pixels > _EXACT
+    is_long = pixels > EXACT_DOUBLE
     if pixels.dtype.kind == "i":
-        is_long |= pixels < -_EXACT
+        is_long |= pixels < -EXACT_DOUBLE
     if is_long.any():
         where = f'asset "{asset.asset}" of item {asset.item_id}' if tile is None else asset.describe_tile(*tile)
         raise RasteretError(
             f"{where}, {redact(asset.address)}: got the integer {pixels[is_long][0]}, expected at most "
-            f"{_EXACT} in magnitude, for a DOUBLE would round it. Read such pixels with read_tiles or to_numpy"
+            f"{EXACT_DOUBLE} in magnitude, for a DOUBLE would round it. Read such pixels with read_tiles or to_numpy"
         )
 
 

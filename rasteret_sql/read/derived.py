@@ -216,11 +216,7 @@ class DerivedTiles(FileTiles):
         error = next((tile.error for _, tile in parts if tile.error is not None), None)
         if error is not None or asset.lattice == file.lattice:
             return parts[0][1]._replace(error=error)
-        form = asset.format
-        shape = (
-            min(form.tile_height, asset.height - job.tile_row * form.tile_height),
-            min(form.tile_width, asset.width - job.tile_col * form.tile_width),
-        )
+        shape = int(self.plan.height[job.rows[0]]), int(self.plan.width[job.rows[0]])
         pixels, valid = np.zeros(shape, file.dtype), np.zeros(shape, np.bool_)
         for place, tile in parts:
             here, there = self._under(job, source, place)
@@ -261,9 +257,8 @@ class DerivedTiles(FileTiles):
 
 
 def _tile_extent(file: PlannedAsset) -> float:
-    """Give the area of a tile in units of the CRS; in pixels without one."""
-    a, e = (1.0, 1.0) if file.transform is None else (file.transform[0], file.transform[4])
-    return abs(a * file.format.tile_width * e * file.format.tile_height)
+    """Give the area of a tile in units of the CRS."""
+    return file.pixel_area * file.format.tile_width * file.format.tile_height
 
 
 class _JobPixels:

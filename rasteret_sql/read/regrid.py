@@ -165,32 +165,17 @@ class Regridder:
         for job, sources, is_last in self._shares:
             assert job.mosaic is not None
             if job.band.mosaic == "median":
-                readings = [self._values(job, source, start, end, known) for source in sources]
+                readings = [_values(job, source, self._reading(job, source, start, end, known)) for source in sources]
                 rows = slice(start, end), slice(0, self._box.width)
                 job.mosaic.add(rows, [self._widened(*each, start, end) for each in readings if each is not None])
             else:
                 for source in sources:
-                    reading = self._values(job, source, start, end, known)
+                    reading = _values(job, source, self._reading(job, source, start, end, known))
                     if reading is not None:
                         part, pixels, valid = reading
                         job.mosaic.add(part, [(pixels, valid)])
             if is_last:
                 job.mosaic.finish(slice(start, end))
-
-    def _values(
-        self,
-        job: Job,
-        source: Source,
-        start: int,
-        end: int,
-        known: dict[tuple[Lattice, Window, str], _Footprint | None],
-    ) -> _Reading | None:
-        """Give the part of some rows of the grid that a source covers, as the job's array has its pixels."""
-        found = self._reading(job, source, start, end, known)
-        if found is None or not job.band.is_physical:
-            return found
-        part, pixels, valid = found
-        return part, to_physical(pixels, source.scaling, job.band.dtype), valid
 
     def _reading(
         self,
@@ -357,3 +342,11 @@ def _avoid_nodata(pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], band: 
     same = valid & (pixels == band.fill)
     if same.any():
         pixels[same] = band.fill + 1 if band.fill == np.iinfo(pixels.dtype).min else band.fill - 1
+
+
+def _values(job: Job, source: Source, reading: _Reading | None) -> _Reading | None:
+    """Give what was read of a source as the job's array has its pixels."""
+    if reading is None or not job.band.is_physical:
+        return reading
+    part, pixels, valid = reading
+    return part, to_physical(pixels, source.scaling, job.band.dtype), valid

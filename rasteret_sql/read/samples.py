@@ -312,7 +312,7 @@ class _Gather:
         cols = np.broadcast_to((placed.pixel_cols[:, None] + beside)[:, None, :], shape).ravel()
         is_in = np.flatnonzero((rows >= 0) & (rows < asset.height) & (cols >= 0) & (cols < asset.width))
         form = asset.format
-        self._across = -(-asset.width // form.tile_width)
+        self._across = asset.tiles_across
         key = rows[is_in] // form.tile_height * self._across + cols[is_in] // form.tile_width
         order = np.argsort(key, kind="stable")
         self._keys, self._slots = key[order], is_in[order]
@@ -410,7 +410,7 @@ def _nearest_valid(
 def _tiles_of(placed: PlacedPoints, asset: PlannedAsset, reach: int) -> Numbers:
     """Give (tile_row, tile_col) of the tiles that hold the pixels of points and those beside them, shape (n, 2)."""
     form = asset.format
-    across = -(-asset.width // form.tile_width)
+    across = asset.tiles_across
     keys = [
         np.clip(placed.pixel_rows + down, 0, asset.height - 1) // form.tile_height * across
         + np.clip(placed.pixel_cols + right, 0, asset.width - 1) // form.tile_width

@@ -35,7 +35,7 @@ DEFAULT: Final = ("count", "sum", "mean", "stdev", "min", "max")
 _NOISE: Final = 1e-12
 #: Integers up to here have squares of 64 bits.
 MAX_EXACT: Final = 3_037_000_499
-_MAX_INT64: Final = (1 << 63) - 1
+MAX_INT64: Final = (1 << 63) - 1
 #: Bits of half a square.
 _HALF: Final = 32
 _QUANTILE: Final = re.compile(r"p(\d{1,3})")
@@ -92,9 +92,6 @@ class Parts:
             low, high: the extremes of each part.
         """
         total, squares = (sums.astype(object) for sums in exact)
-        number = counts.astype(object)
-        # Python divides integers of any size, and rounds once.
-        deviations = (number * squares - total * total) / number
         return cls(
             zones,
             counts.astype(np.float64),
@@ -102,9 +99,17 @@ class Parts:
             squares.astype(np.float64),
             low.astype(np.float64),
             high.astype(np.float64),
-            deviations.astype(np.float64),
+            deviations_of(counts, total, squares),
             (total, squares),
         )
+
+
+def deviations_of(counts: npt.NDArray[Any], total: npt.NDArray[Any], squares: npt.NDArray[Any]) -> Floats:
+    """Give the sum of the squared deviations of integers from their mean, of their count, sum and sum of squares."""
+    number, total, squares = (each.astype(object) for each in (counts, total, squares))
+    # Python divides integers of any size, and rounds once.
+    found: Floats = ((number * squares - total * total) / number).astype(np.float64)
+    return found
 
 
 def exact_sums(values: npt.NDArray[Any], starts: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
@@ -123,7 +128,7 @@ def exact_sums(values: npt.NDArray[Any], starts: Numbers) -> tuple[npt.NDArray[A
     numbers = values.astype(np.int64)
     total = np.add.reduceat(numbers, starts)
     squares = numbers * numbers
-    if largest * largest * len(values) <= _MAX_INT64:
+    if largest * largest * len(values) <= MAX_INT64:
         return total, np.add.reduceat(squares, starts)
     high, low = np.add.reduceat(squares >> _HALF, starts), np.add.reduceat(squares & ((1 << _HALF) - 1), starts)
     return total, high.astype(object) * (1 << _HALF) + low.astype(object)

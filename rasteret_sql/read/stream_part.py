@@ -54,6 +54,27 @@ class TileBatch:
     mask_ends: npt.NDArray[np.int64]
     errors: dict[int, RasteretError]
 
+    def pixels_of(self, row: int) -> npt.NDArray[Any]:
+        """Give the pixels of a row of `plan`, shape (height, width), of the dtype of its file."""
+        assert self.pixels is not None
+        dtype = self.plan.assets[self.plan.asset_no[row]].dtype
+        pixels: npt.NDArray[Any] = self._part(self.pixels, self.pixel_ends, row).view(dtype)
+        return pixels.reshape(self._shape(row))
+
+    def mask_of(self, row: int) -> npt.NDArray[np.bool_] | None:
+        """Give the mask of a row of `plan`, shape (height, width), True = valid; None where all pixels are valid."""
+        if self.plan.mask_kind[row] == MaskKind.NONE:
+            return None
+        assert self.mask is not None
+        return self._part(self.mask, self.mask_ends, row).view(np.bool_).reshape(self._shape(row))
+
+    def _shape(self, row: int) -> tuple[int, int]:
+        return int(self.plan.height[row]), int(self.plan.width[row])
+
+    def _part(self, buffer: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], row: int) -> npt.NDArray[np.uint8]:
+        at = row - self.rows.start
+        return buffer[ends[at] : ends[at + 1]]
+
 
 class Slot:
     """A batch under construction: how many of its tiles are still to come.
@@ -242,32 +263,18 @@ class StreamPart:
 
     def _fill_sparse(self, batch: TileBatch, row: int) -> None:
         dtype = self._dtypes[self._plan.asset_no[row]]
-        value = fill_value(dtype, self._plan.nodata_of(row))
-        pixels = np.full(self._shape(row), value, dtype)
+        pixel = np.array(fill_value(dtype, self._plan.nodata_of(row)), dtype)
         if batch.pixels is not None:
-            self._part(batch.pixels, batch.pixel_ends, batch, row).view(dtype)[...] = pixels.ravel()
+            batch.pixels_of(row)[...] = pixel
         if batch.mask is not None and self._plan.mask_kind[row] == MaskKind.NODATA:
-            mask = self._part(batch.mask, batch.mask_ends, batch, row).view(bool).reshape(self._shape(row))
-            mask[...] = valid_pixels(pixels, self._plan.nodata_of(row))
-
-    def _shape(self, row: int) -> tuple[int, int]:
-        return int(self._plan.height[row]), int(self._plan.width[row])
+            mask = batch.mask_of(row)
+            assert mask is not None
+            mask[...] = valid_pixels(pixel, self._plan.nodata_of(row))
 
     def _pixels(self, row: int) -> npt.NDArray[Any]:
-        batch = self._slot_of(row).batch
-        assert batch.pixels is not None
-        part = self._part(batch.pixels, batch.pixel_ends, batch, row)
-        pixels: npt.NDArray[Any] = part.view(self._dtypes[self._plan.asset_no[row]])
-        return pixels.reshape(self._shape(row))
+        return self._slot_of(row).batch.pixels_of(row)
 
     def _mask(self, row: int) -> npt.NDArray[np.bool_]:
-        batch = self._slot_of(row).batch
-        assert batch.mask is not None
-        return self._part(batch.mask, batch.mask_ends, batch, row).view(bool).reshape(self._shape(row))
-
-    @staticmethod
-    def _part(
-        buffer: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], batch: TileBatch, row: int
-    ) -> npt.NDArray[np.uint8]:
-        at = row - batch.rows.start
-        return buffer[ends[at] : ends[at + 1]]
+        mask = self._slot_of(row).batch.mask_of(row)
+        assert mask is not None
+        return mask

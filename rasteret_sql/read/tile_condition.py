@@ -11,7 +11,7 @@ import numpy as np
 from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.expressions import Condition, parse_condition
-from rasteret_sql.read.by_file import FileTiles, in_file_order, refuse_complex
+from rasteret_sql.read.by_file import FileTiles, file_order, refuse_complex
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,8 +83,7 @@ class TileCondition:
             statistics = self.known(asset, next(band for band in asset.bands if band.band == number))
             if statistics is None:
                 continue
-            tiles = plan.tile_row[rows].astype(np.int64) * -(-asset.width // asset.format.tile_width)
-            tiles += plan.tile_col[rows]
+            tiles = plan.tile_row[rows].astype(np.int64) * asset.tiles_across + plan.tile_col[rows]
             found = {name: _values_of(name, statistics, tiles, size[rows]) for name in values}
             given = [each for each in found.values() if each is not None]
             if len(given) == len(found):
@@ -104,9 +103,9 @@ class TileCondition:
     def _measure(self, plan: TilePlan, rows: Numbers, values: dict[str, Floats]) -> npt.NDArray[np.bool_]:
         """Read tiles, fill in their values, and say which of them could not be read."""
         part = plan.take(rows)
-        order = np.lexsort((part.band, part.tile_col, part.tile_row, part.tile_offset, part.asset_no))
+        order = file_order(part)
         failed = np.zeros(len(rows), np.bool_)
-        for tile in FileTiles(in_file_order(part)).tiles(on_error="null"):
+        for tile in FileTiles(part.take(order)).tiles(on_error="null"):
             number = int(order[tile.row])
             if tile.error is not None:
                 failed[number] = True
@@ -143,9 +142,7 @@ def _values_of(name: str, statistics: TileStatistics, tiles: Numbers, size: Numb
 
 def _measured(name: str, tile: DecodedTile) -> float:
     """Give a statistic of a tile, NaN where it has no value."""
-    values = tile.pixels.reshape(-1) if tile.valid is None else tile.pixels[tile.valid]
-    if values.dtype.kind == "f":
-        values = values[~np.isnan(values)]
+    values = tile.numbers()
     if name in _COUNTS:
         return len(values) / (1 if name == "valid_count" else max(tile.pixels.size, 1))
     if not len(values):

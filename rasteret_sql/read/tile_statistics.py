@@ -13,8 +13,9 @@ import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.possible import TileBounds
-from rasteret_sql.read.by_file import physical
-from rasteret_sql.read.statistics import MAX_EXACT, Parts, exact_sums
+from rasteret_sql.plan.scaling import scaling_of
+from rasteret_sql.read.by_file import EXACT_DOUBLE, physical
+from rasteret_sql.read.statistics import MAX_EXACT, MAX_INT64, Parts, deviations_of, exact_sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 MAX_CLASSES: Final = 256
 #: The valid count of a tile of which nothing is known.
 UNKNOWN: Final = -1
-_MAX_INT64: Final = (1 << 63) - 1
-#: Integers of float64 up to here are exact, and so are their sums in any order.
-_EXACT_DOUBLE: Final = 1 << 53
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +83,10 @@ class TileStatistics:
         """Give the sum of the squared deviations from the mean of tiles, by their numbers; NaN without pixels."""
         if self.squares is not None:
             return self.squares[tiles]
-        count, total, sumsq = (each[tiles].astype(object) for each in (self.valid_count, self.sum, self.sumsq))
         has_pixels = self.valid_count[tiles] > 0
+        some = tiles[has_pixels]
         found = np.full(len(tiles), np.nan)
-        found[has_pixels] = ((count * sumsq - total * total)[has_pixels] / count[has_pixels]).astype(np.float64)
+        found[has_pixels] = deviations_of(self.valid_count[some], self.sum[some], self.sumsq[some])
         return found
 
     def class_parts(self, zones: Numbers, tiles: Numbers) -> tuple[Numbers, Numbers, Numbers]:
@@ -104,14 +102,14 @@ class TileStatistics:
 def _total(sums: Numbers, starts: Numbers) -> npt.NDArray[Any]:
     """Add up integers part by part; as Python's integers where 64 bits may not hold them."""
     largest = max(int(sums.max()), -int(sums.min()))
-    fits = largest * len(sums) <= _MAX_INT64
+    fits = largest * len(sums) <= MAX_INT64
     found: npt.NDArray[Any] = np.add.reduceat(sums if fits else sums.astype(object), starts)
     return found
 
 
 def _physical(parts: Parts, band: PlannedBand) -> Parts:
     """Give parts of physical values: stored ones times the scale of a band plus its offset."""
-    scale, offset = (1.0 if band.scale is None else band.scale), (0.0 if band.offset is None else band.offset)
+    scale, offset = scaling_of(band)
     ends = parts.min * scale + offset, parts.max * scale + offset
     total, squares = parts.sum * scale + parts.count * offset, parts.squares * scale**2
     return Parts(
@@ -199,10 +197,8 @@ class TileMeasurer:
         Raises:
             InvalidArgumentError: a histogram is wanted, and there are too many values.
         """
-        values = tile.pixels.reshape(-1) if tile.valid is None else tile.pixels[tile.valid]
+        values = tile.numbers()
         is_integer = self._sums.dtype.kind == "i"
-        if not is_integer:
-            values = values[~np.isnan(values)]
         sums = [0] * len(self._sums)
         if len(values):
             found = _integer_sums(values) if is_integer else _float_sums(values)
@@ -244,14 +240,14 @@ def _integer_sums(values: npt.NDArray[Any]) -> list[int] | None:
     largest = max(-low, high)
     if largest > MAX_EXACT:
         return None
-    if largest * largest * len(values) <= _EXACT_DOUBLE:
+    if largest * largest * len(values) <= EXACT_DOUBLE:
         # Every sum on the way is exact.
         floats = values.astype(np.float64)
         return [low, high, int(floats.sum()), int(np.dot(floats, floats))]
     found = exact_sums(values, np.zeros(1, np.int64))
     assert found is not None
     total, squares = (int(sums[0]) for sums in found)
-    return [low, high, total, squares] if squares <= _MAX_INT64 else None
+    return [low, high, total, squares] if squares <= MAX_INT64 else None
 
 
 def _float_sums(values: npt.NDArray[Any]) -> list[Any] | None:

@@ -310,18 +310,12 @@ def read_valid(plan: TilePlan, rows: Numbers) -> Iterator[tuple[int, Bools]]:
     wanted = plan.take(rows)
     for batch in TileStream(wanted, pixels=needs_pixels(wanted), mask=True):
         part = batch.plan
-        for number, row in enumerate(batch.rows):
-            shape = int(part.height[row]), int(part.width[row])
-            valid = np.ones(shape, np.bool_)
-            if part.mask_kind[row] != MaskKind.NONE:
-                assert batch.mask is not None
-                mask = batch.mask[batch.mask_ends[number] : batch.mask_ends[number + 1]]
-                valid = mask.view(np.bool_).reshape(shape)
-            dtype = np.dtype(part.assets[part.asset_no[row]].dtype)
-            if dtype.kind in "fc":
-                assert batch.pixels is not None
-                pixels = batch.pixels[batch.pixel_ends[number] : batch.pixel_ends[number + 1]]
-                valid = valid & ~np.isnan(pixels.view(dtype).reshape(shape))
+        for row in batch.rows:
+            valid = batch.mask_of(row)
+            if valid is None:
+                valid = np.ones((part.height[row], part.width[row]), np.bool_)
+            if np.dtype(part.assets[part.asset_no[row]].dtype).kind in "fc":
+                valid = valid & ~np.isnan(batch.pixels_of(row))
             yield int(rows[batch.first_row + row]), valid
 
 
@@ -362,7 +356,6 @@ def known_counts(asset: PlannedAsset, plan: TilePlan, statistics: TileStatistics
     """
     known = np.full(len(plan), UNKNOWN, np.int64)
     if statistics is not None:
-        across = -(-asset.width // asset.format.tile_width)
-        known = statistics.valid_count[plan.tile_row.astype(np.int64) * across + plan.tile_col]
+        known = statistics.valid_count[plan.tile_row.astype(np.int64) * asset.tiles_across + plan.tile_col]
     is_whole = (plan.mask_kind == MaskKind.NONE) & (np.dtype(asset.dtype).kind in "iub")
     return np.where(is_whole, plan.width.astype(np.int64) * plan.height, known)

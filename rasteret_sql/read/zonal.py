@@ -191,7 +191,7 @@ class ZonalLayout:
             if statistics is None:
                 continue
             mine = slice(bounds[window], bounds[window + 1])
-            tiles = cells.row[mine] * -(-asset.width // asset.format.tile_width) + cells.col[mine]
+            tiles = cells.row[mine] * asset.tiles_across + cells.col[mine]
             count = statistics.valid_count[tiles]
             is_whole = (count > 0) & self._zones.are_whole(self._grids[asset_no], tiles)
             if self._options.keeps_values and (statistics.classes is None or self._options.weights != "none"):

@@ -345,7 +345,7 @@ def _batches(numbers: Sequence[int], wanted: Mapping[int, _Wanted]) -> Iterator[
     tiles = 0
     for number in numbers:
         batch.append(number)
-        tiles += _tile_count(wanted[number].asset) * len(wanted[number].asset.bands)
+        tiles += wanted[number].asset.tile_count * len(wanted[number].asset.bands)
         if tiles >= _PLANNED_TILES:
             yield batch
             batch, tiles = [], 0
@@ -353,22 +353,17 @@ def _batches(numbers: Sequence[int], wanted: Mapping[int, _Wanted]) -> Iterator[
         yield batch
 
 
-def _tile_count(asset: PlannedAsset) -> int:
-    return -(-asset.width // asset.format.tile_width) * -(-asset.height // asset.format.tile_height)
-
-
 def _measure_file(build: _Build, wanted: _Wanted, plan: TilePlan, tiles: Iterator[DecodedTile]) -> None:
     """Measure the tiles of a file; one that cannot be read is a failure of the file."""
     asset = wanted.asset
-    across = -(-asset.width // asset.format.tile_width)
     measurers = {
-        band.band: TileMeasurer(asset, band, _tile_count(asset), band.name in wanted.histogram) for band in asset.bands
+        band.band: TileMeasurer(asset, band, asset.tile_count, band.name in wanted.histogram) for band in asset.bands
     }
     error = None
     for tile in tiles:
         error = error or tile.error
         if error is None:
-            number = int(plan.tile_row[tile.row]) * across + int(plan.tile_col[tile.row])
+            number = int(plan.tile_row[tile.row]) * asset.tiles_across + int(plan.tile_col[tile.row])
             measurers[int(plan.band[tile.row])].add(number, tile)
     if error is not None:
         failure = Failure(redact(asset.href), asset.item_id, asset.asset, type(error).__name__, str(error))

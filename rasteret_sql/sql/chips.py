@@ -28,8 +28,7 @@ from rasteret_sql.read.valid_share import (
     read_valid,
     windows_below,
 )
-from rasteret_sql.sql.joined import kept_by
-from rasteret_sql.sql.joined import number_of as number_in_text
+from rasteret_sql.sql.joined import kept_by, number_in_text
 from rasteret_sql.sql.planning import select_files
 from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments

@@ -158,8 +158,7 @@ class DerivedFiles:
                     below.tiles(other, row, col, host)
                     for row, col in zip(cells.row[mine].tolist(), cells.col[mine].tolist(), strict=True)
                 ]
-                across = -(-other.width // other.format.tile_width)
-                numbers = [[row * across + col for row, col in each] for each in tiles]
+                numbers = [[row * other.tiles_across + col for row, col in each] for each in tiles]
                 bounds[label] = bounds_of_tiles(statistics, numbers, source.band, scale=self._scale)
             keeps[mine] = may_hold(condition, bounds)
         return keeps

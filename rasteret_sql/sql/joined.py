@@ -109,7 +109,7 @@ def errors_of(errors: dict[int, Any], count: int) -> pa.Array:
     return pa.array([str(errors[place]) if place in errors else None for place in range(count)], pa.string())
 
 
-def number_of(name: str, text: str | None) -> float:
+def number_in_text(name: str, text: str | None) -> float:
     """Read a number that DuckDB wrote as text.
 
     Raises:

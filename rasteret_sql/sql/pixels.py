@@ -172,7 +172,7 @@ def plan_pixels(
     files = IndexPlans(cursor, arguments).derived_files(arguments, asked.formulas, scale=asked.scale)
     windows = files.windows()
     if asked.statistics is not None:
-        windows = files.possible(windows, kept_statistics(cursor, asked.statistics, files.bands.files))
+        windows = files.possible(windows, kept_statistics(cursor, asked.statistics, files.sources))
     plan = files.computed(windows)
     return files.tiles_of(plan if kept is None else kept(plan))
 

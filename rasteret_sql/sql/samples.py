@@ -19,7 +19,7 @@ from rasteret_sql.sql.joined import (
     flag_of,
     formulas_of,
     kept_by,
-    number_of,
+    number_in_text,
     rebatched,
     required,
 )
@@ -85,14 +85,14 @@ class SampleArguments:
         Raises:
             InvalidArgumentError: one of them is wrong.
         """
-        window = number_of("window_size", own["window_size"])
+        window = number_in_text("window_size", own["window_size"])
         if window != int(window):
             raise InvalidArgumentError(f"window_size: got {window}, expected an odd number of pixels")
         return cls(
             VectorColumns("points", own["geometry"], own["x"], own["y"], own["time"], own["crs"], own["points"]),
             SampleOptions(
                 str(own["method"]), str(own["match"]), int(window),
-                number_of("max_distance_pixels", own["max_distance_pixels"]),
+                number_in_text("max_distance_pixels", own["max_distance_pixels"]),
             ),
             flag_of("scale", own["scale"]),
             formulas_of(own, bands),

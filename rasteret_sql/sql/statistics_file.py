@@ -308,10 +308,7 @@ def tiles_that_meet(
     (whole,) = plan
     known: Known = _nothing_known if statistics is None else kept_statistics(cursor, statistics, whole.assets)
     asked = TileCondition.of(condition, known)
-    parts = (
-        whole.take(np.arange(start, min(start + PART_ROWS, len(whole)))) for start in range(0, len(whole), PART_ROWS)
-    )
-    return (asked.kept(part, measures=is_read) for part in (parts if is_read else (whole,)))
+    return (asked.kept(part, measures=is_read) for part in (whole.parts(PART_ROWS) if is_read else (whole,)))
 
 
 def _nothing_known(_: PlannedAsset, __: PlannedBand) -> None:

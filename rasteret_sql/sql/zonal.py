@@ -18,7 +18,6 @@ from rasteret_sql.sql.batches import schema_of
 from rasteret_sql.sql.derived import DerivedFiles
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_index
-from rasteret_sql.sql.selected import SelectedFiles
 from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.zonal import ZonalGroup
+    from rasteret_sql.sql.selected import SelectedFiles
     from rasteret_sql.sql.vectors import VectorRows
     from rasteret_sql.sql.workarounds import Call
 
@@ -199,13 +199,14 @@ def plan_zones(
     layout.check_scaling()
     files.check_scaling(group_of, SCALING_REMEDY)
     known = None
-    if asked.statistics is not None and isinstance(files, DerivedFiles):
-        # Of computed pixels it is known at most that there are none.
-        statistics = kept_statistics(cursor, asked.statistics, files.bands.files)
-        layout.windows = files.possible(layout.windows, statistics)
-    elif asked.statistics is not None and isinstance(files, SelectedFiles):
-        left_out = layout.take_known(kept_statistics(cursor, asked.statistics, layout.assets))
-        known = files.tiles(replace(layout.windows, cells=left_out)).plan if is_dry_run() else None
+    if asked.statistics is not None:
+        statistics = kept_statistics(cursor, asked.statistics, files.sources)
+        if isinstance(files, DerivedFiles):
+            # Of computed pixels it is known at most that there are none.
+            layout.windows = files.possible(layout.windows, statistics)
+        else:
+            left_out = layout.take_known(statistics)
+            known = files.tiles(replace(layout.windows, cells=left_out)).plan if is_dry_run() else None
     return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days, known)
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rasteret_sql.io import loop
+from rasteret_sql.io.objects import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from rasteret_sql.io.http import HttpStore
+    from rasteret_sql.testing import RangeServer
 
 SIZE = 100_000
 CONTENT = bytes((7 * i + i // 251) % 256 for i in range(SIZE))
@@ -67,3 +69,11 @@ def make_store(waits: Waits):
 @pytest.fixture
 def store(make_store: Callable[..., HttpStore]) -> HttpStore:
     return make_store()
+
+
+def sent(server: RangeServer, href: str) -> dict[str, str]:
+    """Read an object, and give the headers of the request."""
+    server.reset()
+    assert loop.run(ObjectStore().fetch(href, 10, 5000)).data == CONTENT[10:5000]
+    (request,) = server.requests
+    return request.headers

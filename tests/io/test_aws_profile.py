@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.io import loop
 from rasteret_sql.io.aws_profile import profile
 from rasteret_sql.io.buckets import open_bucket
-from rasteret_sql.io.objects import ObjectStore
 from rasteret_sql.testing import RangeServer
 
-from .conftest import CONTENT
+from .conftest import CONTENT, sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +49,6 @@ def server(folder: Path) -> Iterator[RangeServer]:
     (folder / "bucket" / "a.tif").write_bytes(CONTENT)
     with RangeServer(folder) as server:
         yield server
-
-
-def sent(server: RangeServer, href: str) -> dict[str, str]:
-    server.reset()
-    assert loop.run(ObjectStore().fetch(href, 10, 5000)).data == CONTENT[10:5000]
-    (request,) = server.requests
-    return request.headers
 
 
 def test_a_profile_signs(files: Path, server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:

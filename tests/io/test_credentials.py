@@ -9,13 +9,12 @@ import pytest
 
 import rasteret_sql as rs
 from rasteret_sql.errors import AccessDeniedError, InvalidArgumentError
-from rasteret_sql.io import access, loop
+from rasteret_sql.io import access
 from rasteret_sql.io.credentials import settings_for, text_of
-from rasteret_sql.io.objects import ObjectStore
 from rasteret_sql.io.options import Options
 from rasteret_sql.testing import RangeServer
 
-from .conftest import CONTENT
+from .conftest import CONTENT, sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,14 +38,6 @@ def s3(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-environment")
     with RangeServer(folder) as server, rs.set_options(credentials=[]):
         yield server
-
-
-def sent(server: RangeServer, href: str) -> dict[str, str]:
-    """Read an object, and give the headers of the request."""
-    server.reset()
-    assert loop.run(ObjectStore().fetch(href, 10, 5000)).data == CONTENT[10:5000]
-    (request,) = server.requests
-    return request.headers
 
 
 def test_keys_of_a_prefix_take_the_place_of_those_of_the_environment(s3: RangeServer) -> None:
