@@ -43,6 +43,7 @@ class ObjectProcess:
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._answers: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[RangeResponse]] = {}
         self._numbers = itertools.count()
@@ -83,7 +84,7 @@ class ObjectProcess:
         code = _START.format(path=sys.path, fd=theirs.fileno())
         try:
             with theirs:
-                process = subprocess.Popen(  # noqa: ASYNC220, S603 - it takes a millisecond, and runs our own code
+                self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - it takes a millisecond, and runs our own code
                     [sys.executable, "-c", code],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
@@ -97,9 +98,9 @@ class ObjectProcess:
                 '"forkserver" instead'
             ) from error
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
-        fork.pin_in_child(process)
+        fork.pin_in_child(self._process)
         fork.pin_in_child(self._writer.transport)
-        self._answers = asyncio.create_task(self._receive(reader, self._writer, process, str(asked)))
+        self._answers = asyncio.create_task(self._receive(reader, self._writer, self._process, str(asked)))
 
     async def _receive(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, process: subprocess.Popen[bytes], first: str
