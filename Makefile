@@ -20,7 +20,7 @@ endif
 
 INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: demo shell serve test test-random test-slow test-servers test-faults test-matrix fuzz check hooks files docs site bench clean
+.PHONY: demo shell serve test test-random test-slow test-servers test-faults test-load test-matrix fuzz check hooks files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -37,12 +37,12 @@ demo/s2.parquet: | $(STAMP)
 	$(BIN)/rasteret-sql demo
 
 test: $(TEST_STAMP) check
-	$(BIN)/python -m pytest -m "not slow and not servers and not faults" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not servers and not faults and not load" -n 2 --dist loadfile
 
 # The tests of `make test` that draw examples, with other examples in each run.
 test-random: $(TEST_STAMP)
 	@echo "make test-random SEED=$(SEED) draws these examples again"
-	$(BIN)/python -m pytest -m "hypothesis and not slow and not servers and not faults" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
+	$(BIN)/python -m pytest -m "hypothesis and not slow and not servers and not faults and not load" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
 
 test-slow: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -56,6 +56,10 @@ test-faults: $(TEST_STAMP)
 	@echo "make test-faults SEED=$(SEED) draws these requests again"
 	RASTERET_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -m faults tests/faults
 	$(BIN)/python -m tests.faults
+
+# Many threads, processes, clients and tiles.
+test-load: $(TEST_STAMP)
+	$(BIN)/python -m pytest -m load tests/load
 
 # The tests of `make test` on other Pythons and DuckDBs, as far as this machine has them.
 test-matrix:

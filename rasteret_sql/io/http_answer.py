@@ -14,7 +14,7 @@ from rasteret_sql.errors import (
     RangeError,
     TransportError,
 )
-from rasteret_sql.io.identity import OTHER_ETAG, FileIdentity
+from rasteret_sql.io.identity import OTHER_VERSION, FileIdentity
 from rasteret_sql.io.retry import parse_http_date
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchErro
         got = _identity(asked, status, headers)
         return AssetChangedError(
             f"{answered}, precondition failed: the file has another ETag now ({got}); expected {asked.identity}, as "
-            f"it was when it was indexed. {OTHER_ETAG}"
+            f"it was when it was indexed. {OTHER_VERSION}"
         )
     if status == 416:
         got_range = parse_content_range(headers.get("Content-Range"))

@@ -29,9 +29,10 @@ _COMPRESSED: Final = re.compile(r"(?:--?|;)(?:gzip|br|deflate|df|zstd)$", re.IGN
 _OF_PARTS: Final = re.compile(r"[0-9a-f]{32}-\d+", re.IGNORECASE)
 
 _REWRITTEN: Final = "It was rewritten since: refresh or rebuild the index."
-#: What a message recommends where an ETag differs.
-OTHER_ETAG: Final = (
-    f'{_REWRITTEN} If the content is the same and only the ETag changed, read with the option identity="size".'
+#: What a message recommends where the size is the same, and the ETag or the time of change differs.
+OTHER_VERSION: Final = (
+    f'{_REWRITTEN} This read compared by identity="etag": ETag, size and time of change. If the file was only uploaded '
+    'again, with the same content, read with the option identity="size".'
 )
 
 
@@ -140,7 +141,7 @@ def difference(indexed: FileIdentity, found: FileIdentity) -> str | None:
     """
     verdict, fact = compare(indexed, found)
     if verdict == "changed":
-        remedy = OTHER_ETAG if fact == "ETag" else _REWRITTEN
+        remedy = _REWRITTEN if fact == "size" else OTHER_VERSION
         return f"the file has another {fact} now: {found}; expected {indexed}, as it was when it was indexed. {remedy}"
     if verdict == "unknown" and fact:
         return (

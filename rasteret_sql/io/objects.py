@@ -25,7 +25,7 @@ from rasteret_sql.io import fork
 from rasteret_sql.io.asked import Asked, redact, safe_cause
 from rasteret_sql.io.buckets import open_bucket
 from rasteret_sql.io.credentials import settings_for
-from rasteret_sql.io.identity import OTHER_ETAG, UNKNOWN, FileIdentity
+from rasteret_sql.io.identity import OTHER_VERSION, UNKNOWN, FileIdentity
 from rasteret_sql.io.object_process import ObjectProcess
 from rasteret_sql.io.options import get_options
 from rasteret_sql.io.store import RangeResponse
@@ -152,7 +152,7 @@ def _changed(asked: Asked) -> AssetChangedError:
     """Give the error for a refused If-Match; obstore does not tell the ETag that the file has now."""
     return AssetChangedError(
         f"{asked}: the file has another ETag now; expected {asked.identity}, as it was when it was indexed. "
-        f"{OTHER_ETAG}"
+        f"{OTHER_VERSION}"
     )
 
 

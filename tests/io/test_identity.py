@@ -68,9 +68,12 @@ def test_a_difference_names_the_fact_both_versions_and_the_remedy():
         'now: 5 bytes, time of change 1970-01-01T00:01:00.000000+00:00, ETag "b"',
         'expected 5 bytes, time of change 1970-01-01T00:00:00.000000+00:00, ETag "a"',
         "refresh or rebuild the index",
+        'compared by identity="etag"',
         'identity="size"',
     ):
         assert part in text
+    of_time = difference(FileIdentity(size=5, modified_s=0.0), FileIdentity(size=5, modified_s=60.0))
+    assert 'identity="size"' in str(of_time)
     assert 'identity="size"' not in str(difference(FileIdentity(size=5), FileIdentity(size=6)))
 
 
