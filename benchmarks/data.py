@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 
 import rasteret_sql as rs
+from rasteret_sql.index.header_columns import RUN_TILES
 from rasteret_sql.testing import bench_collection
 
 if TYPE_CHECKING:
@@ -115,6 +117,8 @@ def make_job(data: Data, server: RangeServer) -> dict[str, Any]:
     _write_repeated(index, repeated, math.ceil(scale.stream_bytes / nbytes))
     many_pixels = data.folder / "pixels.parquet"
     _write_repeated(index, many_pixels, math.ceil(2 * scale.pixels / nbytes))
+    plan = data.folder / "prototype.npz"
+    _write_prototype_plan(index, plan, scale)
     kept = data.folder / "kept"
     kept.mkdir(exist_ok=True)
     row, col = scale.tile + scale.tile // 4, scale.tile - scale.window // 2
@@ -127,6 +131,7 @@ def make_job(data: Data, server: RangeServer) -> dict[str, Any]:
         "repeated_index": str(repeated),
         "pixel_index": str(many_pixels),
         "kept": str(kept),
+        "prototype_plan": str(plan),
         "written_index": str(data.folder / "small.parquet"),
         "rasteret_folder": str(data.folder / "rasteret" / "bench_records"),
         "base_url": server.base_url,
@@ -188,6 +193,25 @@ def _write_repeated(index: Path, path: Path, times: int) -> None:
         ) TO '{path}' (FORMAT parquet)
         """
     )
+
+
+def _write_prototype_plan(index: Path, path: Path, scale: Scale) -> None:
+    """Write where the tiles of full resolution lie, as plain arrays (file, tile); the files are in order of time."""
+    rows = duckdb.execute(
+        """
+        SELECT levels[1].tile_byte_counts, levels[1].run_offsets[1], levels[1].tile_gaps[1]
+        FROM read_parquet($1)
+        ORDER BY datetime, list_position($2, asset)
+        """,
+        [str(index), BANDS],
+    ).fetchall()
+    byte_counts = np.array([row[0] for row in rows], np.int64)
+    starts, gaps = np.array([row[1:] for row in rows], np.int64).T[:, :, np.newaxis]
+    ends = starts + np.cumsum(byte_counts + gaps, axis=1) - gaps
+    across = -(-scale.size // scale.tile)
+    # Further runs of tiles have offsets of their own.
+    assert byte_counts.shape[1] == across**2 <= RUN_TILES
+    np.savez(path, offsets=ends - byte_counts, byte_counts=byte_counts, tile=scale.tile, across=across)
 
 
 def build_rasteret(python: str, job_path: Path, root: Path) -> None:

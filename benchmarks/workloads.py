@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 OURS = "rasteret_sql"
+#: What bounds a reader: it checks nothing.
+PROTOTYPE = "prototype"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,16 @@ WORKLOADS = {
                 "rasterio": "gdal.window",
                 "rasteret": "rasteret.window",
                 "async-geotiff": "async_geotiff.window",
+                PROTOTYPE: "prototype.window",
             },
             (Target("rasteret", 0.5), Target("async-geotiff", 1.0)),
+        ),
+        Workload(
+            "W1-read",
+            "the same, read only",
+            "read_s",
+            {OURS: "ours.window_read", PROTOTYPE: "prototype.window_read"},
+            (Target(PROTOTYPE, 1.3),),
         ),
         Workload(
             "W2",
@@ -64,6 +74,7 @@ WORKLOADS = {
                 "rasterio, GDAL's chunk size": "gdal.full_usual",
                 "rasteret": "rasteret.full",
                 "async-geotiff": "async_geotiff.full",
+                PROTOTYPE: "prototype.full",
             },
             (Target("rasterio", 0.7), Target("rasterio, GDAL's chunk size", 0.7)),
         ),

@@ -16,6 +16,15 @@ def window() -> None:
     job.end(found.data)
 
 
+def window_read() -> None:
+    """Read one window of all items; imports are not part of the read."""
+    job = Job()
+    rs = _imported()
+    job.begin()
+    found = rs.to_numpy(job["index"], bands=job["bands"], bbox=job["bounds"], geometry_crs=job["crs"])
+    job.end(found.data)
+
+
 def full() -> None:
     """Read whole files; imports are not part of the read."""
     job = Job()

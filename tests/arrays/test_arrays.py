@@ -226,11 +226,15 @@ def test_public_names_are_sorted_documented_and_importable() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_to_numpy_of_a_path_needs_no_pyarrow_dataset(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bbox", "crs"),
+    [((75.92, 12.655, 75.93, 12.66), "OGC:CRS84"), ((600_100, 1_399_500, 600_500, 1_399_900), "EPSG:32643")],
+)
+def test_to_numpy_of_a_path_needs_no_pyarrow_dataset(tmp_path: Path, bbox: tuple[float, ...], crs: str) -> None:
     _write(tmp_path, "a_red")
     index = _index(tmp_path, [("a", "red", 1)])
     code = (
-        f"import sys, rasteret_sql as rs; rs.to_numpy({str(index)!r}, bbox=(75.92, 12.655, 75.93, 12.66));"
+        f"import sys, rasteret_sql as rs; rs.to_numpy({str(index)!r}, bbox={bbox}, geometry_crs={crs!r});"
         "print([m for m in ('pyarrow.dataset', 'pyproj', 'shapely', 'pystac', 'tifffile', 'obstore') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

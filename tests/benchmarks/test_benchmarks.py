@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WORKLOADS = ("W1", "W2", "W3", "W4", "memory")
+WORKLOADS = ("W1", "W1-read", "W2", "W3", "W4", "memory")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +36,15 @@ def test_rasterio_reads_the_same_pixels(tmp_path):
     assert done.returncode == 0, done.stderr
     # One way for W1, two for W2, three for W3.
     assert sum(line.startswith("| rasterio") for line in done.stdout.splitlines()) == 6
+
+
+def test_the_prototype_reads_the_same_pixels(tmp_path):
+    pytest.importorskip("obstore")
+    done = run("W1", "W1-read", "W2", "--peers", "prototype", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| prototype")]
+    assert len(rows) == 3
+    assert not [row for row in rows if "failed" in row]
 
 
 def test_decoders_of_every_codec_give_the_same_pixels():
