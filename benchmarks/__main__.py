@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import arrays, arrays_data, codecs, training, warm, zones
+from benchmarks import arrays, arrays_data, codecs, first_batch, training, warm, zones
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -36,12 +36,14 @@ _MODULES = {
 }
 #: What only workloads other than windows and whole files read, thousands of values each.
 _ARGUMENTS_OF_OTHERS = ("chips", "hrefs", "points", "polygons")
+_PEERS = {**_MODULES, **arrays.MODULES, **first_batch.MODULES}
 _NAMES = (
     *WORKLOADS,
     *arrays.WORKLOADS,
     build_workload.NAME,
     build_workload.MEMORY_NAME,
     codecs.NAME,
+    first_batch.NAME,
     index_workload.NAME,
     training.NAME,
     warm.NAME,
@@ -76,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += _run_warm(arguments, scale)
     if training.NAME in names:
         wrong += _run_training(arguments, scale)
+    if first_batch.NAME in names:
+        wrong += _run_first_batch(arguments, scale)
     for each in wrong:
         _say(each)
     return 1 if wrong else 0
@@ -201,6 +205,21 @@ def _run_training(arguments: argparse.Namespace, scale: Scale) -> list[str]:
         return wrong
 
 
+def _run_first_batch(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Read first batches of time series; returns what went wrong."""
+    pythons = _pythons(first_batch.MODULES, arguments.peer_python, arguments.peers)
+    if "torchgeo" not in pythons and not is_installed(sys.executable, "torchgeo"):
+        _say("torchgeo is not installed, and first batches are not measured")
+        return []
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"{describe_machine()}\n", flush=True)
+        text, wrong = first_batch.run(folder, scale, pythons, arguments.repeat, with_targets=scale != TINY)
+        print(text, flush=True)
+        return wrong
+
+
 def _run(
     workload: Workload, job: dict[str, Any], data: Data, server: RangeServer, pythons: dict[str, str], repeat: int
 ) -> list[str]:
@@ -297,7 +316,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of {', '.join(_NAMES)}; all without it")
     parser.add_argument("--repeat", type=int, default=5, help="rounds that count; default 5")
     parser.add_argument(
-        "--peers", nargs="*", choices=sorted({**_MODULES, **arrays.MODULES}), help="peers that take part; default all"
+        "--peers",
+        nargs="*",
+        choices=sorted(_PEERS),
+        help="peers that take part; default all",
     )
     parser.add_argument("--peer-python", help="an interpreter that has the peers which this one lacks")
     parser.add_argument("--data", type=_folder, help="keep the files in this folder; default a temporary one")

@@ -24,7 +24,7 @@ def build() -> None:
                 [{"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}] * len(job["item_ids"]),
                 pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")]),
             ),
-            "proj:epsg": pa.array([job["epsg"]] * len(job["item_ids"]), pa.int64()),
+            "proj:epsg": pa.array(job.values.get("epsgs") or [job["epsg"]] * len(job["item_ids"]), pa.int64()),
             "assets": [
                 {band: {"href": href} for band, href in zip(job["bands"], files, strict=True)} for files in job["files"]
             ],
@@ -88,6 +88,43 @@ def full() -> None:
     rasteret = imported()
     job.begin()
     job.end(_read(rasteret, job, job["all_bounds"]))
+
+
+def series() -> None:
+    """Read the first batch of a time series, from opening the collection; imports are not part of it."""
+    job = Job()
+    rasteret = imported()
+    import time
+
+    import numpy as np
+    from rasteret.core import window_read  # noqa: F401
+    from rasteret.fetch import header_parser  # noqa: F401
+
+    job.begin()
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    collection = rasteret.load(job["rasteret_folder"])
+    made_s = time.monotonic()
+    samples = [
+        collection.read_window(
+            record_ids=job["item_ids"],
+            bounds=tuple(area),
+            res=(job["resolution"], job["resolution"]),
+            bands=job["bands"],
+            target_crs=job["epsg"],
+            max_concurrent=128,
+            group_by="id",
+        )
+        for area in job["areas"]
+    ]
+    batch = np.stack(samples).astype(np.float32)
+    job.stop()
+    cpu_s = time.process_time() - began_cpu_s
+    job.end(
+        making_s=made_s - began_s,
+        work_cpu_s=cpu_s,
+        shape=list(batch.shape),
+        pixel_sum=float(batch.astype(np.float64).sum()),
+    )
 
 
 def imported():

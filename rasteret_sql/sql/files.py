@@ -88,7 +88,7 @@ def _write_tiles(writer: ColumnWriter, rows: IndexRows, numbers: Numbers, levels
         lists = (*_lists(found.image), *_lists(found.mask))
         for name, each in zip(TILE_NUMBERS, lists, strict=True):
             dtype = "uint32" if name == "counts" and 0 <= largest < _SMALL else "int64"
-            writer.numbers(name, each.values, dtype)
+            writer.append(name, each.values, dtype)
             lengths[name].append(each.lengths)
         start = end
     for name, parts in lengths.items():

@@ -176,6 +176,31 @@ def test_repeated_queries_of_polygons_are_measured(tmp_path):
     assert all(float(row[1]) > 0 for row in rows)
 
 
+@pytest.mark.slow
+def test_first_batches_of_time_series_take_one_request_per_scene(tmp_path):
+    pytest.importorskip("torchgeo")
+    done = run("first-batch", "--peers", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in done.stdout
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| rasteret_sql")]
+    # The cases a, b and c have 15, 30 and 12 scenes.
+    assert [row[5] for row in rows] == ["15", "30", "12"]
+
+
+def test_pixels_of_first_batches_that_differ_fail_the_benchmark():
+    from benchmarks import first_batch
+    from benchmarks.measure import Contender, Result, Run
+
+    def result(name, pixel_sum):
+        facts = {"shape": [1, 15, 1, 4, 4], "pixel_sum": pixel_sum}
+        return Result(Contender(name, "python", "peer.series"), [Run(1.0, 1.0, 1.0, [], 0, facts)])
+
+    results = [result("rasteret_sql", 1000.0), result("rasteret", 1001.0)]
+    (wrong,) = first_batch._what_is_wrong("a", first_batch.CASES["a"], results)
+    assert "the pixels differ" in wrong
+    assert first_batch._what_is_wrong("c", first_batch.CASES["c"], results) == []
+
+
 def test_an_unknown_workload_is_refused():
     done = run("W9")
     assert done.returncode == 2
