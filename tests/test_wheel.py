@@ -72,6 +72,26 @@ def test_what_is_installed_from_the_wheel_finds_its_sql_and_datasets(wheel, tmp_
     assert done.stdout.split(" ", 1) == [str(tmp_path / "rasteret_sql" / "__init__.py"), "[(True,)]\n"]
 
 
+def test_xarray_finds_the_engine_of_what_is_installed_from_the_wheel(wheel, tmp_path):
+    pytest.importorskip("xarray", reason="xarray is not installed")
+    pytest.importorskip("dask", reason="Dask is not installed")
+    wheel.extractall(tmp_path)
+    code = (
+        "import sys, numpy as np, rasteret_sql as rs, xarray as xr; from rasteret_sql.testing import write_cog\n"
+        "write_cog('a.tif', np.arange(64, dtype='uint8').reshape(8, 8), tile=16, overviews=(),\n"
+        "          transform=(10, 0, 600000, 0, -10, 1400000))\n"
+        "rs.build_index('a.tif', 'a.parquet')\n"
+        "for engine in ('rasteret_sql', None):\n"
+        "    found = xr.open_dataset('a.parquet', engine=engine)\n"
+        "    print(rs.__file__, [name for name in found], int(found['data'][0, 1, 2]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.stdout == f"{tmp_path / 'rasteret_sql' / '__init__.py'} ['data'] 10\n" * 2
+
+
 def test_the_source_archive_holds_what_is_kept_for_those_who_change_it(built):
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import pickle
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,21 +62,18 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str) -> list[tuple[Any, An
 
     make: Any = da.Array
     shape = (cube.group_count, cube.box.height, cube.box.width)
-    shared = _Shared(cube)
+    shared = SharedCube(cube)
     arrays = []
     for place, band in enumerate(cube.bands):
         sizes = _sizes(chunks, shape, band.dtype)
-        # Files that have all pixels may still fail, and what takes their place must not pass for data.
-        may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
-        with_mask = band.has_mask and may_lack
-        settings = _Settings(on_error, with_mask=with_mask)
+        settings = BlockSettings(on_error, with_mask=with_mask(shared, place, on_error))
         name = f"read-{band.name}-{token_of(shared.token, place, sizes, settings)}"
         graph: dict[Any, Any] = {}
         spans = [_spans(each) for each in sizes]
         for key in itertools.product(*(range(len(each)) for each in sizes)):
             block = Block(shared, place, tuple(spans[axis][number] for axis, number in enumerate(key)), settings)
             graph[name, *key] = (read_block, block)
-        if not with_mask:
+        if not settings.with_mask:
             arrays.append((make(graph, name, sizes, band.dtype), None))
             continue
         both = make(graph, name, sizes, band.dtype)
@@ -85,23 +82,42 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str) -> list[tuple[Any, An
 
 
 @dataclass(frozen=True, slots=True)
-class _Settings:
+class BlockSettings:
+    """How a block is read.
+
+    Attributes:
+        on_error: "raise", or "nodata" to fill what fails and log it.
+        with_mask: whether its mask is kept.
+    """
+
     on_error: str
     with_mask: bool
 
 
-class _Shared:
+def with_mask(shared: SharedCube, place: int, on_error: str) -> bool:
+    """Whether the mask of a band is kept: files that have all of its pixels need none."""
+    cube = shared.cube
+    # Such files may still fail, and what takes the place of their pixels must not pass for data.
+    may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
+    return cube.bands[place].has_mask and may_lack
+
+
+class SharedCube:
     """What all blocks of a cube need to find their own part of it. It never leaves the process that made it."""
 
     def __init__(self, cube: Cube) -> None:
-        from rasteret_sql.index.parquet_file import package_version
-
         self.cube = cube
         self.places = Places(cube.whole)
-        # Another version may decode or resample in another way.
-        self.token = token_of(package_version(), cube)
         # Sources are ordered by group, then by band.
         self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
+
+    @cached_property
+    def token(self) -> str:
+        """The name of the cube, by everything in it."""
+        from rasteret_sql.index.parquet_file import package_version
+
+        # Another version may decode or resample in another way.
+        return token_of(package_version(), self.cube)
 
     def part(self, place: int, spans: tuple[tuple[int, int], ...]) -> Cube:
         """Give the part of the cube that a block takes."""
@@ -118,14 +134,16 @@ class _Shared:
 class Block:
     """One chunk of one band. What is pickled of it is its own slice of the plan."""
 
-    def __init__(self, shared: _Shared, place: int, spans: tuple[tuple[int, int], ...], settings: _Settings) -> None:
+    def __init__(
+        self, shared: SharedCube, place: int, spans: tuple[tuple[int, int], ...], settings: BlockSettings
+    ) -> None:
         self._shared, self._place, self._spans, self._settings = shared, place, spans, settings
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Pickle the part of the cube, as bytes: a scheduler, which takes graphs apart, only passes them on."""
         return PackedBlock, (pickle.dumps(self.opened(), pickle.HIGHEST_PROTOCOL),)
 
-    def opened(self) -> tuple[Cube, _Settings]:
+    def opened(self) -> tuple[Cube, BlockSettings]:
         """The part of the cube that the chunk takes, and how it is read."""
         return self._shared.part(self._place, self._spans), self._settings
 
@@ -145,7 +163,7 @@ class PackedBlock:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return PackedBlock, (self._packed,)
 
-    def opened(self) -> tuple[Cube, _Settings]:
+    def opened(self) -> tuple[Cube, BlockSettings]:
         """The part of the cube that the chunk takes, and how it is read."""
         return pickle.loads(self._packed)  # type: ignore[no-any-return]  # noqa: S301 - made by Block
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Name of the coordinate that holds the CRS, as rioxarray and odc-geo look for it.
 SPATIAL_REF = "spatial_ref"
+#: `chunks` of xarray's backend: each variable reads a window when it is indexed.
+WHEN_INDEXED: Final = object()
 _DIMS = ("time", "y", "x")
 #: Times that 64 bits of nanoseconds hold.
 _FIRST_NS, _LAST_NS = np.datetime64("1677-09-22", "us"), np.datetime64("2262-04-11", "us")
@@ -102,12 +104,12 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         given = {
             "geometry": geometry, "bbox": bbox, "datetime": datetime, "level": level, "shape": shape,
             "transform": transform, "like": like, "groupby": groupby, "nodata": nodata, "dtype": dtype,
-            "chunks": chunks, "scales": scales, "offsets": offsets,
+            "chunks": None if chunks is WHEN_INDEXED else chunks, "scales": scales, "offsets": offsets,
         }  # fmt: skip
         return _dataset_of_pixels(index, bands, crs, resolution, given)
 
     failures = Failures.of(on_error)
-    if chunks is not None:
+    if chunks is not None and chunks is not WHEN_INDEXED:
         from rasteret_sql.arrays.dask import check_chunks
 
         check_chunks(chunks)
@@ -181,18 +183,25 @@ def dataset_of(planned: PlannedCube, failures: Failures, *, chunks: Any = None) 
     check_size(planned.cube, in_memory=chunks is None)
     coordinates = _coordinates(planned)
     _check_names(planned.cube.bands, coordinates)
+    on_error = "nodata" if failures.is_kept else "raise"
+    encoding: dict[str, Any] = {}
     if chunks is None:
         arrays = _read(planned, failures)
+    elif chunks is WHEN_INDEXED:
+        from rasteret_sql.arrays.indexed import indexed_arrays
+
+        arrays = indexed_arrays(planned.cube, on_error=on_error)
+        # Chunks that the caller of xarray leaves open are those of `lazy_arrays`.
+        encoding = {"preferred_chunks": {"time": 1}}
     else:
         from rasteret_sql.arrays.dask import lazy_arrays
 
-        on_error = "nodata" if failures.is_kept else "raise"
         arrays = lazy_arrays(planned.cube, chunks, on_error=on_error)
     variables: dict[str, Any] = {}
     for band, (pixels, mask) in zip(planned.cube.bands, arrays, strict=True):
-        variables[band.name] = (_DIMS, pixels, _attributes(band))
+        variables[band.name] = (_DIMS, pixels, _attributes(band), encoding)
         if mask is not None:
-            variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF})
+            variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF}, encoding)
     attributes = {"failed": failures.described()} if failures.found else {}
     dataset: xr.Dataset = xarray.Dataset(variables, coords=coordinates, attrs=attributes)
     return dataset

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ NEEDS = {
     "real files": SHARED_DATA.is_dir(),
     "matplotlib": importlib.util.find_spec("matplotlib") is not None,
     "rustac": stac_api.is_installed(),
+    "the engine": any(entry.name == "rasteret_sql" for entry in entry_points(group="xarray.backends")),
     "distributed": importlib.util.find_spec("distributed") is not None,
     "zarr": importlib.util.find_spec("zarr") is not None,
     "torchgeo": importlib.util.find_spec("torchgeo") is not None,
