@@ -63,20 +63,19 @@ def apply_settings(cursor: duckdb.DuckDBPyConnection, settings: Mapping[str, str
 
     Args:
         cursor: a cursor that nobody else uses.
-        settings: values by name; names that this version of DuckDB lacks are passed over.
+        settings: values by name, as `current_setting` gives them in a session of the same database.
 
     Raises:
         InvalidArgumentError: the configuration of the database is locked, and a setting has another value.
     """
     import duckdb
 
-    present = dict(
-        cursor.execute(
-            "SELECT name, value FROM duckdb_settings() WHERE list_contains($1, name)", [list(settings)]
-        ).fetchall()
-    )
+    # The table function duckdb_settings() makes rows of all settings, which takes five times as long.
+    listed = ", ".join(f"current_setting({quote_literal(name)})::VARCHAR" for name in settings)
+    (values,) = cursor.execute(f"SELECT {listed}").fetchall()
+    present = dict(zip(settings, values, strict=True))
     for name, value in settings.items():
-        if name not in present or _normal(present[name]) == _normal(value):
+        if _normal(present[name]) == _normal(value):
             continue
         try:
             cursor.execute(f"SET SESSION {name} = {quote_literal(value)}")

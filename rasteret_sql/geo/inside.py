@@ -189,27 +189,14 @@ def _simple_parts(geometry: Any) -> list[Any]:
 def _mark_centres(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, corner: tuple[int, int]) -> None:
     """Mark the pixels whose centres are inside rings: those with an odd number of edges to their left."""
     (height, width), (row_off, col_off) = inside.shape, corner
-    is_down = starts[:, 1] < ends[:, 1]
-    upper, lower = np.where(is_down[:, None], starts, ends), np.where(is_down[:, None], ends, starts)
-    first = np.clip(np.ceil(upper[:, 1] - 0.5), row_off, row_off + height).astype(np.int64)
-    end = np.clip(np.ceil(lower[:, 1] - 0.5), row_off, row_off + height).astype(np.int64)
-    crosses = first < end
-    if not crosses.any():
-        return
-    upper, lower, first, end = upper[crosses], lower[crosses], first[crosses], end[crosses]
-    slope = (lower[:, 0] - upper[:, 0]) / (lower[:, 1] - upper[:, 1])
-    left, right = _span(upper[:, 0], lower[:, 0], col_off, width)
+    left, right = _span(starts[:, 0], ends[:, 0], col_off, width)
+    first, end = _span(starts[:, 1], ends[:, 1], row_off, height)
     if left >= right:
         return
     rows_at_once = max(_CHUNK_PIXELS // (right - left + 1), 1)
-    for top in range(int(first.min()), int(end.max()), rows_at_once):
-        bottom = min(top + rows_at_once, int(end.max()))
-        begin, count = np.maximum(first, top), np.minimum(end, bottom) - np.maximum(first, top)
-        edge, step = _repeated(np.maximum(count, 0))
-        row = begin[edge] + step
-        crossing = np.round(upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge], DECIMALS)
-        # A centre on an edge is inside on the right, and outside on the left, as in GDAL.
-        col = np.floor(crossing + 0.5)
+    for top in range(first, end, rows_at_once):
+        bottom = min(top + rows_at_once, end)
+        _, row, col = row_crossings(starts, ends, top, bottom)
         place = (row - top) * (right - left + 1) + np.clip(col, left, right).astype(np.int64) - left
         turns = np.bincount(place, minlength=(bottom - top) * (right - left + 1)).astype(np.uint8)
         turns = np.add.accumulate(turns.reshape(bottom - top, -1), axis=1, dtype=np.uint8)
@@ -217,31 +204,81 @@ def _mark_centres(inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, c
         part |= (turns[:, :-1] & 1).astype(np.bool_)
 
 
+def row_crossings(
+    starts: Floats, ends: Floats, top: npt.ArrayLike, bottom: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """Find where edges cross the lines through the centres of rows of pixels.
+
+    Args:
+        starts, ends: of the edges, in pixels (x, y), shape (n, 2).
+        top, bottom: the first row, and the end of the rows, of all edges or of each.
+
+    Returns:
+        The edge of each crossing, its row, and the first column whose centre lies to the right of it.
+    """
+    is_down = (starts[:, 1] < ends[:, 1])[:, None]
+    upper, lower = np.where(is_down, starts, ends), np.where(is_down, ends, starts)
+    first = np.clip(np.ceil(upper[:, 1] - 0.5), top, bottom).astype(np.int64)
+    end = np.clip(np.ceil(lower[:, 1] - 0.5), top, bottom).astype(np.int64)
+    crossing = np.flatnonzero(first < end)
+    upper, lower = upper[crossing], lower[crossing]
+    slope = (lower[:, 0] - upper[:, 0]) / (lower[:, 1] - upper[:, 1])
+    edge, step = repeated((end - first)[crossing])
+    row = first[crossing][edge] + step
+    x = np.round(upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge], DECIMALS)
+    # A centre on an edge is inside on the right, and outside on the left, as in GDAL.
+    return crossing[edge], row, np.floor(x + 0.5)
+
+
 def _mark_edges(
     inside: npt.NDArray[np.bool_], starts: Floats, ends: Floats, corner: tuple[int, int], *, is_area: bool
 ) -> None:
-    """Mark the pixels that edges run through: they are cut at the lines between pixels, and each piece lies in one."""
-    (height, width), (row_off, col_off) = inside.shape, corner
-    seen = (np.maximum(starts, ends) >= (col_off, row_off)).all(axis=1)
-    seen &= (np.minimum(starts, ends) <= (col_off + width, row_off + height)).all(axis=1)
-    starts, ends = starts[seen], ends[seen]
-    if not len(starts):
-        return
-    edge, begin, end = cut_edges(starts, ends, (row_off, col_off, height, width))
+    """Mark the pixels that edges run through."""
+    window = (*corner, *inside.shape)
+    _, points = edge_points(starts, ends, np.array([window]), np.zeros(len(starts), np.int64), np.array([is_area]))
+    _mark(inside, points, corner)
+
+
+def edge_points(
+    starts: Floats,
+    ends: Floats,
+    windows: npt.NDArray[np.int64],
+    window_of: npt.NDArray[np.int64],
+    is_area: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Find a point of each edge in each pixel that it runs through: edges are cut at the lines between pixels.
+
+    Args:
+        starts, ends: of the edges, in pixels (x, y), shape (n, 2).
+        windows: (row_off, col_off, height, width) of each window.
+        window_of: the window in which pixels of each edge are wanted.
+        is_area: whether the edges are those of polygons; of each edge, or of all in an array of one.
+
+    Returns:
+        The edge of each point, and the points, shape (m, 2). Some may lie beside their window.
+    """
+    low, size = windows[:, 1::-1], windows[:, :1:-1]
+    seen = (np.maximum(starts, ends) >= low[window_of]).all(axis=1)
+    seen &= (np.minimum(starts, ends) <= (low + size)[window_of]).all(axis=1)
+    near = np.flatnonzero(seen)
+    starts, ends = starts[near], ends[near]
+    edge, begin, end = cut_edges(starts, ends, windows[window_of[near]].T)
     is_long, middle = end > begin, (begin + end) / 2
     points = starts[edge] + (ends[edge] - starts[edge]) * middle[:, None]
-    if is_area:
-        # A polygon that ends between two pixels has nothing of the one beyond, and all of the other.
-        is_long &= (np.abs(points - np.round(points)) > _LEAST).all(axis=1)
-    _mark(inside, points[is_long], corner)
+    # A polygon that ends between two pixels has nothing of the one beyond, and all of the other.
+    is_of_area = is_area if len(is_area) == 1 else is_area[near[edge]]
+    is_long &= ~is_of_area | (np.abs(points - np.round(points)) > _LEAST).all(axis=1)
+    return near[edge[is_long]], points[is_long]
 
 
-def cut_edges(starts: Floats, ends: Floats, window: Window) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+def cut_edges(
+    starts: Floats, ends: Floats, window: Window | npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
     """Cut edges at the lines between the pixels of a window.
 
     Args:
         starts, ends: of the edges, in pixels (x, y), shape (n, 2).
-        window: (row_off, col_off, height, width) in pixels of the grid.
+        window: (row_off, col_off, height, width) in pixels of the grid; or one of each for every edge, shape (4, n).
 
     Returns:
         The edge of each piece, and the shares of that edge at which the piece begins and ends.
@@ -252,7 +289,7 @@ def cut_edges(starts: Floats, ends: Floats, window: Window) -> tuple[npt.NDArray
         low, high = np.minimum(starts[:, axis], ends[:, axis]), np.maximum(starts[:, axis], ends[:, axis])
         first = np.clip(np.ceil(low), off, off + size + 1).astype(np.int64)
         count = np.clip(np.floor(high) + 1, off, off + size + 1).astype(np.int64) - first
-        edge, step = _repeated(np.where(high > low, np.maximum(count, 0), 0))
+        edge, step = repeated(np.where(high > low, np.maximum(count, 0), 0))
         edges.append(edge)
         shares.append((first[edge] + step - starts[edge, axis]) / (ends[edge, axis] - starts[edge, axis]))
     edge, share = np.concatenate(edges), np.concatenate(shares)
@@ -276,7 +313,7 @@ def _span(x: Floats, other: Floats, off: int, width: int) -> tuple[int, int]:
     return int(left), int(right)
 
 
-def _repeated(count: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give each number `count` times, and which time it is."""
+def repeated(count: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give each number `count` times, and which time it is, from 0 on."""
     number = np.repeat(np.arange(len(count)), count)
     return number, np.arange(len(number)) - np.repeat(np.cumsum(count) - count, count)

@@ -157,10 +157,35 @@ def tiles_touched(geometry: Any, window: Sequence[int], tile_shape: tuple[int, i
     Returns:
         (tile_row, tile_col) of each, shape (n, 2), row by row.
     """
-    tiles = tiles_of_window(window, tile_shape)
+    return tiles_touched_by_each(np.array([geometry], object), np.array([window]), tile_shape, shape)[1]
+
+
+def tiles_touched_by_each(
+    geometries: npt.NDArray[Any],
+    windows: npt.NDArray[np.int64],
+    tile_shape: tuple[int, int],
+    shape: tuple[int, int],
+) -> tuple[npt.NDArray[np.int64], Tiles]:
+    """Give the tiles of windows that geometries touch; the arguments are those of `tiles_touched`, of each geometry.
+
+    Returns:
+        The number of the geometry, ascending, and (tile_row, tile_col) of each of its tiles, row by row.
+
+    Example:
+        >>> import shapely
+        >>> boxes = np.array([shapely.box(0, 0, 1, 1), shapely.box(3, 0, 5, 1)], object)
+        >>> number, tiles = tiles_touched_by_each(boxes, np.array([(0, 0, 1, 1), (0, 3, 1, 5)]), (4, 4), (8, 8))
+        >>> number.tolist(), tiles.tolist()
+        ([0, 1, 1], [[0, 0], [0, 0], [0, 1]])
+    """
+    first = windows[:, :2] // tile_shape
+    down, across = ((windows[:, 2:] - 1) // tile_shape + 1 - first).T
+    number = np.repeat(np.arange(len(windows)), down * across)
+    step = np.arange(len(number)) - np.repeat(np.cumsum(down * across) - down * across, down * across)
+    tiles = first[number] + np.stack(np.divmod(step, across[number]), axis=1)
     starts = tiles * tile_shape
-    found: Tiles = tiles[is_touched(geometry, np.hstack([starts, np.minimum(starts + tile_shape, shape)]))]
-    return found
+    touched = _are_touched(geometries, number, np.hstack([starts, np.minimum(starts + tile_shape, shape)]))
+    return number[touched], tiles[touched]
 
 
 def is_touched(geometry: Any, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -173,18 +198,32 @@ def is_touched(geometry: Any, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.
     Returns:
         Booleans, shape (n,).
     """
+    return _are_touched(np.array([geometry], object), np.zeros(len(windows), np.int64), windows)
+
+
+def _are_touched(
+    geometries: npt.NDArray[Any], number: npt.NDArray[np.int64], windows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Say of each window whether the geometry of a number touches it."""
     import shapely
 
-    xmin, ymin, xmax, ymax = geometry.bounds
-    if len(windows) == 1 and (windows[0, :2] <= (ymin, xmin)).all() and (windows[0, 2:] >= (ymax, xmax)).all():
-        return np.ones(1, np.bool_)
-    # What is thinner than the noise is a line.
-    is_area = geometry.area > 0 and min(xmax - xmin, ymax - ymin) > 2 * NOISE
-    margin = NOISE if is_area else 0.0
+    bounds = shapely.bounds(geometries)
+    xmin, ymin, xmax, ymax = bounds[number].T
     rows, cols, row_ends, col_ends = windows.T
-    boxes = shapely.box(cols + margin, rows + margin, col_ends - margin, row_ends - margin)
-    if not geometry.is_valid:
-        geometry = shapely.make_valid(geometry)
-    shapely.prepare(geometry)
-    found: npt.NDArray[np.bool_] = shapely.intersects(geometry, boxes)
-    return found
+    touched: npt.NDArray[np.bool_] = np.bincount(number, minlength=len(geometries))[number] == 1
+    touched &= (rows <= ymin) & (cols <= xmin) & (row_ends >= ymax) & (col_ends >= xmax)
+    others = np.flatnonzero(~touched)
+    if not len(others):
+        return touched
+    # What is thinner than the noise is a line.
+    is_area = (shapely.area(geometries) > 0) & ((bounds[:, 2:] - bounds[:, :2]).min(axis=1) > 2 * NOISE)
+    margin = np.where(is_area, NOISE, 0.0)[number]
+    boxes = shapely.box(cols + margin, rows + margin, col_ends - margin, row_ends - margin)[others]
+    needed = np.zeros(len(geometries), np.bool_)
+    needed[number[others]] = True
+    valid = geometries.copy()
+    is_broken = needed & ~shapely.is_valid(geometries)
+    valid[is_broken] = shapely.make_valid(geometries[is_broken])
+    shapely.prepare(valid[needed])
+    touched[others] = shapely.intersects(valid[number[others]], boxes)
+    return touched

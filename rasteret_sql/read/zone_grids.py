@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.geo.covered import Cover
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.inside import Outline
-from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
+from rasteret_sql.geo.outlines import Outlines
+from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched_by_each
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,7 +39,7 @@ class PlacedZones:
         geometries: in pixels of the grid.
         windows: (row_off, col_off, row_end, col_end) of each.
         in_tile: places in `zones`, by (tile_row, tile_col).
-        shapes: edges of the geometries that were looked at, by place in `zones`.
+        outlines: edges of the geometries; None until a pixel is looked for.
         whole: place in `zones`, and number of the tile, of each tile that lies in a zone as a whole, shape (2, n); None
             until it is looked for.
         in_all: whether each tile, row by row, lies as a whole in each zone that it touches; None likewise.
@@ -49,7 +49,7 @@ class PlacedZones:
     geometries: npt.NDArray[Any]
     windows: Numbers
     in_tile: dict[tuple[int, int], list[int]]
-    shapes: dict[int, Cover | Outline] = field(default_factory=dict)
+    outlines: Outlines | None = None
     whole: Numbers | None = None
     in_all: npt.NDArray[np.bool_] | None = None
 
@@ -109,16 +109,12 @@ class ZoneGrids:
         assert raster_crs is not None
         assert transform is not None
         zones, geometries, windows = in_proj_thread(self._projected.place)(raster_crs, transform, (height, width))
-        tiles = [
-            tiles_touched(geometry, window, (tile_height, tile_width), (height, width)).tolist()
-            for geometry, window in zip(geometries, windows, strict=True)
-        ]
+        number, tiles = tiles_touched_by_each(geometries, windows, (tile_height, tile_width), (height, width))
         # The bounds of the others touch the grid, and they themselves do not.
-        touches = np.flatnonzero([len(each) > 0 for each in tiles])
+        touches, place = np.unique(number, return_inverse=True)
         in_tile: dict[tuple[int, int], list[int]] = {}
-        for place, number in enumerate(touches.tolist()):
-            for row, col in tiles[number]:
-                in_tile.setdefault((row, col), []).append(place)
+        for each, tile in zip(place.tolist(), map(tuple, tiles.tolist()), strict=True):
+            in_tile.setdefault(tile, []).append(each)
         return PlacedZones(np.asarray(zones, np.int64)[touches], geometries[touches], windows[touches], in_tile)
 
     def are_whole(self, grid: Lattice, tiles: Numbers) -> npt.NDArray[np.bool_]:
@@ -157,16 +153,14 @@ class ZoneGrids:
 
     def _whole_in(self, placed: PlacedZones, number: int, tiles: Window, grid: Lattice) -> npt.NDArray[np.bool_]:
         """Say which tiles of a window of tiles lie in a zone as a whole."""
-        _, _, height, width, tile_height, tile_width = grid
-        tile_shape, shape = (tile_height, tile_width), (height, width)
-        zone = self._shape(placed, number)
-        if isinstance(zone, Outline):
-            # Edges that stay away from all centres of pixels decide about none.
-            return zone.whole_tiles(tiles, tile_shape, shape, margin=_BESIDE_CENTRES)
         import shapely
 
-        valid = shapely.make_valid(placed.geometries[number])
-        return Outline.of(valid).whole_tiles(tiles, tile_shape, shape)
+        _, _, height, width, tile_height, tile_width = grid
+        tile_shape, shape, geometry = (tile_height, tile_width), (height, width), placed.geometries[number]
+        if self._is_weighted:
+            return Outline.of(shapely.make_valid(geometry)).whole_tiles(tiles, tile_shape, shape)
+        # Edges that stay away from all centres of pixels decide about none.
+        return Outline.of(geometry).whole_tiles(tiles, tile_shape, shape, margin=_BESIDE_CENTRES)
 
     def pixels_in(self, grid: Lattice, place: tuple[int, int]) -> TilePixels:
         """Find the pixels of a tile, by its (tile_row, tile_col), that lie in zones."""
@@ -185,40 +179,17 @@ class ZoneGrids:
         _, _, height, width, tile_height, tile_width = grid
         top, left = place[0] * tile_height, place[1] * tile_width
         bottom, right = min(top + tile_height, height), min(left + tile_width, width)
-        zones, pixels, weights = [], [], []
-        for number in placed.in_tile[place]:
-            row_off, col_off, row_end, col_end = placed.windows[number].tolist()
-            row_off, col_off = max(row_off, top), max(col_off, left)
-            row_end, col_end = min(row_end, bottom), min(col_end, right)
-            if row_off >= row_end or col_off >= col_end:
-                continue
-            window = row_off, col_off, row_end - row_off, col_end - col_off
-            taken, weight = self._taken(self._shape(placed, number), window)
-            rows, cols = np.nonzero(taken)
-            if len(rows):
-                zones.append(placed.zones[number])
-                pixels.append(((rows + row_off - top) * (right - left) + cols + col_off - left).astype(np.int32))
-                weights.append(weight[rows, cols])
-        lengths = np.array([len(each) for each in pixels], np.int64)
-        return TilePixels(
-            np.array(zones, np.int64),
-            np.cumsum(lengths) - lengths,
-            np.concatenate(pixels) if pixels else np.empty(0, np.int32),
-            np.concatenate([np.empty(0), *weights]) if self._is_weighted else None,
-        )
-
-    def _shape(self, placed: PlacedZones, number: int) -> Cover | Outline:
-        """Give a zone as its pixels are found from, made once for all tiles that it touches."""
-        shape = placed.shapes.get(number)
-        if shape is None:
-            kind = Cover if self._is_weighted else Outline
-            shape = placed.shapes[number] = kind.of(placed.geometries[number])
-        return shape
-
-    def _taken(self, shape: Cover | Outline, window: Window) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Say which pixels of a window are in a zone, and what they weigh."""
-        if isinstance(shape, Cover):
-            covered = shape.parts(window)
-            return covered > 0, covered
-        inside = shape.inside(window, all_touched=self._all_touched)
-        return inside, np.broadcast_to(1.0, inside.shape)
+        numbers = np.array(placed.in_tile[place], np.int64)
+        begins = np.maximum(placed.windows[numbers, :2], (top, left))
+        sizes = np.minimum(placed.windows[numbers, 2:], (bottom, right)) - begins
+        is_in = (sizes > 0).all(axis=1)
+        numbers, windows = numbers[is_in], np.hstack([begins, sizes])[is_in]
+        if placed.outlines is None:
+            placed.outlines = Outlines.of(placed.geometries, covers=self._is_weighted)
+        if self._is_weighted:
+            found = placed.outlines.covered(numbers, windows)
+        else:
+            found = placed.outlines.inside(numbers, windows, all_touched=self._all_touched)
+        window, starts = np.unique(found.window, return_index=True)
+        pixels = ((found.row - top) * (right - left) + found.col - left).astype(np.int32)
+        return TilePixels(placed.zones[numbers[window]], starts, pixels, found.part)

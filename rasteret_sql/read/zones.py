@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.geo.inside import Outline
-from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched
+from rasteret_sql.geo.touched import ProjectedGeometries, tiles_touched_by_each
 from rasteret_sql.plan.cube import check_no_second
 from rasteret_sql.plan.tiles import Cells, Windows
 from rasteret_sql.read.windows import Target, read_windows
@@ -168,9 +168,11 @@ def _find_places(lattices: set[Lattice], geometries: npt.NDArray[Any], crs: str)
         assert transform is not None
         shape = height, width
         found = places[lattice] = {}
-        for zone, geometry, window in zip(*projected.place(raster_crs, transform, shape), strict=True):
-            tiles = tiles_touched(geometry, window, (tile_height, tile_width), shape)
-            if len(tiles):
-                row_off, col_off, row_end, col_end = window.tolist()
-                found[int(zone)] = _Place(geometry, row_off, col_off, row_end, col_end, tiles)
+        zones, placed, windows = projected.place(raster_crs, transform, shape)
+        number, tiles = tiles_touched_by_each(placed, windows, (tile_height, tile_width), shape)
+        bounds = np.searchsorted(number, np.arange(len(zones) + 1)).tolist()
+        for each in np.unique(number).tolist():
+            row_off, col_off, row_end, col_end = windows[each].tolist()
+            mine = tiles[bounds[each] : bounds[each + 1]]
+            found[int(zones[each])] = _Place(placed[each], row_off, col_off, row_end, col_end, mine)
     return places

@@ -31,6 +31,7 @@ from rasteret_sql.sql.workarounds import (
     bare_cursor,
     call_of,
     identity_of,
+    mentioned,
     mentions,
     refuse_variables,
     without_paths,
@@ -261,11 +262,8 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
 
     def _needed(self, schema: pa.Schema, condition: Any) -> pa.Schema:
         """Give the columns, but for `_call`, that are wanted or that a condition looks at; one column at least."""
-        needed = [
-            field
-            for field in self._schema
-            if field.name != "_call" and (field.name in schema.names or mentions(condition, (field.name,)))
-        ]
+        names = mentioned(condition, self._schema.names).union(schema.names) - {"_call"}
+        needed = [field for field in self._schema if field.name in names]
         # Batches without a column have no rows, and DuckDB 1.5 counts rows by the column `_call` alone.
         return pa.schema(needed or [self._schema.field(0)])
 

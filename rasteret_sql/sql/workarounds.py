@@ -63,14 +63,21 @@ def call_of(condition: Any) -> Call | None:
 
 
 def mentions(condition: Any, columns: Sequence[str]) -> bool:
-    """Whether a condition looks at one of some columns.
+    """Whether a condition looks at one of some columns; the arguments are those of `mentioned`."""
+    return bool(mentioned(condition, columns))
+
+
+def mentioned(condition: Any, columns: Sequence[str]) -> frozenset[str]:
+    """Give the columns that a condition looks at.
 
     Args:
         condition: a `pyarrow.compute.Expression`, or None.
-        columns: their names.
+        columns: the names of some columns.
     """
     fields = "" if condition is None else _TEXTS.sub("", str(condition))
-    return any(f"({name} " in fields or f"({name})" in fields or f"({name}," in fields for name in columns)
+    return frozenset(
+        name for name in columns if f"({name} " in fields or f"({name})" in fields or f"({name}," in fields
+    )
 
 
 # Errors without tracebacks. pyarrow (26.0) puts the traceback of an error in a batch into its message, and so before
