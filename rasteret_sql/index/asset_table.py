@@ -15,6 +15,7 @@ from rasteret_sql.index.header_columns import bounds_of
 from rasteret_sql.index.properties import create_properties_view
 from rasteret_sql.index.report import list_failures
 from rasteret_sql.index.staging import ITEMS, ParquetFile, create_assets_view, stage_sources
+from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ OnError = Literal["raise", "skip"]
 #: Items whose bounds are computed at a time.
 _ROWS_PER_STEP = 2048
 _BOXES = "boxes.parquet"
+_REMEDY = "correct it, or leave them out with on_error 'skip'"
 #: Columns of the table that a property must not shadow; `column_names` takes care of the columns of an index.
 _OWN_COLUMNS = frozenset({"media_type", "asset_title", "asset_roles", "band_lists", "proj"})
 #: Common properties: a table without rows has their columns too, so that queries which name them run.
@@ -77,27 +79,39 @@ def write_asset_rows(sources: Sequence[Source], path: Path, *, on_error: OnError
                 f"TO {quote_literal(str(aside))} (FORMAT parquet, COMPRESSION zstd, GEOPARQUET_VERSION 'NONE', "
                 f"KV_METADATA {{geo: {quote_literal(geo)}}})"
             )
-            count = con.execute("SELECT count(*) FROM assets").fetchone()
+            rows = con.execute("SELECT count(*) FROM assets").fetchone()
         aside.replace(path)
-    assert count is not None
-    return int(count[0])
+    assert rows is not None
+    return int(rows[0])
 
 
-def asset_table(sources: Sequence[Source], *, on_error: OnError = "raise") -> pa.Table:
-    """Give the assets of sources as an Arrow table; see `write_asset_rows`."""
-    with tempfile.TemporaryDirectory(prefix="rasteret_sql.") as name, _rows(sources, Path(name), on_error) as con:
+def asset_table(
+    sources: Sequence[Source], *, on_error: OnError = "raise", what: str = "source", remedy: str = _REMEDY
+) -> pa.Table:
+    """Give the assets of sources as an Arrow table; see `write_asset_rows`.
+
+    Args:
+        sources: gone through once.
+        on_error: as for `write_asset_rows`.
+        what, remedy: how an error names the source, and what it recommends.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="rasteret_sql.") as name,
+        _rows(sources, Path(name), on_error, what, remedy) as con,
+    ):
         return con.sql("FROM asset_rows").to_arrow_table()
 
 
 @contextlib.contextmanager
-def _rows(sources: Sequence[Source], folder: Path, on_error: OnError) -> Iterator[duckdb.DuckDBPyConnection]:
+def _rows(
+    sources: Sequence[Source], folder: Path, on_error: OnError, what: str = "source", remedy: str = _REMEDY
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection with the table as the view `asset_rows`."""
     import duckdb
 
     inventory = stage_sources(sources, folder)
     if inventory.failures and on_error == "raise":
-        number = len(inventory.failures)
-        head = f"source: {number} parts of it cannot be used; correct it, or leave them out with on_error 'skip':"
+        head = f"{what}: {count(len(inventory.failures), 'part')} of it cannot be used; {remedy}:"
         raise BuildError("\n".join([head, *list_failures(inventory.failures)]))
     _stage_boxes(folder)
     try:
@@ -109,7 +123,7 @@ def _rows(sources: Sequence[Source], folder: Path, on_error: OnError) -> Iterato
             con.execute(f"CREATE VIEW asset_rows AS {sql_file('index/stac_assets.sql')}")
             yield con
     except duckdb.Error as error:
-        raise BuildError(f"source: DuckDB could not make a table of it ({error}).") from error
+        raise BuildError(f"{what}: DuckDB could not make a table of it ({error}).") from error
 
 
 def _create_properties(con: duckdb.DuckDBPyConnection, *, is_empty: bool) -> None:

@@ -117,9 +117,14 @@ def _relation(cursor: duckdb.DuckDBPyConnection, index: Any) -> duckdb.DuckDBPyR
 
     from rasteret_sql.database.select_text import require_select
     from rasteret_sql.sql.named_index import is_query
+    from rasteret_sql.sql.unindexed import asset_rows, is_source, is_source_path
 
     if isinstance(index, duckdb.DuckDBPyRelation):
         return index
+    is_path = isinstance(index, (str, os.PathLike))
+    if is_source(index) or (is_path and not is_query(os.fspath(index)) and is_source_path(os.fspath(index))):
+        # The footprints of items need no header.
+        return cursor.from_arrow(asset_rows(index))
     if isinstance(index, (str, os.PathLike)):
         text = os.fspath(index)
         return cursor.sql(require_select(cursor, text, "index") if is_query(text) else f"FROM {quote_literal(text)}")

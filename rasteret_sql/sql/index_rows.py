@@ -125,6 +125,7 @@ class IndexRows:
         base: folder that relative hrefs resolve against, or None.
         with_properties: whether the properties of items are wanted.
         origins: URLs that the rows come from, by which it is checked what they name.
+        labels: of bands, where the rows have no other files; None for rows with all files.
 
     Raises:
         InvalidArgumentError: the area cannot be read.
@@ -142,8 +143,10 @@ class IndexRows:
         base: str | None,
         with_properties: bool = False,
         origins: Sequence[str] = (),
+        labels: Sequence[str] | None = None,
     ) -> None:
         self._cursor, self._origins = cursor, tuple(origins)
+        self._labels = None if labels is None else frozenset(labels)
         self._scope = _scope(arguments)
         columns = _property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
@@ -155,12 +158,14 @@ class IndexRows:
         self.index = self._fetched()
         self._properties = self._fetched_properties(columns, is_ordered=arguments.is_ordered) if columns else None
 
-    def hold(self, arguments: ReadArguments) -> bool:
-        """Whether all rows in an area are among these.
+    def hold(self, arguments: ReadArguments, labels: Sequence[str] | None) -> bool:
+        """Whether all rows in an area are among these that have the bands of some labels; None for all bands.
 
         Raises:
             InvalidArgumentError: the area cannot be read.
         """
+        if self._labels is not None and (labels is None or not self._labels.issuperset(labels)):
+            return False
         if self._scope is None:
             return True
         area = Area.of(arguments)

@@ -15,7 +15,8 @@ from rasteret_sql.database.select_text import message_of, require_select, shorte
 from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import AssetNotFoundError, InvalidArgumentError, InvalidIndexError, RasteretError
 from rasteret_sql.io import access
-from rasteret_sql.sql.catalog import CATALOG
+from rasteret_sql.sql.catalog import CATALOG, sql_object
+from rasteret_sql.sql.unindexed import asset_rows, is_source, is_source_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,10 @@ INDEX_COLUMNS = (
     "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
     "transform", "dtype", "bands", "formats", "levels", "reach",
 )  # fmt: skip
+#: What rows have one of that name files without their headers.
+_SOURCE_COLUMNS = frozenset({"href", "assets"})
+#: Functions that give assets; cursors see them by their whole names only.
+_SOURCES: Final = ("stac_items", "stac_search", "read_headers")
 #: Those that indexes of an older schema version lack.
 _NEW_COLUMNS = frozenset({"formats", "reach"})
 #: Name under which rows that are no file are shown to the planner.
@@ -95,11 +100,14 @@ def shown_index(
     """Show the rows of an index to the planner and give the arguments that name them."""
     if isinstance(index, os.PathLike):
         index = os.fspath(index)
-    if isinstance(index, str):
+    if isinstance(index, str) and (is_query(index) or not is_source_path(index)):
         check_local(index)
         return replace(arguments, index=index, is_ordered=is_query(index))
     rows = _with_names_of_schema(_arrow(index, with_properties=with_properties))
     missing = [column for column in INDEX_COLUMNS if column not in rows.schema.names]
+    if missing and "levels" in missing and _SOURCE_COLUMNS.intersection(rows.schema.names):
+        # `unindexed` makes rows of an index of them.
+        missing = []
     if "pixels" in rows.schema.names and missing:
         raise InvalidIndexError(
             f"index: got {type(index).__name__} with rows of tiles, expected rows of an index; pass the index itself"
@@ -138,6 +146,9 @@ def explained_index(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[s
 
 def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
+    if not is_query(index) and is_source_path(index) and not _is_table(cursor, index):
+        cursor.register(_ROWS, asset_rows(index))
+        return _ROWS
     if not is_query(index) and (is_many(index) or is_odd_name(index)) and not _is_table(cursor, index):
         return _view_of_files(cursor, index)
     if not is_query(index):
@@ -148,10 +159,20 @@ def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     query = require_select(cursor, index, "index")
     try:
         _require_admitted(cursor, index)
+        _make_sources(cursor, index)
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS {query}")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: the query {shortened(index)} does not run: {message_of(error)}") from error
     return "planned_index"
+
+
+def _make_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Let a query call functions that give assets, by their bare names, where its database has them."""
+    named = [name for name in _SOURCES if name in query.lower()]
+    present = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE database_name = $1"
+    known = {name for (name,) in cursor.execute(present, [CATALOG]).fetchall()} if named else set()
+    for name in known.intersection(named):
+        cursor.execute(sql_object("functions", name).statements(temporary=True)[0])
 
 
 def _require_admitted(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -261,12 +282,17 @@ def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     import duckdb
     import pyarrow as pa
 
+    if isinstance(index, str) or is_source(index):
+        return asset_rows(index)
     if isinstance(index, duckdb.DuckDBPyRelation):
         known = [column for column in index.columns if column.lower() in INDEX_COLUMNS]
         if with_properties:
             known += [
                 column for column in index.columns if column.lower() == "bbox" or column.lower() not in index_columns()
             ]
+        if "levels" not in map(str.lower, known):
+            # All columns describe assets without headers.
+            known = list(index.columns)
         try:
             return index.project(", ".join(map(quote_identifier, known)) or "*").to_arrow_table()
         except duckdb.Error as error:
@@ -279,7 +305,8 @@ def _arrow(index: Any, *, with_properties: bool = False) -> pa.Table:
     if isinstance(index, (pa.RecordBatch, pa.RecordBatchReader)) or hasattr(index, "__arrow_c_stream__"):
         return pa.table(index) if not isinstance(index, pa.RecordBatch) else pa.Table.from_batches([index])
     raise InvalidIndexError(
-        f"index: got {type(index).__name__}, expected a DuckDB relation, an Arrow table, a path or the text of a query"
+        f"index: got {type(index).__name__}, expected a DuckDB relation, an Arrow table, a path, the text of a query, "
+        "or STAC items"
     )
 
 

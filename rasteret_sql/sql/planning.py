@@ -13,10 +13,11 @@ from rasteret_sql.sql.index_rows import IndexRows
 from rasteret_sql.sql.named_index import base_of, explained_index, is_path, is_query, named_index
 from rasteret_sql.sql.origins import origins_of
 from rasteret_sql.sql.selected import SelectedFiles
+from rasteret_sql.sql.unindexed import UnindexedAssets
 from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import duckdb
 
@@ -101,7 +102,7 @@ def select_files(
             that are needed.
     """
     found: SelectedFiles | DerivedFiles | None
-    with index_rows(cursor, arguments) as rows:
+    with index_rows(cursor, arguments, formulas=formulas) as rows:
         if formulas is None:
             found = SelectedFiles.of(rows, rows.select(arguments))
         else:
@@ -164,7 +165,7 @@ class IndexPlans:
 
         arguments = self._of_index(arguments)
         with explained_index(self._cursor, arguments.index) as name:
-            rows = self._rows_for(arguments, name)
+            rows = self._rows_for(arguments, name, formulas)
             found = DerivedFiles.of(rows, arguments, formulas, scale=scale)
         if found is None:
             raise nothing_found(self._cursor, replace(arguments, bands=arguments.bands or formulas.labels))
@@ -190,27 +191,40 @@ class IndexPlans:
     def _of_index(self, arguments: ReadArguments) -> ReadArguments:
         return replace(arguments, index=self._arguments.index, is_ordered=self._arguments.is_ordered)
 
-    def _rows_for(self, arguments: ReadArguments, name: str) -> IndexRows:
-        """Give rows that hold all that an area takes: those that are there, or else those of the area."""
+    def _rows_for(self, arguments: ReadArguments, name: str, formulas: PixelFormulas | None = None) -> IndexRows:
+        """Give rows that hold all that an area and labels take: those that are there, or else theirs."""
+        labels = _labels_of(arguments, formulas)
         if self._rows is None:
-            self._rows = self._fetched(self._arguments, name)
-        if not self._rows.hold(arguments):
-            self._rows = self._fetched(arguments, name)
+            self._rows = self._fetched(self._arguments, name, labels)
+        if not self._rows.hold(arguments, labels):
+            self._rows = self._fetched(arguments, name, labels)
         return self._rows
 
-    def _fetched(self, arguments: ReadArguments, name: str) -> IndexRows:
-        return _rows(self._cursor, name, arguments, with_properties=self._with_properties)
+    def _fetched(self, arguments: ReadArguments, name: str, labels: Sequence[str] | None) -> IndexRows:
+        return _rows(self._cursor, name, arguments, labels, with_properties=self._with_properties)
+
+
+def _labels_of(arguments: ReadArguments, formulas: PixelFormulas | None) -> Sequence[str] | None:
+    """Give the labels of all bands that a read needs; None where it needs every band."""
+    if formulas is None or (arguments.bands is None and not formulas.expressions):
+        return arguments.bands
+    return [*(arguments.bands or ()), *formulas.labels]
 
 
 @contextmanager
 def index_rows(
-    cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, *, with_properties: bool = False
+    cursor: duckdb.DuckDBPyConnection,
+    arguments: ReadArguments,
+    *,
+    formulas: PixelFormulas | None = None,
+    with_properties: bool = False,
 ) -> Iterator[IndexRows]:
     """Fetch the rows that area and period of a read leave; what DuckDB says of them while they are used is explained.
 
     Args:
         cursor: a connection of its own, which gets temporary tables.
         arguments: what was asked.
+        formulas: what is computed of bands; None for nothing.
         with_properties: whether the properties of the items are wanted.
 
     Raises:
@@ -218,15 +232,45 @@ def index_rows(
         InvalidIndexError: the index is not one.
     """
     with explained_index(cursor, arguments.index) as name:
-        yield _rows(cursor, name, arguments, with_properties=with_properties)
+        yield _rows(cursor, name, arguments, _labels_of(arguments, formulas), with_properties=with_properties)
 
 
 def _rows(
-    cursor: duckdb.DuckDBPyConnection, name: str, arguments: ReadArguments, *, with_properties: bool
+    cursor: duckdb.DuckDBPyConnection,
+    name: str,
+    arguments: ReadArguments,
+    labels: Sequence[str] | None,
+    *,
+    with_properties: bool,
 ) -> IndexRows:
+    """Fetch rows of an index; of assets without headers, the headers that a read needs are read."""
+    import duckdb
+
     index = arguments.index
-    origins = origins_of(cursor, index, is_file=is_path(index) and not is_query(index))
-    return IndexRows(cursor, name, arguments, base=base_of(index), with_properties=with_properties, origins=origins)
+    origins = _origins_of(cursor, index)
+
+    def fetched(name: str, labels: Sequence[str] | None) -> IndexRows:
+        return IndexRows(
+            cursor,
+            name,
+            arguments,
+            base=base_of(index),
+            with_properties=with_properties,
+            origins=origins,
+            labels=labels,
+        )
+
+    try:
+        return fetched(name, None)
+    except duckdb.BinderException:
+        assets = UnindexedAssets.of(cursor, name, index, origins)
+        if assets is None:
+            raise
+    return fetched(assets.with_headers(arguments, labels), labels)
+
+
+def _origins_of(cursor: duckdb.DuckDBPyConnection, index: str) -> tuple[str, ...]:
+    return origins_of(cursor, index, is_file=is_path(index) and not is_query(index))
 
 
 def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> Any:
@@ -237,7 +281,9 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
         InvalidIndexError: the index is not one.
     """
     with explained_index(cursor, arguments.index) as name:
-        cursor.execute(_EXPLAIN, _parameters(arguments, name))
+        assets = UnindexedAssets.of(cursor, name, arguments.index, _origins_of(cursor, arguments.index))
+        shown = name if assets is None else assets.with_headers(arguments, arguments.bands)
+        cursor.execute(_EXPLAIN, _parameters(arguments, shown))
         return cursor.sql("FROM explained").to_arrow_table()
 
 
@@ -268,6 +314,11 @@ def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> 
 
 
 def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:
+    with explained_index(cursor, arguments.index) as name:
+        assets = UnindexedAssets.of(cursor, name, arguments.index, _origins_of(cursor, arguments.index))
+        if assets is not None:
+            # No header is read for a message.
+            return bool(assets.wanted(arguments, arguments.bands))
     with index_rows(cursor, arguments) as rows:
         return len(rows.select(arguments)) > 0
 

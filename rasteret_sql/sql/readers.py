@@ -22,6 +22,7 @@ from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.named_index import is_query, shown_index
 from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found, plan_parts
+from rasteret_sql.sql.unindexed import is_source_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -286,7 +287,7 @@ def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
 
     if isinstance(index, os.PathLike):
         index = os.fspath(index)
-    if not isinstance(index, str) or is_query(index):
+    if not isinstance(index, str) or is_query(index) or is_source_path(index):
         return
     try:
         # The files of an index on a server are likely to be on one too; to look would cost it further requests.

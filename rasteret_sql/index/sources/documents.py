@@ -140,7 +140,14 @@ def stac_objects(documents: Sequence[Any], hrefs: Sequence[str], options: Source
 
 
 def _of_object(source: Any, options: SourceOptions) -> tuple[Source, str] | None:
-    """Take a STAC document as a dictionary, a pystac object, a pystac ItemCollection, or a list of these."""
+    """Take a STAC document as a dictionary, a pystac object or collection of items, a list of these, or a search.
+
+    The search is one of pystac-client, and runs now.
+    """
+    if hasattr(source, "items_as_dicts"):
+        source = list(source.items_as_dicts())
+        if not source:
+            return [Found()], _DESCRIBED
     items = getattr(source, "items", None)
     if isinstance(items, list) and hasattr(source, "extra_fields"):
         source = items
