@@ -75,7 +75,8 @@ def read_tiles(  # noqa: PLR0913 - keywords only
 
     Args:
         index: rows of an index: a DuckDB relation, an Arrow table or reader, a pandas frame, a Parquet path,
-            glob or URL, or the text of a query.
+            glob or URL, or the text of a query. Or assets without an index: STAC items, documents or a search, TIFF
+            files, or a table with `href`; their headers are read.
         bands: assets ("red"), or bands inside them ("visual:red"); None for all.
         geometry: GeoJSON (mapping or text), WKT, WKB or anything with `__geo_interface__`, in `geometry_crs`, or
             None. Whole tiles that it touches are read.
