@@ -24,8 +24,8 @@ _NAMED: Final = re.compile(r"^ {4}(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*): ", re.
 
 SHARED: Final = {
     "index": "rows of an index: a DuckDB relation, an Arrow table or reader, a data frame, a Parquet path, folder, "
-    "glob or URL, or the text of a query. Or assets without an index: STAC items, documents or a search, TIFF files, or "
-    "a table with `href`; their headers are read.",
+    "glob or URL, or the text of a query. Or assets without an index: STAC items, documents or a search, TIFF files, "
+    "or a table with `href`; their headers are read.",
     "bands": 'assets ("red"), or bands inside them ("visual:red"); None for all.',
     "geometry": "area as GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`; "
     "or None. The result covers its bounds. Pixels whose centre is outside are masked: invalid, with nodata, NaN or 0 "
