@@ -100,7 +100,7 @@ site: $(DOCS_STAMP)
 bench: $(TEST_STAMP)
 	$(BIN)/python -m benchmarks
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml hatch_build.py $(wildcard kernels/*)
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable ".[dask,plot,shell]"
 	touch $(STAMP)

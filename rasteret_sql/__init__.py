@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
+    from rasteret_sql.sql.versions import versions
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
 
@@ -83,6 +84,7 @@ __all__ = [
     "to_torchgeo",
     "to_xarray",
     "validate",
+    "versions",
     "zonal_stats",
 ]
 
@@ -131,6 +133,7 @@ _HOME = {
     "to_torchgeo": "rasteret_sql.training.torchgeo",
     "to_xarray": "rasteret_sql.arrays.xarray",
     "validate": "rasteret_sql.index.validate",
+    "versions": "rasteret_sql.sql.versions",
     "zonal_stats": "rasteret_sql.sql.analysis",
 }
 

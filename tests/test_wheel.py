@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.kernels import has_compiler
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +24,18 @@ def built(tmp_path_factory):
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def pure(tmp_path_factory):
+    """The folder with a wheel that was built without a working compiler, and what was said."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
+    folder = tmp_path_factory.mktemp("pure")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "--directory", str(folder)],
+        cwd=ROOT, env=os.environ | {"CC": "/bin/false"}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return folder, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +120,48 @@ def test_the_source_archive_holds_what_is_kept_for_those_who_change_it(built):
     ]
     assert {file.name for file in kept} <= names
     assert {"tests/conftest.py", "docs/index.md", "sql/schema/asset_index.sql", "LICENSE"} <= names
+
+
+def resampled_by(wheel, folder):
+    """What resamples pixels where a wheel is installed, and the average of two pixels."""
+    wheel.extractall(folder)
+    code = (
+        "import numpy as np; from rasteret_sql.read import compiled, resample; "
+        "print(compiled.in_use()); places = np.array([0.0, 2.0]); "
+        "print(resample.resample_areas(np.array([[4, 8]]), None, places / 2, places, 'average')[0].tolist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder, env={"PYTHONPATH": str(folder)}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def test_a_wheel_built_where_a_compiler_is_has_compiled_kernels_for_all_pythons(built, wheel, tmp_path):
+    if not has_compiler():
+        pytest.skip("there is no C compiler, or Python's headers are missing")
+    (path,) = built.glob("*.whl")
+    assert "-cp311-abi3-" in path.name
+    assert contents(wheel, "", ".so") == {"read/_kernels.abi3.so"}
+    assert "Root-Is-Purelib: false" in wheel.read("rasteret_sql-0.1.0.dist-info/WHEEL").decode()
+    assert resampled_by(wheel, tmp_path) == ["compiled", "[[6]]"]
+
+
+def test_a_wheel_built_without_a_compiler_is_pure_warns_once_and_works(pure, tmp_path):
+    folder, said = pure
+    (path,) = folder.glob("*.whl")
+    assert path.name.endswith("-py3-none-any.whl")
+    assert said.count("is built without compiled kernels, NumPy resamples pixels: /bin/false failed") == 1
+    with zipfile.ZipFile(path) as wheel:
+        assert not contents(wheel, "", ".so")
+        kind, average = resampled_by(wheel, tmp_path)
+    assert kind.startswith("NumPy")
+    assert average == "[[6]]"
+
+
+def test_the_source_archive_can_compile_the_kernels(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"hatch_build.py", *(f"kernels/{file.name}" for file in (ROOT / "kernels").iterdir())} <= names
+    assert not [name for name in names if name.endswith(".so")]

@@ -93,6 +93,19 @@ class _GroupedFormatter(argparse.RawDescriptionHelpFormatter):
         return "".join(parts)
 
 
+class _Versions(argparse.Action):
+    """Prints what a report of a fault needs; `--version` is one line for scripts."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from rasteret_sql.sql.versions import versions
+
+        found = versions()
+        width = max(map(len, found)) + 2
+        for name, version in found.items():
+            print(f"{name:<{width}}{version}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
     from rasteret_sql import __version__
@@ -104,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=_GroupedFormatter,
     )
     root.add_argument("--version", action="version", version=f"rasteret-sql {__version__}")
+    root.add_argument("--versions", action=_Versions, nargs=0, help="print versions of libraries too, and exit")
     commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for modules in GROUPS.values():
         for module in modules:

@@ -48,6 +48,7 @@ class Options:
         hedge: whether a request over `http(s)` is sent a second time if it takes longer than 95 of 100 requests of
             this process did; the first answer is taken. It costs some requests in a hundred.
         max_documents: largest number of documents that are read of a STAC catalog. More are an error.
+        compiled: whether the compiled kernels resample pixels, where they were built. Pixels are the same without.
     """
 
     identity: IdentityRule = "etag"
@@ -61,6 +62,7 @@ class Options:
     retry_s: float = 90.0
     hedge: bool = False
     max_documents: int = 1_000_000
+    compiled: bool = True
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
@@ -72,7 +74,8 @@ class Options:
         parsed(self.credentials)
         for name in ("connect_s", "silence_s", "min_bytes_per_s", "retry_s"):
             object.__setattr__(self, name, _checked_number(name, getattr(self, name)))
-        object.__setattr__(self, "hedge", _checked_flag("hedge", self.hedge))
+        for name in ("hedge", "compiled"):
+            object.__setattr__(self, name, _checked_flag(name, getattr(self, name)))
         for name in ("attempts", "max_documents"):
             number = _checked_number(name, getattr(self, name))
             if not number.is_integer() or number < 1:

@@ -24,6 +24,24 @@ if TYPE_CHECKING:
     Scale = tuple[float, float] | tuple[AnyFloats, AnyFloats]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where target pixels lie in a source, and how they are made of it.
+
+    Attributes:
+        method: One of METHODS.
+        rows, cols: In pixels of the file, both 1-D or both 2-D: centres of target pixels or, for areas, corners.
+        scale: Source pixels per target pixel along (rows, cols), by which kernels widen.
+        offset: Row and column of the file at which the source begins.
+    """
+
+    method: str
+    rows: Floats
+    cols: Floats
+    scale: Scale
+    offset: tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A function of the distance to a source pixel, along rows and along columns.

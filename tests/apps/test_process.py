@@ -11,6 +11,7 @@ import termios
 
 import pytest
 
+import rasteret_sql as rs
 from rasteret_sql import __version__
 from rasteret_sql.apps.main import main
 
@@ -64,6 +65,11 @@ def test_help_imports_nothing_heavy():
 def test_the_module_runs_as_the_command_does():
     done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"rasteret-sql {__version__}\n"
+
+
+def test_versions_are_those_of_python_line_by_line():
+    done = subprocess.run([*COMMAND, "--versions"], capture_output=True, text=True, check=True)
+    assert dict(line.split(maxsplit=1) for line in done.stdout.splitlines()) == rs.versions()
 
 
 @pytest.mark.parametrize("chosen", ["csv", "json", "arrow"])

@@ -38,6 +38,7 @@ _WHAT = {
     "queries": "the SQL above",
     "picture": "the picture",
 }
+_HOW_TO_COMPILE = "With a C compiler, installing rasteret-sql again makes resampling several times as fast."
 #: The area is the collection's site with as much of its surroundings, rounded to what is printed.
 _AREA_FACTOR, _AREA_DIGITS = 1.6, 4
 
@@ -233,6 +234,8 @@ class _Demo:
 
     def say_what_next(self, seconds: float) -> None:
         """Name what was written, and what to try."""
+        from rasteret_sql.read.compiled import kernels
+
         command, index = program(), shlex.quote(str(self.index))
         read_tiles = f"FROM read_tiles({quote_literal(str(self.index))}, bands := ['red']) LIMIT 3"
         files = {path: _WHAT[name] for name, path in self.files().items()}
@@ -240,6 +243,8 @@ class _Demo:
         width = max(len(str(path)) for path in files) + 2
         for path, what in files.items():
             print(f"  {path!s:<{width}}{what}")
+        if kernels is None:
+            print(f"\nNumPy resamples pixels here, since no kernels were compiled. {_HOW_TO_COMPILE}")
         print(f"\n{self.style.bold('Try next')}")
         for arguments in (
             f"info {index}",
