@@ -20,7 +20,7 @@ endif
 
 INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: demo shell serve test test-random test-slow test-servers test-faults test-load test-matrix fuzz check hooks files docs site bench clean
+.PHONY: demo shell serve test test-random test-slow test-servers test-faults test-load test-matrix test-kernels fuzz check hooks files docs site bench clean
 
 demo: $(STAMP)
 	$(BIN)/rasteret-sql demo
@@ -64,6 +64,13 @@ test-load: $(TEST_STAMP)
 # The tests of `make test` on other Pythons and DuckDBs, as far as this machine has them.
 test-matrix:
 	$(PYTHON) -m tests.matrix
+
+# Accesses out of bounds and undefined behaviour of the C code end these tests. The usual module is compiled again afterwards.
+test-kernels: $(TEST_STAMP)
+	CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover" $(BIN)/python hatch_build.py
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		$(BIN)/python -m pytest tests/read/test_compiled.py tests/read/test_resample.py; \
+		status=$$?; $(BIN)/python hatch_build.py && exit $$status
 
 # More examples than `make test-random` draws, then coverage-guided fuzzing of whole files.
 fuzz: $(TEST_STAMP)
