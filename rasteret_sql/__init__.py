@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rasteret_sql.importing import import_whole
 
 if TYPE_CHECKING:
+    from rasteret_sql.apps.versions import versions
     from rasteret_sql.arrays.geopandas import to_geopandas
     from rasteret_sql.arrays.numpy import ChipArray, RasterArray, read_chips, to_numpy
     from rasteret_sql.arrays.xarray import to_xarray
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
-    from rasteret_sql.sql.versions import versions
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
 
@@ -133,7 +133,7 @@ _HOME = {
     "to_torchgeo": "rasteret_sql.training.torchgeo",
     "to_xarray": "rasteret_sql.arrays.xarray",
     "validate": "rasteret_sql.index.validate",
-    "versions": "rasteret_sql.sql.versions",
+    "versions": "rasteret_sql.apps.versions",
     "zonal_stats": "rasteret_sql.sql.analysis",
 }
 

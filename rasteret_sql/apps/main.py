@@ -97,7 +97,7 @@ class _Versions(argparse.Action):
     """Prints what a report of a fault needs; `--version` is one line for scripts."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from rasteret_sql.sql.versions import versions
+        from rasteret_sql.apps.versions import versions
 
         found = versions()
         width = max(map(len, found)) + 2
