@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import arrays, arrays_data, codecs, first_batch, training, warm, zones
+from benchmarks import arrays, arrays_data, codecs, first_batch, limits, training, warm, zones
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -45,6 +45,7 @@ _NAMES = (
     codecs.NAME,
     first_batch.NAME,
     index_workload.NAME,
+    limits.NAME,
     training.NAME,
     warm.NAME,
     zones.NAME,
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += _run_codecs(arguments, scale)
     if index_workload.NAME in names:
         _run_index(arguments, scale)
+    if limits.NAME in names:
+        wrong += _run_limits(arguments, scale)
     if zones.NAME in names:
         wrong += _run_zones(arguments, scale)
     if warm.NAME in names:
@@ -165,6 +168,17 @@ def _run_index(arguments: argparse.Namespace, scale: Scale) -> None:
         size = index_workload.TINY_INDEX if scale == TINY else index_workload.FULL_INDEX
         print(f"{describe_machine()}\n", flush=True)
         print(index_workload.run(folder, size, arguments.repeat, with_targets=scale != TINY), flush=True)
+
+
+def _run_limits(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Read with several settings; returns what went wrong."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        size = limits.TINY_LIMITS if scale == TINY else limits.LimitsScale()
+        print(f"{describe_machine()}\n", flush=True)
+        text, wrong = limits.run(folder, scale, size, arguments.repeat)
+        print(text, flush=True)
+        return wrong
 
 
 def _run_zones(arguments: argparse.Namespace, scale: Scale) -> list[str]:

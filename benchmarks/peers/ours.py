@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from benchmarks.peers.child import Job
 
@@ -76,6 +77,19 @@ def build() -> None:
     job.begin()
     report = rs.build_index(job["hrefs"], job["written_index"], pattern="{item_id}.tif")
     job.end(files=report.rows)
+
+
+def with_options() -> None:
+    """Stream tiles with some settings; imports are not part of the read."""
+    job = Job()
+    rs = _imported()
+    import pyarrow as pa  # noqa: F401
+
+    rs.set_options(**job["options"])
+    job.begin()
+    began_s = time.process_time()
+    nbytes = sum(batch.nbytes for batch in rs.read_tiles(job["index"], **job["arguments"]))
+    job.end(nbytes=nbytes, read_cpu_s=time.process_time() - began_s)
 
 
 def stream() -> None:

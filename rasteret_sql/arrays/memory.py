@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.machine import memory_bytes
 from rasteret_sql.io.options import get_options
 from rasteret_sql.wording import size
 
@@ -51,7 +51,7 @@ def check_bytes(shape: tuple[int, int, int], bands: int, pixel_bytes: int, *, in
     nbytes = groups * height * width * pixel_bytes
     limit, kind = get_options().max_result_bytes, "the option max_result_bytes allows"
     if limit is None and in_memory:
-        limit, kind = _memory_bytes(), "this machine has memory for"
+        limit, kind = memory_bytes(), "this machine has memory for"
     if limit is not None and nbytes > limit:
         raise InvalidArgumentError(
             f"result: got {groups:,} x {bands:,} x {height:,} x {width:,} pixels "
@@ -75,11 +75,3 @@ def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Any = None) ->
             f"result: got the shape {shape} of {np.dtype(dtype)}, which takes {size(nbytes)}, expected a result that "
             "memory can hold; read a smaller area, coarser pixels or fewer items, or use to_xarray with chunks"
         ) from error
-
-
-def _memory_bytes() -> int | None:
-    """Give the bytes of this machine's memory; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None

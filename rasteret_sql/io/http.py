@@ -20,7 +20,7 @@ from rasteret_sql.errors import (
     RasteretError,
     TransportError,
 )
-from rasteret_sql.io import access, fork
+from rasteret_sql.io import access, fork, machine
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.credentials import with_credentials
 from rasteret_sql.io.hedge import Hedge
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 #: Also what aiohttp, its host look-up and this module import only when they come to it.
 _LIBRARIES = ("aiohttp", "email.utils", "encodings.idna", "urllib.request", "yarl")
 
+#: Connections to one host that all reads of the process may share; a read with more requests in flight has as many.
+_MIN_CONNECTIONS = 128
 #: Error answers up to this size are read, so that their connection can be used again.
 _DRAIN_BYTES = 16_384
 
@@ -64,7 +66,7 @@ class HttpOptions:
     connect_s: float = 15.0
     read_s: float = 30.0
     min_bytes_per_s: float = 1000.0
-    connections_per_host: int = 128
+    connections_per_host: int = _MIN_CONNECTIONS
     redirects: int = 5
     buffer_bytes: int = 1 << 20
 
@@ -105,8 +107,8 @@ class HttpStore:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        #: One for hosts that documents of strangers named, and one for all others.
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        #: By whether documents of strangers named the host, and by connections per host.
+        self._sessions: dict[tuple[bool, int], aiohttp.ClientSession] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._proxies: dict[tuple[str, str | None], URL | None] = {}
         self._tokens = TokenSource(RetryPolicy())
@@ -144,7 +146,10 @@ class HttpStore:
     def _limits(self) -> HttpOptions:
         options = get_options()
         return self._given_options or HttpOptions(
-            connect_s=options.connect_s, read_s=options.silence_s, min_bytes_per_s=options.min_bytes_per_s
+            connect_s=options.connect_s,
+            read_s=options.silence_s,
+            min_bytes_per_s=options.min_bytes_per_s,
+            connections_per_host=max(machine.max_requests(), _MIN_CONNECTIONS),
         )
 
     async def warm_up(self) -> None:
@@ -208,10 +213,11 @@ class HttpStore:
             raise TransportError(f"{asked}: {error}") from safe_cause(error)
 
     async def _session_for(self, asked: Asked) -> aiohttp.ClientSession:
-        is_strange = access.is_strange(asked.href)
+        limits = self._limits()
+        key = (access.is_strange(asked.href), limits.connections_per_host)
         here = (os.getpid(), asyncio.get_running_loop())
-        if is_strange in self._sessions and self._owner == here:
-            return self._sessions[is_strange]
+        if key in self._sessions and self._owner == here:
+            return self._sessions[key]
         if self._sessions and self._owner is not None and self._owner != here and self._owner[0] == here[0]:
             raise RasteretError(
                 "HttpStore: it was first used on another event loop; its connections belong to that one. "
@@ -222,14 +228,13 @@ class HttpStore:
             self._sessions, self._owner = {}, here
             self._proxies = {}
             self._tokens = TokenSource(self._policy(), self._clock, self._sleep, self._jitter)
-        if is_strange not in self._sessions:
-            self._sessions[is_strange] = self._new_session(access.policy_of_connections(is_strange=is_strange))
-        return self._sessions[is_strange]
+        if key not in self._sessions:
+            self._sessions[key] = self._new_session(access.policy_of_connections(is_strange=key[0]), limits)
+        return self._sessions[key]
 
-    def _new_session(self, policy: access.AccessPolicy | None) -> aiohttp.ClientSession:
+    def _new_session(self, policy: access.AccessPolicy | None, options: HttpOptions) -> aiohttp.ClientSession:
         import aiohttp
 
-        options = self._limits()
         connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=options.connections_per_host,

@@ -49,6 +49,12 @@ class Options:
             this process did; the first answer is taken. It costs some requests in a hundred.
         max_documents: largest number of documents that are read of a STAC catalog. More are an error.
         compiled: whether the compiled kernels resample pixels, where they were built. Pixels are the same without.
+        max_requests: requests that a read has in flight at most. None follows the machine: 50 per core, from 100 to
+            1,000, and half of the files that the process may open at most.
+        max_buffer_bytes: bytes of fetched and of decoded tiles that wait for the next step of a read; all reads of the
+            process together hold twice as many. None follows the machine: 32 MiB per core and a thirty-second of the
+            memory at most, but 64 MiB at least.
+        decode_threads: threads that decode and resample. None is one per core.
     """
 
     identity: IdentityRule = "etag"
@@ -63,10 +69,19 @@ class Options:
     hedge: bool = False
     max_documents: int = 1_000_000
     compiled: bool = True
+    max_requests: int | None = None
+    max_buffer_bytes: int | None = None
+    decode_threads: int | None = None
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
-        object.__setattr__(self, "max_result_bytes", _checked_bytes("max_result_bytes", self.max_result_bytes))
+        for name, unit in (
+            ("max_result_bytes", "byte"),
+            ("max_buffer_bytes", "byte"),
+            ("max_requests", "request"),
+            ("decode_threads", "thread"),
+        ):
+            object.__setattr__(self, name, _checked_count(name, getattr(self, name), unit))
         if isinstance(self.credentials, Mapping):
             object.__setattr__(self, "credentials", texts_of(self.credentials))
         for name in ("allow", "credentials"):
@@ -230,21 +245,21 @@ def _checked_flag(option: str, value: Any) -> bool:
     return flag
 
 
-def _checked_bytes(option: str, value: Any) -> int | None:
-    """Give a number of bytes, which may be a text; None stays.
+def _checked_count(option: str, value: Any, unit: str) -> int | None:
+    """Give a number of things, which may be a text; None stays.
 
     Raises:
         InvalidArgumentError: it is none, or not above 0.
     """
     try:
-        nbytes = None if value is None else int(value)
+        count = None if value is None else int(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgumentError(
-            f"{option}: got {shown(value)}, expected a whole number of bytes, or None"
+            f"{option}: got {shown(value)}, expected a whole number of {unit}s, or None"
         ) from error
-    if nbytes is not None and nbytes < 1:
-        raise InvalidArgumentError(f"{option}: got {shown(value)}, expected 1 byte or more, or None")
-    return nbytes
+    if count is not None and count < 1:
+        raise InvalidArgumentError(f"{option}: got {shown(value)}, expected 1 {unit} or more, or None")
+    return count
 
 
 def _checked_number(option: str, value: Any) -> float:

@@ -7,7 +7,6 @@ first. Memory is that of a few blocks, however large the image is.
 from __future__ import annotations
 
 import math
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import numpy as np
 
 from rasteret_sql.arrays.memory import new_array
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.machine import cores
 from rasteret_sql.output.halving import halved
 from rasteret_sql.tiff.writing.crs import geo_keys
 from rasteret_sql.tiff.writing.layout import Ifd, LayoutOptions, Tag, assemble_tiff
@@ -197,8 +197,7 @@ class CogWriter:
         self._spool = _Spool(folder / "tiles", self._levels)
         self._is_masked = False
         self._rest: list[npt.NDArray[Any]] = []
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rasteret-encode")
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="rasteret-encode")
 
     def __enter__(self) -> Self:
         return self

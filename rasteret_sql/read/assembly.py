@@ -7,13 +7,13 @@ While these are resampled, the next ones are fetched.
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasteret_sql.io import fork
+from rasteret_sql.io.machine import decode_threads
 from rasteret_sql.plan.places import Places, lattice_of
 from rasteret_sql.plan.scaling import make_physical, scaling_of
 from rasteret_sql.read.mosaic import COUNT_BYTES, MEAN_BYTES, Mosaic
@@ -282,7 +282,7 @@ def _place(batch: Sequence[Share]) -> None:
         depth = max(len(sources) if job.band.mosaic == "median" else 1 for job, sources, _ in shares)
         step = max(1, BLOCK_PIXELS // (box.width * max(depth, 1)))
         # Exceptions of threads come out here.
-        list(_pool.get().map(regridder.place, range(0, box.height, step), [step] * -(-box.height // step)))
+        list(_pool().map(regridder.place, range(0, box.height, step), [step] * -(-box.height // step)))
         for job, sources, is_last in shares:
             for source in sources:
                 source.pixels = source.mask = None
@@ -297,9 +297,13 @@ def _leave_out_nan(source: Source) -> None:
         source.mask &= ~np.isnan(source.pixels)
 
 
-def _new_pool() -> ThreadPoolExecutor:
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(threads, thread_name_prefix="rasteret-resample")
+def _pool() -> ThreadPoolExecutor:
+    """Give the threads that resample."""
+    size, pools = decode_threads(), _pools.get()
+    if size not in pools:
+        pools.setdefault(size, ThreadPoolExecutor(size, thread_name_prefix="rasteret-resample"))
+    return pools[size]
 
 
-_pool = fork.PerProcess(_new_pool)
+#: By their number of threads, since the option may change.
+_pools: fork.PerProcess[dict[int, ThreadPoolExecutor]] = fork.PerProcess(dict)

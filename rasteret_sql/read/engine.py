@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rasteret_sql.errors import FetchError, RangeError, RasteretError
-from rasteret_sql.io import fork
+from rasteret_sql.io import fork, machine
 from rasteret_sql.io.asked import Asked
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.io.threads import ThreadPool, import_in_thread
@@ -31,28 +30,21 @@ DECODERS = ("imagecodecs", "rasteret_sql.tiff.decode")
 MIN_JOB_BYTES = 262_144
 #: Jobs of one request that wait for a thread, or run in it. More would only hold memory.
 _JOBS_PER_THREAD: Final = 4
-#: Bytes of fetched and of decoded tiles that wait for the next step in all reads of the process together. Each read
-#: may hold a batch beyond that.
-PROCESS_BUFFER_BYTES: Final = 134_217_728
-
-
-def decode_threads() -> int:
-    """How many threads decode."""
-    # More threads than cores gained nothing; one alone halved the throughput.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+#: All reads of the process together hold as many bytes as so many reads. Each read may hold a batch beyond that.
+_READS_AT_FULL: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """Bounds of a read.
+    """Bounds of a read; those of the process by default, when the read begins.
 
     Attributes:
         max_requests: requests in flight at a time.
         max_buffer_bytes: bytes of fetched and of decoded tiles that wait for the next step.
     """
 
-    max_requests: int = 100
-    max_buffer_bytes: int = 67_108_864
+    max_requests: int = field(default_factory=machine.max_requests)
+    max_buffer_bytes: int = field(default_factory=machine.max_buffer_bytes)
 
 
 class _ProcessBudget:
@@ -76,11 +68,12 @@ class ByteBudget:
 
     Args:
         limit_bytes: of the read.
-        process_limit_bytes: of all reads.
+        process_limit_bytes: of all reads; twice that of a read by default.
     """
 
-    def __init__(self, limit_bytes: int, process_limit_bytes: int = PROCESS_BUFFER_BYTES) -> None:
-        self.limit_bytes, self.process_limit_bytes = limit_bytes, process_limit_bytes
+    def __init__(self, limit_bytes: int, process_limit_bytes: int | None = None) -> None:
+        self.limit_bytes = limit_bytes
+        self.process_limit_bytes = _READS_AT_FULL * limit_bytes if process_limit_bytes is None else process_limit_bytes
         self.used_bytes = 0
         self._process = _process_budget.get()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -185,7 +178,7 @@ class Engine:
         running: set[asyncio.Task[None]] = set()
         try:
             for job in _jobs(request):
-                if len(running) >= _JOBS_PER_THREAD * decode_threads():
+                if len(running) >= _JOBS_PER_THREAD * machine.decode_threads():
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for each in done:
                         each.result()
@@ -197,8 +190,11 @@ class Engine:
 
 
 async def in_decode_thread(work: Callable[[], T]) -> T:
-    """Await what `work()` returns or raises, run in one of the threads that decode: as many as cores."""
-    return await _pool.get().run(work)
+    """Await what `work()` returns or raises, run in one of the threads that decode."""
+    size, pools = machine.decode_threads(), _pools.get()
+    if size not in pools:
+        pools[size] = ThreadPool(size, "rasteret-decode")
+    return await pools[size].run(work)
 
 
 async def _fetched(store: RangeStore, request: Request) -> RangeResponse:
@@ -304,4 +300,5 @@ def _jobs(request: Request) -> Iterator[list[Piece]]:
     yield job
 
 
-_pool = fork.PerProcess(lambda: ThreadPool(decode_threads(), "rasteret-decode"))
+#: By their number of threads, since the option may change. The event loop alone looks at them.
+_pools: fork.PerProcess[dict[int, ThreadPool]] = fork.PerProcess(dict)

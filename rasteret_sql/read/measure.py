@@ -13,9 +13,10 @@ import numpy as np
 
 from rasteret_sql.io import loop
 from rasteret_sql.io.identity import UNKNOWN, FileIdentity
+from rasteret_sql.io.machine import decode_threads
 from rasteret_sql.io.stores import store_for
 from rasteret_sql.plan.requests import Request, plan_requests
-from rasteret_sql.read.engine import ReadOptions, decode_threads, run_all
+from rasteret_sql.read.engine import ReadOptions, run_all
 from rasteret_sql.read.tiles import TileReader
 from rasteret_sql.tiff.names import compression_name
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -194,11 +195,13 @@ class Stream:
     Attributes:
         projected_schema: the columns.
         presses: of Ctrl-C when the scan began. If there were more when it is read, it belongs to a query that ends.
+        options: those that the session of the query sets. They hold while it is read.
     """
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         self.projected_schema = schema
         self.presses = interrupts.presses()
+        self.options: dict[str, str] = {}
         self._batches = batches
 
     def to_reader(self) -> pa.RecordBatchReader:
@@ -212,7 +215,22 @@ class Stream:
         with ctrl_c_noted():
             if interrupts.presses() != self.presses:
                 raise loop.interrupted()
-            yield from self._batches
+            yield from _with_options(self._batches, self.options) if self.options else self._batches
+
+
+def _with_options(batches: Iterator[pa.RecordBatch], options: dict[str, str]) -> Iterator[pa.RecordBatch]:
+    """Make each batch with options of a session; DuckDB may ask for each from another thread."""
+    try:
+        while True:
+            with options_of_call(options):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+    finally:
+        # A generator reads ahead, and must end with the query.
+        if isinstance(batches, Generator):
+            batches.close()
 
 
 class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
@@ -252,8 +270,10 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             call = call_of(filter)
             if call is None:
                 raise self._no_call()
-            stream = self._scan(call, schema, filter)
-        stream.presses = presses
+            options = options_of_session(call.arguments)
+            with options_of_call(options):
+                stream = self._scan(call, schema, filter)
+        stream.presses, stream.options = presses, options
         return stream
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
@@ -271,14 +291,10 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
     def _planning(self, settings: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a cursor on which names, times and orders mean what they mean in the session of a query.
 
-        Our own SQL says all of them itself. The options of the session hold while the block lasts.
+        Our own SQL says all of them itself.
         """
-        options = {name.removeprefix(_OPTION): value for name, value in settings.items() if name.startswith(_OPTION)}
         settings = {name: value for name, value in settings.items() if not name.startswith(_OPTION)}
-        with (
-            options_of_call({name: value for name, value in options.items() if value is not None}),
-            self._connections.planning() as cursor,
-        ):
+        with self._connections.planning() as cursor:
             require_no_collation(settings)
             apply_settings(cursor, settings)
             refuse_variables(cursor)
@@ -396,6 +412,16 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
         on_error,
         settings,
     )
+
+
+def options_of_session(text: str) -> dict[str, str]:
+    """Read the options that the session of a query sets, of the JSON that a macro passes."""
+    settings = json.loads(text)["settings"]
+    return {
+        name.removeprefix(_OPTION): value
+        for name, value in settings.items()
+        if name.startswith(_OPTION) and value is not None
+    }
 
 
 def parse_comparison(text: str) -> tuple[str, dict[str, str]] | None:

@@ -7,6 +7,9 @@ CREATE OR REPLACE MACRO _rst_settings() AS {
     -- Options of rasteret_sql: SET VARIABLE rasteret_identity = 'size'.
     'rasteret_identity': getvariable('rasteret_identity')::VARCHAR,
     'rasteret_allow': getvariable('rasteret_allow')::VARCHAR,
+    'rasteret_max_requests': getvariable('rasteret_max_requests')::VARCHAR,
+    'rasteret_max_buffer_bytes': getvariable('rasteret_max_buffer_bytes')::VARCHAR,
+    'rasteret_decode_threads': getvariable('rasteret_decode_threads')::VARCHAR,
     'search_path': current_setting('search_path')::VARCHAR,
     'file_search_path': current_setting('file_search_path')::VARCHAR,
     'Calendar': current_setting('Calendar')::VARCHAR,

@@ -115,6 +115,12 @@ def test_a_zone_is_measured_with_and_without_statistics(tmp_path):
     assert float(rows[1][2]) < float(rows[0][2])
 
 
+def test_settings_of_a_read_are_measured_and_never_change_its_requests(tmp_path):
+    done = run("limits", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert sum(line.startswith(("| 1 |", "| 4 |", "| 8 |")) for line in done.stdout.splitlines()) == 4
+
+
 def test_values_at_points_and_statistics_of_polygons_are_those_of_peers(tmp_path):
     peers = ("rasterio", "rasterstats", "exactextract")
     for module in peers:
