@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import arrays, arrays_data, codecs, first_batch, limits, training, warm, zones
+from benchmarks import arrays, arrays_data, codecs, first_batch, limits, training, transports, warm, zones
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -47,6 +47,7 @@ _NAMES = (
     index_workload.NAME,
     limits.NAME,
     training.NAME,
+    transports.NAME,
     warm.NAME,
     zones.NAME,
 )
@@ -75,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run_index(arguments, scale)
     if limits.NAME in names:
         wrong += _run_limits(arguments, scale)
+    if transports.NAME in names:
+        _run_transports(arguments, scale)
     if zones.NAME in names:
         wrong += _run_zones(arguments, scale)
     if warm.NAME in names:
@@ -179,6 +182,19 @@ def _run_limits(arguments: argparse.Namespace, scale: Scale) -> list[str]:
         text, wrong = limits.run(folder, scale, size, arguments.repeat)
         print(text, flush=True)
         return wrong
+
+
+def _run_transports(arguments: argparse.Namespace, scale: Scale) -> None:
+    """Fetch ranges with each transport."""
+    if not is_installed(sys.executable, "obstore"):
+        _say("obstore is not installed, and transports is left out")
+        return
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        print(f"{describe_machine()}\n", flush=True)
+        print(
+            transports.run(folder, transports.TINY if scale == TINY else transports.FULL, arguments.repeat), flush=True
+        )
 
 
 def _run_zones(arguments: argparse.Namespace, scale: Scale) -> list[str]:

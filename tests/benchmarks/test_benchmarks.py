@@ -121,6 +121,16 @@ def test_settings_of_a_read_are_measured_and_never_change_its_requests(tmp_path)
     assert sum(line.startswith(("| 1 |", "| 4 |", "| 8 |")) for line in done.stdout.splitlines()) == 4
 
 
+def test_both_transports_are_measured(tmp_path):
+    pytest.importorskip("obstore")
+    done = run("transports", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" | ")[1] for line in done.stdout.splitlines() if line.startswith("| 1,024")] == [
+        "aiohttp",
+        "obstore",
+    ]
+
+
 def test_values_at_points_and_statistics_of_polygons_are_those_of_peers(tmp_path):
     peers = ("rasterio", "rasterstats", "exactextract")
     for module in peers:
