@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import arrays, arrays_data, codecs, first_batch, limits, training, transports, warm, zones
+from benchmarks import arrays, arrays_data, blocks, codecs, first_batch, limits, training, transports, warm, zones
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -42,6 +42,7 @@ _NAMES = (
     *arrays.WORKLOADS,
     build_workload.NAME,
     build_workload.MEMORY_NAME,
+    blocks.NAME,
     codecs.NAME,
     first_batch.NAME,
     index_workload.NAME,
@@ -82,12 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += _run_zones(arguments, scale)
     if warm.NAME in names:
         wrong += _run_warm(arguments, scale)
-    if training.NAME in names:
-        wrong += _run_training(arguments, scale)
+    for each in (training, blocks):
+        if each.NAME in names:
+            wrong += _run_training(each, arguments, scale)
     if first_batch.NAME in names:
         wrong += _run_first_batch(arguments, scale)
-    for each in wrong:
-        _say(each)
+    for fault in wrong:
+        _say(fault)
     return 1 if wrong else 0
 
 
@@ -218,7 +220,7 @@ def _run_warm(arguments: argparse.Namespace, scale: Scale) -> list[str]:
         return wrong
 
 
-def _run_training(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+def _run_training(workload: Any, arguments: argparse.Namespace, scale: Scale) -> list[str]:
     """Read chips for training; returns what went wrong."""
     pythons = _pythons({"torchgeo": "torchgeo"}, arguments.peer_python, arguments.peers)
     if "torchgeo" not in pythons:
@@ -228,7 +230,7 @@ def _run_training(arguments: argparse.Namespace, scale: Scale) -> list[str]:
         (folder / "served").mkdir(parents=True, exist_ok=True)
         server = stack.enter_context(RangeServer(folder / "served", latency_s=scale.latency_s, runs_in="process"))
         print(f"{describe_machine()}; {scale.latency_s * 1000:.0f} ms before each answer\n", flush=True)
-        text, wrong = training.run(
+        text, wrong = workload.run(
             folder, scale, server, pythons["torchgeo"], arguments.repeat, with_targets=scale != TINY
         )
         print(text, flush=True)

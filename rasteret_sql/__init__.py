@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.cost import ReadCost
     from rasteret_sql.sql.indexes import build_index, refresh
     from rasteret_sql.sql.readers import explain, read_tiles
+    from rasteret_sql.training.blocks import block_sampler
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
     from rasteret_sql.training.torchgeo import to_torchgeo
 
@@ -55,6 +56,7 @@ __all__ = [
     "StacSearch",
     "StatsReport",
     "ValidationReport",
+    "block_sampler",
     "build_index",
     "build_stats",
     "chips",
@@ -104,6 +106,7 @@ _HOME = {
     "StacSearch": "rasteret_sql.index.sources.search",
     "StatsReport": "rasteret_sql.sql.build_stats",
     "ValidationReport": "rasteret_sql.index.validate",
+    "block_sampler": "rasteret_sql.training.blocks",
     "build_index": "rasteret_sql.sql.indexes",
     "build_stats": "rasteret_sql.sql.build_stats",
     "chips": "rasteret_sql.sql.analysis",

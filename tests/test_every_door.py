@@ -120,6 +120,10 @@ def _all_chips(index: Any, **options: Any) -> pa.Table:
     return rs.chips(index, **options).read_all()
 
 
+def _all_blocks(dataset: Any, **options: Any) -> list[Any]:
+    return list(rs.block_sampler(rs.to_torchgeo(dataset) if isinstance(dataset, Path) else dataset, **options))
+
+
 def _connected(**options: Any) -> None:
     rs.connect(**options).close()
 
@@ -166,6 +170,7 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "connect": (_connected, rs.connect, {"database": folder / "d.duckdb"}),
         "install": (rs.install, rs.install, {"con": duckdb}),
         "plot_rgb": (rs.plot_rgb, rs.plot_rgb, {"ds": rs.to_xarray(folder / "i.parquet"), "bands": ["red"] * 3} if folder.exists() else {}),
+        "block_sampler": (_all_blocks, rs.block_sampler, {"dataset": folder / "i.parquet"}),
     }  # fmt: skip
     for suffix in (".tif", ".zarr", ".nc", ".parquet"):
         path = folder / f"o-{{item}}{suffix}" if suffix == ".tif" else folder / f"o{suffix}"

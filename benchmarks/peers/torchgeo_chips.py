@@ -39,6 +39,40 @@ def theirs_4() -> None:
     _read(_theirs, 4)
 
 
+def in_blocks() -> None:
+    """Ours, chips of a block's size that lie inside blocks."""
+    import rasteret_sql as rs
+
+    _sample(lambda dataset, job: rs.block_sampler(dataset, job["size"], length=job["count"], generator=0))
+
+
+def anywhere() -> None:
+    """Ours, chips of the same size that lie anywhere."""
+    import torch
+    from torchgeo.samplers import RandomGeoSampler
+
+    torch.manual_seed(0)
+    _sample(lambda dataset, job: RandomGeoSampler(dataset, job["size"], length=job["count"]))
+
+
+def _sample(make: Any) -> None:
+    """Read the chips of a sampler through a `DataLoader` in this process, from a dataset that is made before."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    job = Job()
+    from torch.utils.data import DataLoader
+    from torchgeo.datasets import stack_samples
+
+    dataset = _ours(job)
+    loader = DataLoader(dataset, sampler=make(dataset, job), batch_size=job["batch"], collate_fn=stack_samples)
+    # The first chip brings the imports and connections that come once.
+    dataset[dataset.bounds[0].start : dataset.bounds[0].start + 10.0]
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    total = sum(float(batch["image"].double().sum()) for batch in loader)
+    job.end(chips_s=time.monotonic() - began_s, chips_cpu_s=time.process_time() - began_cpu_s, pixel_sum=total)
+
+
 def _read(make: Any, workers: int) -> None:
     import os
     import warnings

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 #: Since 0.9 samples hold tensors only: no CRS, and bounds as numbers.
 TENSORS_ONLY: Final = tuple(int(part) for part in torchgeo.__version__.split(".")[:2]) >= (0, 9)
-_MAX_SIDE: Final = 32_768
+#: Pixels of a side of a sample.
+MAX_SIDE: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,16 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         places = [self.bands.index(name) for name in self.rgb_bands] or [0]
         return plot_sample(sample, places, show_titles=show_titles, suptitle=suptitle)
 
+    @property
+    def items(self) -> Items:
+        """The items that are read."""
+        return self._items
+
+    @property
+    def is_chipped(self) -> bool:
+        """Whether the rows of `index` are chips that were given."""
+        return self._options.is_chipped
+
     def _is_own(self, index: GeoDataFrame, geometry: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Say which rows have the footprint of their item, rather than a part of it or a chip."""
         numbers = index["item"].to_numpy()
@@ -299,10 +310,10 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
     def _check_slice(self, x: slice, y: slice, t: slice) -> None:
         for name, axis in (("x", x), ("y", y)):
             size = (axis.stop - axis.start) / axis.step if axis.step else math.nan
-            if not 0.5 <= size <= _MAX_SIDE:
+            if not 0.5 <= size <= MAX_SIDE:
                 raise (EmptySliceError if axis.stop <= axis.start else InvalidArgumentError)(
                     f"{name}: got {axis.start}:{axis.stop}:{axis.step}, which is {size:g} pixels, expected 1 to "
-                    f"{_MAX_SIDE}; give start < stop, and a step in units of the CRS of the dataset"
+                    f"{MAX_SIDE}; give start < stop, and a step in units of the CRS of the dataset"
                 )
         if t.step is not None and (t.step != int(t.step) or t.step < 1):
             raise InvalidArgumentError(f"t: got a step of {t.step}, expected a whole number from 1: every nth time")

@@ -113,7 +113,7 @@ def handoff(
     index = os.fspath(index)
     values = _checked(dataset)
     listed = _checked_splits(splits)
-    _check_seed("seed", seed)
+    check_seed("seed", seed)
     contents = {
         "version": VERSION,
         "index": {"path": _from_folder(index, path.parent), **_fingerprint(index)},
@@ -478,13 +478,18 @@ def _is_file(target: str) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     contents = read_document(path)
     try:
-        _check_seed("query.seed", contents["query"]["seed"])
+        check_seed("query.seed", contents["query"]["seed"])
         splits, dataset = _checked_splits(contents.get("splits")), _checked(contents.get("dataset", {}))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{path}: {error}") from error
     return contents | {"splits": splits, "dataset": dataset}
 
 
-def _check_seed(name: str, seed: Any) -> None:
+def check_seed(name: str, seed: Any) -> None:
+    """Refuse what no generator takes as a seed.
+
+    Raises:
+        InvalidArgumentError: it is no whole number of 64 bits.
+    """
     if type(seed) is not int or seed not in _SEEDS:
         raise InvalidArgumentError(f"{name}: got {shown(seed)}, expected a whole number of 64 bits")

@@ -90,7 +90,7 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     Example:
         >>> train = to_torchgeo("s2.parquet", bands=["red", "nir"])  # doctest: +SKIP
     """
-    _require_torchgeo()
+    require_torchgeo("to_torchgeo")
     import torch
 
     from rasteret_sql.geo.crs import normalized_crs
@@ -155,12 +155,20 @@ def to_torchgeo(  # noqa: PLR0913 - one by keyword for each thing that a dataset
     return RasteretDataset(replace(items, columns={}), frame, sizes, options, transforms)
 
 
-def _require_torchgeo() -> None:
+def require_torchgeo(function: str) -> None:
+    """Refuse to go on without TorchGeo.
+
+    Args:
+        function: who needs it.
+
+    Raises:
+        InvalidArgumentError: it is not installed.
+    """
     try:
         import torchgeo  # noqa: F401
     except ImportError as error:
         raise InvalidArgumentError(
-            "to_torchgeo: torchgeo is not installed; expected it: pip install 'rasteret-sql[torchgeo]'"
+            f"{function}: torchgeo is not installed; expected it: pip install 'rasteret-sql[torchgeo]'"
         ) from error
 
 
