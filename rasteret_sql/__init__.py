@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rasteret_sql.apps.versions import versions
     from rasteret_sql.arrays.geopandas import to_geopandas
     from rasteret_sql.arrays.numpy import ChipArray, RasterArray, read_chips, to_numpy
+    from rasteret_sql.arrays.shards import Shard, shards
     from rasteret_sql.arrays.xarray import to_xarray
     from rasteret_sql.errors import RasteretError
     from rasteret_sql.index.datasets.catalog import Dataset, datasets
@@ -53,6 +54,7 @@ __all__ = [
     "RasteretError",
     "ReadCost",
     "RefreshReport",
+    "Shard",
     "StacSearch",
     "StatsReport",
     "ValidationReport",
@@ -80,6 +82,7 @@ __all__ = [
     "refresh",
     "sample_points",
     "set_options",
+    "shards",
     "stac_search",
     "to_geopandas",
     "to_numpy",
@@ -103,6 +106,7 @@ _HOME = {
     "RasteretError": "rasteret_sql.errors",
     "ReadCost": "rasteret_sql.sql.cost",
     "RefreshReport": "rasteret_sql.index.refresh",
+    "Shard": "rasteret_sql.arrays.shards",
     "StacSearch": "rasteret_sql.index.sources.search",
     "StatsReport": "rasteret_sql.sql.build_stats",
     "ValidationReport": "rasteret_sql.index.validate",
@@ -130,6 +134,7 @@ _HOME = {
     "refresh": "rasteret_sql.sql.indexes",
     "sample_points": "rasteret_sql.sql.analysis",
     "set_options": "rasteret_sql.io.options",
+    "shards": "rasteret_sql.arrays.shards",
     "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
     "to_numpy": "rasteret_sql.arrays.numpy",

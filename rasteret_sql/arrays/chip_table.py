@@ -1,21 +1,27 @@
-"""A table of windows, such as the result of `chips`, as what `read_chips` reads."""
+"""The windows that `read_chips` reads: a list, or a table such as the result of `chips`."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rasteret_sql.checks import shown_names
+import numpy as np
+
+from rasteret_sql.checks import checked_list, shown, shown_names
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
     import pyarrow as pa
 
     from rasteret_sql.plan.tile_plan import PlannedAsset
 
 _NEEDED: Final = ("item_id", "row_off", "col_off")
+_CHIPS: Final = "(item_id, row_off, col_off) of each chip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,76 @@ class ChipTable:
         chips = list(zip(*(table.column(name).to_pylist() for name in _NEEDED), strict=True))
         height, width, level = (_one(table, name) for name in ("height", "width", "level"))
         return cls(chips, None if height is None or width is None else (height, width), level)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WantedChips:
+    """Windows that a caller wants, checked.
+
+    Attributes:
+        item_ids: the item of each.
+        offsets: (row_off, col_off) of each, in pixels of the level; int64, shape (chips, 2).
+        size: (height, width) of all.
+        level: of all; None for full resolution.
+        is_table: whether they are rows of a table, whose bands must lie on one grid.
+    """
+
+    item_ids: list[str]
+    offsets: npt.NDArray[np.int64]
+    size: tuple[int, int]
+    level: int | None
+    is_table: bool
+
+    @classmethod
+    def of(cls, chips: Any, size: Any, level: int | None, *, size_name: str = "size") -> WantedChips:
+        """Check what a caller gave.
+
+        Args:
+            chips: (item_id, row_off, col_off) of each, or a table with these columns.
+            size: one number or (height, width); None where the table has it.
+            level: as for a read; None where the table has it.
+            size_name: of the argument, for messages.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong, or contradicts the table.
+        """
+        table = ChipTable.of(chips)
+        if table is not None:
+            chips, size = table.chips, table.size if size is None else size
+            level = _level_of(table, level)
+        if size is None:
+            raise InvalidArgumentError(
+                f"{size_name}: got None, expected pixels, one number or (height, width), of all chips"
+            )
+        height, width = checked_size(size_name, size)
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+            raise InvalidArgumentError(
+                f"{size_name}: got {shown(size)}, expected pixels, 1 or more, and {MAX_SIDE} at most"
+            )
+        wanted = checked_list("chips", chips, _CHIPS) or []
+        try:
+            items = [str(item_id) for item_id, _, _ in wanted]
+            offsets = np.array([[operator.index(off) for off in chip[1:]] for chip in wanted], np.int64).reshape(-1, 2)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected {_CHIPS}, in whole pixels") from error
+        if (abs(offsets) > MAX_SIDE).any():
+            raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected offsets of {MAX_SIDE} pixels at most")
+        if not wanted:
+            raise InvalidArgumentError(f"chips: got none, expected {_CHIPS}, of one or more")
+        return cls(items, offsets, (height, width), level, table is not None)
+
+
+def _level_of(table: ChipTable, level: int | None) -> int | None:
+    """Give the level of windows: that of their table.
+
+    Raises:
+        InvalidArgumentError: another one is requested.
+    """
+    if level is None or table.level in {None, level}:
+        return table.level if level is None else level
+    raise InvalidArgumentError(
+        f"level: got {shown(level)}, expected {table.level}, in whose pixels the windows of the table are; leave it out"
+    )
 
 
 def _one(table: pa.Table, name: str) -> int | None:

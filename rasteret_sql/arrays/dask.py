@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import pickle
-from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +13,17 @@ import numpy as np
 from rasteret_sql.arrays.failures import Failures
 from rasteret_sql.checks import shown, shown_names
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.clip import Clip
-from rasteret_sql.geo.inside import Outline, Part
-from rasteret_sql.plan.cube import Cube, CubeBand, Sources, is_covered
+from rasteret_sql.plan.cube import is_covered
 from rasteret_sql.plan.places import Places
-from rasteret_sql.plan.tile_plan import MaskTiles, PlannedAsset, TilePlan
+from rasteret_sql.plan.tokens import token_of
 from rasteret_sql.read.assembly import filled, read_cube
-from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
+
+    from rasteret_sql.plan.cube import Cube
 
 _DIMS = ("time", "y", "x")
 
@@ -223,40 +221,3 @@ def _sizes(chunks: Any, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> tu
 def _spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     ends = list(itertools.accumulate(sizes))
     return list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def token_of(*values: Any) -> str:
-    """Name values by everything in them, the same in each process: dataclasses by all of their fields, arrays whole."""
-    digest = hashlib.sha256()
-    for value in values:
-        _add_value(digest, value)
-    return digest.hexdigest()[:16]
-
-
-def _add_value(digest: hashlib._Hash, value: Any) -> None:
-    """Add a value to a digest, with its type and its length, so that no two values have the same bytes."""
-    if isinstance(value, np.ndarray):
-        digest.update(f"\n{value.dtype.str}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, (Cube, CubeBand, TilePlan, MaskTiles, Sources, Clip, Outline, Part)):
-        names = [field.name for field in fields(value)]
-        digest.update(f"\n{type(value).__name__}{names}".encode())
-        for name in names:
-            _add_value(digest, getattr(value, name))
-    elif isinstance(value, (tuple, frozenset)):
-        digest.update(f"\n{type(value).__name__} of {len(value)}".encode())
-        # The order of a set may be another one in another process.
-        for each in sorted(value) if isinstance(value, frozenset) else value:
-            _add_value(digest, each)
-    elif isinstance(value, PlannedAsset):
-        columns = value.__reduce__()[1]
-        digest.update(repr([_text_of(each) if isinstance(each, TileFormat) else each for each in columns]).encode())
-    else:
-        # The representation of all others has all of their fields, numbers to the last bit.
-        digest.update(f"\n{value!r}".encode())
-
-
-@lru_cache(maxsize=256)
-def _text_of(layout: TileFormat) -> str:
-    """Represent a format, which thousands of files share."""
-    return repr(layout)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rasteret_sql.arrays.chip_table import ChipTable, check_one_grid
+from rasteret_sql.arrays.chip_table import WantedChips, check_one_grid
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
-from rasteret_sql.checks import checked_list, shown
 from rasteret_sql.errors import InvalidArgumentError
-from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
 Transform = tuple[float, float, float, float, float, float]
 
-_CHIPS = "(item_id, row_off, col_off) of each chip"
 #: Characters of a CRS in WKT that a line shows.
 _SHOWN_CRS = 40
 
@@ -249,45 +245,14 @@ def read_chips(
     """
     from rasteret_sql.sql.readers import read_arguments
 
-    table = ChipTable.of(chips)
-    if table is not None:
-        chips, size = table.chips, table.size if size is None else size
-        level = _level_of(table, level)
-    if size is None:
-        raise InvalidArgumentError("size: got None, expected pixels, one number or (height, width), of all chips")
-    height, width = checked_size("size", size)
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise InvalidArgumentError(f"size: got {shown(size)}, expected pixels, 1 or more, and {MAX_SIDE} at most")
-    wanted = checked_list("chips", chips, _CHIPS) or []
-    try:
-        items = [str(item_id) for item_id, _, _ in wanted]
-        offsets = np.array([[operator.index(off) for off in chip[1:]] for chip in wanted], np.int64).reshape(-1, 2)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected {_CHIPS}, in whole pixels") from error
-    if (abs(offsets) > MAX_SIDE).any():
-        raise InvalidArgumentError(f"chips: got {shown(wanted)}, expected offsets of {MAX_SIDE} pixels at most")
-    if not wanted:
-        raise InvalidArgumentError(f"chips: got none, expected {_CHIPS}, of one or more")
-    arguments = read_arguments(bands, None, None, "OGC:CRS84", None, level, None)
+    wanted = WantedChips.of(chips, size, level)
+    arguments = read_arguments(bands, None, None, "OGC:CRS84", None, wanted.level, None)
     with plans_of(index, arguments) as plans:
         files = plans.files(arguments)
-        if table is not None:
+        if wanted.is_table:
             check_one_grid(files.assets)
-        layout = ChipLayout(files.assets, items, offsets, (height, width))
+        layout = ChipLayout(files.assets, wanted.item_ids, wanted.offsets, wanted.size)
         planned = files.plan_windows(layout.windows)
     data, mask = new_array(layout.shape, layout.dtype), new_array(layout.shape, bool)
     layout.read(planned, data, mask)
     return ChipArray(data, mask, tuple(band.name for band in layout.bands), tuple(band.nodata for band in layout.bands))
-
-
-def _level_of(table: ChipTable, level: int | None) -> int | None:
-    """Give the level of windows: that of their table.
-
-    Raises:
-        InvalidArgumentError: another one is asked for.
-    """
-    if level is None or table.level in {None, level}:
-        return table.level if level is None else level
-    raise InvalidArgumentError(
-        f"level: got {shown(level)}, expected {table.level}, in whose pixels the windows of the table are; leave it out"
-    )

@@ -15,7 +15,7 @@ from rasteret_sql.plan.expressions import formula_remedy
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, PlannedAsset, PlannedBand, TilePlan
-from rasteret_sql.plan.tiles import WindowPlan
+from rasteret_sql.plan.tiles import WindowPlan, rows_of_windows
 from rasteret_sql.tiff.ghost import Frames
 from rasteret_sql.tiff.model import TileFormat
 from rasteret_sql.tiff.nodata import valid_pixels
@@ -123,19 +123,11 @@ def plan_given_windows(plan: TilePlan, windows: Windows) -> WindowPlan:
         InvalidArgumentError: a tile of a window was not given.
     """
     cells = windows.cells
-    asset_no = windows.asset_no[cells.owner]
-    # Each band of a file is a file of its own here, so a file and a cell are one row.
-    columns = [
-        np.concatenate(each)
-        for each in ((plan.asset_no, asset_no), (plan.tile_row, cells.row), (plan.tile_col, cells.col))
-    ]
-    keys = np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1)
-    row_of = np.full(len(keys), -1, np.int64)
-    row_of[keys[: len(plan)]] = np.arange(len(plan))
-    rows = row_of[keys[len(plan) :]]
+    rows = rows_of_windows(plan, windows)
     if len(rows) and rows.min() < 0:
         first = int(rows.argmin())
-        tile = plan.assets[asset_no[first]].describe_tile(int(cells.row[first]), int(cells.col[first]))
+        asset = plan.assets[windows.asset_no[cells.owner[first]]]
+        tile = asset.describe_tile(int(cells.row[first]), int(cells.col[first]))
         raise InvalidArgumentError(
             f"{tile}: window number {cells.owner[first]} touches it, and the rows of tiles do not have it; expected "
             "all tiles that are read; widen the query that gives them, or pass the index"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from rasteret_sql.plan.ragged import bounds_of, cut_between, spread
+from rasteret_sql.plan.ragged import bounds_of, cut_between, cut_by_ends, spread
 from rasteret_sql.tiff.model import TileFormat
 
 if TYPE_CHECKING:
@@ -238,10 +238,19 @@ class TilePlan:
         )
 
     def parts(self, max_rows: int) -> Iterator[TilePlan]:
-        """Give the plan in parts of at most so many rows; bands that share a tile stay together."""
+        """Give the plan in parts of at most so many rows. Files stay together if they fit, and so do bands of a tile.
+
+        So the requests of a file are the same in each plan that has all of its tiles.
+        """
+        if len(self) <= max_rows:
+            yield self
+            return
+        ends = np.append(np.flatnonzero(np.diff(self.asset_no)) + 1, len(self))
         place = self.asset_no, self.tile_offset, self.tile_row, self.tile_col
-        for first, end in pairwise(cut_between(place, max_rows)):
-            yield self if end - first == len(self) else self.take(np.arange(first, end))
+        for first_file, end_file in pairwise(cut_by_ends(ends, max_rows)):
+            start, stop = (int(ends[number - 1]) if number else 0 for number in (first_file, end_file))
+            for first, end in pairwise(cut_between([column[start:stop] for column in place], max_rows)):
+                yield self.take(np.arange(start + first, start + end))
 
     def with_assets(self, numbers: npt.NDArray[np.int64]) -> TilePlan:
         """Give the plan with some of the assets alone, by their numbers, ascending; its rows are of these."""

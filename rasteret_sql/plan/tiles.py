@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rasteret_sql.plan.ragged import bounds_of, cut_between, spread
 from rasteret_sql.plan.tile_plan import MaskKind, MaskTiles, TilePlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -227,7 +228,33 @@ def plan_windows(layouts: Layouts, windows: Windows) -> WindowPlan:
     files = Cells(windows.asset_no[cells.owner], cells.row, cells.col)
     tiles = _located(layouts, files, _Bands.of(windows.bands).take(cells.owner))
     bounds = bounds_of(np.bincount(cells.owner, minlength=len(windows.bands)))
-    return WindowPlan(_plan(layouts, tiles.take(np.lexsort((tiles.offset, cells.owner)))), bounds)
+    ordered = tiles.take(np.lexsort((tiles.offset, cells.owner)))
+    return WindowPlan(_plan(layouts, ordered, partial(_located_masks, layouts)), bounds)
+
+
+def rows_of_windows(plan: TilePlan, windows: Windows) -> Numbers:
+    """Find the rows of a plan that windows touch: one for each cell of the windows, -1 where the plan has none.
+
+    Args:
+        plan: tiles, each once.
+        windows: their files are numbers in the assets of the plan.
+    """
+    cells = windows.cells
+    numbers = np.array([band.band for band in windows.bands], np.int64)
+    columns = [
+        np.concatenate(each)
+        for each in (
+            (plan.asset_no, windows.asset_no[cells.owner]),
+            (plan.band, numbers[cells.owner]),
+            (plan.tile_row, cells.row),
+            (plan.tile_col, cells.col),
+        )
+    ]
+    keys = np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1)
+    row_of = np.full(len(keys), -1, np.int64)
+    row_of[keys[: len(plan)]] = np.arange(len(plan))
+    rows: Numbers = row_of[keys[len(plan) :]]
+    return rows
 
 
 def plan_computed(assets: Sequence[PlannedAsset], windows: Windows) -> TilePlan:
@@ -291,7 +318,8 @@ def plan_cells(layouts: Layouts, cells: Cells, max_rows: int | None = None) -> I
     tiles = tiles.take(np.lexsort((tiles.bands.number, tiles.bands.position, col, row, tiles.offset, file)))
     place = tiles.cells.owner, tiles.offset, tiles.cells.row, tiles.cells.col
     for first_row, end in pairwise(cut_between(place, max_rows)):
-        yield _plan(layouts, tiles if end - first_row == len(tiles) else tiles.take(np.arange(first_row, end)))
+        part = tiles if end - first_row == len(tiles) else tiles.take(np.arange(first_row, end))
+        yield _plan(layouts, part, partial(_located_masks, layouts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -322,16 +350,52 @@ def _located(layouts: Layouts, cells: Cells, bands: _Bands) -> _LocatedTiles:
     return _LocatedTiles(cells, bands, offset, nbytes)
 
 
-def _plan(layouts: Layouts, tiles: _LocatedTiles) -> TilePlan:
+def plan_located(
+    assets: Sequence[PlannedAsset],
+    cells: Cells,
+    bands: Sequence[PlannedBand],
+    band_no: Numbers,
+    image: tuple[Numbers, Numbers],
+    mask: tuple[Numbers, Numbers],
+) -> TilePlan:
+    """Make a plan of tiles whose bytes are known, in their order. Everything else follows from the files.
+
+    Args:
+        assets: the files.
+        cells: the tiles; owners are numbers of files.
+        bands: what `band_no` counts in.
+        band_no: the band of each tile.
+        image: offsets and byte counts of the tiles.
+        mask: offsets and byte counts of the mask tiles under each tile, tile after tile.
+
+    Raises:
+        InvalidIndexError: there are more or fewer mask tiles than the tiles have under them.
+    """
+
+    def located(masks: _MaskCells) -> tuple[Numbers, Numbers]:
+        if len(masks.number) != len(mask[0]):
+            raise InvalidIndexError(
+                f"mask tiles: got the bytes of {len(mask[0])}, expected those of {len(masks.number)}, which lie under "
+                "the tiles; plan the read again"
+            )
+        return mask
+
+    return _plan(Tilings(assets), _LocatedTiles(cells, _Bands.of(bands).take(band_no), *image), located)
+
+
+def _plan(
+    tilings: Tilings, tiles: _LocatedTiles, locate_masks: Callable[[_MaskCells], tuple[Numbers, Numbers]]
+) -> TilePlan:
     """Make the rows of a plan: one per tile and band."""
     cells, bands = tiles.cells, tiles.bands
     file = cells.owner
-    width, height = layouts.widths(file, cells.col), layouts.heights(file, cells.row)
-    has_mask = layouts.mask_tile_width[file] > 0
-    kind = _mask_kinds(layouts.alpha_band[file], bands.number, bands.has_nodata, has_mask)
-    count, masks = _mask_tiles(layouts, cells, kind, (height, width))
+    width, height = tilings.widths(file, cells.col), tilings.heights(file, cells.row)
+    has_mask = tilings.mask_tile_width[file] > 0
+    kind = _mask_kinds(tilings.alpha_band[file], bands.number, bands.has_nodata, has_mask)
+    masks = _MaskCells.of(tilings, cells, kind, (height, width))
+    offset, nbytes = locate_masks(masks)
     return TilePlan(
-        assets=tuple(layouts.assets),
+        assets=tuple(tilings.assets),
         asset_no=file,
         band=bands.number.astype(np.int32),
         tile_row=cells.row.astype(np.int32),
@@ -343,9 +407,9 @@ def _plan(layouts: Layouts, tiles: _LocatedTiles) -> TilePlan:
         nodata=bands.nodata,
         has_nodata=bands.has_nodata,
         mask_kind=kind.astype(np.uint8),
-        mask_first=bounds_of(count)[:-1],
-        mask_count=count.astype(np.int32),
-        mask_tiles=masks,
+        mask_first=bounds_of(masks.count)[:-1],
+        mask_count=masks.count.astype(np.int32),
+        mask_tiles=MaskTiles(masks.cells.row.astype(np.int32), masks.cells.col.astype(np.int32), offset, nbytes),
     )
 
 
@@ -361,36 +425,59 @@ def _mask_kinds(alpha_band: Any, band: Any, has_nodata: Any, has_mask: Any) -> N
     return np.where(has_mask, MaskKind.MASK, np.where(has_nodata, MaskKind.NODATA, kind))
 
 
-def _mask_tiles(
-    layouts: Layouts, cells: Cells, kind: Numbers, size: tuple[Numbers, Numbers]
-) -> tuple[Numbers, MaskTiles]:
-    """Give how many mask tiles lie under each cell, of (height, width) pixels, and those of all."""
-    file = cells.owner
-    own = np.flatnonzero((kind == MaskKind.MASK) | ((kind == MaskKind.ALPHA) & layouts.is_planar[file]))
-    count = np.zeros(len(file), np.int64)
-    if not len(own):
-        return count, MaskTiles.none()
-    is_plane = kind[own] == MaskKind.ALPHA
-    tall = np.where(is_plane, layouts.tile_height[file[own]], layouts.mask_tile_height[file[own]])
-    wide = np.where(is_plane, layouts.tile_width[file[own]], layouts.mask_tile_width[file[own]])
-    top = cells.row[own] * layouts.tile_height[file[own]]
-    left = cells.col[own] * layouts.tile_width[file[own]]
-    found = cells_in(
-        top // tall, (top + size[0][own] - 1) // tall + 1, left // wide, (left + size[1][own] - 1) // wide + 1
-    )
-    count[own] = np.bincount(found.owner, minlength=len(own))
-    asset_no, is_plane = file[own][found.owner], is_plane[found.owner]
-    across = -(-layouts.width[asset_no] // wide[found.owner])
-    number = found.row * across + found.col
+@dataclass(frozen=True, slots=True, eq=False)
+class _MaskCells:
+    """The mask tiles under some tiles, tile after tile.
+
+    Attributes:
+        count: how many lie under each tile.
+        cells: the mask tiles; owners are numbers of files.
+        is_plane: whether each is one of the plane of an alpha band, rather than of an internal mask.
+        number: of each, in its plane or mask.
+    """
+
+    count: Numbers
+    cells: Cells
+    is_plane: npt.NDArray[np.bool_]
+    number: Numbers
+
+    @classmethod
+    def of(cls, tilings: Tilings, cells: Cells, kind: Numbers, size: tuple[Numbers, Numbers]) -> _MaskCells:
+        """Find those under tiles of (height, width) pixels, by where the mask of each tile comes from."""
+        file = cells.owner
+        own = np.flatnonzero((kind == MaskKind.MASK) | ((kind == MaskKind.ALPHA) & tilings.is_planar[file]))
+        count = np.zeros(len(file), np.int64)
+        is_plane = kind[own] == MaskKind.ALPHA
+        tall = np.where(is_plane, tilings.tile_height[file[own]], tilings.mask_tile_height[file[own]])
+        wide = np.where(is_plane, tilings.tile_width[file[own]], tilings.mask_tile_width[file[own]])
+        top = cells.row[own] * tilings.tile_height[file[own]]
+        left = cells.col[own] * tilings.tile_width[file[own]]
+        found = cells_in(
+            top // tall, (top + size[0][own] - 1) // tall + 1, left // wide, (left + size[1][own] - 1) // wide + 1
+        )
+        count[own] = np.bincount(found.owner, minlength=len(own))
+        asset_no = file[own][found.owner]
+        across = -(-tilings.width[asset_no] // wide[found.owner])
+        return cls(count, Cells(asset_no, found.row, found.col), is_plane[found.owner], found.row * across + found.col)
+
+
+def _located_masks(layouts: Layouts, masks: _MaskCells) -> tuple[Numbers, Numbers]:
+    """Find the bytes of mask tiles.
+
+    Raises:
+        InvalidIndexError: the index does not have those of one.
+    """
+    asset_no, number = masks.cells.owner, masks.number
     per_plane = (layouts.across * layouts.down)[asset_no]
     offset, nbytes = np.empty(len(number), np.int64), np.empty(len(number), np.int64)
     for tiles, chosen, tile in (
-        (layouts.level_bytes.image, is_plane, (layouts.alpha_band[asset_no] - 1) * per_plane + number),
-        (layouts.level_bytes.mask, ~is_plane, number),
+        (layouts.level_bytes.image, masks.is_plane, (layouts.alpha_band[asset_no] - 1) * per_plane + number),
+        (layouts.level_bytes.mask, ~masks.is_plane, number),
     ):
-        offset[chosen], nbytes[chosen] = tiles.locate(layouts.slots[asset_no[chosen]], tile[chosen])
-    _check_known(layouts, Cells(asset_no, found.row, found.col), offset, "mask ")
-    return count, MaskTiles(found.row.astype(np.int32), found.col.astype(np.int32), offset, nbytes)
+        if chosen.any():
+            offset[chosen], nbytes[chosen] = tiles.locate(layouts.slots[asset_no[chosen]], tile[chosen])
+    _check_known(layouts, masks.cells, offset, "mask ")
+    return offset, nbytes
 
 
 def _check_known(layouts: Layouts, cells: Cells, offset: Numbers, kind: str) -> None:

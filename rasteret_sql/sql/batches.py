@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from rasteret_sql.database.sqlfiles import sql_file
-from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.read.stream import OnError, TileStream
-from rasteret_sql.sql.workarounds import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,9 +27,20 @@ if TYPE_CHECKING:
 
 #: The columns of `read_tiles` that need bytes of a file.
 READ_COLUMNS = ("pixels", "mask", "error")
-#: From here on, not every integer is a float64.
-_WHOLE_DOUBLES = 2.0**53
 _UNKNOWN = (float("nan"),) * 6
+#: Lines of `sql/schema/tiles.sql` that name a column and its type.
+_COLUMN = re.compile(r'^ {4}"?(\w+)"? ([A-Z][A-Z ]*(?:\[\]|\([^)]*\))?)', re.MULTILINE)
+_ARROW_TYPES = {
+    "VARCHAR": pa.string(),
+    "INTEGER": pa.int32(),
+    "DOUBLE": pa.float64(),
+    "DOUBLE[]": pa.list_(pa.field("child", pa.float64())),
+    "BLOB": pa.binary(),
+    "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", "UTC"),
+    "STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE)": pa.struct(
+        [(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")]
+    ),
+}
 
 
 def schema_of(con: duckdb.DuckDBPyConnection, name: str) -> pa.Schema:
@@ -43,6 +54,13 @@ def schema_of(con: duckdb.DuckDBPyConnection, name: str) -> pa.Schema:
     ]
     con.execute(f"DROP TABLE temp.main._rst_{name}")
     return pa.schema(fields)
+
+
+@cache
+def tile_schema() -> pa.Schema:
+    """Give the columns of `read_tiles` as Arrow, as `schema_of` does, where there is no DuckDB."""
+    columns = _COLUMN.findall(sql_file("schema/tiles.sql"))
+    return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns if name != "_call"])
 
 
 def tile_rows(plan: TilePlan) -> pa.Table:
@@ -187,63 +205,6 @@ def _one_chunk(column: Any) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return column
-
-
-@without_paths
-def tile_values(pixels: pa.Array, dtypes: pa.Array) -> pa.Array:
-    """Give the values of BLOBs of tiles as lists of DOUBLE; NULL stays NULL.
-
-    Args:
-        pixels: bytes of tiles in C order, little-endian.
-        dtypes: numpy dtype name of each.
-
-    Raises:
-        InvalidArgumentError: a dtype is not known or complex, a DOUBLE cannot hold a pixel, or the bytes are not
-            whole values of the dtype.
-    """
-    values: list[Any] = []
-    lengths: list[int | None] = []
-    for blob, name in zip(pixels, dtypes, strict=True):
-        if not blob.is_valid or not name.is_valid:
-            values.append(np.empty(0))
-            lengths.append(None)
-            continue
-        try:
-            dtype = np.dtype(name.as_py())
-            tile = np.frombuffer(blob.as_buffer(), dtype.newbyteorder("<"))
-        except (TypeError, ValueError) as error:
-            raise InvalidArgumentError(
-                f"rst_to_list: got {len(blob.as_buffer())} bytes and dtype {name.as_py()!r}, expected pixels of "
-                f"read_tiles and their dtype, or a mask and 'bool' ({error})"
-            ) from error
-        if dtype.kind == "c":
-            raise InvalidArgumentError(
-                f"rst_to_list: got dtype {name.as_py()!r}, expected real numbers: a list of DOUBLE would lose the "
-                "imaginary part. Read complex pixels as arrays, with rasteret_sql.to_numpy"
-            )
-        values.append(_as_doubles(tile))
-        lengths.append(len(tile))
-    ends = np.cumsum([0] + [length or 0 for length in lengths], dtype=np.int32)
-    offsets = pa.array(ends, pa.int32(), mask=np.array([length is None for length in lengths] + [False]))
-    return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values) if values else np.empty(0)))
-
-
-def _as_doubles(tile: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Give pixels as float64.
-
-    Raises:
-        InvalidArgumentError: one of them would be another number.
-    """
-    doubles = tile.astype(np.float64)
-    if tile.dtype.kind in "iu" and tile.dtype.itemsize == 8:
-        large = np.abs(doubles) >= _WHOLE_DOUBLES
-        for pixel, double in zip(tile[large].tolist(), doubles[large].tolist(), strict=True):
-            if pixel != double:
-                raise InvalidArgumentError(
-                    f"rst_to_list: got a pixel of {pixel} ({tile.dtype.name}), expected integers that a list of DOUBLE "
-                    "holds exactly. Read such pixels as arrays, with rasteret_sql.to_numpy"
-                )
-    return doubles
 
 
 def with_call(rows: pa.Table, token: bytes) -> pa.Table:

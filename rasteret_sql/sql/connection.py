@@ -178,6 +178,7 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     from rasteret_sql.sql.chips import ChipSource
     from rasteret_sql.sql.pixels import PixelSource, pixel_schema
     from rasteret_sql.sql.samples import SampleSource
+    from rasteret_sql.sql.shard_sources import ShardSource, ShardTileSource
     from rasteret_sql.sql.virtual import TileSource
     from rasteret_sql.sql.zonal import ZonalSource, zonal_schema
 
@@ -190,6 +191,8 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
         con.from_arrow(PixelSource(pixel_schema(con), connections)).create_view("_rst_pixel_source")
         con.from_arrow(SampleSource(schema_of(con, "samples"), connections)).create_view("_rst_sample_source")
         con.from_arrow(ChipSource(schema_of(con, "chips"), connections)).create_view("_rst_chip_source")
+        con.from_arrow(ShardSource(schema_of(con, "shards"), connections)).create_view("_rst_shard_source")
+        con.from_arrow(ShardTileSource(schema_of(con, "tiles"), connections)).create_view("_rst_shard_tile_source")
         con.from_arrow(ZonalSource(zonal_schema(con), connections)).create_view("_rst_zonal_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")
@@ -220,7 +223,7 @@ def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
 
     Their names are new each time: DuckDB has no way to take over the functions of a connection that was closed.
     """
-    from rasteret_sql.sql.batches import tile_values
+    from rasteret_sql.sql.tile_values import tile_values
 
     suffix = f"_{uuid.uuid4().hex[:12]}"
     functions.register(con, suffix)

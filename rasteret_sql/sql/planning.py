@@ -247,7 +247,7 @@ def _rows(
     import duckdb
 
     index = arguments.index
-    origins = _origins_of(cursor, index)
+    origins = index_origins(cursor, index)
 
     def fetched(name: str, labels: Sequence[str] | None) -> IndexRows:
         return IndexRows(
@@ -269,7 +269,8 @@ def _rows(
     return fetched(assets.with_headers(arguments, labels), labels)
 
 
-def _origins_of(cursor: duckdb.DuckDBPyConnection, index: str) -> tuple[str, ...]:
+def index_origins(cursor: duckdb.DuckDBPyConnection, index: str) -> tuple[str, ...]:
+    """Give the URLs that an index is read from; see `origins_of`."""
     return origins_of(cursor, index, is_file=is_path(index) and not is_query(index))
 
 

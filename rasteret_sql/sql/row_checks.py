@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.bands import IndexBand
     from rasteret_sql.plan.ragged import Ragged
     from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
+    from rasteret_sql.plan.tile_plan import PlannedBand
 
     Numbers = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
@@ -44,16 +45,18 @@ class RowNames:
 
     Attributes:
         items, assets: ids of items and keys of assets, one of each row.
+        remedy: what a message recommends.
     """
 
     items: Sequence[str | None]
     assets: Sequence[str | None]
+    remedy: str = "correct the row, or build the index again"
 
     def fault(self, row: int, column: str, got: object, expected: str) -> InvalidIndexError:
         """Give the error of a row whose column does not fit the others."""
         return InvalidIndexError(
-            f'asset "{self.assets[row]}" of item {self.items[row]}: {column} is {got}, expected {expected}; correct '
-            "the row, or build the index again"
+            f'asset "{self.assets[row]}" of item {self.items[row]}: {column} is {got}, expected {expected}; '
+            f"{self.remedy}"
         )
 
     def require(self, is_right: Flags, rows: Numbers, column: str, got: npt.NDArray[Any], expected: str) -> None:
@@ -97,7 +100,7 @@ def check_transforms(names: RowNames, rows: Mapping[str, np.ma.MaskedArray[Any, 
 
 
 def check_kind(
-    names: RowNames, row: int, formats: Sequence[Mapping[str, Any]] | None, bands: Sequence[IndexBand]
+    names: RowNames, row: int, formats: Sequence[Mapping[str, Any]] | None, bands: Sequence[IndexBand | PlannedBand]
 ) -> None:
     """Refuse formats and bands that no file has.
 

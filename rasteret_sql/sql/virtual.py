@@ -344,7 +344,7 @@ class TileSource(CallSource):
         # A condition that looks at what is read is applied to all tiles, once they are read.
         is_of_pixels = mentions(condition, self.read_columns)
         if condition is not None and not is_of_pixels:
-            plan = _kept(plan, condition, call.token)
+            plan = kept_rows(plan, condition, call.token)
         read = self._schema if is_of_pixels else schema
         if is_dry:
             names = set(read.names)
@@ -362,7 +362,7 @@ class TileSource(CallSource):
         return Stream(schema, iter(table.to_batches()))
 
 
-def _kept(plan: Iterable[TilePlan], condition: Any, token: bytes) -> Iterator[TilePlan]:
+def kept_rows(plan: Iterable[TilePlan], condition: Any, token: bytes) -> Iterator[TilePlan]:
     """Give the rows of each part of a plan that meet a condition."""
     for part in plan:
         kept = rows_kept(with_call(tile_rows(part), token), condition)

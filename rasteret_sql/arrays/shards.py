@@ -1,0 +1,346 @@
+"""Shards: pieces of the plan of a read, as values that go anywhere and are read anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rasteret_sql.arrays.chip_table import WantedChips, check_one_grid
+from rasteret_sql.checks import check_choice, checked_list, shown, without_crs
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.plan.scaling import GivenScaling
+from rasteret_sql.plan.shards import fetched_bytes
+from rasteret_sql.plan.tiles import WindowPlan, rows_of_windows
+from rasteret_sql.read.chips import ChipLayout
+from rasteret_sql.shared_docs import shares_arguments
+from rasteret_sql.wording import count, size
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from rasteret_sql.arrays.numpy import ChipArray
+    from rasteret_sql.plan.tile_plan import PlannedAsset
+    from rasteret_sql.read.stream import OnError
+    from rasteret_sql.sql.shard_plan import ShardPlan
+
+
+class Shard:
+    """One piece of a read: which bytes of which files make which tiles, and how they are decoded.
+
+    It needs neither the index nor DuckDB. It is pickled as the bytes of `to_bytes`. Secrets are never inside: requests
+    are signed by whoever reads it.
+
+    Attributes:
+        number: from 0.
+        shard_count: of all shards.
+        name: the number with leading zeros, the name of its file.
+        plan_hash: hash of the plan of all shards: the files, their versions and the tiles, as the index gave them.
+        file_count: bands and levels of files.
+        tile_count: tiles, one per band.
+        nbytes: bytes of the tiles in the files, each once.
+    """
+
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: ShardPlan) -> None:
+        self._plan = plan
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, source: str | os.PathLike[str] | None = None) -> Shard:
+        """Read a shard, whoever wrote it. It is checked as a whole, and nothing in it is run.
+
+        Args:
+            data: what `to_bytes` gave.
+            source: path or URL that the bytes came from. What came over the network may name public addresses and its
+                own server only; the option `allow` opens more. By default, the bytes are trusted as arguments are.
+
+        Raises:
+            InvalidArgumentError: the bytes are no shard, are damaged or of another version, or contradict themselves.
+            AccessDeniedError: a shard from there may not name one of its files.
+        """
+        from rasteret_sql.checks import checked_path
+        from rasteret_sql.sql.shard_bytes import decode
+
+        if source is not None and not isinstance(source, str):
+            source = str(checked_path("source", source))
+        return cls(decode(data, source=source))
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Shard:
+        """Read the shard of a file of `rasteret-sql shard`.
+
+        Args:
+            path: path or URL.
+
+        Raises:
+            FetchError: it cannot be fetched.
+            InvalidArgumentError, AccessDeniedError: as for `from_bytes`.
+        """
+        from rasteret_sql.checks import checked_path
+        from rasteret_sql.sql.shard_bytes import fetch_shard
+
+        is_url = isinstance(path, str) and "://" in path
+        return cls(fetch_shard(str(path) if is_url else str(checked_path("path", path))))
+
+    def to_bytes(self) -> bytes:
+        """Write it: Arrow and JSON in Zstandard, a few bytes per tile."""
+        from rasteret_sql.sql.shard_bytes import encode
+
+        return encode(self._plan)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Shard], tuple[bytes]]:
+        """Pickle its bytes."""
+        return Shard.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        """Describe it in one line."""
+        number, of = self.number, self.shard_count
+        return f"<Shard {number} of {of}: {count(self.tile_count, 'tile')}, {size(self.nbytes)}>"
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0."""
+        return self._plan.number
+
+    @property
+    def shard_count(self) -> int:
+        """The number of all shards."""
+        return self._plan.count
+
+    @property
+    def name(self) -> str:
+        """The number with leading zeros: the same for the same plan."""
+        return self._plan.name
+
+    @property
+    def plan_hash(self) -> str:
+        """Hash of the plan of all shards."""
+        return self._plan.plan_hash
+
+    @property
+    def file_count(self) -> int:
+        """The number of files, once for each asset and level."""
+        return len(self._plan.plan.assets)
+
+    @property
+    def tile_count(self) -> int:
+        """The number of rows of `read_tiles`."""
+        return len(self._plan.plan)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tiles in the files."""
+        return int(fetched_bytes(self._plan.plan).sum())
+
+    @property
+    def decoded_nbytes(self) -> int:
+        """The bytes of its pixels and masks in memory."""
+        from rasteret_sql.sql.shard_plan import decoded_bytes
+
+        return decoded_bytes(self._plan.plan)
+
+    def read_tiles(
+        self, *, columns: Sequence[str] | None = None, limit: int | None = None, on_error: OnError = "raise"
+    ) -> pa.RecordBatchReader:
+        """Stream its tiles.
+
+        Args:
+            columns: names of the columns of `read_tiles`, in this order; None for all. Without `pixels`, `mask` and
+                `error` nothing is fetched.
+            limit: the number of rows at most; None for all.
+            on_error: "raise", or "null" for rows without pixels whose `error` says why.
+
+        Returns:
+            A reader of record batches, in the order of `rasteret_sql.read_tiles`. Nothing is fetched before the first
+            batch is requested.
+
+        Raises:
+            InvalidArgumentError: an argument is wrong.
+            RasteretError: while reading: bytes could not be fetched or decoded.
+        """
+        import pyarrow as pa
+
+        from rasteret_sql.checks import whole_number_of
+        from rasteret_sql.read.stream import PART_ROWS
+        from rasteret_sql.sql.batches import tile_batches
+
+        check_choice("on_error", on_error, ("raise", "null"))
+        if limit is not None and (whole_number_of(limit) is None or limit < 0):
+            raise InvalidArgumentError(f"limit: got {shown(limit)}, expected a number of rows, 0 or more, or None")
+        schema = _chosen(columns)
+        plan = self._plan.plan
+        if limit is not None and limit < len(plan):
+            plan = plan.take(np.arange(limit))
+        return pa.RecordBatchReader.from_batches(schema, tile_batches(plan.parts(PART_ROWS), schema, on_error=on_error))
+
+    def chips(self) -> ChipArray:
+        """Read its chips, each tile once.
+
+        Returns:
+            Array (chip, band, y, x) in the order of `chip_table()`, with a mask.
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles, or lacks a tile of a chip.
+            RasteretError: bytes could not be fetched or decoded.
+        """
+        from rasteret_sql.arrays.memory import new_array
+        from rasteret_sql.arrays.numpy import ChipArray
+
+        layout, planned = self._chip_layout()
+        data, mask = new_array(layout.shape, layout.dtype), new_array(layout.shape, bool)
+        layout.read(planned, data, mask)
+        bands = layout.bands
+        return ChipArray(data, mask, tuple(band.name for band in bands), tuple(band.nodata for band in bands))
+
+    def chip_table(self) -> pa.Table:
+        """Give its chips as a table: `chip` (row in the table of all chips), `item_id`, `row_off` and `col_off`.
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles.
+        """
+        import pyarrow as pa
+
+        chips = self._plan.chips
+        if chips is None:
+            raise self._no_chips()
+        row_off, col_off = chips.offsets.T
+        return pa.table(
+            {
+                "chip": pa.array(chips.numbers),
+                "item_id": pa.array(chips.item_ids, pa.string()),
+                "row_off": pa.array(row_off),
+                "col_off": pa.array(col_off),
+            }
+        )
+
+    def _chip_layout(self) -> tuple[ChipLayout, WindowPlan]:
+        plan, chips = self._plan.plan, self._plan.chips
+        if chips is None:
+            raise self._no_chips()
+        layout = ChipLayout(plan.assets, chips.item_ids, chips.offsets, chips.size)
+        rows = rows_of_windows(plan, layout.windows)
+        if len(rows) and rows.min() < 0:
+            raise InvalidArgumentError(
+                f"shard {self.name}: it lacks {int((rows < 0).sum())} tiles of its chips, expected all; make it again"
+            )
+        bounds = np.concatenate(
+            [[0], np.cumsum(np.bincount(layout.windows.cells.owner, minlength=len(layout.windows.bands)))]
+        )
+        return layout, WindowPlan(plan.take(rows), bounds)
+
+    def _no_chips(self) -> InvalidArgumentError:
+        return InvalidArgumentError(f"shard {self.name}: got one of tiles, expected one that shards(chips=...) made")
+
+
+def _chosen(columns: Any) -> pa.Schema:
+    """Give some of the columns of `read_tiles`.
+
+    Raises:
+        InvalidArgumentError: there is none of a name.
+    """
+    import pyarrow as pa
+
+    from rasteret_sql.sql.batches import tile_schema
+
+    schema = tile_schema()
+    wanted = checked_list("columns", columns, "names of columns of read_tiles")
+    if wanted is None:
+        return schema
+    if not wanted or not all(isinstance(name, str) and name in schema.names for name in wanted):
+        raise InvalidArgumentError(f"columns: got {shown(wanted)}, expected some of {', '.join(schema.names)}")
+    return pa.schema([schema.field(name) for name in dict.fromkeys(wanted)])
+
+
+@without_crs
+@shares_arguments
+def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
+    index: Any,
+    n: int,
+    *,
+    bands: Sequence[str] | None = None,
+    geometry: Any = None,
+    bbox: Sequence[float] | None = None,
+    geometry_crs: str = "OGC:CRS84",
+    datetime: str | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    scales: float | Mapping[str, float] | None = None,
+    offsets: float | Mapping[str, float] | None = None,
+    statistics: str | os.PathLike[str] | None = None,
+    tiles_where: str | None = None,
+    chips: Any = None,
+    chip_size: int | tuple[int, int] | None = None,
+) -> list[Shard]:
+    """Plan a read once, and cut the plan into pieces that any process reads.
+
+    A shard has whole files, and shards have about as many bytes each. So no tile is fetched or decoded twice, and all
+    shards together send the requests of one read. The same arguments and the same rows of the index give the same
+    shards, so a piece can be read again.
+
+    Args:
+        n: the number of shards. There are fewer if there are fewer files.
+        geometry: GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`, or None.
+            Whole tiles that it touches are read.
+        resolution: largest pixel size in units of each raster's CRS, instead of a level.
+        scales, offsets: values of the columns `scale` and `offset`, instead of those of the files, or mappings of bands
+            to values, with "*" for all others.
+        statistics: path of a file of `build_stats`, or the text of a query of several, for `tiles_where`.
+        tiles_where: condition on the statistics of each tile, as for `read_tiles`.
+        chips: windows of items, as for `read_chips`. Each shard has all chips of its items, and only their tiles. Area,
+            period and conditions on tiles are refused then: the table chooses.
+        chip_size: height and width of all chips in pixels; one number for both. By default, `height` and `width` of
+            the table.
+
+    Returns:
+        The shards, in the order of the read; none where no tiles are left.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: `index` holds no rows of an index.
+        EmptyReadError: the area touches no asset.
+
+    Example:
+        >>> parts = shards("s2.parquet", 64, bands=["red"])  # doctest: +SKIP
+        >>> parts[7].read_tiles().read_all()  # doctest: +SKIP
+    """
+    from rasteret_sql.sql.named_index import shown_index
+    from rasteret_sql.sql.readers import planning_cursor, read_arguments
+    from rasteret_sql.sql.shard_plan import ShardChips
+    from rasteret_sql.sql.shards import checked_count, plan_chip_shards, plan_shards
+    from rasteret_sql.sql.statistics_file import checked_statistics
+
+    number = checked_count(n)
+    scaling = GivenScaling.of(scales, offsets)
+    arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, scaling=scaling)
+    if chips is None:
+        if chip_size is not None:
+            raise InvalidArgumentError(f"chip_size: got {shown(chip_size)} without chips, expected both")
+        with planning_cursor(index) as cursor:
+            found = plan_shards(
+                cursor, shown_index(cursor, index, arguments), number,
+                statistics=checked_statistics(statistics), tiles_where=tiles_where,
+            )  # fmt: skip
+        return [Shard(part) for part in found]
+    refused = {
+        "geometry": geometry, "bbox": bbox, "datetime": datetime, "resolution": resolution, "statistics": statistics,
+        "tiles_where": tiles_where,
+    }  # fmt: skip
+    for name, value in refused.items():
+        if value is not None:
+            raise InvalidArgumentError(f"{name}: got it with chips, expected one of them; leave {name} out")
+    wanted = WantedChips.of(chips, chip_size, level, size_name="chip_size")
+
+    def layout_of(assets: tuple[PlannedAsset, ...]) -> ChipLayout:
+        if wanted.is_table:
+            check_one_grid(assets)
+        return ChipLayout(assets, wanted.item_ids, wanted.offsets, wanted.size)
+
+    arguments = read_arguments(bands, None, None, geometry_crs, None, wanted.level, None, scaling=scaling)
+    listed = ShardChips(np.arange(len(wanted.item_ids)), tuple(wanted.item_ids), wanted.offsets, wanted.size)
+    with planning_cursor(index) as cursor:
+        found = plan_chip_shards(cursor, shown_index(cursor, index, arguments), number, layout_of, listed)
+    return [Shard(part) for part in found]

@@ -1,0 +1,185 @@
+"""A shard as a plan: whole files of a read with their tiles, and the chips that lie in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.geo.geobox import MAX_SIDE
+from rasteret_sql.plan.tile_plan import MaskKind
+from rasteret_sql.plan.tiles import Cells, Tilings, plan_located
+from rasteret_sql.sql.row_checks import RowNames
+from rasteret_sql.sql.shard_files import REMEDY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
+
+    Numbers = npt.NDArray[np.int64]
+
+#: Cells of all chips of a shard; more take more memory than a machine has.
+_MAX_CELLS: Final = 1 << 31
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardChips:
+    """The chips of a shard.
+
+    Attributes:
+        numbers: row of each chip in the table of all chips, from 0.
+        item_ids: the item of each.
+        offsets: (row_off, col_off) of each, in pixels of the level; shape (chips, 2).
+        size: (height, width) of all.
+    """
+
+    numbers: Numbers
+    item_ids: tuple[str, ...]
+    offsets: Numbers
+    size: tuple[int, int]
+
+    def check(self, plan: TilePlan) -> None:
+        """Refuse chips that no plan has.
+
+        Raises:
+            InvalidArgumentError: a chip is of no file, is too large, or covers more tiles than there are.
+        """
+        height, width = self.size
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE) or (np.abs(self.offsets) > MAX_SIDE).any():
+            raise InvalidArgumentError(
+                f"chips: got a size of {self.size}, or offsets, beyond {MAX_SIDE} pixels; {REMEDY}"
+            )
+        items = np.array(self.item_ids, object)
+        unknown = set(self.item_ids) - {asset.item_id for asset in plan.assets}
+        if unknown:
+            raise InvalidArgumentError(f"chips: item {min(unknown)!r} has no file in the shard; {REMEDY}")
+        total = 0.0
+        for asset in plan.assets:
+            form, offsets = asset.format, self.offsets[items == asset.item_id]
+            first = np.maximum(offsets, 0) // (form.tile_height, form.tile_width)
+            end = -(
+                -np.minimum(offsets + self.size, (asset.height, asset.width)) // (form.tile_height, form.tile_width)
+            )
+            cells = np.maximum(end - first, 0).astype(np.float64).prod(axis=1)
+            total += float(cells.sum()) * len(asset.bands)
+            if cells.max(initial=0) > len(plan) or total > _MAX_CELLS:
+                raise InvalidArgumentError(
+                    f"chips: those of item {asset.item_id} touch more tiles of asset {asset.asset!r} than the "
+                    f"{len(plan)} of the shard; {REMEDY}"
+                )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardPlan:
+    """One shard of a read.
+
+    Attributes:
+        number: from 0.
+        count: of all shards.
+        plan_hash: of the plan of all shards: files, their versions, and tiles, as the index gave them.
+        origins: URLs that the index was read from; what it names is checked by them, as rows of an index are.
+        plan: the tiles, in the order of the read.
+        chips: the chips, or None.
+    """
+
+    number: int
+    count: int
+    plan_hash: str
+    origins: tuple[str, ...]
+    plan: TilePlan
+    chips: ShardChips | None = None
+
+    @property
+    def name(self) -> str:
+        """Its number with leading zeros, as many digits as all shards need, and five at least."""
+        return f"{self.number:0{max(len(str(self.count - 1)), 5)}d}"
+
+
+def decoded_bytes(plan: TilePlan) -> int:
+    """Give the bytes of the pixels and masks of a plan, once they are decoded."""
+    itemsize = np.array([np.dtype(asset.dtype).itemsize for asset in plan.assets], np.int64)
+    pixels = plan.width.astype(np.int64) * plan.height
+    return int((pixels * (itemsize[plan.asset_no] + (plan.mask_kind != MaskKind.NONE))).sum())
+
+
+def plan_of_tables(
+    assets: Sequence[PlannedAsset], tiles: Mapping[str, Numbers], masks: Mapping[str, Numbers]
+) -> TilePlan:
+    """Make a plan of the columns of a shard, which may be anybody's.
+
+    Args:
+        assets: the files.
+        tiles: file, band, tile_row, tile_col, gap and nbytes of each.
+        masks: offset and nbytes of the mask tiles, tile after tile.
+
+    Raises:
+        InvalidIndexError: a tile is none of its file, or lies outside of it.
+    """
+    file, row, col = tiles["file"], tiles["tile_row"], tiles["tile_col"]
+    if len(file) and not (file.min() >= 0 and file.max() < len(assets) and (np.diff(file) >= 0).all()):
+        raise InvalidArgumentError(f"tiles: file is none of the {len(assets)} in order; {REMEDY}")
+    names = RowNames([asset.item_id for asset in assets], [asset.asset for asset in assets], remedy=REMEDY)
+    tilings = Tilings(assets)
+    names.require((row >= 0) & (row < tilings.down[file]), file, "tile_row", row, "one of the rows of tiles")
+    names.require((col >= 0) & (col < tilings.across[file]), file, "tile_col", col, "one of the columns of tiles")
+    bands, band_no = _bands(names, assets, file, tiles["band"])
+    nbytes = tiles["nbytes"]
+    names.require(nbytes >= 0, file, "tile_byte_counts", nbytes, "0 or more bytes")
+    ends = np.cumsum(tiles["gap"] + nbytes)
+    is_first = np.diff(file, prepend=-1) != 0
+    first = np.maximum.accumulate(np.where(is_first, np.arange(len(file)), 0))
+    # Sums begin anew with each file.
+    offset = ends - nbytes - np.concatenate([np.zeros(1, np.int64), ends])[first]
+    _check_within(names, assets, file, offset, nbytes)
+    cells = Cells(file, row, col)
+    _check_mask_count(tilings, cells, len(masks["offset"]))
+    plan = plan_located(assets, cells, bands, band_no, (offset, nbytes), (masks["offset"], masks["nbytes"]))
+    owner = np.repeat(file, plan.mask_count)
+    names.require(masks["nbytes"] >= 0, owner, "mask.tile_byte_counts", masks["nbytes"], "0 or more bytes")
+    _check_within(names, assets, owner, masks["offset"], masks["nbytes"])
+    return plan
+
+
+def _bands(
+    names: RowNames, assets: Sequence[PlannedAsset], file: Numbers, band: Numbers
+) -> tuple[list[PlannedBand], Numbers]:
+    """Give the bands of all files, and which of them each tile is of."""
+    # Files of a kind share one tuple of bands.
+    first: dict[int, int] = {}
+    flat: list[PlannedBand] = []
+    table: dict[tuple[int, int], int] = {}
+    for number, asset in enumerate(assets):
+        begun = first.setdefault(id(asset.bands), len(flat))
+        if begun == len(flat):
+            flat += asset.bands
+        table |= {(number, each.band): begun + place for place, each in enumerate(asset.bands)}
+    distinct, place = np.unique(np.stack([file, band]), axis=1, return_inverse=True)
+    band_no = np.array([table.get(key, -1) for key in zip(*distinct.tolist(), strict=True)], np.int64)[
+        place.reshape(-1)
+    ]
+    names.require(band_no >= 0, file, "band", band, "one of the bands of its file")
+    return flat, band_no
+
+
+def _check_within(
+    names: RowNames, assets: Sequence[PlannedAsset], file: Numbers, offset: Numbers, nbytes: Numbers
+) -> None:
+    sizes = [np.iinfo(np.int64).max if asset.identity.size is None else asset.identity.size for asset in assets]
+    size = np.array(sizes, np.int64)[file]
+    is_right = (nbytes == 0) | ((offset >= 0) & (nbytes <= size) & (offset <= size - nbytes))
+    names.require(is_right, file, "tile_offsets", offset, "tiles that end within file_size")
+
+
+def _check_mask_count(tilings: Tilings, cells: Cells, given: int) -> None:
+    """Refuse masks whose tiles would take far more memory than the shard has bytes for."""
+    file = cells.owner
+    down = np.ceil(tilings.heights(file, cells.row) / np.maximum(tilings.mask_tile_height[file], 1))
+    across = np.ceil(tilings.widths(file, cells.col) / np.maximum(tilings.mask_tile_width[file], 1))
+    least = float(np.where(tilings.mask_tile_width[file] > 0, down * across, 0.0).sum())
+    if least > given:
+        raise InvalidArgumentError(f"mask tiles: got {given}, expected {least:.0f} or more under the tiles; {REMEDY}")

@@ -1,0 +1,152 @@
+"""Plans a read as shards: pieces of a plan that any process reads, without the index and without DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rasteret_sql.checks import shown, whole_number_of
+from rasteret_sql.database.hrefs import absolute, is_url, unsigned
+from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.io.local import local_path
+from rasteret_sql.plan.shards import cut_files, fetched_bytes
+from rasteret_sql.plan.tokens import token_of
+from rasteret_sql.sql.planning import IndexPlans, index_origins, plan_parts
+from rasteret_sql.sql.shard_plan import ShardChips, ShardPlan
+from rasteret_sql.sql.statistics_file import tiles_that_meet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import duckdb
+    import numpy.typing as npt
+
+    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
+    from rasteret_sql.read.chips import ChipLayout
+
+    Numbers = npt.NDArray[np.int64]
+
+#: More shards than anybody has tiles for: a count that is meant for something else.
+_MAX_COUNT: Final = 1_000_000
+
+
+def checked_count(count: Any) -> int:
+    """Give the number of shards.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    number = whole_number_of(count)
+    if number is None or not 1 <= number <= _MAX_COUNT:
+        raise InvalidArgumentError(f"n: got {shown(count)}, expected a number of shards, 1 to {_MAX_COUNT:,}")
+    return number
+
+
+def plan_shards(
+    cursor: duckdb.DuckDBPyConnection,
+    arguments: ReadArguments,
+    count: int,
+    *,
+    statistics: str | None = None,
+    tiles_where: str | None = None,
+) -> list[ShardPlan]:
+    """Plan a read of tiles as shards; none where nothing is left to read.
+
+    Args:
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: what is read.
+        count: of shards, if there are as many files.
+        statistics, tiles_where: as for `tiles_that_meet`.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong.
+        InvalidIndexError: the index is not one.
+        EmptyReadError: the area touches none of the assets that the other arguments leave.
+    """
+    parts = tiles_that_meet(cursor, plan_parts(cursor, arguments, None), tiles_where, statistics)
+    plan = _joined(list(parts))
+    return _cut(plan, count, index_origins(cursor, arguments.index), lambda asset: (asset.address,), None)
+
+
+def plan_chip_shards(
+    cursor: duckdb.DuckDBPyConnection,
+    arguments: ReadArguments,
+    count: int,
+    layout_of: Callable[[tuple[PlannedAsset, ...]], ChipLayout],
+    chips: ShardChips,
+) -> list[ShardPlan]:
+    """Plan a read of chips as shards, each with all chips of its items.
+
+    Args:
+        cursor: a connection of its own, which gets temporary tables.
+        arguments: what is read.
+        count: of shards, if there are as many items.
+        layout_of: gives the windows of the chips in files.
+        chips: the chips.
+
+    Raises:
+        InvalidArgumentError: an argument is wrong, or an item or one of its bands is not in the index.
+        InvalidIndexError: the index is not one.
+        EmptyReadError: nothing is left to read.
+    """
+    files = IndexPlans(cursor, arguments).files(arguments)
+    planned = files.plan_windows(layout_of(files.assets).windows).tiles
+    _, first = np.unique(
+        np.stack([planned.asset_no, planned.tile_offset, planned.tile_row, planned.tile_col, planned.band]),
+        axis=1,
+        return_index=True,
+    )
+    origins = index_origins(cursor, arguments.index)
+    return _cut(planned.take(first), count, origins, lambda asset: (asset.address, ("item", asset.item_id)), chips)
+
+
+def _joined(parts: list[TilePlan]) -> TilePlan:
+    """Give the plan of parts that share their assets, as the parts of a plan that is whole do."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in first.__dataclass_fields__
+        if name not in {"assets", "mask_tiles"}
+    }
+    return replace(first, **columns)
+
+
+def _cut(
+    plan: TilePlan,
+    count: int,
+    origins: tuple[str, ...],
+    keys_of: Callable[[PlannedAsset], tuple[Any, ...]],
+    chips: ShardChips | None,
+) -> list[ShardPlan]:
+    """Cut a plan, without the files of which nothing is read."""
+    plan = plan.with_assets(np.unique(plan.asset_no))
+    plan = replace(plan, assets=tuple(map(_settled, plan.assets)))
+    whole = token_of(plan) if chips is None else token_of(plan, chips.item_ids, chips.offsets, chips.size)
+    pieces = cut_files([keys_of(asset) for asset in plan.assets], fetched_bytes(plan), count)
+    starts = np.searchsorted(plan.asset_no, np.arange(len(plan.assets) + 1))
+    shards = []
+    for number, files in enumerate(pieces):
+        rows = np.concatenate([np.arange(starts[file], starts[file + 1]) for file in files.tolist()])
+        part = plan.take(rows).with_assets(files)
+        mine = None if chips is None else _chips_in(chips, part.assets)
+        shards.append(ShardPlan(number, len(pieces), whole, origins, part, mine))
+    return shards
+
+
+def _chips_in(chips: ShardChips, assets: tuple[PlannedAsset, ...]) -> ShardChips:
+    known = {asset.item_id for asset in assets}
+    mine = np.array([number for number, item_id in enumerate(chips.item_ids) if item_id in known], np.int64)
+    item_ids = tuple(chips.item_ids[number] for number in mine.tolist())
+    return ShardChips(chips.numbers[mine], item_ids, chips.offsets[mine], chips.size)
+
+
+def _settled(asset: PlannedAsset) -> PlannedAsset:
+    """Give a file as another process finds it: its path absolute, and no secret in its URLs."""
+    address = asset.address
+    address = unsigned(address) if is_url(address) else absolute(local_path(address))
+    return replace(asset, href=unsigned(asset.href), address=address)
