@@ -108,6 +108,14 @@ def _all_tiles(index: Any, **options: Any) -> pa.Table:
     return rs.read_tiles(index, **options).read_all()
 
 
+def _all_shards(index: Any, n: Any, **options: Any) -> list[pa.Table]:
+    return [shard.read_tiles().read_all() for shard in rs.shards(index, n, **options)]
+
+
+def _all_shard_chips(index: Any, n: Any, **options: Any) -> list[Any]:
+    return [shard.chips() for shard in rs.shards(index, n, **{"chips": [("i0", 0, 0)], "chip_size": 4} | options)]
+
+
 def _all_samples(index: Any, points: Any, **options: Any) -> pa.Table:
     return rs.sample_points(index, points, **options).read_all()
 
@@ -135,6 +143,7 @@ def _all_zones(index: Any, zones: Any, **options: Any) -> pa.Table:
 def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]]:
     """Give, by name, what is called, the function whose arguments it takes, and arguments that work."""
     index: dict[str, Any] = {"index": folder / "i.parquet"}
+    shard = rs.shards(folder / "i.parquet", 1)[0].to_bytes() if folder.exists() else b""
     doors: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
         "to_numpy": (rs.to_numpy, rs.to_numpy, index),
         "to_numpy onto a grid": (rs.to_numpy, rs.to_numpy, index | GRID),
@@ -149,6 +158,11 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "sample_points": (
             _all_samples, rs.sample_points, index | {"points": ["POINT (600050 1399950)"], "geometry_crs": "EPSG:32643"}
         ),
+        "read_shards": (_all_shards, rs.shards, index | {"n": 2}),
+        "read_shards of chips": (
+            _all_shard_chips, rs.shards, index | {"n": 2, "chips": [("i0", 0, 0), ("i1", 4, 4)], "chip_size": 4}
+        ),
+        "shard bytes": (rs.Shard.from_bytes, rs.Shard.from_bytes, {"data": shard}),
         "read_pixels": (_all_pixels, rs.read_pixels, index),
         "chips": (_all_chips, rs.chips, index | {"size": 4}),
         "zonal_stats": (

@@ -64,6 +64,18 @@ WHERE datetime >= '2024-02-01';""",
 SELECT item_id, band_name, tile_row, tile_col, valid_share, min, max, mean
 FROM read_stats('s2.stats.parquet')
 WHERE valid_share > 0.9 AND max > 4000;""",
+    "shards": """\
+SELECT name, files, tiles, bytes, octet_length(shard) AS shard_bytes
+FROM shards('s2.parquet', 4, bands := ['red'])
+ORDER BY number;""",
+    "read_shard": """\
+SET VARIABLE piece = (
+    SELECT shard FROM shards('s2.parquet', 4, bands := ['red']) WHERE number = 1
+);
+
+SELECT item_id, count(*) AS tiles
+FROM read_shard(getvariable('piece'))
+GROUP BY item_id;""",
     "tile_plan": """\
 SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
 FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
@@ -177,6 +189,9 @@ _MEANINGS: dict[str, dict[str, str]] = {
     },
     "read_stats": {
         "statistics": "Path of a file of `build_stats` or `rasteret-sql stats`, or a table or view of its rows.",
+    },
+    "read_shard": {
+        "shard": "BLOB of the column `shard` of `shards`, or path or URL of a file of `rasteret-sql shard`.",
     },
     "sample_points": {
         "points": "Table, view, or path of Parquet, CSV or (DuckDB 2) GeoJSON. CTEs and temporary tables are refused, "

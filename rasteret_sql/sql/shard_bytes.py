@@ -105,7 +105,7 @@ def decode(data: Any, *, source: str | None = None) -> ShardPlan:
         raise AccessDeniedError(f"{name}: {error}") from error
     except RasteretError as error:
         raise InvalidArgumentError(f"{name}: {error}") from error
-    except (MemoryError, OverflowError, RecursionError, ValueError, pa.ArrowException) as error:
+    except (MemoryError, OSError, OverflowError, RecursionError, ValueError, pa.ArrowException) as error:
         # What Arrow and JSON say of bytes that are not theirs.
         raise InvalidArgumentError(f"{name}: it cannot be read: {_one_line(error)}; {_REMEDY}") from error
 
@@ -178,10 +178,13 @@ def _tables(payload: pa.Buffer) -> list[pa.Table]:
     """Read the Arrow streams."""
     reader = pa.BufferReader(payload)
     tables = []
-    for _ in range(4):
+    for number in range(4):
         batches = []
         messages = pa.ipc.MessageReader.open_stream(reader)
-        schema = pa.ipc.read_schema(messages.read_next_message())
+        first = _next(messages)
+        if first is None:
+            raise InvalidArgumentError(f"got {number} Arrow streams, expected 4; {_REMEDY}")
+        schema = pa.ipc.read_schema(first)
         while (message := _next(messages)) is not None:
             _check_message(message)
             batches.append(pa.ipc.read_record_batch(message, schema))

@@ -116,8 +116,7 @@ def _kind(number: int, written: Any) -> tuple[Kind, TileFormat | None]:
         for name in ("ycbcr_subsampling", "codec_parameters"):
             if any(type(each) is not int for each in form[name]) or (name[0] == "y" and len(form[name]) != 2):
                 raise InvalidArgumentError(f"{where}.{name}: got {form[name]!r:.60}, expected whole numbers; {REMEDY}")
-        tables = form["jpeg_tables"]
-        structs.append(form | {"jpeg_tables": None if tables is None else base64.b64decode(tables, validate=True)})
+        structs.append(form | {"jpeg_tables": _decoded(f"{where}.format.jpeg_tables", form["jpeg_tables"])})
     for band in written["bands"]:
         _check_types(f"{where}.bands", band, _BAND)
     bands = tuple(PlannedBand(**{name: band[name] for name in _BAND}) for band in written["bands"])
@@ -136,6 +135,13 @@ def _kind(number: int, written: Any) -> tuple[Kind, TileFormat | None]:
         raise InvalidArgumentError(f"{where}.alpha_band: got {alpha}, expected 1 to {samples}; {REMEDY}")
     kind = Kind(Frames(written["leader"], written["trailer"]), (forms[0],), bands, alpha)
     return kind, forms[1] if len(forms) > 1 else None
+
+
+def _decoded(where: str, text: str | None) -> bytes | None:
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise InvalidArgumentError(f"{where}: got {text!r:.60} ({error}), expected base64; {REMEDY}") from error
 
 
 def _check_types(where: str, value: Any, types: Mapping[str, type | tuple[type, ...]]) -> None:

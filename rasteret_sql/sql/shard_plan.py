@@ -59,7 +59,8 @@ class ShardChips:
         if unknown:
             raise InvalidArgumentError(f"chips: item {min(unknown)!r} has no file in the shard; {REMEDY}")
         total = 0.0
-        for asset in plan.assets:
+        rows = np.bincount(plan.asset_no, minlength=len(plan.assets)).tolist()
+        for asset, count in zip(plan.assets, rows, strict=True):
             form, offsets = asset.format, self.offsets[items == asset.item_id]
             first = np.maximum(offsets, 0) // (form.tile_height, form.tile_width)
             end = -(
@@ -67,10 +68,10 @@ class ShardChips:
             )
             cells = np.maximum(end - first, 0).astype(np.float64).prod(axis=1)
             total += float(cells.sum()) * len(asset.bands)
-            if cells.max(initial=0) > len(plan) or total > _MAX_CELLS:
+            if cells.max(initial=0) > count or total > _MAX_CELLS:
                 raise InvalidArgumentError(
                     f"chips: those of item {asset.item_id} touch more tiles of asset {asset.asset!r} than the "
-                    f"{len(plan)} of the shard; {REMEDY}"
+                    f"{count} of the shard; {REMEDY}"
                 )
 
 
@@ -122,7 +123,7 @@ def plan_of_tables(
     """
     file, row, col = tiles["file"], tiles["tile_row"], tiles["tile_col"]
     if len(file) and not (file.min() >= 0 and file.max() < len(assets) and (np.diff(file) >= 0).all()):
-        raise InvalidArgumentError(f"tiles: file is none of the {len(assets)} in order; {REMEDY}")
+        raise InvalidArgumentError(f"tiles: file is out of order, expected 0 to {len(assets) - 1}; {REMEDY}")
     names = RowNames([asset.item_id for asset in assets], [asset.asset for asset in assets], remedy=REMEDY)
     tilings = Tilings(assets)
     names.require((row >= 0) & (row < tilings.down[file]), file, "tile_row", row, "one of the rows of tiles")
