@@ -282,7 +282,7 @@ def explain_read(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) ->
         InvalidIndexError: the index is not one.
     """
     with explained_index(cursor, arguments.index) as name:
-        assets = UnindexedAssets.of(cursor, name, arguments.index, _origins_of(cursor, arguments.index))
+        assets = UnindexedAssets.of(cursor, name, arguments.index, index_origins(cursor, arguments.index))
         shown = name if assets is None else assets.with_headers(arguments, arguments.bands)
         cursor.execute(_EXPLAIN, _parameters(arguments, shown))
         return cursor.sql("FROM explained").to_arrow_table()
@@ -316,7 +316,7 @@ def _is_outside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> 
 
 def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> bool:
     with explained_index(cursor, arguments.index) as name:
-        assets = UnindexedAssets.of(cursor, name, arguments.index, _origins_of(cursor, arguments.index))
+        assets = UnindexedAssets.of(cursor, name, arguments.index, index_origins(cursor, arguments.index))
         if assets is not None:
             # No header is read for a message.
             return bool(assets.wanted(arguments, arguments.bands))
