@@ -26,7 +26,6 @@ _TASKS = (
     ("Look before reading", ("explain",)),
     ("Read", ("to_xarray", "to_numpy", "to_geopandas", "read_chips", "read_tiles")),
     ("Train", ("to_torchgeo", "block_sampler", "handoff", "from_handoff")),
-    ("Read", ("to_xarray", "to_numpy", "to_geopandas", "to_torchgeo", "read_chips", "read_tiles")),
     ("Cut a read in pieces", ("shards",)),
     ("Pixels, points, zones and windows as rows", ("read_pixels", "sample_points", "zonal_stats", "chips")),
     ("Pictures", ("plot_rgb", "plot_footprints")),
