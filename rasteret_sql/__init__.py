@@ -148,6 +148,8 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name == "integrations":
+        return import_whole("rasteret_sql.integrations")
     if name not in _HOME:
         raise AttributeError(f"module 'rasteret_sql' has no attribute {name!r}")
     value = getattr(import_whole(_HOME[name]), name)

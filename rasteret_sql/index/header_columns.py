@@ -48,7 +48,7 @@ def levels_to_arrow(rows: Sequence[Sequence[Level]]) -> tuple[pa.ListArray, pa.L
     Returns:
         One list of structs per file, of the types that the schema gives `formats` and `levels`.
     """
-    formats = [_formats_of(levels) for levels in rows]
+    formats = [formats_of(levels) for levels in rows]
     numbers = [{form: number for number, form in enumerate(forms, 1)} for forms in formats]
     flat: list[Numbered] = [
         (level, known[level.format]) for levels, known in zip(rows, numbers, strict=True) for level in levels
@@ -61,7 +61,7 @@ def levels_to_arrow(rows: Sequence[Sequence[Level]]) -> tuple[pa.ListArray, pa.L
     return _lists(formats, _format_structs(formats), "formats"), _lists(rows, _structs(flat, masks), "levels")
 
 
-def _formats_of(levels: Sequence[Level]) -> list[TileFormat]:
+def formats_of(levels: Sequence[Level]) -> list[TileFormat]:
     """Give the formats of the levels and masks of one file, each once."""
     parts = [part for level in levels for part in (level, level.mask) if part is not None]
     return list(dict.fromkeys(part.format for part in parts))

@@ -233,7 +233,7 @@ def _to_batch(read: Sequence[tuple[UnreadAsset, FileHeader]], schema: pa.Schema)
 
 def _to_row(asset: UnreadAsset, file: FileHeader, now: datetime) -> dict[str, Any]:
     header = file.header
-    _require_consistent(header, asset.read_href)
+    require_consistent(header, asset.read_href)
     level = header.levels[0]
     outline = header_footprint(header)
     item_bounds = bounds_of(asset.geometry)
@@ -303,7 +303,7 @@ def _parts(level: Level) -> tuple[Level, ...]:
     return (level,) if level.mask is None else (level, level.mask)
 
 
-def _require_consistent(header: Header, href: str) -> None:
+def require_consistent(header: Header, href: str) -> None:
     """Refuse a header that would fail the checks of the index: here it costs one row, there the build."""
     first = header.levels[0]
     for number, level in enumerate(header.levels):

@@ -41,10 +41,12 @@ class Part:
     Attributes:
         box: the grid.
         slices: the items of each slice, in mosaic order.
+        whole: the grid that contains `box`, or None for `box` itself. It decides the level and the width of kernels.
     """
 
     box: GeoBox
     slices: tuple[tuple[int, ...], ...]
+    whole: GeoBox | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,11 +105,13 @@ class PartReader:
         table: the files.
         bands: the file of each band of each item.
         method: the resampling method.
-        mosaic: the rule for overlapping items of a slice.
+        mosaic: the rule for overlapping items of a slice. None leaves invalid pixels of a file on the grid as they are.
         is_physical: whether pixels are physical values, each by the scale and offset of its file.
     """
 
-    def __init__(self, table: Files, bands: BandFiles, *, method: str, mosaic: str, is_physical: bool = False) -> None:
+    def __init__(
+        self, table: Files, bands: BandFiles, *, method: str, mosaic: str | None, is_physical: bool = False
+    ) -> None:
         self._table, self._files = table, bands
         self._bands = tuple(
             _cube_band(bands, place, method=method, mosaic=mosaic, is_physical=is_physical)
@@ -138,7 +142,7 @@ class PartReader:
             RasteretError: bytes could not be fetched or decoded, and there is no `on_failure`.
         """
         # `read_cubes` needs the same positions, so they are computed once.
-        places = [Places(part.box) for part in parts]
+        places = [Places(part.whole or part.box) for part in parts]
         plan, sources = self.plan(parts, places)
         dtype = np.result_type(*(band.dtype for band in self._bands))
         results, cubes = [], []
@@ -149,7 +153,7 @@ class PartReader:
                 pixels[:, place] if band.dtype == dtype else np.empty((shape[0], *shape[2:]), band.dtype)
                 for place, band in enumerate(self._bands)
             ]
-            cube = Cube(part.box, self._bands, shape[0], plan, found, part.box)
+            cube = Cube(part.box, self._bands, shape[0], plan, found, part.whole or part.box)
             cubes.append((cube, own, [mask[:, place] for place in range(shape[1])], where))
             results.append((pixels, mask))
         read_cubes(cubes, options=options, on_failure=on_failure)
@@ -198,7 +202,8 @@ class PartReader:
         ]
         files = np.array([file for *_, file in wanted], np.int64)
         codes = self._table.column("crs")[files]
-        steps = {code: _step(self._table.crs[code], part.box) for code in np.unique(codes).tolist()}
+        whole = part.whole or part.box
+        steps = {code: _step(self._table.crs[code], whole) for code in np.unique(codes).tolist()}
         levels = self._table.coarsest(files, np.array([steps[code] for code in codes.tolist()]))
         kinds = self._table.column("kind")[files]
         for (group, place, file), level, kind in zip(wanted, levels.tolist(), kinds.tolist(), strict=True):
@@ -228,7 +233,7 @@ def _step(crs: str | None, box: GeoBox) -> float:
     return min(box.x_size, box.y_size) if same_crs(crs, box.crs) else resolution_in(crs, box)
 
 
-def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str, is_physical: bool) -> CubeBand:
+def _cube_band(files: BandFiles, place: int, *, method: str, mosaic: str | None, is_physical: bool) -> CubeBand:
     known = [band for (_, number), band in sorted(files.known.items(), key=lambda each: each[0]) if number == place]
     nodatas = {repr(band.nodata): band.nodata for band in known}
     nodata = next(iter(nodatas.values())) if len(nodatas) == 1 else None

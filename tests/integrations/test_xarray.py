@@ -65,7 +65,7 @@ def index(folder: Path, server: RangeServer) -> Path:
     ]
     (folder / "local").mkdir()
     make_index(folder / "local", files)
-    return make_index(folder, files, server.url(""))
+    return make_index(folder, files, server.url("").rstrip("/"))
 
 
 @pytest.fixture
