@@ -74,6 +74,9 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--memory-limit", metavar="SIZE", help="memory limit of DuckDB, such as 4GB")
     command.add_argument("--threads", type=int, metavar="N", help="number of DuckDB threads")
     command.add_argument(
+        "--idle-seconds", type=float, metavar="N", help="end reads whose client takes no rows for N seconds (600)"
+    )
+    command.add_argument(
         "--host", default="localhost", help="host to listen on (localhost); other hosts need --behind-tls"
     )
     command.add_argument("--behind-tls", action="store_true", help="a proxy provides TLS to remote clients")
@@ -91,7 +94,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
-    from rasteret_sql.sql.serving import DEFAULT_PORT, ServeOptions, serve
+    from rasteret_sql.sql.serving import DEFAULT_PORT, IDLE_S, ServeOptions, serve
 
     options = ServeOptions(
         database=arguments.db,
@@ -106,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         extensions=tuple(arguments.extension),
         memory_limit=arguments.memory_limit,
         threads=arguments.threads,
+        idle_s=IDLE_S if arguments.idle_seconds is None else arguments.idle_seconds,
     )
     server = serve(options)
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
 from rasteret_sql.checks import shown
 from rasteret_sql.database.select_text import is_admitted, table_macros
@@ -27,6 +28,8 @@ from rasteret_sql.io import access, fork
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.client import Endpoint
 from rasteret_sql.sql.connection import install, publish
+from rasteret_sql.sql.served_reads import ServedReads
+from rasteret_sql.sql.virtual import limit_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +41,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: What quack takes at least is 4; a shorter one than this can be guessed.
 MIN_TOKEN_CHARACTERS = 16
 #: Bytes of a record batch in a served process: DuckDB computes some fifty of them ahead of a client.
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 1 << 18
+#: Seconds after which a read ends whose client takes no rows.
+IDLE_S = 600.0
 #: Chunks that one answer holds, of at most `BATCH_BYTES` each.
 ANSWER_CHUNKS = 8
 #: The first version whose connections take the maker of their sockets.
@@ -80,6 +85,7 @@ class ServeOptions:
         extensions: files or folders of the extensions httpfs and quack; else they are looked for.
         memory_limit: DuckDB's setting, such as "4GB".
         threads: of DuckDB.
+        idle_s: seconds after which a read ends whose client takes no rows.
     """
 
     database: str | None = None
@@ -94,6 +100,7 @@ class ServeOptions:
     extensions: tuple[str, ...] = ()
     memory_limit: str | None = None
     threads: int | None = None
+    idle_s: float = IDLE_S
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and not self.behind_tls:
@@ -109,6 +116,8 @@ class ServeOptions:
                 f"token: got {len(self.token)} characters, expected at least {MIN_TOKEN_CHARACTERS}; leave it out, and "
                 f"one is made"
             )
+        if not self.idle_s > 0:
+            raise InvalidArgumentError(f"idle-seconds: got {self.idle_s:g}, expected a number above 0")
         for folder in self.folders:
             if not Path(folder).expanduser().is_dir():
                 raise InvalidArgumentError(f"allow-dir: got {folder}, which is no folder; expected one that exists")
@@ -122,17 +131,22 @@ class Server:
         policy: what may be read.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, endpoint: Endpoint, policy: access.AccessPolicy) -> None:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, endpoint: Endpoint, policy: access.AccessPolicy, reads: ServedReads
+    ) -> None:
         self.endpoint = endpoint
         self.policy = policy
         self._con = con
+        self._reads = reads
+        reads.watch()
 
     def close(self) -> None:
         """Stop listening, end the sessions and close the database."""
         with contextlib.suppress(duckdb.Error):
             self._con.execute(f"CALL quack_stop({quote_literal(self.endpoint.uri)})").fetchall()
         self._con.close()
-        access.restrict(None)
+        self._reads.stop()
+        _unrestrict()
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -160,13 +174,19 @@ def serve(options: ServeOptions) -> Server:
         _load(con, loaded)
         if options.database is not None:
             _attach(con, options.database, writes=options.writes)
-        policy = _restrict(con, options)
+        reads = ServedReads(BATCH_BYTES, options.idle_s)
+        policy = _restrict(con, options, reads)
         endpoint = _listen(con, options, loaded)
     except BaseException:
         con.close()
-        access.restrict(None)
+        _unrestrict()
         raise
-    return Server(con, endpoint, policy)
+    return Server(con, endpoint, policy, reads)
+
+
+def _unrestrict() -> None:
+    limit_reads(None)
+    access.restrict(None)
 
 
 def _require_checked_connections() -> None:
@@ -285,10 +305,9 @@ def _attach(con: duckdb.DuckDBPyConnection, database: str, *, writes: bool) -> N
             con.execute(f"CREATE VIEW {here}.{quote_identifier(table)} AS FROM {there}")
 
 
-def _restrict(con: duckdb.DuckDBPyConnection, options: ServeOptions) -> access.AccessPolicy:
+def _restrict(con: duckdb.DuckDBPyConnection, options: ServeOptions, reads: ServedReads) -> access.AccessPolicy:
     """Let the database, and this process, read what the options allow; from here on nothing can be set any more."""
     from rasteret_sql.sql.stac import results_folder
-    from rasteret_sql.sql.virtual import limit_batches
 
     check = f"{CATALOG}.main._rst_admits"
     _make_check(con, check, is_open=options.writes)
@@ -300,7 +319,9 @@ def _restrict(con: duckdb.DuckDBPyConnection, options: ServeOptions) -> access.A
         remedy="The server allows more with --allow-dir or --allow-url.",
     )
     access.restrict(policy)
-    limit_batches(BATCH_BYTES)
+    limit_reads(reads)
+    # Arrow's own allocator keeps what large results took, and the system's gives most of it back.
+    pa.set_memory_pool(pa.system_memory_pool())
     results = results_folder()
     folders = [*policy.folders, *(str(Path(name).expanduser().absolute()) for name in options.folders), str(results)]
     allowed = [f"{name.rstrip('/')}/" for name in dict.fromkeys(folders)]

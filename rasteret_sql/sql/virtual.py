@@ -36,7 +36,6 @@ from rasteret_sql.sql.workarounds import (
     mentions,
     refuse_variables,
     without_paths,
-    without_traceback,
 )
 
 if TYPE_CHECKING:
@@ -46,14 +45,15 @@ if TYPE_CHECKING:
 
     from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.read.stream import OnError
+    from rasteret_sql.sql.served_reads import ServedReads
     from rasteret_sql.sql.workarounds import Call
 
 #: Variables of a session whose names begin so are options.
 _OPTION: Final = "rasteret_"
 #: Rows of a batch that repeats the arguments.
 _CALLED_ROWS: Final = 16_384
-#: Empty, or how large batches may be.
-_batch_bytes: list[int] = []
+#: Empty, or the reads of this process, which serves.
+_served: list[ServedReads] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,19 +174,9 @@ def _is_open(con: duckdb.DuckDBPyConnection) -> bool:
     return True
 
 
-def limit_batches(nbytes: int) -> None:
-    """Let no batch of this process have more bytes, or rows where one has more, and errors come without traceback.
-
-    DuckDB bounds what it holds of a result by numbers of batches, and counts the bytes of BLOBs nowhere.
-    """
-    _batch_bytes[:] = [nbytes]
-
-
-def _cut(batches: Iterator[pa.RecordBatch], nbytes: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        rows = max(1, nbytes * batch.num_rows // max(batch.nbytes, 1))
-        for start in range(0, batch.num_rows, rows):
-            yield batch.slice(start, rows)
+def limit_reads(reads: ServedReads | None) -> None:
+    """Let the reads of this process be those of a server, or of nobody else again."""
+    _served[:] = [] if reads is None else [reads]
 
 
 class Stream:
@@ -207,8 +197,8 @@ class Stream:
     def to_reader(self) -> pa.RecordBatchReader:
         """Start reading."""
         batches = self._interruptible()
-        if _batch_bytes:
-            batches = without_traceback(_cut(batches, _batch_bytes[0]))
+        if _served:
+            batches = _served[0].limited(batches)
         return pa.RecordBatchReader.from_batches(self.projected_schema, batches)
 
     def _interruptible(self) -> Iterator[pa.RecordBatch]:
