@@ -208,7 +208,8 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "period_time": "'start', 'middle' or 'end': the datetime of items with only a period. NULL leaves it NULL.",
     },
     "rst_credentials": {
-        "prefix": "Beginning of addresses: s3://bucket/folder/, gs://bucket/, az://container/, https://host/folder/.",
+        "prefix": "Beginning of addresses: s3://bucket/folder/, gs://bucket/, az://container/, hf://datasets/owner/, "
+        "https://host/folder/; s3:// is for all buckets.",
         "settings": "MAP or STRUCT of names and values: those of `rasteret_sql.credentials`.",
     },
     "rst_to_list": {

@@ -21,6 +21,7 @@ _FAMILIES: Final = {
     "az": "az",
     "azure": "az",
     "gs": "gs",
+    "hf": "hf",
     "s3": "s3",
     "s3a": "s3",
 }
@@ -28,11 +29,12 @@ _FAMILIES: Final = {
 NAMES: Final = {
     "az": ("account_name", "account_key", "anonymous", "endpoint", "sas_token"),
     "gs": ("anonymous", "endpoint", "service_account"),
+    "hf": ("endpoint", "token"),
     "s3": ("anonymous", "endpoint", "key_id", "profile", "region", "requester_pays", "secret", "session_token"),
 }
 _SWITCHES: Final = frozenset({"anonymous", "requester_pays"})
 _SECRETS: Final = frozenset(
-    {"account_key", "key_id", "profile", "sas_token", "secret", "service_account", "session_token"}
+    {"account_key", "key_id", "profile", "sas_token", "secret", "service_account", "session_token", "token"}
 )
 
 
@@ -133,8 +135,13 @@ def _best(href: str, credentials: tuple[str, ...]) -> _Credential | None:
     except ValueError:
         # The store says what is wrong with it.
         return None
-    fitting = [each for each in parsed(credentials) if each.origin == origin and _lies_in(split.path, each.path)]
-    return max(fitting, key=lambda each: len(each.path), default=None)
+    # A prefix such as s3:// has no bucket, and is for all of them.
+    fitting = [
+        each
+        for each in parsed(credentials)
+        if each.origin in {origin, (origin[0], "", 0)} and _lies_in(split.path, each.path)
+    ]
+    return max(fitting, key=lambda each: (len(each.origin[1]), len(each.path)), default=None)
 
 
 def _parsed(text: str) -> _Credential | None:
@@ -145,9 +152,10 @@ def _parsed(text: str) -> _Credential | None:
         return None
     if origin[0] in NAMES:
         settings = _settings(origin[0], split.query)
-        return _Credential(origin, split.path, settings=settings) if settings and origin[1] else None
+        has_bucket = bool(origin[1]) or not split.path
+        return _Credential(origin, split.path, settings=settings) if settings and has_bucket else None
     user = split.netloc.rpartition("@")[0]
-    if not (_is_private(split) and origin[1] and (user or split.query)):
+    if not (is_private(split) and origin[1] and (user or split.query)):
         return None
     return _Credential(origin, split.path, user, split.query)
 
@@ -169,12 +177,12 @@ def _settings(family: str, query: str) -> Settings | None:
         return None
     if found.get("anonymous") == "true" and _SECRETS & set(found):
         return None
-    if "sas_token" in found and not _is_private(urlsplit(found.get("endpoint", "https://"))):
+    if "sas_token" in found and not is_private(urlsplit(found.get("endpoint", "https://"))):
         return None
     return tuple(sorted(found.items()))
 
 
-def _is_private(split: SplitResult) -> bool:
+def is_private(split: SplitResult) -> bool:
     """Whether nobody on the way to a server can read what is sent."""
     return split.scheme == "https" or (
         split.scheme == "http" and (split.hostname or "") in {"localhost", "127.0.0.1", "::1"}

@@ -20,7 +20,7 @@ from rasteret_sql.errors import (
     RasteretError,
     TransportError,
 )
-from rasteret_sql.io import access, fork, machine
+from rasteret_sql.io import access, fork, hugging_face, machine
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.credentials import with_credentials
 from rasteret_sql.io.hedge import Hedge
@@ -171,7 +171,11 @@ class HttpStore:
             headers["If-Match"] = asked.identity.if_match
         limits = self._limits()
         try:
-            url = _as_url(asked, await self._signed(session, asked))
+            href = asked.href
+            if href.lower().startswith(hugging_face.SCHEME):
+                href, of_hub = hugging_face.resolved(href, get_options().credentials)
+                headers |= of_hub
+            url = _as_url(asked, await self._signed(session, asked, href))
             # A header that comes byte by byte is never silent. The time counts from the last request that was sent.
             async with asyncio.timeout(None) as header_end:
                 response = await session.get(
@@ -206,9 +210,9 @@ class HttpStore:
                 raise error.__cause__ from None
             raise _mapped(error, asked) from safe_cause(error)
 
-    async def _signed(self, session: aiohttp.ClientSession, asked: Asked) -> str:
+    async def _signed(self, session: aiohttp.ClientSession, asked: Asked, href: str) -> str:
         try:
-            return await self._tokens.signed(session, with_credentials(asked.href, get_options().credentials))
+            return await self._tokens.signed(session, with_credentials(href, get_options().credentials))
         except TransportError as error:
             raise TransportError(f"{asked}: {error}") from safe_cause(error)
 

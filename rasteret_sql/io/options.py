@@ -171,12 +171,13 @@ def credentials(prefix: str, /, **settings: Any) -> OptionsBlock:
     """Set the credentials of one prefix of addresses, for a `with` block or permanently; other prefixes keep theirs.
 
     Args:
-        prefix: `s3://bucket/folder/`, `gs://bucket/`, `az://container/`, or `https://host/folder/`. The longest
-            prefix of an address counts.
+        prefix: `s3://bucket/folder/`, `gs://bucket/`, `az://container/`, `hf://datasets/owner/` or
+            `https://host/folder/`; `s3://` is for all buckets. The longest prefix of an address counts.
         **settings: for `s3://` key_id, secret, session_token, profile (of AWS's files), region, endpoint,
             requester_pays and anonymous; for `gs://` service_account (path of a file), endpoint and anonymous; for
-            `az://` and `abfs://` account_name, account_key, sas_token, endpoint and anonymous; for `https://`
-            parameters that are added to requests. Without any, the prefix has no credentials any more.
+            `az://` and `abfs://` account_name, account_key, sas_token, endpoint and anonymous; for `hf://` token and
+            endpoint; for `https://` parameters that are added to requests. Without any, the prefix has no credentials
+            any more.
 
     Returns:
         A context manager: at its end, the options are what they were before.

@@ -26,6 +26,7 @@ _KINDS: dict[str, Kind] = {
     "azure": "object",
     "file": "local",
     "gs": "object",
+    "hf": "http",
     "http": "http",
     "https": "http",
     "s3": "object",
@@ -43,7 +44,7 @@ def store_for(href: str | os.PathLike[str]) -> RangeStore:
     In a forked child the store makes connections and threads of its own with the first fetch there.
 
     Args:
-        href: `http(s)://`, `s3://`, `gs://`, `az://`, `abfs(s)://` or `file://` URL, or a local path.
+        href: `http(s)://`, `s3://`, `gs://`, `az://`, `abfs(s)://`, `hf://` or `file://` URL, or a local path.
 
     Raises:
         InvalidArgumentError: the scheme of the URL is not one of these.

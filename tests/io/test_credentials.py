@@ -88,6 +88,20 @@ def test_the_longest_prefix_counts_in_one_bucket(s3: RangeServer) -> None:
     assert "Credential=LONG/" in sent(s3, "s3a://mine/deep/a.tif")["authorization"]
 
 
+def test_a_prefix_without_a_bucket_is_for_all_buckets_of_its_scheme(s3: RangeServer) -> None:
+    rs.credentials("s3://", key_id="OFALL", secret=CANARY, endpoint=s3.base_url)
+    rs.credentials("s3://mine/deep/", key_id="OFDEEP", secret=CANARY, endpoint=s3.base_url)
+    for href, key_id in (
+        ("s3://theirs/a.tif", "OFALL"),
+        ("s3://mine/a.tif", "OFALL"),
+        ("s3://mine/deep/a.tif", "OFDEEP"),
+    ):
+        assert f"Credential={key_id}/" in sent(s3, href)["authorization"]
+    assert settings_for("gs://theirs/a.tif", rs.get_options().credentials) == ()
+    rs.credentials("s3://")
+    assert settings_for("s3://theirs/a.tif", rs.get_options().credentials) == ()
+
+
 @pytest.mark.parametrize("first", ["s3://mine", "s3://mine/"])
 def test_what_is_set_last_of_one_prefix_counts(s3: RangeServer, first: str) -> None:
     for prefix, key_id in ((first, "FIRST"), ("s3://mine/", "SECOND"), ("s3://mine", "THIRD")):
