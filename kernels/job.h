@@ -3,6 +3,9 @@
 #ifndef RASTERET_JOB_H
 #define RASTERET_JOB_H
 
+#include <math.h>
+#include <stdlib.h>
+
 #include "axis.h"
 
 /* Sums of weights this close to 1 are 1: all source pixels are valid, and only rounding says otherwise. */
@@ -11,6 +14,8 @@
 #define LEAST_WEIGHT 1e-6
 /* Boxes with a longer side are summed over rows first, as separable grids are. */
 #define LARGEST_SMALL_BOX 32
+/* Entries of a table of values that are made at once. Boxes with more values have a table that grows. */
+#define SMALL_TABLE 1024
 
 /* A 2-D array of elements that are neighbours within a row. `data` is NULL for a mask that holds everywhere. */
 typedef struct {
@@ -27,6 +32,13 @@ typedef struct {
     int64_t col_stride;
 } Floats;
 
+/* The values of a box, in memory that boxes share one after the other. `is_lacking` says that there was too little. */
+typedef struct {
+    void *entries;
+    size_t nbytes;
+    int is_lacking;
+} Table;
+
 typedef struct {
     enum method method;
     Plane pixels;
@@ -37,11 +49,15 @@ typedef struct {
     Floats cols;
     Floats row_scale;
     Floats col_scale;
+    /* Whether the scale of a target widens its kernel. */
+    int may_widen;
     Plane out;
     Plane valid;
     /* Weights of one target. */
     double *row_weight;
     double *col_weight;
+    /* The values of one box. */
+    Table *table;
 } Job;
 
 /* The columns of a separable grid, and scratch rows as wide as the source. */
@@ -118,6 +134,29 @@ static void col_taps(const Job *job, int64_t i, int64_t j, int widened, double *
         centre_taps(&job->across, col, job->method, widened, float_at(&job->col_scale, i, j), weight, taps);
     else
         box_taps(&job->across, col, float_at(&job->cols, i + 1, j + 1), job->method == AVERAGE, weight, taps);
+}
+
+/* An empty table of some entries, in place of the one before; NULL where memory is lacking. */
+static void *table_of(Table *table, int64_t size, size_t entry)
+{
+    size_t nbytes = (size_t)size * entry;
+    if (table->nbytes < nbytes) {
+        free(table->entries);
+        table->entries = malloc(nbytes);
+        table->nbytes = table->entries == NULL ? 0 : nbytes;
+        table->is_lacking |= table->entries == NULL;
+    }
+    if (table->entries != NULL)
+        memset(table->entries, 0, nbytes);
+    return table->entries;
+}
+
+/* The same, but the caller keeps the memory of the one before, and frees it. */
+static void *larger_table(Table *table, int64_t size, size_t entry)
+{
+    table->entries = NULL;
+    table->nbytes = 0;
+    return table_of(table, size, entry);
 }
 
 /* Scale a sum to the weight of the valid pixels in it; whether they have more than the least weight. */

@@ -7,8 +7,6 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
-#include <stdlib.h>
-
 #include "job.h"
 
 #define T uint8_t
@@ -70,55 +68,31 @@
 #define T float
 #define OF(name) name##_float32
 #define IS_REAL 1
+#define LEAST NAN
+#define MOST NAN
 #include "of_dtype.h"
 
 #define T double
 #define OF(name) name##_float64
 #define IS_REAL 1
+#define LEAST NAN
+#define MOST NAN
 #include "of_dtype.h"
-
-/* Nearest moves pixels and computes nothing, so the size of a pixel is all that counts. */
-#define DEFINE_NEAREST(T)                                                                                              \
-    static void nearest_##T(const Job *job, const Columns *columns)                                                    \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < job->out.height; i++) {                                                                \
-            T *out = (T *)(job->out.data + i * job->out.stride);                                                       \
-            uint8_t *valid = (uint8_t *)(job->valid.data + i * job->valid.stride);                                     \
-            for (int64_t j = 0; j < job->out.width; j++) {                                                             \
-                double row = float_at(&job->rows, i, j), col = float_at(&job->cols, i, j);                             \
-                valid[j] = 0;                                                                                          \
-                out[j] = 0;                                                                                            \
-                if (!is_inside(&job->down, row) || !is_inside(&job->across, col))                                      \
-                    continue;                                                                                          \
-                int64_t above = nearest_of(&job->down, row), before = nearest_of(&job->across, col);                   \
-                if (!is_valid_at(job, above, before))                                                                  \
-                    continue;                                                                                          \
-                valid[j] = 1;                                                                                          \
-                out[j] = ((const T *)(job->pixels.data + above * job->pixels.stride))[before];                         \
-            }                                                                                                          \
-        }                                                                                                              \
-        (void)columns;                                                                                                 \
-    }
-
-DEFINE_NEAREST(uint8_t)
-DEFINE_NEAREST(uint16_t)
-DEFINE_NEAREST(uint32_t)
-DEFINE_NEAREST(uint64_t)
 
 typedef void (*Kernel)(const Job *, const Columns *);
 
 /* The kernel for pixels of a kind (unsigned, signed or floats) and size; NULL where there is none. */
 static Kernel kernel_of(enum method method, char kind, Py_ssize_t size)
 {
-    static const Kernel nearest[] = {nearest_uint8_t, nearest_uint16_t, nearest_uint32_t, nearest_uint64_t};
     static const Kernel unsigneds[] = {resample_uint8, resample_uint16, resample_uint32, resample_uint64};
     static const Kernel signeds[] = {resample_int8, resample_int16, resample_int32, resample_int64};
     static const Kernel reals[] = {NULL, NULL, resample_float32, resample_float64};
     int power = size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : size == 8 ? 3 : -1;
     if (power < 0)
         return NULL;
+    /* Nearest moves pixels and computes nothing, so their size is all that counts. */
     if (method == NEAREST)
-        return nearest[power];
+        return unsigneds[power];
     return kind == 'u' ? unsigneds[power] : kind == 'i' ? signeds[power] : kind == 'f' ? reals[power] : NULL;
 }
 
@@ -299,10 +273,12 @@ static int run(Job *job, Kernel kernel, int is_separable, double largest_row_sca
         room[0] = 2 * radius_of(job->method, largest_row_scale);
         room[1] = 2 * radius_of(job->method, largest_col_scale);
     }
+    Table table = {NULL, 0, 0};
     double *scratch = malloc((size_t)(room[0] + room[1] + 2 * job->pixels.width + 1) * sizeof(double)), *pool = NULL;
     Taps *taps = NULL;
     int is_done = scratch != NULL;
     if (is_done) {
+        job->table = &table;
         job->row_weight = scratch;
         job->col_weight = scratch + room[0];
         Columns columns = {.sums = scratch + room[0] + room[1]};
@@ -315,7 +291,8 @@ static int run(Job *job, Kernel kernel, int is_separable, double largest_row_sca
     free(scratch);
     free(pool);
     free(taps);
-    return is_done;
+    free(table.entries);
+    return is_done && !table.is_lacking;
 }
 
 static PyObject *resample(PyObject *module, PyObject *args)
@@ -354,8 +331,7 @@ static PyObject *resample(PyObject *module, PyObject *args)
         return NULL;
     }
     const Py_buffer *pixels = &buffers.of[PIXELS], *out = &buffers.of[OUT];
-    Kernel kernel = job.method == MODE || job.method > MAX ? NULL
-        : kernel_of(job.method, kind_of(pixels), pixels->itemsize);
+    Kernel kernel = job.method > MAX ? NULL : kernel_of(job.method, kind_of(pixels), pixels->itemsize);
     PyObject *result = NULL;
     if (kernel == NULL || out->itemsize != pixels->itemsize || kind_of(out) != kind_of(pixels)) {
         PyErr_Format(PyExc_ValueError, "method %s: there is no kernel from pixels of format %s to out of format %s", name,
@@ -366,6 +342,7 @@ static PyObject *resample(PyObject *module, PyObject *args)
                || col_offset > 1LL << 52) {
         PyErr_SetString(PyExc_ValueError, "offset: expected numbers of pixels that a float64 holds exactly");
     } else {
+        job.may_widen = largest[0] > WIDENED_FROM || largest[1] > WIDENED_FROM;
         job.down = (Axis){row_offset, job.pixels.height};
         job.across = (Axis){col_offset, job.pixels.width};
         int is_done;

@@ -1,5 +1,5 @@
 /* The kernels of one dtype. Included once for each, with T its C type, OF(name) the name of a function for it, IS_REAL 1
-   for floats, and for integers LEAST and MOST. Rules and order of sums are those of rasteret_sql/read/resample_numpy.py. */
+   for floats, and LEAST and MOST the limits of integers, or NaN. Rules and order of sums are those of rasteret_sql/read/resample_numpy.py. */
 
 static inline const T *OF(row)(const Job *job, int64_t row)
 {
@@ -17,8 +17,9 @@ static inline T OF(value)(double sum)
         return MOST;
     if (!(sum > (double)LEAST))
         return LEAST;
+    /* A cast rounds towards 0. */
     T whole = (T)sum;
-    return (T)(whole - (sum < (double)whole));
+    return LEAST == 0 ? whole : (T)(whole - (sum < (double)whole));
 #endif
 }
 
@@ -105,6 +106,22 @@ static int OF(bilinear)(const Job *job, int64_t i, int64_t j, T *out)
     return 1;
 }
 
+/* What `sum` gives for the 16 pixels of a cubic kernel, unless infinity or NaN is among them. */
+static inline double OF(sum_of_16)(const Job *job, const Taps *rows, const Taps *cols)
+{
+    double sum = 0, x[4];
+    memcpy(x, cols->weight, sizeof x);
+    for (int i = 0; i < 4; i++) {
+        const T *pixels = OF(row)(job, rows->first + i) + cols->first;
+        double line = (double)pixels[0] * x[0];
+        line += (double)pixels[1] * x[1];
+        line += (double)pixels[2] * x[2];
+        line += (double)pixels[3] * x[3];
+        sum += line * rows->weight[i];
+    }
+    return sum;
+}
+
 /* Bilinear or cubic at a centre in a valid pixel; whether there is a value. */
 static int OF(point)(const Job *job, int64_t i, int64_t j, T *out)
 {
@@ -116,9 +133,16 @@ static int OF(point)(const Job *job, int64_t i, int64_t j, T *out)
     row_taps(job, i, j, widened, &rows);
     col_taps(job, i, j, widened, job->col_weight, &cols);
     int is_masked = !is_all_valid(job, rows.first, rows.count, cols.first, cols.count);
-    /* Where one of the 16 pixels is missing, bilinear takes the place of cubic. */
-    if (!widened && (is_masked || !rows.whole || !cols.whole))
-        return OF(bilinear)(job, i, j, out);
+    if (!widened) {
+        /* Where one of the 16 pixels is missing, bilinear takes the place of cubic. */
+        if (is_masked || !rows.whole || !cols.whole)
+            return OF(bilinear)(job, i, j, out);
+        sum = OF(sum_of_16)(job, &rows, &cols);
+        if (!IS_REAL || is_finite(sum)) {
+            *out = OF(value)(sum);
+            return 1;
+        }
+    }
     if (!OF(sum)(job, &rows, &cols, is_masked, LEAST_WEIGHT, &sum))
         return 0;
     *out = OF(value)(sum);
@@ -141,19 +165,148 @@ static int OF(average)(const Job *job, const Taps *rows, const Taps *cols, T *ou
 /* The least or the greatest value of a box, leaving out NaN; whether a valid pixel lies in it. */
 static int OF(extreme)(const Job *job, const Taps *rows, const Taps *cols, T *out)
 {
-    int found = 0;
-    for (int64_t i = rows->first; i < rows->first + rows->count; i++) {
-        const T *pixels = OF(row)(job, i);
-        for (int64_t j = cols->first; j < cols->first + cols->count; j++) {
-            T pixel = pixels[j];
-            if (!is_valid_at(job, i, j))
-                continue;
-            if (!found || (job->method == MIN ? pixel < *out : pixel > *out) || is_nan((double)*out))
-                *out = pixel;
-            found = 1;
+    int is_least = job->method == MIN, is_masked = !is_all_valid(job, rows->first, rows->count, cols->first, cols->count);
+    int found = !is_masked;
+    /* For floats both are NaN. */
+    T best = is_least ? MOST : LEAST;
+    for (int64_t i = 0; i < rows->count; i++) {
+        const T *pixels = OF(row)(job, rows->first + i) + cols->first;
+        const uint8_t *mask = is_masked ? mask_row(job, rows->first + i) + cols->first : NULL;
+        for (int64_t j = 0; j < cols->count; j++) {
+            T pixel = is_masked && !mask[j] ? best : pixels[j];
+            found |= is_masked && mask[j];
+            best = (is_least ? pixel < best : pixel > best) || is_nan((double)best) ? pixel : best;
         }
     }
+    *out = best;
     return found;
+}
+
+/* How often a value has been seen in a box; 0 for an empty entry of a table. */
+typedef struct {
+    int64_t count;
+    T value;
+} OF(Entry);
+
+/* The entry of a value in a table whose size is a power of two and larger than the number of values in it. */
+static inline OF(Entry) *OF(entry)(OF(Entry) *entries, int64_t size, T value)
+{
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof value);
+    int64_t place = (int64_t)((bits * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (size - 1);
+    while (entries[place].count != 0 && entries[place].value != value)
+        place = (place + 1) & (size - 1);
+    return &entries[place];
+}
+
+/* The most frequent value of a box, the first one that reaches its count; whether a valid pixel lies in it. */
+static int OF(mode)(const Job *job, const Taps *rows, const Taps *cols, T *out)
+{
+    int64_t most = 0, seen = 0, size = 16;
+    while (size < 2 * rows->count * cols->count && size < SMALL_TABLE)
+        size *= 2;
+    OF(Entry) *entries = table_of(job->table, size, sizeof *entries);
+    for (int64_t i = rows->first; i < rows->first + rows->count && entries != NULL; i++) {
+        const T *pixels = OF(row)(job, i);
+        for (int64_t j = cols->first; j < cols->first + cols->count && entries != NULL; j++) {
+            /* 0 and -0 are one value. */
+            T pixel = pixels[j], key = IS_REAL ? pixel + 0 : pixel;
+            if (!is_valid_at(job, i, j))
+                continue;
+            int64_t count = 1;
+            /* NaN equals nothing, not even NaN. */
+            if (!is_nan((double)pixel)) {
+                OF(Entry) *entry = OF(entry)(entries, size, key);
+                seen += entry->count == 0;
+                entry->value = key;
+                count = ++entry->count;
+            }
+            if (count > most) {
+                most = count;
+                *out = pixel;
+            }
+            if (2 * seen > size) {
+                OF(Entry) *old = entries;
+                entries = larger_table(job->table, 4 * size, sizeof *entries);
+                for (int64_t each = 0; each < size && entries != NULL; each++)
+                    if (old[each].count != 0)
+                        *OF(entry)(entries, 4 * size, old[each].value) = old[each];
+                size *= 4;
+                free(old);
+            }
+        }
+    }
+    return most > 0;
+}
+
+/* The pixel that holds the centre of each target. Fields of the job are copied, since a store into `valid` might change
+   them, as far as a compiler knows. */
+static void OF(nearest)(const Job *job)
+{
+    const Axis down = job->down, across = job->across;
+    const Plane source = job->pixels, known = job->mask;
+    const int64_t width = job->out.width, row_step = job->rows.col_stride, col_step = job->cols.col_stride;
+    for (int64_t i = 0; i < job->out.height; i++) {
+        T *restrict out = (T *)(job->out.data + i * job->out.stride);
+        uint8_t *restrict valid = (uint8_t *)(job->valid.data + i * job->valid.stride);
+        const char *rows = job->rows.data + i * job->rows.row_stride;
+        const char *cols = job->cols.data + i * job->cols.row_stride;
+        for (int64_t j = 0; j < width; j++) {
+            double row = *(const double *)(rows + j * row_step), col = *(const double *)(cols + j * col_step);
+            T pixel = 0;
+            uint8_t found = 0;
+            if (is_inside(&down, row) && is_inside(&across, col)) {
+                int64_t above = nearest_of(&down, row), before = nearest_of(&across, col);
+                found = known.data == NULL || ((const uint8_t *)known.data)[above * known.stride + before];
+                pixel = found ? ((const T *)(source.data + above * source.stride))[before] : 0;
+            }
+            out[j] = pixel;
+            valid[j] = found;
+        }
+    }
+}
+
+/* Bilinear without widening. Targets with four valid pixels around them are made here, and `point` makes the others. */
+static void OF(unwidened_bilinear)(const Job *job)
+{
+    const Plane source = job->pixels, known = job->mask;
+    const int64_t width = job->out.width, row_step = job->rows.col_stride, col_step = job->cols.col_stride;
+    const int64_t row_offset = job->down.offset, col_offset = job->across.offset;
+    /* Whole numbers are rounded down by a cast, so offsets below 0 are left to `point`. */
+    const int is_fast = row_offset >= 0 && col_offset >= 0;
+    const double top = (double)row_offset, bottom = (double)(row_offset + source.height - 1);
+    const double left = (double)col_offset, right = (double)(col_offset + source.width - 1);
+    for (int64_t i = 0; i < job->out.height; i++) {
+        T *restrict out = (T *)(job->out.data + i * job->out.stride);
+        uint8_t *restrict valid = (uint8_t *)(job->valid.data + i * job->valid.stride);
+        const char *rows = job->rows.data + i * job->rows.row_stride;
+        const char *cols = job->cols.data + i * job->cols.row_stride;
+        for (int64_t j = 0; j < width; j++) {
+            double row = *(const double *)(rows + j * row_step) - 0.5, col = *(const double *)(cols + j * col_step) - 0.5;
+            if (is_fast && row >= top && row < bottom && col >= left && col < right) {
+                int64_t above = (int64_t)row, before = (int64_t)col;
+                double y = row - (double)above, x = col - (double)before;
+                above -= row_offset;
+                before -= col_offset;
+                const uint8_t *mask = (const uint8_t *)known.data + above * known.stride + before;
+                if (known.data == NULL || (mask[0] & mask[1] & mask[known.stride] & mask[known.stride + 1])) {
+                    const T *first = (const T *)(source.data + above * source.stride) + before;
+                    const T *second = (const T *)((const char *)first + source.stride);
+                    double sum = 0.0 + ((double)first[0] * (1 - x) + (double)first[1] * x) * (1 - y);
+                    sum += ((double)second[0] * (1 - x) + (double)second[1] * x) * y;
+                    /* Infinity and NaN may have no weight. */
+                    if (!IS_REAL || is_finite(sum)) {
+                        out[j] = OF(value)(sum);
+                        valid[j] = 1;
+                        continue;
+                    }
+                }
+            }
+            T value = 0;
+            valid[j] = is_centre_valid(job, i, j) && OF(point)(job, i, j, &value);
+            out[j] = valid[j] ? value : 0;
+        }
+    }
 }
 
 /* Targets whose pixels are made one by one. */
@@ -174,6 +327,7 @@ static void OF(scattered)(const Job *job)
                 col_taps(job, i, j, 0, job->col_weight, &cols);
                 if (rows.inside && cols.inside)
                     found = job->method == AVERAGE ? OF(average)(job, &rows, &cols, &value)
+                          : job->method == MODE    ? OF(mode)(job, &rows, &cols, &value)
                                                    : OF(extreme)(job, &rows, &cols, &value);
             }
             out[j] = found ? value : 0;
@@ -257,6 +411,10 @@ static void OF(resample)(const Job *job, const Columns *columns)
 {
     if (columns != NULL)
         OF(separable)(job, columns);
+    else if (job->method == NEAREST)
+        OF(nearest)(job);
+    else if (job->method == BILINEAR && !job->may_widen)
+        OF(unwidened_bilinear)(job);
     else
         OF(scattered)(job);
 }

@@ -55,7 +55,7 @@ def in_use() -> str:
 
 def has_kernel(dtype: np.dtype[Any], method: str) -> bool:
     """Whether the compiled kernels know a method for a dtype."""
-    if method == "mode" or not dtype.isnative or dtype.itemsize > 8:
+    if not dtype.isnative or dtype.itemsize > 8:
         return False
     return dtype.kind in "iu" or (dtype.kind == "f" and (dtype.itemsize > 2 or method == "nearest"))
 

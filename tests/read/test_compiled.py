@@ -211,7 +211,6 @@ def test_the_arguments_of_the_next_test_fit_but_for_one(kernels) -> None:
         {"out": np.zeros(6, np.uint16)},
         {"valid": np.zeros((2, 3), np.uint8)},
         {"valid": np.zeros((1, 3), bool)},
-        {"method": "mode"},
         {"method": "lanczos"},
         {"method": "average"},
     ],
