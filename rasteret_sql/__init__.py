@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rasteret_sql.output.export import ExportReport, export
     from rasteret_sql.output.export_files import ExportedFile
     from rasteret_sql.output.footprints import plot_footprints
+    from rasteret_sql.output.kerchunk import to_kerchunk
     from rasteret_sql.output.picture import Picture, picture
     from rasteret_sql.output.plot import plot_rgb
     from rasteret_sql.read.progress import progress
@@ -85,6 +86,7 @@ __all__ = [
     "shards",
     "stac_search",
     "to_geopandas",
+    "to_kerchunk",
     "to_numpy",
     "to_torchgeo",
     "to_xarray",
@@ -137,6 +139,7 @@ _HOME = {
     "shards": "rasteret_sql.arrays.shards",
     "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
+    "to_kerchunk": "rasteret_sql.output.kerchunk",
     "to_numpy": "rasteret_sql.arrays.numpy",
     "to_torchgeo": "rasteret_sql.training.torchgeo",
     "to_xarray": "rasteret_sql.arrays.xarray",
