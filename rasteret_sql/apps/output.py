@@ -180,7 +180,7 @@ def write_parquet(result: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     reader = _renamed(result).to_arrow_reader(_batch_rows(result))
     schema = _geoparquet_schema(reader.schema)
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for group in _row_groups(reader):
+        for group in row_groups(reader):
             writer.write_table(pa.Table.from_batches(group).cast(schema), row_group_size=_ROW_GROUP_ROWS)
 
 
@@ -266,7 +266,8 @@ def strict_json(line: str) -> str:
     return _NOT_JSON.sub(lambda match: match[1] or "null", line)
 
 
-def _row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
+def row_groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
+    """Give the batches of a stream, as many together as a row group of Parquet has."""
     group: list[pa.RecordBatch] = []
     rows = held_bytes = 0
     for batch in batches(reader):

@@ -16,6 +16,7 @@ import subprocess
 import pytest
 import shapely
 
+import rasteret_sql as rs
 from rasteret_sql.apps import main as main_module
 from rasteret_sql.apps.main import main, parser
 from tests.apps.test_process import COMMAND, in_terminal
@@ -28,6 +29,12 @@ LASTING = {"serve", "shell"}
 def _geojson(places, wkt):
     path = places["folder"] / "rows.geojson"
     path.write_text(shapely.to_geojson(shapely.from_wkt(wkt)))
+    return path
+
+
+def _shard(places):
+    path = places["folder"] / "00000"
+    path.write_bytes(rs.shards(places["index"], 8, bands=["red"])[0].to_bytes())
     return path
 
 
@@ -44,6 +51,8 @@ GOOD = {
     "FILE": lambda places: places["folder"] / "out.tif",
     "DB": lambda _: None,
     "PIXELS": lambda _: "64",
+    "COUNT": lambda _: "3",
+    "SHARD": _shard,
 }
 BAD = {
     "POINTS": lambda places: places["folder"] / "absent.parquet",
@@ -57,6 +66,8 @@ BAD = {
     "FILE": lambda places: places["folder"] / "absent" / "out.tif",
     "DB": lambda places: places["folder"] / "absent" / "a.duckdb",
     "PIXELS": lambda _: "0",
+    "COUNT": lambda _: "0",
+    "SHARD": lambda places: places["folder"] / "absent",
 }
 #: Commands whose result is a file, so that what they say of it goes to stderr.
 FOR_A_FILE = {"preview"}
