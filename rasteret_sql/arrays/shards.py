@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_sql.arrays.chip_table import WantedChips, check_one_grid
-from rasteret_sql.checks import check_choice, checked_list, shown, without_crs
+from rasteret_sql.checks import check_choice, checked_list, shown, whole_number_of, without_crs
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.shards import fetched_bytes
@@ -164,33 +164,34 @@ class Shard:
         """
         import pyarrow as pa
 
-        from rasteret_sql.checks import whole_number_of
         from rasteret_sql.read.stream import PART_ROWS
         from rasteret_sql.sql.batches import tile_batches
 
         check_choice("on_error", on_error, ("raise", "null"))
-        if limit is not None and (whole_number_of(limit) is None or limit < 0):
-            raise InvalidArgumentError(f"limit: got {shown(limit)}, expected a number of rows, 0 or more, or None")
+        limit = _checked_limit(limit)
         schema = _chosen(columns)
         plan = self._plan.plan
         if limit is not None and limit < len(plan):
             plan = plan.take(np.arange(limit))
         return pa.RecordBatchReader.from_batches(schema, tile_batches(plan.parts(PART_ROWS), schema, on_error=on_error))
 
-    def chips(self) -> ChipArray:
+    def chips(self, *, limit: int | None = None) -> ChipArray:
         """Read its chips, each tile once.
+
+        Args:
+            limit: the number of chips at most, the first ones; None for all.
 
         Returns:
             Array (chip, band, y, x) in the order of `chip_table()`, with a mask.
 
         Raises:
-            InvalidArgumentError: the shard is one of tiles, or lacks a tile of a chip.
+            InvalidArgumentError: the shard is one of tiles, or lacks a tile of a chip; or `limit` is no number.
             RasteretError: bytes could not be fetched or decoded.
         """
         from rasteret_sql.arrays.memory import new_array
         from rasteret_sql.arrays.numpy import ChipArray
 
-        layout, planned = self._chip_layout()
+        layout, planned = self._chip_layout(_checked_limit(limit))
         data, mask = new_array(layout.shape, layout.dtype), new_array(layout.shape, bool)
         layout.read(planned, data, mask)
         bands = layout.bands
@@ -217,10 +218,29 @@ class Shard:
             }
         )
 
-    def _chip_layout(self) -> tuple[ChipLayout, WindowPlan]:
+    def split(self, n: int) -> list[Shard]:
+        """Cut it in pieces, as `shards` cuts a read.
+
+        Args:
+            n: the number of pieces. There are fewer if there are fewer files.
+
+        Raises:
+            InvalidArgumentError: `n` is no such number.
+        """
+        from rasteret_sql.sql.shard_plan import checked_count, split
+
+        return [Shard(piece) for piece in split(self._plan, checked_count(n))]
+
+    @property
+    def has_chips(self) -> bool:
+        """Whether it has chips, rather than tiles alone."""
+        return self._plan.chips is not None
+
+    def _chip_layout(self, limit: int | None) -> tuple[ChipLayout, WindowPlan]:
         plan, chips = self._plan.plan, self._plan.chips
         if chips is None:
             raise self._no_chips()
+        chips = chips if limit is None else chips.first(limit)
         layout = ChipLayout(plan.assets, chips.item_ids, chips.offsets, chips.size)
         rows = rows_of_windows(plan, layout.windows)
         if len(rows) and rows.min() < 0:
@@ -234,6 +254,18 @@ class Shard:
 
     def _no_chips(self) -> InvalidArgumentError:
         return InvalidArgumentError(f"shard {self.name}: got one of tiles, expected one that shards(chips=...) made")
+
+
+def _checked_limit(limit: Any) -> int | None:
+    """Give a limit of rows.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    number = whole_number_of(limit)
+    if limit is not None and (number is None or number < 0):
+        raise InvalidArgumentError(f"limit: got {shown(limit)}, expected a number of rows, 0 or more, or None")
+    return number
 
 
 def _chosen(columns: Any) -> pa.Schema:
@@ -309,8 +341,8 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
     """
     from rasteret_sql.sql.named_index import shown_index
     from rasteret_sql.sql.readers import planning_cursor, read_arguments
-    from rasteret_sql.sql.shard_plan import ShardChips
-    from rasteret_sql.sql.shards import checked_count, plan_chip_shards, plan_shards
+    from rasteret_sql.sql.shard_plan import ShardChips, checked_count
+    from rasteret_sql.sql.shards import plan_chip_shards, plan_shards
     from rasteret_sql.sql.statistics_file import checked_statistics
 
     number = checked_count(n)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.checks import shown, whole_number_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import MAX_SIDE
+from rasteret_sql.plan.shards import cut_files, fetched_bytes
 from rasteret_sql.plan.tile_plan import MaskKind
 from rasteret_sql.plan.tiles import Cells, Tilings, plan_located
 from rasteret_sql.sql.row_checks import RowNames
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
+#: More shards than anybody has tiles for: a count that is meant for something else.
+_MAX_COUNT: Final = 1_000_000
 #: Cells of all chips of a shard; more take more memory than a machine has.
 _MAX_CELLS: Final = 1 << 31
 
@@ -42,6 +46,10 @@ class ShardChips:
     item_ids: tuple[str, ...]
     offsets: Numbers
     size: tuple[int, int]
+
+    def first(self, count: int) -> ShardChips:
+        """Give the first of the chips."""
+        return ShardChips(self.numbers[:count], self.item_ids[:count], self.offsets[:count], self.size)
 
     def check(self, plan: TilePlan) -> None:
         """Refuse chips that no plan has.
@@ -99,6 +107,43 @@ class ShardPlan:
     def name(self) -> str:
         """Its number with leading zeros, as many digits as all shards need, and five at least."""
         return f"{self.number:0{max(len(str(self.count - 1)), 5)}d}"
+
+
+def checked_count(count: Any) -> int:
+    """Give the number of shards.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    number = whole_number_of(count)
+    if number is None or not 1 <= number <= _MAX_COUNT:
+        raise InvalidArgumentError(f"n: got {shown(count)}, expected a number of shards, 1 to {_MAX_COUNT:,}")
+    return number
+
+
+def split(shard: ShardPlan, count: int) -> list[ShardPlan]:
+    """Cut a shard in pieces where files end; with chips, where items end. None of them is empty."""
+    plan = shard.plan
+    if shard.chips is None:
+        keys: list[tuple[Any, ...]] = [(asset.address,) for asset in plan.assets]
+    else:
+        keys = [(asset.address, ("item", asset.item_id)) for asset in plan.assets]
+    pieces = cut_files(keys, fetched_bytes(plan), count)
+    starts = np.searchsorted(plan.asset_no, np.arange(len(plan.assets) + 1))
+    found = []
+    for number, files in enumerate(pieces):
+        rows = np.concatenate([np.arange(starts[file], starts[file + 1]) for file in files.tolist()])
+        part = plan.take(rows).with_assets(files)
+        mine = None if shard.chips is None else _chips_in(shard.chips, part.assets)
+        found.append(ShardPlan(number, len(pieces), shard.plan_hash, shard.origins, part, mine))
+    return found
+
+
+def _chips_in(chips: ShardChips, assets: tuple[PlannedAsset, ...]) -> ShardChips:
+    known = {asset.item_id for asset in assets}
+    mine = np.array([number for number, item_id in enumerate(chips.item_ids) if item_id in known], np.int64)
+    item_ids = tuple(chips.item_ids[number] for number in mine.tolist())
+    return ShardChips(chips.numbers[mine], item_ids, chips.offsets[mine], chips.size)
 
 
 def decoded_bytes(plan: TilePlan) -> int:

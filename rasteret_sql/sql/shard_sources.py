@@ -16,7 +16,8 @@ from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.sql.batches import READ_COLUMNS, tile_batches
 from rasteret_sql.sql.joined import number_in_text, required
 from rasteret_sql.sql.shard_bytes import decode, encode, fetch_shard
-from rasteret_sql.sql.shards import checked_count, plan_shards
+from rasteret_sql.sql.shard_plan import checked_count
+from rasteret_sql.sql.shards import plan_shards
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, kept_rows, noted, parse_arguments
 from rasteret_sql.sql.workarounds import mentions
 

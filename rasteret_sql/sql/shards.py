@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.checks import shown, whole_number_of
 from rasteret_sql.database.hrefs import absolute, is_url, unsigned
-from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.local import local_path
-from rasteret_sql.plan.shards import cut_files, fetched_bytes
 from rasteret_sql.plan.tokens import token_of
 from rasteret_sql.sql.planning import IndexPlans, index_origins, plan_parts
-from rasteret_sql.sql.shard_plan import ShardChips, ShardPlan
+from rasteret_sql.sql.shard_plan import ShardChips, ShardPlan, split
 from rasteret_sql.sql.statistics_file import tiles_that_meet
 
 if TYPE_CHECKING:
@@ -28,21 +25,6 @@ if TYPE_CHECKING:
     from rasteret_sql.read.chips import ChipLayout
 
     Numbers = npt.NDArray[np.int64]
-
-#: More shards than anybody has tiles for: a count that is meant for something else.
-_MAX_COUNT: Final = 1_000_000
-
-
-def checked_count(count: Any) -> int:
-    """Give the number of shards.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    number = whole_number_of(count)
-    if number is None or not 1 <= number <= _MAX_COUNT:
-        raise InvalidArgumentError(f"n: got {shown(count)}, expected a number of shards, 1 to {_MAX_COUNT:,}")
-    return number
 
 
 def plan_shards(
@@ -68,7 +50,7 @@ def plan_shards(
     """
     parts = tiles_that_meet(cursor, plan_parts(cursor, arguments, None), tiles_where, statistics)
     plan = _joined(list(parts))
-    return _cut(plan, count, index_origins(cursor, arguments.index), lambda asset: (asset.address,), None)
+    return split(_whole(plan, index_origins(cursor, arguments.index), None), count)
 
 
 def plan_chip_shards(
@@ -99,8 +81,7 @@ def plan_chip_shards(
         axis=1,
         return_index=True,
     )
-    origins = index_origins(cursor, arguments.index)
-    return _cut(planned.take(first), count, origins, lambda asset: (asset.address, ("item", asset.item_id)), chips)
+    return split(_whole(planned.take(first), index_origins(cursor, arguments.index), chips), count)
 
 
 def _joined(parts: list[TilePlan]) -> TilePlan:
@@ -116,33 +97,12 @@ def _joined(parts: list[TilePlan]) -> TilePlan:
     return replace(first, **columns)
 
 
-def _cut(
-    plan: TilePlan,
-    count: int,
-    origins: tuple[str, ...],
-    keys_of: Callable[[PlannedAsset], tuple[Any, ...]],
-    chips: ShardChips | None,
-) -> list[ShardPlan]:
-    """Cut a plan, without the files of which nothing is read."""
+def _whole(plan: TilePlan, origins: tuple[str, ...], chips: ShardChips | None) -> ShardPlan:
+    """Give a plan as one shard, without the files of which nothing is read."""
     plan = plan.with_assets(np.unique(plan.asset_no))
     plan = replace(plan, assets=tuple(map(_settled, plan.assets)))
-    whole = token_of(plan) if chips is None else token_of(plan, chips.item_ids, chips.offsets, chips.size)
-    pieces = cut_files([keys_of(asset) for asset in plan.assets], fetched_bytes(plan), count)
-    starts = np.searchsorted(plan.asset_no, np.arange(len(plan.assets) + 1))
-    shards = []
-    for number, files in enumerate(pieces):
-        rows = np.concatenate([np.arange(starts[file], starts[file + 1]) for file in files.tolist()])
-        part = plan.take(rows).with_assets(files)
-        mine = None if chips is None else _chips_in(chips, part.assets)
-        shards.append(ShardPlan(number, len(pieces), whole, origins, part, mine))
-    return shards
-
-
-def _chips_in(chips: ShardChips, assets: tuple[PlannedAsset, ...]) -> ShardChips:
-    known = {asset.item_id for asset in assets}
-    mine = np.array([number for number, item_id in enumerate(chips.item_ids) if item_id in known], np.int64)
-    item_ids = tuple(chips.item_ids[number] for number in mine.tolist())
-    return ShardChips(chips.numbers[mine], item_ids, chips.offsets[mine], chips.size)
+    name = token_of(plan) if chips is None else token_of(plan, chips.item_ids, chips.offsets, chips.size)
+    return ShardPlan(0, 1, name, origins, plan, chips)
 
 
 def _settled(asset: PlannedAsset) -> PlannedAsset:

@@ -249,6 +249,18 @@ def test_a_table_of_chips_makes_shards_too(index: Path) -> None:
     np.testing.assert_array_equal(shards[0].chips().data, wanted.data[shards[0].chip_table()["chip"].to_pylist()])
 
 
+@pytest.mark.parametrize("arguments", [{}, {"chips": CHIPS, "chip_size": 50}])
+def test_a_shard_is_split_as_a_read_is_cut(index: Path, arguments: dict[str, Any]) -> None:
+    (whole,) = rs.shards(index, 1, bands=["red"], **arguments)
+    cut = rs.shards(index, 4, bands=["red"], **arguments)
+    assert [piece.to_bytes() for piece in _sent([whole])[0].split(4)] == [shard.to_bytes() for shard in cut]
+
+
+def test_a_limit_of_chips_gives_the_first_ones(index: Path) -> None:
+    (shard,) = rs.shards(index, 1, bands=["red"], chips=CHIPS, chip_size=50)
+    np.testing.assert_array_equal(shard.chips(limit=3).data, shard.chips().data[:3])
+
+
 def test_files_of_one_address_are_in_one_shard(index: Path) -> None:
     con = rs.connect()
     again = con.sql(
@@ -493,15 +505,19 @@ def test_arrow_that_is_compressed_again_is_refused_before_it_is_decompressed(goo
 
 @settings(max_examples=150)
 @given(st.data())
-def test_bytes_that_are_cut_or_flipped_are_refused(good: bytes, data: st.DataObject) -> None:
+def test_bytes_that_are_cut_or_flipped_are_refused_or_mean_the_same(good: bytes, data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         broken = good[: data.draw(st.integers(0, len(good) - 1))]
     else:
         place = data.draw(st.integers(0, len(good) - 1))
         broken = bytearray(good)
         broken[place] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(InvalidArgumentError, match=r"^shard: "):
-        rs.Shard.from_bytes(bytes(broken))
+    try:
+        shard = rs.Shard.from_bytes(bytes(broken))
+    except InvalidArgumentError:
+        return
+    # Some bits of a Zstandard frame mean nothing.
+    assert shard.to_bytes() == good
 
 
 @settings(max_examples=150)
