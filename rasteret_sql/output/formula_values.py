@@ -64,6 +64,7 @@ def put_together(mosaic: str, shape: tuple[int, int], readings: Iterable[Reading
     """
     values, mask = np.empty(shape, np.float64), np.empty(shape, np.bool_)
     result = Mosaic(mosaic, values, mask, np.nan)
+    result.begin(_WHOLE)
     if mosaic == "median":
         result.add((_WHOLE, _WHOLE), list(readings))
     else:

@@ -28,12 +28,16 @@ class Mosaic:
 
     def __init__(self, kind: str, pixels: npt.NDArray[Any], mask: npt.NDArray[np.bool_], fill: Any) -> None:
         self._kind = kind
-        self._pixels, self._mask = pixels, mask
-        pixels[...] = fill
-        mask[...] = False
+        self._pixels, self._mask, self._fill = pixels, mask, fill
         # Sums of float32 would depend on the order of the items.
         self._sum = np.zeros(pixels.shape, np.result_type(pixels.dtype, np.float64)) if kind == "mean" else None
         self._count = np.zeros(pixels.shape, np.uint32) if kind in {"mean", "count"} else None
+
+    def begin(self, rows: slice) -> None:
+        """Fill some rows, before readings are added to them. Threads may do so for rows that do not overlap."""
+        # The memory of the result is touched here for the first time, which takes as long as placing pixels.
+        self._pixels[rows] = self._fill
+        self._mask[rows] = False
 
     def add(
         self,

@@ -114,6 +114,11 @@ class Share(NamedTuple):
     sources: list[Source]
     is_last: bool
 
+    @property
+    def is_first(self) -> bool:
+        """Whether no sources of the job were read before these."""
+        return not self.sources or self.sources[0] is self.job.sources[0]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Footprint:
@@ -162,8 +167,11 @@ class Regridder:
         """Resample `step` rows of the grid from `start` on, for all jobs. Threads may do so for rows of their own."""
         end = min(start + step, self._box.height)
         known: dict[tuple[Lattice, Window, str], _Footprint | None] = {}
-        for job, sources, is_last in self._shares:
+        for share in self._shares:
+            job, sources, is_last = share
             assert job.mosaic is not None
+            if share.is_first:
+                job.mosaic.begin(slice(start, end))
             if job.band.mosaic == "median":
                 readings = [_values(job, source, self._reading(job, source, start, end, known)) for source in sources]
                 rows = slice(start, end), slice(0, self._box.width)
