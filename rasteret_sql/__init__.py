@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rasteret_sql.sql.readers import explain, read_tiles
     from rasteret_sql.training.blocks import block_sampler
     from rasteret_sql.training.handoff import Handoff, from_handoff, handoff
+    from rasteret_sql.training.splits import split_blocks
     from rasteret_sql.training.torchgeo import to_torchgeo
 
 __version__ = "0.1.0"
@@ -84,6 +85,7 @@ __all__ = [
     "sample_points",
     "set_options",
     "shards",
+    "split_blocks",
     "stac_search",
     "to_geopandas",
     "to_kerchunk",
@@ -137,6 +139,7 @@ _HOME = {
     "sample_points": "rasteret_sql.sql.analysis",
     "set_options": "rasteret_sql.io.options",
     "shards": "rasteret_sql.arrays.shards",
+    "split_blocks": "rasteret_sql.training.splits",
     "stac_search": "rasteret_sql.index.sources.search",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
     "to_kerchunk": "rasteret_sql.output.kerchunk",

@@ -132,6 +132,10 @@ def _all_blocks(dataset: Any, **options: Any) -> list[Any]:
     return list(rs.block_sampler(rs.to_torchgeo(dataset) if isinstance(dataset, Path) else dataset, **options))
 
 
+def _all_parts(dataset: Any, shares: Any, **options: Any) -> dict[str, Any]:
+    return rs.split_blocks(rs.to_torchgeo(dataset) if isinstance(dataset, Path) else dataset, shares, **options)
+
+
 def _connected(**options: Any) -> None:
     rs.connect(**options).close()
 
@@ -184,6 +188,9 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "connect": (_connected, rs.connect, {"database": folder / "d.duckdb"}),
         "install": (rs.install, rs.install, {"con": duckdb}),
         "plot_rgb": (rs.plot_rgb, rs.plot_rgb, {"ds": rs.to_xarray(folder / "i.parquet"), "bands": ["red"] * 3} if folder.exists() else {}),
+        "split_blocks": (
+            _all_parts, rs.split_blocks, {"dataset": folder / "i.parquet", "shares": {"a": 1.0}, "block_m": 100.0}
+        ),
         "block_sampler": (_all_blocks, rs.block_sampler, {"dataset": folder / "i.parquet"}),
     }  # fmt: skip
     for suffix in (".tif", ".zarr", ".nc", ".parquet"):

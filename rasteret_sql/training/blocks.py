@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rasteret_sql.checks import check_flag, shown, whole_number_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import checked_size
+from rasteret_sql.training.splits import check_seed
 from rasteret_sql.training.torchgeo import require_torchgeo
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ def block_sampler(
     import torch
 
     from rasteret_sql.training.dataset import MAX_SIDE
-    from rasteret_sql.training.handoff import check_seed
     from rasteret_sql.training.samplers import BlockGeoSampler
 
     check_flag("shuffle", shuffle)

@@ -17,7 +17,7 @@ from torchgeo.datasets import GeoDataset
 from rasteret_sql.arrays.display import rgb_places
 from rasteret_sql.checks import shown
 from rasteret_sql.errors import EmptySliceError, InvalidArgumentError, RasteretError
-from rasteret_sql.geo.crs import normalized_crs
+from rasteret_sql.geo.crs import normalized_crs, same_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution
 from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.read.parts import Part, PartReader
@@ -258,6 +258,12 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
     def is_chipped(self) -> bool:
         """Whether the rows of `index` are chips that were given."""
         return self._options.is_chipped
+
+    def corners(self) -> npt.NDArray[np.float64]:
+        """Give an (x, y) of each item from which its pixels are counted; (0, 0) for items in other CRSs."""
+        crs = normalized_crs(self.crs)
+        is_same = np.array([same_crs(code, crs) for code in self._items.crs], bool)[self._items.crs_of]
+        return np.where(is_same[:, None], self._items.bounds[:, :2], 0.0)
 
     def _is_own(self, index: GeoDataFrame, geometry: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Say which rows have the footprint of their item, rather than a part of it or a chip."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -12,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rasteret_sql.checks import check_flag, checked_path, is_one_of, shown
+from rasteret_sql.checks import check_choice, check_flag, checked_path, is_one_of, shown
 from rasteret_sql.database.hrefs import unsigned
 from rasteret_sql.database.select_text import Scope
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
+from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.index.definition import kept_text
-from rasteret_sql.io.asked import redact
+from rasteret_sql.training.fingerprint import fingerprint, require_same
 from rasteret_sql.training.handoff_document import VERSION, document_text, read_document
+from rasteret_sql.training.splits import check_blocks, check_seed, checked_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +35,7 @@ _ARGUMENTS: Final = (
     "time_series", "groupby", "chips", "chip_size", "label_column", "scale", "scales", "offsets", "fill",
     "nodata", "dtype", "on_error",
 )  # fmt: skip
-#: What generators of PyTorch take.
-_SEEDS: Final = range(-(1 << 63), 1 << 64)
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_TAIL_BYTES: Final = 8
-_MAGIC: Final = b"PAR1"
-_CHUNK: Final = 1 << 20
 #: What SQL of a file may read, which may be somebody else's.
 _OF_INDEX: Final = Scope(frozenset({"index"}))
 _OF_CHIPS: Final = Scope(frozenset(), parquet=True)
@@ -76,6 +71,9 @@ def handoff(
     *,
     sql: str = "FROM index",
     splits: Mapping[str, str | float] | None = None,
+    split: str = "items",
+    block_m: float | None = None,
+    gap_m: float | None = None,
     seed: int = 0,
     **dataset: Any,
 ) -> Path:
@@ -88,8 +86,10 @@ def handoff(
         path: path of the file, such as "train.toml". An existing file is replaced.
         index: path or URL of an index; one file. A path is written as it leads there from the folder of `path`.
         sql: query for its rows, from the table `index`: 'FROM index WHERE "eo:cloud_cover" < 20'.
-        splits: parts by name, either each a condition in SQL ("split = 'train'"), or each a share from 0 to 1: items
-            are then drawn by a hash of their id and the seed, so that they stay in their part when others come and go.
+        splits: parts by name, either each a condition in SQL ("split = 'train'"), or each a share from 0 to 1.
+        split: what shares are of: "items", drawn by a hash of their id and the seed, so that they stay in their part
+            when others come and go; or "blocks" of ground, as `split_blocks` makes them, so that parts do not touch.
+        block_m, gap_m: metres of the sides of these blocks, and of the gaps between them; see `split_blocks`.
         seed: for shares, and for samplers: `generator(seed)` of what is opened.
         **dataset: arguments of `to_torchgeo`; `dtype` as a name, "float32".
 
@@ -114,21 +114,22 @@ def handoff(
     values = _checked(dataset)
     listed = _checked_splits(splits)
     check_seed("seed", seed)
+    blocks = _checked_blocks(listed, split, block_m, gap_m)
     contents = {
         "version": VERSION,
-        "index": {"path": _from_folder(index, path.parent), **_fingerprint(index)},
-        "query": {"sql": kept_text(sql.strip().rstrip(";")), "seed": seed},
+        "index": {"path": _from_folder(index, path.parent), **fingerprint(index)},
+        "query": {"sql": kept_text(sql.strip().rstrip(";")), "seed": seed, **blocks},
         "splits": listed,
         "dataset": values,
     }
     if isinstance(values.get("chips"), str) and not is_query(values["chips"]):
-        contents["chips"] = _fingerprint(values["chips"])
+        contents["chips"] = fingerprint(values["chips"])
         contents["dataset"] = values | {"chips": _from_folder(values["chips"], path.parent)}
     _check_sql(contents, path, trust=True)
     if isinstance(values.get("chips"), str):
         _require_chips(values["chips"])
-    for split in listed or [None]:
-        _require_rows(_query(contents, index, split), split)
+    for part in listed if listed and not blocks else [None]:
+        _require_rows(_query(contents, index, part), part)
     first = f", split={next(iter(listed))!r}" if listed else ""
     text = _HEADER.format(name=path.name, split=first) + document_text(contents)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -171,6 +172,7 @@ def from_handoff(
         InvalidIndexError: the index, or the table of chips, differs from the index or the table of the hand-off.
         EmptyReadError: nothing is left to read.
     """
+    from rasteret_sql.training.splits import split_blocks
     from rasteret_sql.training.torchgeo import to_torchgeo
 
     path = checked_path("path", path)
@@ -187,7 +189,7 @@ def from_handoff(
         where = _to_folder(contents["index"]["path"], path.parent)
     else:
         where = str(index) if isinstance(index, str) and "://" in index else str(checked_path("index", index))
-    _require_same("index", where, contents["index"], path)
+    require_same("index", where, contents["index"], path)
     arguments = dict(contents["dataset"])
     chips = arguments.get("chips")
     from rasteret_sql.sql.named_index import is_query
@@ -199,18 +201,23 @@ def from_handoff(
         )
     if "chips" in contents:
         arguments["chips"] = _to_folder(arguments["chips"], path.parent)
-        _require_same("chips", arguments["chips"], contents["chips"], path)
+        require_same("chips", arguments["chips"], contents["chips"], path)
     if "dtype" in arguments:
         import torch
 
         arguments["dtype"] = getattr(torch, arguments["dtype"])
-    query = _query(contents, where, split)
-    _require_rows(query, split, f"{path}: ")
+    blocks = {name: contents["query"].get(name) for name in ("block_m", "gap_m")}
+    # A part by blocks of ground is cut out of the dataset of all rows.
+    of_rows = split if blocks["block_m"] is None else None
+    query = _query(contents, where, of_rows)
+    _require_rows(query, of_rows, f"{path}: ")
     if "chips" in arguments:
         arguments["chips"] = _chips_of(
-            arguments["chips"], query if split is not None else None, None if trust else _OF_CHIPS
+            arguments["chips"], query if of_rows is not None else None, None if trust else _OF_CHIPS
         )
     dataset = to_torchgeo(query, transforms=transforms, **arguments)
+    if of_rows != split:
+        dataset = split_blocks(dataset, known, seed=contents["query"]["seed"], **blocks)[str(split)]
     dataset.handoff = Handoff(path, where, query, split, contents["query"]["seed"])
     return dataset
 
@@ -269,16 +276,24 @@ def _checked_splits(splits: Mapping[str, str | float] | None) -> dict[str, str |
     shares = [value for value in listed.values() if not isinstance(value, str)]
     if not shares:
         return listed
-    if len(shares) < len(listed) or not all(
-        isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1 for share in shares
-    ):
+    expected = "either conditions in SQL, or shares above 0 that add up to 1 at most"
+    return dict(checked_shares("splits", listed, expected))
+
+
+def _checked_blocks(splits: Mapping[str, str | float], split: Any, block_m: Any, gap_m: Any) -> dict[str, float]:
+    """Give the sizes of blocks of ground as a file holds them; nothing where shares are of items."""
+    check_choice("split", split, ("items", "blocks"))
+    if split == "items":
+        for name, value in (("block_m", block_m), ("gap_m", gap_m)):
+            if value is not None:
+                raise InvalidArgumentError(f'{name}: got {shown(value)} with split="items", expected split="blocks"')
+        return {}
+    if not splits or any(isinstance(value, str) for value in splits.values()):
         raise InvalidArgumentError(
-            f"splits: got {shown(listed)}, expected either conditions in SQL, or shares above 0 "
-            "that add up to 1 at most"
+            f'splits: got {shown(dict(splits))} with split="blocks", expected shares above 0 that add up to 1 at most'
         )
-    if math.fsum(shares) > 1 + 1e-9:
-        raise InvalidArgumentError(f"splits: got shares that add up to {math.fsum(shares):g}, expected 1 at most")
-    return {name: float(share) for name, share in zip(listed, shares, strict=True)}
+    block, gap = check_blocks(block_m, gap_m)
+    return {"block_m": block} | ({} if gap is None else {"gap_m": gap})
 
 
 def _query(contents: Mapping[str, Any], index: str, split: str | None) -> str:
@@ -385,75 +400,6 @@ def _require_rows(query: str, split: str | None, file: str = "") -> None:
         )
 
 
-def _fingerprint(index: str) -> dict[str, Any]:
-    """Say which file it is: of one on disk the hash of all of it, of any the length and the hash of its footer.
-
-    Raises:
-        InvalidIndexError: it is no Parquet file.
-    """
-    if "://" in index:
-        return _remote_fingerprint(index)
-    file = Path(index).expanduser()
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        raise InvalidIndexError(f"index: {index!r} {what}, expected one Parquet file; build one with build_index")
-    whole = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            whole.update(chunk)
-        nbytes = opened.tell()
-        opened.seek(max(nbytes - _TAIL_BYTES, 0))
-        length = _footer_bytes(opened.read(), index)
-        opened.seek(nbytes - length)
-        footer = opened.read()
-    return {"nbytes": nbytes, "sha256": whole.hexdigest(), "footer_sha256": hashlib.sha256(footer).hexdigest()}
-
-
-def _remote_fingerprint(index: str) -> dict[str, Any]:
-    from rasteret_sql.io import loop
-    from rasteret_sql.io.stores import store_for
-
-    store = store_for(index)
-    first = loop.run(store.fetch(index, 0, _TAIL_BYTES))
-    nbytes = first.file_size
-    if nbytes is None:
-        raise InvalidIndexError(
-            f"index: {redact(index)} does not say its length, expected a server that does; copy it to disk"
-        )
-    tail = loop.run(store.fetch(index, nbytes - _TAIL_BYTES, nbytes))
-    length = _footer_bytes(bytes(tail.data), index)
-    footer = loop.run(store.fetch(index, nbytes - length, nbytes))
-    return {"nbytes": nbytes, "footer_sha256": hashlib.sha256(bytes(footer.data)).hexdigest()}
-
-
-def _footer_bytes(tail: bytes, index: str) -> int:
-    """Give the length of a Parquet footer with its length and magic, of the last bytes of a file."""
-    if tail[4:] != _MAGIC:
-        raise InvalidIndexError(
-            f"index: {redact(index)} is no Parquet file, expected an index; build one with build_index"
-        )
-    return int.from_bytes(tail[:4], "little") + _TAIL_BYTES
-
-
-def _require_same(what: str, where: str, expected: Mapping[str, Any], path: Path) -> None:
-    """Refuse another file than the one that was handed over.
-
-    Raises:
-        InvalidIndexError: it is another.
-    """
-    found = _fingerprint(where)
-    # Of a file that lay elsewhere then or now, not all is known.
-    names = [name for name in ("sha256", "footer_sha256", "nbytes") if name in expected and name in found]
-    differing = [name for name in names if expected[name] != found[name]]
-    if differing:
-        name = differing[0]
-        raise InvalidIndexError(
-            f"{what}: {where} has changed since {path} was written: got {name} {found[name]}, expected "
-            f"{expected[name]}; find the file that was handed over, or review the new one and write the file again "
-            "with rasteret_sql.handoff"
-        )
-
-
 def _from_folder(target: str, folder: Path) -> str:
     if "://" in target:
         return unsigned(target)
@@ -480,16 +426,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         check_seed("query.seed", contents["query"]["seed"])
         splits, dataset = _checked_splits(contents.get("splits")), _checked(contents.get("dataset", {}))
+        query = contents["query"]
+        _checked_blocks(splits, "blocks" if "block_m" in query else "items", query.get("block_m"), query.get("gap_m"))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{path}: {error}") from error
     return contents | {"splits": splits, "dataset": dataset}
-
-
-def check_seed(name: str, seed: Any) -> None:
-    """Refuse what no generator takes as a seed.
-
-    Raises:
-        InvalidArgumentError: it is no whole number of 64 bits.
-    """
-    if type(seed) is not int or seed not in _SEEDS:
-        raise InvalidArgumentError(f"{name}: got {shown(seed)}, expected a whole number of 64 bits")

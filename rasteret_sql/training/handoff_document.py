@@ -18,12 +18,12 @@ VERSION: Final = 1
 #: The tables and keys of a file: the type of each value, and whether it must be there.
 _SCHEMA: Final[dict[str, dict[str, tuple[type, bool]]]] = {
     "index": {"path": (str, True), "nbytes": (int, True), "sha256": (str, False), "footer_sha256": (str, True)},
-    "query": {"sql": (str, True), "seed": (int, True)},
+    "query": {"sql": (str, True), "seed": (int, True), "block_m": (float, False), "gap_m": (float, False)},
     "chips": {"nbytes": (int, True), "sha256": (str, False), "footer_sha256": (str, True)},
 }
 #: Tables whose keys are the user's, or arguments.
 _FREE: Final = ("splits", "dataset")
-_TYPES: Final = {str: "text", int: "a whole number", dict: "a table"}
+_TYPES: Final = {str: "text", int: "a whole number", float: "a number with a decimal point", dict: "a table"}
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -125,11 +125,11 @@ def test_an_index_may_lie_elsewhere_if_it_is_the_same(folder, tmp_path_factory):
 
 
 def test_an_index_behind_a_url_is_known_by_its_footer(folder):
-    from rasteret_sql.training.handoff import _fingerprint
+    from rasteret_sql.training.fingerprint import fingerprint
 
     with RangeServer(folder) as server:
-        remote = _fingerprint(server.url("s2.parquet"))
-        local = _fingerprint(str(folder / "s2.parquet"))
+        remote = fingerprint(server.url("s2.parquet"))
+        local = fingerprint(str(folder / "s2.parquet"))
         assert remote == {name: local[name] for name in ("nbytes", "footer_sha256")}
         assert sum(end - start for start, end in server.ranges_of("s2.parquet")) < local["nbytes"]
 
