@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from rasteret_sql.database.folders import index_files, index_reader, is_many, is_odd_name, not_an_index, require_version
+from rasteret_sql.database.folders import (
+    index_files,
+    index_reader,
+    is_glob,
+    is_many,
+    is_odd_name,
+    not_an_index,
+    require_version,
+)
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.database.schema import SCHEMA_VERSION, index_columns, misfit
 from rasteret_sql.database.select_text import message_of, require_select, shortened
@@ -31,6 +39,8 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _PATH = re.compile(r"\.(parquet|parq|geoparquet)\b|://|[/\\*?]", re.IGNORECASE)
+#: A URL in the text of a query in place of a table.
+_NAMED_URL = re.compile(r"""(?:FROM|JOIN|,)\s*(?:'|")([A-Za-z][A-Za-z0-9+.\-]*://[^'"]+)(?:'|")""", re.IGNORECASE)
 #: A name with the suffix of a file: s2.parquett.
 _FILE_NAME = re.compile(r"[^\"'\s]*\.[A-Za-z]\w*")
 #: What _rst_asset_plan reads of an index.
@@ -146,6 +156,7 @@ def explained_index(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[s
 
 def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
+    _show_remote(cursor, index)
     if not is_query(index) and is_source_path(index) and not _is_table(cursor, index):
         cursor.register(_ROWS, asset_rows(index))
         return _ROWS
@@ -173,6 +184,16 @@ def _make_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
     known = {name for (name,) in cursor.execute(present, [CATALOG]).fetchall()} if named else set()
     for name in known.intersection(named):
         cursor.execute(sql_object("functions", name).statements(temporary=True)[0])
+
+
+def _show_remote(cursor: duckdb.DuckDBPyConnection, index: str) -> None:
+    """Show what an index names on servers and in buckets, where DuckDB does not read it itself."""
+    named = _NAMED_URL.findall(index) if is_query(index) else [index]
+    urls = [url for url in named if is_url(url) and not (is_glob(url) or url.endswith("/") or is_source_path(url))]
+    if urls:
+        from rasteret_sql.sql.remote_index import show_remote
+
+        show_remote(cursor, urls)
 
 
 def _require_admitted(cursor: duckdb.DuckDBPyConnection, query: str) -> None:

