@@ -42,19 +42,23 @@ CALLS = {
     "refresh": "rs.refresh('s2.parquet').kept == 10",
     "sample_points": "rs.sample_points(ZONE, points, bands=['red'], geometry_crs='OGC:CRS84').read_all().num_rows > 0",
     "set_options": "rs.set_options(identity='etag') is not None",
+    "shards": "len(rs.shards(ZONE, 2, bands=['red'])) > 0",
     "stac_search": "repr(rs.stac_search('earthsearch/sentinel-2-l2a', max_items=1))",
     "to_geopandas": "len(rs.to_geopandas(ZONE, field, bands=['scl'])) > 0",
+    "to_kerchunk": "rs.to_kerchunk(ZONE, 'cube.json', bands=['red']).exists()",
     "to_numpy": "rs.to_numpy(ZONE, bands=['red']).data.any()",
     "to_xarray": "rs.to_xarray(ZONE, bands=['red'], chunks={}).red.max().compute() > 0",
     "validate": "rs.validate('s2.parquet').is_complete",
+    "versions": "'rasteret_sql' in rs.versions()",
     "zonal_stats": "rs.zonal_stats(ZONE, zones, bands=['red'], geometry_crs='OGC:CRS84').read_all().num_rows > 0",
 }
 #: Functions whose libraries need an environment of their own; they read by `read_chips` and `to_numpy`.
-ELSEWHERE = frozenset({"from_handoff", "handoff", "to_torchgeo"})
+ELSEWHERE = frozenset({"block_sampler", "from_handoff", "handoff", "to_torchgeo"})
 NEEDS = {
     "plot_footprints": "matplotlib",
     "plot_rgb": "matplotlib",
     "to_geopandas": "geopandas",
+    "to_kerchunk": "zarr",
     "to_xarray": "dask",
 }
 SETUP = f"""
