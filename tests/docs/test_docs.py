@@ -49,6 +49,10 @@ NEEDS = {
     "the engine": any(entry.name == "rasteret_sql" for entry in entry_points(group="xarray.backends")),
     "distributed": importlib.util.find_spec("distributed") is not None,
     "zarr": importlib.util.find_spec("zarr") is not None,
+    "pandas": importlib.util.find_spec("pandas") is not None,
+    "geopandas": importlib.util.find_spec("geopandas") is not None,
+    "polars": importlib.util.find_spec("polars") is not None,
+    "ibis": importlib.util.find_spec("ibis") is not None,
     "torchgeo": importlib.util.find_spec("torchgeo") is not None,
     "rasteret": importlib.util.find_spec("rasteret") is not None,  # takes Python 3.12 or newer
 }
@@ -185,6 +189,8 @@ def reader(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]
 @pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:get_all_items:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
+# ibis
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Use (torchgeo|geopandas):DeprecationWarning")
 def test_every_fence_runs(page: Path, reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
     skipped: list[str] = []
