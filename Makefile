@@ -37,12 +37,12 @@ demo/s2.parquet: | $(STAMP)
 	$(BIN)/rasteret-sql demo
 
 test: $(TEST_STAMP) check
-	$(BIN)/python -m pytest -m "not slow and not servers and not faults and not load" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not servers and not faults and not load and not ray and not spark" -n 2 --dist loadfile
 
 # The tests of `make test` that draw examples, with other examples in each run.
 test-random: $(TEST_STAMP)
 	@echo "make test-random SEED=$(SEED) draws these examples again"
-	$(BIN)/python -m pytest -m "hypothesis and not slow and not servers and not faults and not load" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
+	$(BIN)/python -m pytest -m "hypothesis and not slow and not servers and not faults and not load and not ray and not spark" -n 2 --hypothesis-profile=random --hypothesis-seed=$(SEED)
 
 test-slow: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -60,6 +60,18 @@ test-faults: $(TEST_STAMP)
 # Many threads, processes, clients and tiles.
 test-load: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m load tests/load
+
+# A local cluster of Ray with two nodes; Ray is installed in an environment of its own.
+test-ray:
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --editable ".[ray]" hypothesis "pytest>=9.0"
+	.venv-ray/bin/python -m pytest -m ray tests/integrations/test_ray.py
+
+# A local Spark, which needs Java; likewise.
+test-spark:
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/python -m pip install --quiet --editable ".[spark]" hypothesis "pytest>=9.0"
+	.venv-spark/bin/python -m pytest -m spark tests/integrations/test_spark.py
 
 # The tests of `make test` on other Pythons and DuckDBs, as far as this machine has them.
 test-matrix:
@@ -130,4 +142,4 @@ $(DOCS_STAMP): $(STAMP)
 	touch $(DOCS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(SERVE_VENV) client.sql demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SERVE_VENV) .venv-ray .venv-spark client.sql demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -17,7 +17,15 @@ FOLDER = Path(os.environ.get("RASTERET_MATRIX", ROOT / "build" / "matrix"))
 #: Pythons, and the DuckDB that each runs with: the oldest on the newest Python and on the oldest, the newest in between.
 PAIRS = (("3.11", "1.5.5"), ("3.12", "2.*"), ("3.13", "1.5.5"))
 PACKAGES = (".[dask,plot,shell,notebook]", "--group", "test", "--group", "docs")
-SUITE = ("-m", "not slow and not servers and not faults and not load", "-n", "2", "--dist", "loadfile", "-q")
+SUITE = (
+    "-m",
+    "not slow and not servers and not faults and not load and not ray and not spark",
+    "-n",
+    "2",
+    "--dist",
+    "loadfile",
+    "-q",
+)
 
 
 def interpreter(version: str) -> str | None:

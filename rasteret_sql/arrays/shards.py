@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,9 +140,23 @@ class Shard:
     @property
     def decoded_nbytes(self) -> int:
         """The bytes of its pixels and masks in memory."""
+        return sum(self.decoded_nbytes_by_column().values())
+
+    def decoded_nbytes_by_column(self) -> dict[str, int]:
+        """Give the bytes of the columns `pixels` and `mask` of its tiles."""
         from rasteret_sql.sql.shard_plan import decoded_bytes
 
         return decoded_bytes(self._plan.plan)
+
+    def chip_nbytes(self) -> dict[str, int]:
+        """Give the bytes of `pixels` and `mask`, the data and mask of `chips()`; nothing is read.
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles.
+        """
+        layout, _ = self._chip_layout(None)
+        pixels = math.prod(layout.shape)
+        return {"pixels": pixels * layout.dtype.itemsize, "mask": pixels}
 
     def read_tiles(
         self, *, columns: Sequence[str] | None = None, limit: int | None = None, on_error: OnError = "raise"

@@ -146,11 +146,12 @@ def _chips_in(chips: ShardChips, assets: tuple[PlannedAsset, ...]) -> ShardChips
     return ShardChips(chips.numbers[mine], item_ids, chips.offsets[mine], chips.size)
 
 
-def decoded_bytes(plan: TilePlan) -> int:
-    """Give the bytes of the pixels and masks of a plan, once they are decoded."""
+def decoded_bytes(plan: TilePlan) -> dict[str, int]:
+    """Give the bytes of the columns `pixels` and `mask` of a plan, once they are decoded."""
     itemsize = np.array([np.dtype(asset.dtype).itemsize for asset in plan.assets], np.int64)
-    pixels = plan.width.astype(np.int64) * plan.height
-    return int((pixels * (itemsize[plan.asset_no] + (plan.mask_kind != MaskKind.NONE))).sum())
+    count = plan.width.astype(np.int64) * plan.height
+    has_mask = plan.mask_kind != MaskKind.NONE
+    return {"pixels": int((count * itemsize[plan.asset_no]).sum()), "mask": int(count[has_mask].sum())}
 
 
 def plan_of_tables(
