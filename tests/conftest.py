@@ -16,6 +16,9 @@ from hypothesis.internal.conjecture import engine, providers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Tests keep no headers for others, and in no folder of whoever runs them.
+os.environ["RASTERET_SQL_HEADER_CACHE"] = "off"
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 # Examples depend neither on the load of the machine nor on what an earlier run left behind. `fixed` draws the same examples

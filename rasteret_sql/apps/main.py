@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rasteret_sql.apps import (
     bench,
     build,
+    cache,
     chips,
     datasets,
     explain,
@@ -62,7 +63,7 @@ exit codes:
 
 #: The commands in the order of the help, under the headings that they have there.
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "build and update an index": (build, refresh, validate, stats, datasets),
+    "build and update an index": (build, refresh, validate, stats, datasets, cache),
     "query an index": (info, explain, sql, shell),
     "read pixels": (preview, export, sample, zonal, chips),
     "read in pieces, anywhere": (shard, read),

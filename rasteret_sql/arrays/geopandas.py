@@ -13,6 +13,7 @@ from rasteret_sql.checks import check_flag, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs, same_crs
 from rasteret_sql.geo.geometry import parse_geometries
+from rasteret_sql.index.fresh import with_fresh_headers
 from rasteret_sql.shared_docs import shares_arguments
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _BEFORE = ("item_id", "collection", "datetime", "band")
 _AFTER = ("pixels", "mask", "transform", "crs", "nodata")
 
 
+@with_fresh_headers
 @shares_arguments
 def to_geopandas(
     index: Any,

@@ -12,6 +12,7 @@ from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.fresh import with_fresh_headers
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
@@ -125,6 +126,7 @@ class ChipArray(_Pixels):
         return chip_html(self)
 
 
+@with_fresh_headers
 @shares_arguments
 def to_numpy(  # noqa: PLR0913 - keywords only
     index: Any,
@@ -212,6 +214,7 @@ def to_numpy(  # noqa: PLR0913 - keywords only
     )
 
 
+@with_fresh_headers
 @shares_arguments
 def read_chips(
     index: Any,

@@ -14,6 +14,7 @@ from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.checks import checked_list, number_of, shown
 from rasteret_sql.database.schema import RENAMED_PROPERTY
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.fresh import with_fresh_headers
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.assembly import filled, read_cube
 from rasteret_sql.shared_docs import shares_arguments
@@ -37,6 +38,7 @@ _DIMS = ("time", "y", "x")
 _FIRST_NS, _LAST_NS = np.datetime64("1677-09-22", "us"), np.datetime64("2262-04-11", "us")
 
 
+@with_fresh_headers
 @shares_arguments
 def to_xarray(  # noqa: PLR0913 - keywords only
     index: Any,

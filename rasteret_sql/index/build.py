@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from rasteret_sql.index.found import Source
+    from rasteret_sql.index.header_cache import CachedHeaders
     from rasteret_sql.index.report import Progress
     from rasteret_sql.index.rows import HeaderCounts
     from rasteret_sql.index.staging import Inventory
@@ -175,6 +176,8 @@ def build(request: BuildRequest, progress: Progress | bool, previous: Path | Non
     Raises:
         BuildError: nothing was found, no file could be read, or files share one key; nothing was written.
     """
+    from rasteret_sql.index.header_cache import CachedHeaders
+
     began_s = time.monotonic()
     can_resume = bool(request.target.definition.get("again") or request.target.definition.get("search"))
     digest = definition_digest(request.target.definition) if can_resume else ""
@@ -187,7 +190,9 @@ def build(request: BuildRequest, progress: Progress | bool, previous: Path | Non
             from rasteret_sql.index.reuse import take_over
 
             take_over(con, folder, previous, unfinished)
-        counts = _stage_headers(con, request, folder, inventory, progress)
+        # What changed since the older index is read anew.
+        known = CachedHeaders.of_build() if previous is None else None
+        counts = _stage_headers(con, request, folder, inventory, progress, known)
         return finish_build(
             con,
             folder,
@@ -277,6 +282,7 @@ def _stage_headers(
     folder: Path,
     inventory: Inventory,
     progress: Progress | bool,  # noqa: FBT001
+    known: CachedHeaders | None,
 ) -> HeaderCounts:
     from rasteret_sql.index.rows import stage_headers
     from rasteret_sql.index.staging import HEADERS
@@ -284,7 +290,7 @@ def _stage_headers(
     row = con.execute("SELECT count(*) FROM unread_assets").fetchone()
     assert row is not None
     with reporting(progress, int(row[0])) as files:
-        counts = stage_headers(con, folder, files.advance, request.options.given)
+        counts = stage_headers(con, folder, files.advance, request.options.given, known)
     con.execute(f"CREATE VIEW headers AS FROM read_parquet({quote_path(folder, HEADERS)})")
     ((counts.rows, counts.noted),) = con.execute("SELECT count(*), count(notes) FROM headers").fetchall()
     counts.failures = [*inventory.failures, *counts.failures]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from rasteret_sql.index.headers import KnownHeaders
     from rasteret_sql.tiff.model import Band, Header, Level
 
 #: Files whose headers are read, and whose rows are staged, together.
@@ -128,7 +129,11 @@ def header_schema() -> pa.Schema:
 
 
 def stage_headers(
-    con: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[int], None], given: GivenBands
+    con: duckdb.DuckDBPyConnection,
+    folder: Path,
+    progress: Callable[[int], None],
+    given: GivenBands,
+    known: KnownHeaders | None = None,
 ) -> HeaderCounts:
     """Read the headers of all staged assets and stage their rows.
 
@@ -137,6 +142,7 @@ def stage_headers(
         folder: folder of the staged rows.
         progress: called with the number of files of each batch that is done.
         given: values of bands in place of those of headers and of the source.
+        known: headers that need no reading.
     """
     counts = HeaderCounts()
     waiting: deque[list[UnreadAsset]] = deque()
@@ -149,7 +155,7 @@ def stage_headers(
                 yield [asset.read_href for asset in waiting[-1]]
 
     file = HeaderFiles(folder, header_schema())
-    for outcomes in read_headers(batches()):
+    for outcomes in read_headers(batches(), known):
         assets = waiting.popleft()
         rows, unread = make_rows(assets, outcomes, counts)
         counts.failures += [asset.failure(unread[asset.asset_no]) for asset in assets if asset.asset_no in unread]

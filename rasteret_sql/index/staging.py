@@ -90,7 +90,7 @@ def staging_folder(path: Path, digest: str = "") -> Iterator[Path]:
     with writing(path):
         folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
     with writing(path), (folder / _LOCK).open("wb") as lock:
-        _locked(lock)
+        locked(lock)
         try:
             yield folder
         except KeyboardInterrupt:
@@ -128,12 +128,12 @@ def _prefix(path: Path) -> str:
 def _is_ended(folder: Path) -> bool:
     try:
         with (folder / _LOCK).open("rb+") as lock:
-            return _locked(lock)
+            return locked(lock)
     except OSError:
         return False
 
 
-def _locked(file: IO[bytes]) -> bool:
+def locked(file: IO[bytes]) -> bool:
     """Lock a file for as long as it is open; True if no other process has it locked."""
     import fcntl
 

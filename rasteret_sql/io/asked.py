@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rasteret_sql.errors import AssetChangedError, InvalidArgumentError
 from rasteret_sql.io.identity import UNKNOWN, FileIdentity, difference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)")
 
@@ -40,6 +44,16 @@ def redact_text(text: str) -> str:
     "FROM 'https://example.com/a.parquet' LIMIT 1"
     """
     return _URL_IN_TEXT.sub(lambda match: redact(match[0]), text)
+
+
+#: Called with the href of each file that turns out to be another version.
+_listeners: list[Callable[[str], None]] = []
+
+
+def on_changed(listener: Callable[[str], None]) -> Callable[[str], None]:
+    """Let a function hear of each file that turns out to be another version than was asked for."""
+    _listeners.append(listener)
+    return listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,13 @@ class Asked:
         """
         why = difference(self.identity, found)
         if why is not None:
-            raise AssetChangedError(f"{self}: {why}")
+            raise self.changed(why)
+
+    def changed(self, why: str) -> AssetChangedError:
+        """Give the error for another version of the file."""
+        for listener in _listeners:
+            listener(self.href)
+        return AssetChangedError(f"{self}: {why}")
 
 
 def safe_cause(error: BaseException) -> BaseException | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rasteret_sql.errors import (
     AccessDeniedError,
-    AssetChangedError,
     AssetNotFoundError,
     FetchError,
     RangeError,
@@ -156,9 +155,9 @@ def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchErro
         )
     if status == 412:
         got = _identity(asked, status, headers)
-        return AssetChangedError(
-            f"{answered}, precondition failed: the file has another ETag now ({got}); expected {asked.identity}, as "
-            f"it was when it was indexed. {OTHER_VERSION}"
+        return asked.changed(
+            f"the server answered {status}, precondition failed: the file has another ETag now ({got}); expected "
+            f"{asked.identity}, as it was when it was indexed. {OTHER_VERSION}"
         )
     if status == 416:
         got_range = parse_content_range(headers.get("Content-Range"))

@@ -150,9 +150,8 @@ def _split(href: str) -> tuple[str, str]:
 
 def _changed(asked: Asked) -> AssetChangedError:
     """Give the error for a refused If-Match; obstore does not tell the ETag that the file has now."""
-    return AssetChangedError(
-        f"{asked}: the file has another ETag now; expected {asked.identity}, as it was when it was indexed. "
-        f"{OTHER_VERSION}"
+    return asked.changed(
+        f"the file has another ETag now; expected {asked.identity}, as it was when it was indexed. {OTHER_VERSION}"
     )
 
 

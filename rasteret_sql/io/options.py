@@ -55,6 +55,9 @@ class Options:
             process together hold twice as many. None follows the machine: 32 MiB per core and a thirty-second of the
             memory at most, but 64 MiB at least.
         decode_threads: threads that decode and resample. None is one per core.
+        header_cache: folder of the headers that reads without an index keep; "off" for none. None is
+            `rasteret_sql/headers` in `XDG_CACHE_HOME` or `~/.cache`.
+        header_cache_bytes: largest size of this folder. Beyond it, the headers that were not used for longest go.
     """
 
     identity: IdentityRule = "etag"
@@ -72,6 +75,8 @@ class Options:
     max_requests: int | None = None
     max_buffer_bytes: int | None = None
     decode_threads: int | None = None
+    header_cache: str | None = None
+    header_cache_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         checked_rule(self.identity)
@@ -91,7 +96,8 @@ class Options:
             object.__setattr__(self, name, _checked_number(name, getattr(self, name)))
         for name in ("hedge", "compiled"):
             object.__setattr__(self, name, _checked_flag(name, getattr(self, name)))
-        for name in ("attempts", "max_documents"):
+        object.__setattr__(self, "header_cache", _checked_folder("header_cache", self.header_cache))
+        for name in ("attempts", "max_documents", "header_cache_bytes"):
             number = _checked_number(name, getattr(self, name))
             if not number.is_integer() or number < 1:
                 raise InvalidArgumentError(f"{name}: got {number:g}, expected a whole number above 0")
@@ -261,6 +267,18 @@ def _checked_count(option: str, value: Any, unit: str) -> int | None:
     if count is not None and count < 1:
         raise InvalidArgumentError(f"{option}: got {shown(value)}, expected 1 {unit} or more, or None")
     return count
+
+
+def _checked_folder(option: str, value: Any) -> str | None:
+    """Give the path of a folder as a text; None stays.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if text is None or (isinstance(text, str) and text and "\0" not in text):
+        return text
+    raise InvalidArgumentError(f"{option}: got {shown(value)}, expected the path of a folder, or 'off'")
 
 
 def _checked_number(option: str, value: Any) -> float:

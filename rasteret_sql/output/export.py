@@ -14,6 +14,7 @@ from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size
 from rasteret_sql.checks import check_choice, check_flag, shown
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.fresh import with_fresh_headers
 from rasteret_sql.output.export_files import SUFFIXES, check_replaceable, checked_target
 from rasteret_sql.output.export_formula import plan_with_formula
 from rasteret_sql.plan.scaling import GivenScaling
@@ -50,6 +51,7 @@ class ExportReport:
     seconds: float
 
 
+@with_fresh_headers
 @shares_arguments
 def export(  # noqa: PLR0913 - keywords only
     index: Any,

@@ -12,6 +12,7 @@ from rasteret_sql.arrays.display import PERCENTILES, checked_percentiles, stretc
 from rasteret_sql.checks import check_choice, check_flag, checked_list, shown, text_of
 from rasteret_sql.database.hrefs import is_url
 from rasteret_sql.errors import InvalidArgumentError
+from rasteret_sql.index.fresh import with_fresh_headers
 from rasteret_sql.output.colormaps import (
     MAX_CLASSES,
     class_colors,
@@ -200,6 +201,7 @@ class Picture:
         return f"<Picture {width} x {height} of {', '.join(self.bands)}, {items}, {self.crs or 'no CRS'}>"
 
 
+@with_fresh_headers
 @shares_arguments
 def picture(  # noqa: PLR0913 - keywords only
     index: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from rasteret_sql.checks import check_choice, checked_list, without_crs
+from rasteret_sql.index.fresh import with_fresh_stream
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.sql.named_index import shown_index
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _VECTORS = "given_vectors"
 
 
+@with_fresh_stream
 @without_crs
 @shares_arguments
 def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
@@ -105,6 +107,7 @@ def read_pixels(  # noqa: PLR0913 - those of read_tiles, and what rows are like
     return pa.RecordBatchReader.from_batches(result, (batch.rename_columns(result.names) for batch in batches))
 
 
+@with_fresh_stream
 @without_crs
 @shares_arguments
 def sample_points(  # noqa: PLR0913 - each is a question of its own
@@ -198,6 +201,7 @@ def sample_points(  # noqa: PLR0913 - each is a question of its own
     return _joined(sample_batches(planned, schema, asked, on_error=on_error), given, schema)
 
 
+@with_fresh_stream
 @without_crs
 @shares_arguments
 def zonal_stats(  # noqa: PLR0913 - each is a question of its own
@@ -302,6 +306,7 @@ def zonal_stats(  # noqa: PLR0913 - each is a question of its own
     return _joined(zonal_batches(planned, schema, asked, on_error=on_error), given, schema)
 
 
+@with_fresh_stream
 @without_crs
 @shares_arguments
 def chips(  # noqa: PLR0913 - those of read_tiles, and which windows

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from rasteret_sql.index.headers import FileHeader, UnreadFile
+    from rasteret_sql.index.headers import FileHeader, KnownHeaders, UnreadFile
     from rasteret_sql.index.report import FileProgress
     from rasteret_sql.index.rows import HeaderCounts, UnreadAsset
 
@@ -81,13 +81,16 @@ def register(con: duckdb.DuckDBPyConnection, suffix: str, qualifier: str) -> Non
 class _Build:
     counts: HeaderCounts
     progress: FileProgress
+    known: KnownHeaders | None = None
 
 
 _builds: dict[str, _Build] = {}
 
 
 @contextlib.contextmanager
-def counted(con: duckdb.DuckDBPyConnection, progress: FileProgress) -> Iterator[HeaderCounts]:
+def counted(
+    con: duckdb.DuckDBPyConnection, progress: FileProgress, known: KnownHeaders | None = None
+) -> Iterator[HeaderCounts]:
     """Count the headers that `read_headers` reads on a connection while the block lasts.
 
     Unless `on_error` is given, a file that fails is listed in the counts, and its row has no levels.
@@ -95,12 +98,13 @@ def counted(con: duckdb.DuckDBPyConnection, progress: FileProgress) -> Iterator[
     Args:
         con: the connection.
         progress: learns of files as they are named and read.
+        known: headers that need no reading; learns the others.
     """
     from rasteret_sql.index.rows import HeaderCounts
 
     token = uuid.uuid4().hex
     counts = HeaderCounts()
-    _builds[token] = _Build(counts, progress)
+    _builds[token] = _Build(counts, progress, known)
     con.execute(f"SET VARIABLE {BUILD_VARIABLE} = '{token}'")
     try:
         yield counts
@@ -145,7 +149,8 @@ def _header_rows(files: Any) -> Any:  # Any: duckdb evaluates annotations, and p
     progress.expect(len(rows))
     progress.advance(len(rows) - len(waiting))
     parts = [waiting[start : start + FILES_PER_BATCH] for start in range(0, len(waiting), FILES_PER_BATCH)]
-    found = read_headers([assets[number].read_href for number in part] for part in parts)
+    hrefs = ([assets[number].read_href for number in part] for part in parts)
+    found = read_headers(hrefs, build.known if build is not None else None)
     for part, outcomes_of_part in zip(parts, found, strict=True):
         for number, outcome in zip(part, outcomes_of_part, strict=True):
             outcomes[number] = _with_folder(outcome, rows[number])

@@ -16,6 +16,7 @@ from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import LONLAT
 from rasteret_sql.geo.geobox import numbers_of
 from rasteret_sql.geo.geometry import parse_geometry
+from rasteret_sql.index.fresh import with_fresh_stream
 from rasteret_sql.io import fork
 from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.plan.scaling import GivenScaling
@@ -54,6 +55,7 @@ _ready: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
 _lock = fork.Lock()
 
 
+@with_fresh_stream
 @without_crs
 def read_tiles(  # noqa: PLR0913 - keywords only
     index: Any,

@@ -294,17 +294,30 @@ def _read(wanted: pa.Table) -> pa.Table:
         RasteretError: a header cannot be read.
     """
     import duckdb
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
+    from rasteret_sql.index.header_cache import CachedHeaders
+    from rasteret_sql.index.report import FileProgress
+    from rasteret_sql.sql.read_headers import counted
     from rasteret_sql.sql.workarounds import bare_cursor
 
+    collections = wanted.column("collection").cast(pa.string())
+    parts = []
     with _lock:
         cursor = bare_cursor(_connection.get())
     try:
-        cursor.register("wanted", wanted)
-        rows = cursor.sql(
-            f"SELECT * EXCLUDE (rst_no, geometry), ST_AsWKB(geometry) AS geometry, rst_no "  # noqa: S608 - our own name
-            f"FROM {CATALOG}.main.read_headers('wanted', on_error := 'null') ORDER BY rst_no ASC"
-        ).to_arrow_table()
+        # The cache has a folder for each collection.
+        for collection in pc.unique(collections).to_pylist() or [None]:
+            is_here = pc.is_null(collections) if collection is None else pc.equal(collections, collection)
+            cursor.register("wanted", wanted.filter(is_here))
+            with counted(cursor, FileProgress(), CachedHeaders.of_collection(collection)):
+                part = cursor.sql(
+                    "SELECT * EXCLUDE (rst_no, geometry), ST_AsWKB(geometry) AS geometry, rst_no "  # noqa: S608 - ours
+                    f"FROM {CATALOG}.main.read_headers('wanted', on_error := 'null')"
+                )
+                parts.append(part.to_arrow_table())
+        rows = pa.concat_tables(parts).sort_by("rst_no")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: its assets cannot be read ({' '.join(str(error).split())})") from error
     finally:

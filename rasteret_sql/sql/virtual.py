@@ -18,6 +18,7 @@ import pyarrow.dataset as pads
 
 from rasteret_sql.database.own_connection import apply_settings, require_no_collation
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
+from rasteret_sql.index.fresh import counts, fresh_stream
 from rasteret_sql.io import interrupts, loop
 from rasteret_sql.io.options import options_of_call
 from rasteret_sql.plan.arguments import SQL, ReadArguments
@@ -194,6 +195,10 @@ class Stream:
         self.options: dict[str, str] = {}
         self._batches = batches
 
+    def begins_again(self, again: Callable[[], Stream]) -> None:
+        """Let another stream take the place of this one, if its first batch shows that a cached header is not fresh."""
+        self._batches = fresh_stream(self._batches, lambda: again()._batches)  # noqa: SLF001 - another of this class
+
     def to_reader(self) -> pa.RecordBatchReader:
         """Start reading."""
         batches = self._interruptible()
@@ -261,8 +266,11 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
             if call is None:
                 raise self._no_call()
             options = options_of_session(call.arguments)
+            before = counts.served
             with options_of_call(options):
                 stream = self._scan(call, schema, filter)
+        if counts.served > before:
+            stream.begins_again(lambda: self._scan(call, schema, filter))
         stream.presses, stream.options = presses, options
         return stream
 

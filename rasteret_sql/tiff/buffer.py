@@ -80,12 +80,12 @@ class SparseBytes:
         index = bisect_right(self._starts, start) - 1
         return index >= 0 and end <= self._starts[index] + len(self._parts[index])
 
-    def available(self, start: int) -> memoryview:
+    def available(self, start: int, max_bytes: int) -> memoryview:
         """The bytes from `start` on that are there without a gap; empty where byte `start` is missing."""
         index = bisect_right(self._starts, start) - 1
         if index < 0:
             return memoryview(b"")
-        return memoryview(self._parts[index])[start - self._starts[index] :]
+        return memoryview(self._parts[index])[start - self._starts[index] :][:max_bytes]
 
     def read(self, start: int, end: int) -> memoryview:
         """Bytes `start` to `end` (exclusive), without a copy.
@@ -115,6 +115,33 @@ class SparseBytes:
             raise CorruptTiffError(
                 f"truncated: bytes {start} to {end} are needed, but the file has {self.file_size} bytes"
             )
+
+
+class RecordedBytes(SparseBytes):
+    """Parts of a file that remember which of their bytes were read: the bytes that another parse needs."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, *parts: tuple[int, bytes], file_size: int | None = None) -> None:
+        self._read: list[tuple[int, int]] = []
+        super().__init__(*parts, file_size=file_size)
+
+    def available(self, start: int, max_bytes: int) -> memoryview:
+        """The bytes from `start` on that are there without a gap; see `SparseBytes.available`."""
+        data = super().available(start, max_bytes)
+        self._read.append((start, start + len(data)))
+        return data
+
+    def read(self, start: int, end: int) -> memoryview:
+        """Bytes `start` to `end` (exclusive), without a copy; see `SparseBytes.read`."""
+        data = super().read(start, end)
+        self._read.append((start, end))
+        return data
+
+    def read_parts(self) -> tuple[tuple[int, bytes], ...]:
+        """Give a copy of all bytes that were read, as (offset, data) pairs."""
+        merged = merge_ranges((part for part in self._read if part[0] < part[1]), max_gap_bytes=0)
+        return tuple((start, bytes(super(RecordedBytes, self).read(start, end))) for start, end in merged)
 
 
 def merge_ranges(

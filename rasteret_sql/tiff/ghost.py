@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_GHOST_BYTES: Final = 4096
 
 _GHOST: Final = re.compile(rb"GDAL_STRUCTURAL_METADATA_SIZE=(\d{6}) bytes\n")
+#: Bytes of the line that the pattern matches.
+_HEAD_BYTES: Final = 43
 _FRAME_BYTES: Final = 4
 _LEADER: Final = "BLOCK_LEADER=SIZE_AS_UINT4"
 _TRAILER: Final = "BLOCK_TRAILER=LAST_4_BYTES_REPEATED"
@@ -42,12 +44,11 @@ class Frames(NamedTuple):
 def parse_ghost_area(buffer: SparseBytes, container: Container) -> tuple[str, ...]:
     """What GDAL's COG driver promises right after the file header, as "KEY=VALUE" lines; often none."""
     start = 16 if container.bigtiff else 8
-    data = buffer.available(start)
-    head = _GHOST.match(data)
+    head = _GHOST.match(buffer.available(start, _HEAD_BYTES))
     if head is None:
         return ()
     size = min(int(head.group(1)), MAX_GHOST_BYTES)
-    return _lines(bytes(data[head.end() : head.end() + size]))
+    return _lines(bytes(buffer.available(start + head.end(), size)))
 
 
 @lru_cache(maxsize=16)
