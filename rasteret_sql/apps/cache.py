@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rasteret_sql.apps.arguments import Commands, new_command
-from rasteret_sql.apps.console import Style, aligned, note
+from rasteret_sql.apps.console import Style, aligned
+from rasteret_sql.checks import shown
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ examples:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = new_command(commands, "cache", "list or remove the headers kept by reads without an index", _EPILOG)
-    command.add_argument("action", choices=("ls", "clear"), help="list the headers by collection, or remove them")
+    command.add_argument(
+        "action",
+        choices=("ls", "clear"),
+        metavar="ACTION",
+        help="ls lists headers by collection, clear removes them",
+    )
     command.add_argument("--collection", metavar="ID", help="collection whose headers are listed or removed")
     command.add_argument("--json", action="store_true", help="write JSON")
     command.set_defaults(run=run)
@@ -43,18 +50,26 @@ def run(arguments: argparse.Namespace) -> int:
     from rasteret_sql.index.header_cache import cache_folder, cached_collections, clear_cache
 
     folder = cache_folder()
+    found = cached_collections()
+    if arguments.collection is not None:
+        known = [each.collection for each in found if each.collection is not None]
+        if arguments.collection not in known:
+            listed = ", ".join(known) or "it has none"
+            raise InvalidArgumentError(
+                f"collection: got {shown(arguments.collection)}, expected a collection of the header cache: {listed}"
+            )
+        found = [each for each in found if each.collection == arguments.collection]
     if arguments.action == "clear":
         removed = clear_cache(arguments.collection)
         print(json.dumps({"removed_bytes": removed}) if arguments.json else f"{size(removed)} removed")
         return 0
-    found = [each for each in cached_collections() if arguments.collection in {None, each.collection}]
     if arguments.json:
         print(json.dumps({"folder": None if folder is None else str(folder), "collections": list(map(asdict, found))}))
         return 0
     style = Style.of(sys.stdout)
     for each in found:
         print(_described(each, style))
-    note("The header cache is off." if folder is None else f"{count(len(found), 'collection')} in {folder}")
+    print("The header cache is off." if folder is None else f"{count(len(found), 'collection')} in {folder}")
     return 0
 
 

@@ -157,7 +157,7 @@ def explained_index(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[s
 def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
     _show_remote(cursor, index)
-    if not is_query(index) and is_source_path(index) and not _is_table(cursor, index):
+    if not is_query(index) and is_source_path(index):
         cursor.register(_ROWS, asset_rows(index))
         return _ROWS
     if not is_query(index) and (is_many(index) or is_odd_name(index)) and not _is_table(cursor, index):

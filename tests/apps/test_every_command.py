@@ -53,6 +53,7 @@ GOOD = {
     "PIXELS": lambda _: "64",
     "COUNT": lambda _: "3",
     "SHARD": _shard,
+    "ACTION": lambda _: "ls",
 }
 BAD = {
     "POINTS": lambda places: places["folder"] / "absent.parquet",
@@ -68,6 +69,7 @@ BAD = {
     "PIXELS": lambda _: "0",
     "COUNT": lambda _: "0",
     "SHARD": lambda places: places["folder"] / "absent",
+    "ACTION": lambda _: "mislay",
 }
 #: Commands whose result is a file, so that what they say of it goes to stderr.
 FOR_A_FILE = {"preview"}

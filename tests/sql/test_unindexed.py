@@ -252,6 +252,19 @@ def test_table_functions_read_assets_without_headers(form: str, scene: Scene) ->
     con.close()
 
 
+def test_a_relative_path_is_a_document_and_a_table_of_its_name_is_quoted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scene.folder)
+    con = rs.connect()
+    query = "SELECT count(*) FROM read_tiles('items.json', bands := ['red'])"
+    assert con.execute(query).fetchall() == [(8,)]
+    assert rs.read_tiles("items.json", bands=["red"]).read_all().num_rows == 8
+    con.execute("CREATE TABLE \"items.json\" AS FROM stac_items('items.json') WHERE item_id = 'A'")
+    assert con.execute(query.replace("'items.json'", "'\"items.json\"'")).fetchall() == [(4,)]
+    con.close()
+
+
 def test_a_table_of_assets_in_a_transaction_of_the_caller_is_refused_like_an_index(scene: Scene) -> None:
     con = rs.connect()
     con.execute("BEGIN")
