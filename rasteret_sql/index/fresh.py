@@ -6,6 +6,7 @@ Apart from `header_cache`, so that a read of an index imports nothing of it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -90,4 +91,8 @@ def fresh_stream(elements: Iterator[T], again: Callable[[], Iterator[T]]) -> Ite
             raise AssetChangedError(f"{error} Its header was cached, and is dropped now: read again.") from error
     else:
         return
+    finally:
+        # A generator reads ahead, and must end with the stream.
+        if isinstance(elements, Generator):
+            elements.close()
     yield from again()

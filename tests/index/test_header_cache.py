@@ -169,19 +169,23 @@ def test_a_build_takes_no_old_headers(site: Site, monkeypatch: pytest.MonkeyPatc
     assert site.headers_read() == len(ITEMS)
 
 
-@pytest.mark.parametrize("how", ["off", "identity", "policy"])
-def test_nothing_is_kept_where_the_cache_is_off(how: str, site: Site) -> None:
-    options = {"off": {"header_cache": "off"}, "identity": {"identity": "size"}}.get(how, {})
-    if how == "policy":
-        access.restrict(AccessPolicy(folders=(str(site.folder),), urls=(site.server.url(""),)))
-    try:
-        with rs.set_options(**options):
-            rs.explain(site.items)
-            rs.explain(site.items)
-    finally:
-        access.restrict(None)
+@pytest.mark.parametrize("options", [{"header_cache": "off"}, {"identity": "size"}])
+def test_nothing_is_kept_where_the_cache_is_off(options: dict[str, str], site: Site) -> None:
+    with rs.set_options(**options):
+        rs.explain(site.items)
+        rs.explain(site.items)
     assert site.headers_read() == 2 * len(ITEMS)
     assert not site.cache.exists()
+
+
+def test_a_process_that_serves_others_has_no_cache(site: Site) -> None:
+    access.restrict(AccessPolicy(folders=(str(site.folder),)))
+    try:
+        assert header_cache.CachedHeaders.of_collection("c") is None
+        assert header_cache.CachedHeaders.of_build() is None
+    finally:
+        access.restrict(None)
+    assert header_cache.CachedHeaders.of_collection("c") is not None
 
 
 def test_local_files_are_not_kept(site: Site) -> None:
