@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import arrays, arrays_data, blocks, codecs, first_batch, limits, training, transports, warm, zones
+from benchmarks import (
+    arrays,
+    arrays_data,
+    blocks,
+    codecs,
+    first_batch,
+    limits,
+    resampling,
+    training,
+    transports,
+    warm,
+    zones,
+)
 from benchmarks import build as build_workload
 from benchmarks import index as index_workload
 from benchmarks.data import BANDS, TINY, Data, Scale, build_rasteret, make_job, write_data
@@ -44,6 +56,7 @@ _NAMES = (
     build_workload.MEMORY_NAME,
     blocks.NAME,
     codecs.NAME,
+    resampling.NAME,
     first_batch.NAME,
     index_workload.NAME,
     limits.NAME,
@@ -71,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong += _run_build(arguments, scale)
     if build_workload.MEMORY_NAME in names:
         _run_build_memory(arguments, scale)
+    if resampling.NAME in names:
+        _run_resampling(arguments, scale)
     if codecs.NAME in names:
         wrong += _run_codecs(arguments, scale)
     if index_workload.NAME in names:
@@ -163,6 +178,14 @@ def _run_codecs(arguments: argparse.Namespace, scale: Scale) -> list[str]:
     text, wrong = codecs.run(peers, scale.size, scale.tile, arguments.repeat, with_targets=scale != TINY)
     print(text, flush=True)
     return wrong
+
+
+def _run_resampling(arguments: argparse.Namespace, scale: Scale) -> None:
+    """Resample pixels in memory, all in this process."""
+    asked = resampling.PEERS if arguments.peers is None else arguments.peers
+    peers = [name for name in resampling.PEERS if name in asked and is_installed(sys.executable, _MODULES[name])]
+    print(f"{describe_machine()}\n", flush=True)
+    print(resampling.run(peers, scale.size // 4, arguments.repeat), flush=True)
 
 
 def _run_index(arguments: argparse.Namespace, scale: Scale) -> None:

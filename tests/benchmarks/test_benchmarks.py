@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rasteret_sql.geo.resampling import METHODS
+from rasteret_sql.read import compiled
+
 ROOT = Path(__file__).parents[2]
 WORKLOADS = ("W1", "W1-read", "W2", "W3", "W4", "memory")
 
@@ -58,6 +61,17 @@ def test_decoders_of_every_codec_give_the_same_pixels():
     assert len(rows) == 8
     # Ours, tifffile's and rasterio's speed.
     assert all(float(speed) > 0 for row in rows for speed in row[3:6])
+
+
+def test_every_method_of_resampling_is_measured_with_and_without_kernels():
+    pytest.importorskip("rasterio")
+    done = run("resampling")
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    names, rows = rows[0], rows[1:]
+    assert names[2:] == [*(["compiled"] if compiled.kernels else []), "NumPy", "rasterio"]
+    assert {row[0] for row in rows} == set(METHODS)
+    assert all(float(speed) > 0 for row in rows for speed in row[2:])
 
 
 def test_decoders_are_measured_without_peers():
