@@ -340,7 +340,7 @@ def rows_seen(cursor: duckdb.DuckDBPyConnection, index: str) -> str | None:
     import duckdb
 
     try:
-        asked = cursor.execute(f"SELECT {CATALOG}.main._rst_rows_seen($1)", [index]).fetchall()
+        asked = cursor.execute(f"SELECT {CATALOG}.main._rst_rows_seen({CATALOG}.main._rst_relations($1))", [index]).fetchall()
         found = cursor.execute(asked[0][0]).fetchall() if asked[0][0] is not None else [(None,)]
     except duckdb.Error as error:
         raise InvalidArgumentError(message_of(error)) from error

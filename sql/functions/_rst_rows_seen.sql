@@ -2,13 +2,13 @@
 -- kind: scalar macro
 -- grain: one value
 -- reads: nothing
--- The text of a query whose one value tells rows of an index apart: a read runs it beside the query that it is part of, and compares. NULL where there is nothing to compare.
-CREATE OR REPLACE MACRO _rst_rows_seen(index) AS
+-- The text of a query whose one value tells rows of the relations of `_rst_relations` apart: a read runs it beside the query that it is part of, and compares. NULL where there is nothing to compare.
+CREATE OR REPLACE MACRO _rst_rows_seen(relations) AS
     'SELECT concat_ws('' '', ' || list_reduce(
         nullif(
             list_transform(
                 -- What no session finds is explained by the read.
-                list_filter(_rst_relations(index), lambda rst_each: _rst_is_bound(rst_each['plan'])),
+                list_filter(relations, lambda rst_each: _rst_is_bound(rst_each['plan'])),
                 lambda rst_each: CASE
                     -- Rows that are drawn differ each time; the plan has the names of their tables.
                     WHEN regexp_matches(rst_each['plan'], '"(LOGICAL_SAMPLE|random|uuid|gen_random_uuid|uuidv4|uuidv7)"')

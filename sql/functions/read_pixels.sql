@@ -73,5 +73,4 @@ WHERE found._call = encode('rst_' || to_json({
         'statistics': statistics::VARCHAR
     }
 })::VARCHAR)
-AND _rst_sees_the_same(index)
-AND _rst_sees_the_same(statistics, what := 'statistics');
+AND _rst_sees_the_same(index, statistics := statistics);

@@ -68,4 +68,4 @@ FROM (
 ) AS found
 LEFT JOIN (SELECT row_number() OVER () - 1 AS rst_row, hash(given) AS rst_key, * FROM query_table(_rst_given_table('points', points)) AS given) AS given
     ON given.rst_row = found.rst_row
-WHERE _rst_is_same_row('points', found.rst_key, given.rst_key) AND _rst_sees_the_same(index) AND _rst_sees_the_same(points, what := 'points');
+WHERE _rst_is_same_row('points', found.rst_key, given.rst_key) AND _rst_sees_the_same(index, points := points);

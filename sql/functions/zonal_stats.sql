@@ -69,6 +69,4 @@ FROM (
 LEFT JOIN (SELECT row_number() OVER () - 1 AS rst_row, hash(given) AS rst_key, * FROM query_table(_rst_given_table('zones', zones)) AS given) AS given
     ON given.rst_row = found.rst_row
 WHERE _rst_is_same_row('zones', found.rst_key, given.rst_key)
-    AND _rst_sees_the_same(index)
-    AND _rst_sees_the_same(zones, what := 'zones')
-    AND _rst_sees_the_same(statistics, what := 'statistics');
+    AND _rst_sees_the_same(index, zones := zones, statistics := statistics);
