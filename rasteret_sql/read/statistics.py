@@ -16,7 +16,7 @@ from rasteret_sql.checks import is_one_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import numpy.typing as npt
 
@@ -112,12 +112,15 @@ def deviations_of(counts: npt.NDArray[Any], total: npt.NDArray[Any], squares: np
     return found
 
 
-def exact_sums(values: npt.NDArray[Any], starts: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+def exact_sums(
+    values: npt.NDArray[Any], starts: Numbers, *, with_squares: bool = True
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
     """Sum integers and their squares part by part, without rounding.
 
     Args:
         values: integers of all parts, back to back.
         starts: where those of each part begin.
+        with_squares: whether the second sum is wanted; it is 0 otherwise.
 
     Returns:
         Both sums, as integers of NumPy or Python; None where the square of a value exceeds 64 bits.
@@ -127,6 +130,8 @@ def exact_sums(values: npt.NDArray[Any], starts: Numbers) -> tuple[npt.NDArray[A
         return None
     numbers = values.astype(np.int64)
     total = np.add.reduceat(numbers, starts)
+    if not with_squares:
+        return total, np.zeros_like(total)
     squares = numbers * numbers
     if largest * largest * len(values) <= MAX_INT64:
         return total, np.add.reduceat(squares, starts)
@@ -142,14 +147,14 @@ class ZoneStatistics:
 
     Args:
         zones: how many.
-        keeps_values: whether statistics of all values are wanted.
+        names: of the statistics that are wanted. Only what these need is computed of values.
 
     Attributes:
         count, sum, sumsq, min, max: of each zone. Weighted, but for the extremes, if weights are added.
     """
 
     zones: int
-    keeps_values: bool
+    names: Collection[str]
     count: Floats = field(init=False)
     sum: Floats = field(init=False)
     sumsq: Floats = field(init=False)
@@ -160,8 +165,14 @@ class ZoneStatistics:
     _exact_count: Floats = field(init=False)
     _exact: npt.NDArray[np.object_] = field(init=False)
     _kept: list[_Kept] = field(init=False, default_factory=list)
+    _keeps_values: bool = field(init=False)
+    _has_extremes: bool = field(init=False)
+    _has_spread: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        names = set(self.names)
+        self._keeps_values = not names <= set(MERGEABLE)
+        self._has_extremes, self._has_spread = bool(names & {"min", "max"}), bool(names & {"sumsq", "stdev"})
         self.count, self.sum, self.sumsq, self._mean, self._squares, self._exact_count = np.zeros((6, self.zones))
         self.min, self.max = np.full(self.zones, np.inf), np.full(self.zones, -np.inf)
         self._exact = np.full((2, self.zones), 0, object)
@@ -179,13 +190,16 @@ class ZoneStatistics:
             return
         lengths = np.diff(starts, append=len(values))
         is_integer = weights is None and values.dtype.kind in "iu"
-        exact = exact_sums(values, starts) if is_integer else None
+        exact = exact_sums(values, starts, with_squares=self._has_spread) if is_integer else None
         if exact is None:
-            self.merge(_summed(zones, starts, values, weights))
+            self.merge(self._summed(zones, starts, values, weights))
+        elif self._has_spread:
+            self.merge(Parts.of_integers(zones, lengths, exact, *self._extremes(values, starts)))
         else:
-            low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-            self.merge(Parts.of_integers(zones, lengths, exact, low, high))
-        if self.keeps_values:
+            total, none = exact[0].astype(np.float64), np.zeros(len(zones))
+            low, high = self._extremes(values, starts)
+            self.merge(Parts(zones, lengths.astype(np.float64), total, none, low, high, none, exact))
+        if self._keeps_values:
             self._kept.append(_Kept(np.repeat(zones, lengths), values, weights, None))
 
     def add_counts(self, zones: Numbers, values: npt.NDArray[Any], counts: Numbers) -> None:
@@ -197,6 +211,28 @@ class ZoneStatistics:
             counts: how often each occurs, at least once.
         """
         self._kept.append(_Kept(zones, values, None, counts))
+
+    def _extremes(self, values: npt.NDArray[Any], starts: Numbers) -> tuple[Floats, Floats]:
+        """Give the least and the greatest value of each part; 0 where nobody wants them."""
+        if not self._has_extremes:
+            return np.zeros(len(starts)), np.zeros(len(starts))
+        low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+        return low.astype(np.float64), high.astype(np.float64)
+
+    def _summed(self, zones: Numbers, starts: Numbers, values: npt.NDArray[Any], weights: Floats | None) -> Parts:
+        """Sum up values of zones; the arguments are those of `add`."""
+        numbers = values.astype(np.float64)
+        weighted = numbers if weights is None else numbers * weights
+        lengths = np.diff(starts, append=len(values))
+        count = lengths.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
+        total, sumsq, squares = np.add.reduceat(weighted, starts), np.zeros(len(zones)), np.zeros(len(zones))
+        if self._has_spread:
+            sumsq = np.add.reduceat(weighted * numbers, starts)
+            # About the mean, where squares of large values would lose digits. An infinity has no distance from it.
+            with np.errstate(invalid="ignore"):
+                apart = (numbers - np.repeat(total / count, lengths)) ** 2
+            squares = np.add.reduceat(apart if weights is None else apart * weights, starts)
+        return Parts(zones, count, total, sumsq, *self._extremes(numbers, starts), squares)
 
     def merge(self, parts: Parts) -> None:
         """Add parts of zones that are summed up."""
@@ -284,27 +320,6 @@ class _Kept:
 
     def counts_of_each(self) -> Numbers:
         return np.ones(len(self.zones), np.int64) if self.counts is None else self.counts
-
-
-def _summed(zones: Numbers, starts: Numbers, values: npt.NDArray[Any], weights: Floats | None) -> Parts:
-    """Sum up values of zones; the arguments are those of `ZoneStatistics.add`."""
-    lengths = np.diff(starts, append=len(values))
-    numbers = values.astype(np.float64)
-    weighted = numbers if weights is None else numbers * weights
-    count = lengths.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
-    total = np.add.reduceat(weighted, starts)
-    # About the mean, where squares of large values would lose their digits. An infinity has no distance from it.
-    with np.errstate(invalid="ignore"):
-        apart = (numbers - np.repeat(total / count, lengths)) ** 2
-    return Parts(
-        zones,
-        count,
-        total,
-        np.add.reduceat(weighted * numbers, starts),
-        np.minimum.reduceat(numbers, starts),
-        np.maximum.reduceat(numbers, starts),
-        np.add.reduceat(apart if weights is None else apart * weights, starts),
-    )
 
 
 def _statistic(name: str, values: Floats, weights: Floats | None, counts: Numbers | None) -> float:

@@ -107,7 +107,7 @@ class _Group:
     """
 
     def __init__(self, zones: int, options: ZonalOptions, waiting: int) -> None:
-        self.statistics = ZoneStatistics(zones, keeps_values=options.keeps_values)
+        self.statistics = ZoneStatistics(zones, options.statistics)
         self.items = np.zeros(zones, np.int64)
         self.assets: list[tuple[PlannedAsset, PlannedBand]] = []
         self.errors: dict[int, RasteretError] = {}
@@ -294,8 +294,8 @@ class ZonalLayout:
         if tile.error is not None:
             group.errors.update(dict.fromkeys(found.zones.tolist(), tile.error))
             return
-        values = tile.pixels.reshape(-1)[found.pixels]
-        counts = np.ones(len(values), bool) if tile.valid is None else tile.valid.reshape(-1)[found.pixels]
+        values = tile.pixels.reshape(-1).take(found.pixels)
+        counts = np.ones(len(values), bool) if tile.valid is None else tile.valid.reshape(-1).take(found.pixels)
         if values.dtype.kind == "f":
             # What is not a number is in no statistic, whether or not the file says that it is nodata.
             counts &= ~np.isnan(values)
