@@ -253,31 +253,35 @@ class ZoneStatistics:
         for known, sums in zip(self._exact, parts.exact, strict=True):
             known[zones] += sums
 
-    def values_of(self, names: Iterable[str]) -> dict[str, Floats]:
-        """Give statistics by name; NaN where a zone has no value, but for its count, sums and variety, which are 0."""
-        names = tuple(names)
+    def values(self) -> dict[str, Floats]:
+        """Give the statistics by name; NaN where a zone has no value, but count, sums and variety are 0 there."""
         is_there = self.count > 0
         total, sumsq = self.sum + self._exact[0].astype(np.float64), self.sumsq + self._exact[1].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / self.count
-            variance = self._squares / self.count
-        exact = np.flatnonzero(is_there & (self._exact_count == self.count))
-        if len(exact):
-            number = self.count[exact].astype(np.int64).astype(object)
-            sums, squares = self._exact[:, exact]
-            variance[exact] = ((number * squares - sums * sums) / (number * number)).astype(np.float64)
         known = {
             "count": self.count,
             "sum": total,
             "sumsq": sumsq,
             "mean": mean,
-            "stdev": np.sqrt(variance),
             "min": np.where(is_there, self.min, np.nan),
             "max": np.where(is_there, self.max, np.nan),
         }
-        found = {name: known[name] for name in names if name in known}
-        others = [name for name in names if name not in known]
+        if self._has_spread:
+            known["stdev"] = np.sqrt(self._variance())
+        found = {name: known[name] for name in self.names if name in known}
+        others = [name for name in self.names if name not in known]
         return found | (self._of_all_values(others) if others else {})
+
+    def _variance(self) -> Floats:
+        """Give the variance of each zone, rounded once where all of its values are integers; NaN without a value."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = self._squares / self.count
+        exact = np.flatnonzero((self.count > 0) & (self._exact_count == self.count))
+        number = self.count[exact].astype(np.int64).astype(object)
+        sums, squares = self._exact[:, exact]
+        variance[exact] = ((number * squares - sums * sums) / (number * number)).astype(np.float64)
+        return variance
 
     def _of_all_values(self, names: list[str]) -> dict[str, Floats]:
         found = {name: np.full(self.zones, 0.0 if name == "variety" else np.nan) for name in names}

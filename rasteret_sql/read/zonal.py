@@ -113,7 +113,7 @@ class _Group:
         self.errors: dict[int, RasteretError] = {}
         self.waiting = waiting
 
-    def result(self, options: ZonalOptions) -> ZonalGroup:
+    def result(self) -> ZonalGroup:
         """Give the statistics of the zones that touch a file."""
         zones = np.flatnonzero(self.items)
         places = {zone: place for place, zone in enumerate(zones.tolist())}
@@ -126,7 +126,7 @@ class _Group:
             offset if len(scales) == 1 else None,
             zones,
             self.items[zones],
-            {name: values[zones] for name, values in self.statistics.values_of(options.statistics).items()},
+            {name: values[zones] for name, values in self.statistics.values().items()},
             {places[zone]: error for zone, error in self.errors.items()},
         )
 
@@ -339,7 +339,7 @@ class ZonalLayout:
             group.waiting -= 1
             if not group.waiting:
                 del groups[key]
-                yield group.result(self._options)
+                yield group.result()
 
 
 class _Groups(dict[tuple[int, str], _Group]):

@@ -160,6 +160,11 @@ def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
     if not is_query(index) and is_source_path(index):
         cursor.register(_ROWS, asset_rows(index))
         return _ROWS
+    return named_table(cursor, index)
+
+
+def named_table(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+    """Give a name for any table that query_table takes, as `named_index` does; GeoJSON is rows of geometries here."""
     if not is_query(index) and (is_many(index) or is_odd_name(index)) and not _is_table(cursor, index):
         return _view_of_files(cursor, index)
     if not is_query(index):
@@ -340,7 +345,8 @@ def rows_seen(cursor: duckdb.DuckDBPyConnection, index: str) -> str | None:
     import duckdb
 
     try:
-        asked = cursor.execute(f"SELECT {CATALOG}.main._rst_rows_seen({CATALOG}.main._rst_relations($1))", [index]).fetchall()
+        helpers = f"{CATALOG}.main."
+        asked = cursor.execute(f"SELECT {helpers}_rst_rows_seen({helpers}_rst_relations($1))", [index]).fetchall()
         found = cursor.execute(asked[0][0]).fetchall() if asked[0][0] is not None else [(None,)]
     except duckdb.Error as error:
         raise InvalidArgumentError(message_of(error)) from error

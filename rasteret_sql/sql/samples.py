@@ -23,7 +23,7 @@ from rasteret_sql.sql.joined import (
     rebatched,
     required,
 )
-from rasteret_sql.sql.named_index import named_index
+from rasteret_sql.sql.named_index import named_table
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
 
@@ -126,7 +126,7 @@ class SampleSource(CallSource):
         name = required("points", own["points"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", *VALUE_COLUMNS))
         with self._planning(settings) as cursor:
-            points = point_rows(cursor, named_index(cursor, name), asked.columns, SAMPLE_COLUMNS)
+            points = point_rows(cursor, named_table(cursor, name), asked.columns, SAMPLE_COLUMNS)
             planned = plan_samples(cursor, arguments, points, asked, kept)
         needed = self._needed(schema, condition)
         needs_values = not {*VALUE_COLUMNS}.isdisjoint(needed.names)

@@ -24,7 +24,7 @@ from rasteret_sql.plan.tiles import mask_kind
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.read.tile_statistics import UNKNOWN, TileStatistics
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.named_index import is_query, named_index, no_such_file, reason_of
+from rasteret_sql.sql.named_index import is_query, named_table, no_such_file, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -251,7 +251,7 @@ def kept_statistics(cursor: duckdb.DuckDBPyConnection, name: str, assets: Iterab
         cursor.execute(
             f"CREATE OR REPLACE TEMP TABLE kept_statistics AS SELECT {', '.join(schema.names)} FROM query_table($name) "  # noqa: S608 - names of our schema
             "WHERE href IN (SELECT unnest($hrefs::VARCHAR[])) AND level IN (SELECT unnest($levels::INTEGER[]))",
-            {"name": named_index(cursor, name), "hrefs": hrefs, "levels": levels},
+            {"name": named_table(cursor, name), "hrefs": hrefs, "levels": levels},
         )
         table = cursor.sql("FROM kept_statistics").to_arrow_table()
         return KeptStatistics(table.cast(schema), shortened(name))
@@ -272,7 +272,7 @@ def kept_statistics(cursor: duckdb.DuckDBPyConnection, name: str, assets: Iterab
 def _missing_columns(cursor: duckdb.DuckDBPyConnection, name: str) -> list[str]:
     """Give the columns of statistics that a table or file does not have."""
     described = "SELECT lower(column_name) FROM (DESCRIBE FROM query_table($1))"
-    known = {column for (column,) in cursor.execute(described, [named_index(cursor, name)]).fetchall()}
+    known = {column for (column,) in cursor.execute(described, [named_table(cursor, name)]).fetchall()}
     return [column for column in statistics_schema().names if column not in known]
 
 

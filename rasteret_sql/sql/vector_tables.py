@@ -15,7 +15,7 @@ from rasteret_sql.database.select_text import message_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import LONLAT, normalized_crs, parsed_crs
 from rasteret_sql.geo.geometry import has_geo_interface, parse_geometries
-from rasteret_sql.sql.named_index import is_query, named_index, no_such_file
+from rasteret_sql.sql.named_index import is_query, named_table, no_such_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,7 +45,7 @@ def vector_table(cursor: duckdb.DuckDBPyConnection, value: Any, what: str, crs: 
         if isinstance(value, str) and value.lower().endswith(_GEOJSON):
             return _of_geometries(_parsed_file(value, what), what, crs)
         if isinstance(value, str) and (is_query(value) or _is_file(value)):
-            return cursor.table_function("query_table", [named_index(cursor, value)]).to_arrow_table()
+            return cursor.table_function("query_table", [named_table(cursor, value)]).to_arrow_table()
         if isinstance(value, duckdb.DuckDBPyRelation):
             return value.to_arrow_table()
     except duckdb.Error as error:

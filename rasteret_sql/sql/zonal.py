@@ -17,7 +17,7 @@ from rasteret_sql.read.zonal import SCALING_REMEDY, ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
 from rasteret_sql.sql.derived import DerivedFiles
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
-from rasteret_sql.sql.named_index import named_index
+from rasteret_sql.sql.named_index import named_table
 from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.vectors import VectorColumns, zone_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments
@@ -141,7 +141,7 @@ class ZonalSource(CallSource):
         name = required("zones", own["zones"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", "items", *self.read_columns))
         with self._planning(settings) as cursor:
-            zones = zone_rows(cursor, named_index(cursor, name), asked.columns, ZONAL_COLUMNS)
+            zones = zone_rows(cursor, named_table(cursor, name), asked.columns, ZONAL_COLUMNS)
             planned = plan_zones(cursor, arguments, zones, asked, kept)
         reads = not set(self.read_columns).isdisjoint(needed.names)
         if is_dry_run() and planned.tiles is not None:
