@@ -77,14 +77,22 @@ def window_footprints(
     Returns:
         Array of Shapely geometries, shape (n,), None as for `footprint`.
     """
+    # The number of points of an outline follows from its window alone, not from the windows beside it.
+    sides = -(-_STEPS * (windows[:, 2:] - windows[:, :2]) // shape)
+    steps = np.maximum(sides.max(axis=1), 1)
+    found = np.full(len(windows), None)
+    for count in np.unique(steps).tolist():
+        some = np.flatnonzero(steps == count)
+        found[some] = _outlines(crs, transform, windows[some], count)
+    return found
+
+
+def _outlines(crs: str, transform: Sequence[float], windows: npt.NDArray[np.int64], steps: int) -> npt.NDArray[Any]:
+    """Give the outlines of windows whose edges are cut into so many pieces; see `window_footprints`."""
     import shapely
 
     a, b, c, d, e, f = transform
-    if not len(windows):
-        return np.empty(0, object)
     row_off, col_off, row_end, col_end = windows.T
-    sides = (windows[:, 2:] - windows[:, :2]).max(axis=0)
-    steps = max(1, *(int(-(-_STEPS * side // whole)) for side, whole in zip(sides.tolist(), shape, strict=True)))
     part = np.arange(steps) / steps
     none, all_ = np.zeros(steps), np.ones(steps)
     cols = col_off[:, np.newaxis] + np.outer(col_end - col_off, np.concatenate([part, all_, 1 - part, none]))
