@@ -114,7 +114,7 @@ def deviations_of(counts: npt.NDArray[Any], total: npt.NDArray[Any], squares: np
 
 def exact_sums(
     values: npt.NDArray[Any], starts: Numbers, *, with_squares: bool = True
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Sum integers and their squares part by part, without rounding.
 
     Args:
@@ -123,11 +123,13 @@ def exact_sums(
         with_squares: whether the second sum is wanted; it is 0 otherwise.
 
     Returns:
-        Both sums, as integers of NumPy or Python; None where the square of a value exceeds 64 bits.
+        Both sums, as integers of NumPy or Python.
     """
     largest = max(abs(int(values.min())), abs(int(values.max())))
     if largest > MAX_EXACT:
-        return None
+        # Few files have such values, and Python's integers are of any size.
+        objects = values.astype(object)
+        return np.add.reduceat(objects, starts), np.add.reduceat(objects * objects, starts)
     numbers = values.astype(np.int64)
     total = np.add.reduceat(numbers, starts)
     if not with_squares:
@@ -190,15 +192,16 @@ class ZoneStatistics:
             return
         lengths = np.diff(starts, append=len(values))
         is_integer = weights is None and values.dtype.kind in "iu"
-        exact = exact_sums(values, starts, with_squares=self._has_spread) if is_integer else None
-        if exact is None:
+        if not is_integer:
             self.merge(self._summed(zones, starts, values, weights))
-        elif self._has_spread:
-            self.merge(Parts.of_integers(zones, lengths, exact, *self._extremes(values, starts)))
         else:
-            total, none = exact[0].astype(np.float64), np.zeros(len(zones))
+            exact = exact_sums(values, starts, with_squares=self._has_spread)
             low, high = self._extremes(values, starts)
-            self.merge(Parts(zones, lengths.astype(np.float64), total, none, low, high, none, exact))
+            if self._has_spread:
+                self.merge(Parts.of_integers(zones, lengths, exact, low, high))
+            else:
+                total, none = exact[0].astype(np.float64), np.zeros(len(zones))
+                self.merge(Parts(zones, lengths.astype(np.float64), total, none, low, high, none, exact))
         if self._keeps_values:
             self._kept.append(_Kept(np.repeat(zones, lengths), values, weights, None))
 

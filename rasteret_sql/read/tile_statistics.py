@@ -244,9 +244,7 @@ def _integer_sums(values: npt.NDArray[Any]) -> list[int] | None:
         # Every sum on the way is exact.
         floats = values.astype(np.float64)
         return [low, high, int(floats.sum()), int(np.dot(floats, floats))]
-    found = exact_sums(values, np.zeros(1, np.int64))
-    assert found is not None
-    total, squares = (int(sums[0]) for sums in found)
+    total, squares = (int(sums[0]) for sums in exact_sums(values, np.zeros(1, np.int64)))
     return [low, high, total, squares] if squares <= MAX_INT64 else None
 
 

@@ -340,6 +340,20 @@ def test_the_spread_of_large_values_keeps_its_digits(tmp_path: Path) -> None:
     assert row["stdev"] == pytest.approx(pixels.std(), rel=1e-9)
 
 
+@pytest.mark.parametrize("top", [2**31, 2**40, 2**52])
+def test_sums_of_large_integers_are_exact(tmp_path: Path, top: int) -> None:
+    """Their squares exceed 64 bits, and a sum of float64 would depend on its order."""
+    pixels = np.random.default_rng(top).integers(-top, top, (64, 64))
+    write_cog(tmp_path / "m.tif", pixels, tile=16, transform=TRANSFORM)
+    rs.build_index(str(tmp_path / "m.tif"), tmp_path / "i.parquet")
+    zone = gpd.GeoDataFrame(geometry=[shapely.box(600_000, 1_399_360, 600_640, 1_400_000)], crs=UTM)
+    (row,) = rs.zonal_stats(tmp_path / "i.parquet", zone, stats=["sum", "sumsq", "stdev"]).read_all().to_pylist()
+    values = pixels.ravel().tolist()
+    total, squares = sum(values), sum(value * value for value in values)
+    assert (row["sum"], row["sumsq"]) == (float(total), float(squares))
+    assert row["stdev"] == ((len(values) * squares - total * total) / len(values) ** 2) ** 0.5
+
+
 def test_scale_computes_with_physical_values(scene: Scene) -> None:
     index = pq.read_table(scene.index)
     number = index.schema.get_field_index("bands")
