@@ -53,7 +53,7 @@ CALLS = {
     "zonal_stats": "rs.zonal_stats(ZONE, zones, bands=['red'], geometry_crs='OGC:CRS84').read_all().num_rows > 0",
 }
 #: Functions whose libraries need an environment of their own; they read by `read_chips` and `to_numpy`.
-ELSEWHERE = frozenset({"block_sampler", "from_handoff", "handoff", "to_torchgeo"})
+ELSEWHERE = frozenset({"block_sampler", "from_handoff", "handoff", "split_blocks", "to_torchgeo"})
 NEEDS = {
     "plot_footprints": "matplotlib",
     "plot_rgb": "matplotlib",
