@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
+import rioxarray  # noqa: F401 - gives arrays their accessor `rio`
 
 import rasteret_sql as rs
 from rasteret_sql.errors import AssetChangedError, AssetNotFoundError, InvalidArgumentError
