@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -245,6 +246,32 @@ class Shard:
         from rasteret_sql.sql.shard_plan import checked_count, split
 
         return [Shard(piece) for piece in split(self._plan, checked_count(n))]
+
+    def where(self, condition: Any) -> Shard:
+        """Give the tiles that meet a condition; with chips, none are left.
+
+        Args:
+            condition: a `pyarrow.compute.Expression` over columns of `read_tiles` that need no pixels.
+
+        Raises:
+            InvalidArgumentError: the condition cannot be computed.
+        """
+        import pyarrow as pa
+
+        from rasteret_sql.sql.batches import rows_kept, tile_rows
+
+        plan = self._plan.plan
+        try:
+            rows = rows_kept(tile_rows(plan), condition)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InvalidArgumentError(
+                f"condition: got {shown(condition)}, expected one over columns of read_tiles but pixels, mask, error "
+                f"({reason})"
+            ) from error
+        kept = plan.take(rows)
+        kept = kept.with_assets(np.unique(kept.asset_no))
+        return Shard(replace(self._plan, plan=kept, chips=None))
 
     @property
     def has_chips(self) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -254,6 +255,21 @@ def test_a_shard_is_split_as_a_read_is_cut(index: Path, arguments: dict[str, Any
     (whole,) = rs.shards(index, 1, bands=["red"], **arguments)
     cut = rs.shards(index, 4, bands=["red"], **arguments)
     assert [piece.to_bytes() for piece in _sent([whole])[0].split(4)] == [shard.to_bytes() for shard in cut]
+
+
+def test_a_condition_leaves_tiles_and_files_out(served: tuple[RangeServer, Path]) -> None:
+    server, index = served
+    (shard,) = rs.shards(index, 1)
+    kept = shard.where((pc.field("item_id") == "i2") & (pc.field("tile_row") < 1) & (pc.field("asset") == "red"))
+    server.reset()
+    found = kept.read_tiles().read_all()
+    assert {request.path for request in server.requests} == {"i2_red.tif"}
+    con = rs.connect()
+    expected = con.sql(f"FROM read_tiles('{index}') WHERE item_id = 'i2' AND tile_row < 1 AND asset = 'red'")
+    assert found["pixels"].to_pylist() == expected.to_arrow_table()["pixels"].to_pylist()
+    for condition in (pc.field("nothing") == 1, "text", pc.field("pixels") == b""):
+        with pytest.raises(InvalidArgumentError, match="condition: got"):
+            shard.where(condition)
 
 
 def test_a_limit_of_chips_gives_the_first_ones(index: Path) -> None:
