@@ -11,6 +11,7 @@ from rasteret_sql.importing import import_whole
 
 if TYPE_CHECKING:
     from rasteret_sql.apps.versions import versions
+    from rasteret_sql.arrays.dask_table import to_dask
     from rasteret_sql.arrays.geopandas import to_geopandas
     from rasteret_sql.arrays.numpy import ChipArray, RasterArray, read_chips, to_numpy
     from rasteret_sql.arrays.shards import Shard, shards
@@ -87,6 +88,7 @@ __all__ = [
     "shards",
     "split_blocks",
     "stac_search",
+    "to_dask",
     "to_geopandas",
     "to_kerchunk",
     "to_numpy",
@@ -141,6 +143,7 @@ _HOME = {
     "shards": "rasteret_sql.arrays.shards",
     "split_blocks": "rasteret_sql.training.splits",
     "stac_search": "rasteret_sql.index.sources.search",
+    "to_dask": "rasteret_sql.arrays.dask_table",
     "to_geopandas": "rasteret_sql.arrays.geopandas",
     "to_kerchunk": "rasteret_sql.output.kerchunk",
     "to_numpy": "rasteret_sql.arrays.numpy",

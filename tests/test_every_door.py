@@ -108,6 +108,10 @@ def _all_tiles(index: Any, **options: Any) -> pa.Table:
     return rs.read_tiles(index, **options).read_all()
 
 
+def _all_of_dask(index: Any, **options: Any) -> Any:
+    return rs.to_dask(index, **options).compute(scheduler="synchronous")
+
+
 def _all_shards(index: Any, n: Any, **options: Any) -> list[pa.Table]:
     return [shard.read_tiles().read_all() for shard in rs.shards(index, n, **options)]
 
@@ -166,6 +170,7 @@ def _doors(folder: Path) -> dict[str, tuple[Callable[..., Any], Callable[..., An
         "read_shards of chips": (
             _all_shard_chips, rs.shards, index | {"n": 2, "chips": [("i0", 0, 0), ("i1", 4, 4)], "chip_size": 4}
         ),
+        "read_shards of Dask": (_all_of_dask, rs.to_dask, index),
         "shard bytes": (rs.Shard.from_bytes, rs.Shard.from_bytes, {"data": shard}),
         "read_pixels": (_all_pixels, rs.read_pixels, index),
         "chips": (_all_chips, rs.chips, index | {"size": 4}),

@@ -26,7 +26,7 @@ _TASKS = (
     ("Look before reading", ("explain",)),
     ("Read", ("to_xarray", "to_numpy", "to_geopandas", "read_chips", "read_tiles", "to_kerchunk")),
     ("Train", ("to_torchgeo", "block_sampler", "split_blocks", "handoff", "from_handoff")),
-    ("Cut a read in pieces", ("shards",)),
+    ("Cut a read in pieces", ("shards", "to_dask")),
     ("Pixels, points, zones and windows as rows", ("read_pixels", "sample_points", "zonal_stats", "chips")),
     ("Pictures", ("plot_rgb", "plot_footprints")),
 )

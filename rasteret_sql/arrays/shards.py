@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.tile_plan import PlannedAsset
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.shard_plan import ShardPlan
+
+
+#: Fetched by a piece, where a caller does not say how many there are.
+_PIECE_BYTES: Final = 64 << 20
+_MIN_PIECES: Final = 8
 
 
 class Shard:
@@ -296,6 +301,11 @@ class Shard:
 
     def _no_chips(self) -> InvalidArgumentError:
         return InvalidArgumentError(f"shard {self.name}: got one of tiles, expected one that shards(chips=...) made")
+
+
+def pieces_of(shard: Shard, count: int | None) -> list[Shard]:
+    """Cut a shard for workers: in so many pieces, or by default in one for 64 MiB of the files, and 8 at least."""
+    return shard.split(max(shard.nbytes // _PIECE_BYTES, _MIN_PIECES) if count is None else count)
 
 
 def _checked_limit(limit: Any) -> int | None:

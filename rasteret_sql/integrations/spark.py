@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rasteret_sql.arrays.shards import Shard, shards
+from rasteret_sql.arrays.shards import Shard, pieces_of, shards
 from rasteret_sql.checks import shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.sql.batches import tile_schema
@@ -36,9 +36,6 @@ _COMPARED: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "EqualTo": operator.eq, "GreaterThan": operator.gt, "GreaterThanOrEqual": operator.ge, "LessThan": operator.lt,
     "LessThanOrEqual": operator.le,
 }  # fmt: skip
-#: Fetched by a partition, where the option `shards` does not say how many there are.
-_PARTITION_BYTES: Final = 64 << 20
-_MIN_PARTITIONS: Final = 8
 
 
 def _names(text: str) -> list[str]:
@@ -117,8 +114,8 @@ class RasteretReader(datasource.DataSourceReader):  # type: ignore[misc]
             found = [shard for shard in (each.where(condition) for each in found) if shard.tile_count]
         if not found:
             return [datasource.InputPartition(None)]
-        count = self._own.get("shards") or max(found[0].nbytes // _PARTITION_BYTES, _MIN_PARTITIONS)
-        return [datasource.InputPartition(shard.to_bytes()) for shard in found[0].split(count)]
+        pieces = pieces_of(found[0], self._own.get("shards"))
+        return [datasource.InputPartition(shard.to_bytes()) for shard in pieces]
 
     def read(self, partition: Any) -> Iterator[pa.RecordBatch]:
         """Read a shard; it needs no index."""

@@ -257,6 +257,24 @@ def test_a_shard_is_split_as_a_read_is_cut(index: Path, arguments: dict[str, Any
     assert [piece.to_bytes() for piece in _sent([whole])[0].split(4)] == [shard.to_bytes() for shard in cut]
 
 
+def test_a_dask_data_frame_has_the_rows_of_one_read_and_sends_its_requests(served: tuple[RangeServer, Path]) -> None:
+    pytest.importorskip("dask.dataframe")
+    server, index = served
+    expected: list[pa.Table] = []
+    one = _requests(server, lambda: expected.append(rs.read_tiles(index, bands=["rgb"]).read_all()))
+    frame = rs.to_dask(index, bands=["rgb"], npartitions=3)
+    assert frame.npartitions == 3
+    found: list[Any] = []
+    assert _requests(server, lambda: found.append(frame.compute(scheduler="threads"))) == one
+    assert pa.Table.from_pandas(found[0], expected[0].schema, preserve_index=False).equals(expected[0])
+    names = rs.to_dask(index, columns=["item_id", "tile_row"])
+    assert _requests(server, lambda: names.compute(scheduler="synchronous")) == []
+    sent = pickle.loads(pickle.dumps(frame))
+    assert len(sent.compute(scheduler="synchronous")) == len(expected[0])
+    with pytest.raises(InvalidArgumentError, match="chips: got some for a table of tiles"):
+        rs.to_dask(index, chips=CHIPS, chip_size=8)
+
+
 def test_a_condition_leaves_tiles_and_files_out(served: tuple[RangeServer, Path]) -> None:
     server, index = served
     (shard,) = rs.shards(index, 1)
