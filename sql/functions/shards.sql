@@ -37,5 +37,4 @@ WHERE _call = encode('rst_' || to_json({
     'settings': _rst_settings(),
     'own': {'n': n::VARCHAR, 'statistics': statistics::VARCHAR, 'tiles_where': tiles_where::VARCHAR}
 })::VARCHAR)
-AND _rst_sees_the_same(index)
-AND _rst_sees_the_same(statistics, what := 'statistics');
+AND _rst_sees_the_same(index, statistics := statistics);

@@ -11,6 +11,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -255,6 +256,47 @@ def test_a_shard_is_split_as_a_read_is_cut(index: Path, arguments: dict[str, Any
     (whole,) = rs.shards(index, 1, bands=["red"], **arguments)
     cut = rs.shards(index, 4, bands=["red"], **arguments)
     assert [piece.to_bytes() for piece in _sent([whole])[0].split(4)] == [shard.to_bytes() for shard in cut]
+
+
+def test_shards_in_sql_are_those_of_python_and_their_rows_those_of_one_read(
+    served: tuple[RangeServer, Path], tmp_path: Path
+) -> None:
+    server, index = served
+    con = rs.connect()
+    call = f"shards('{index}', 3, bands := ['red', 'rgb'])"
+    rows = con.execute(f"SELECT name, files, tiles, bytes, plan_hash, shard FROM {call} ORDER BY number").fetchall()
+    assert rows == [
+        (shard.name, shard.file_count, shard.tile_count, shard.nbytes, shard.plan_hash, shard.to_bytes())
+        for shard in rs.shards(index, 3, bands=["red", "rgb"])
+    ]
+    expected = con.sql(f"FROM read_tiles('{index}', bands := ['red', 'rgb'])").to_arrow_table()
+    tables = [con.sql("FROM read_shard($1)", params=[row[-1]]).to_arrow_table() for row in rows]
+    assert pa.concat_tables(tables).equals(expected)
+    (tmp_path / "00001").write_bytes(rows[1][-1])
+    few = f"SELECT item_id, tile_col FROM read_shard('{tmp_path}/00001') WHERE tile_row = 1"
+    wanted = tables[1].filter(pc.field("tile_row") == 1).select(["item_id", "tile_col"])
+    assert _requests(server, lambda: con.execute(few).fetchall()) == []
+    assert con.sql(few).to_arrow_table().equals(wanted)
+
+
+@pytest.mark.parametrize(
+    ("sql", "match"),
+    [
+        ("FROM shards('{index}', 0)", "n: got 0"),
+        ("FROM shards('{index}', 1.5)", "n: got 1.5"),
+        ("FROM shards('{index}', NULL)", "n: got NULL"),
+        ("FROM shards('{index}', 2, bands := ['nothing'])", "nothing"),
+        ("FROM read_shard(NULL)", "shard: got NULL"),
+        ("FROM read_shard('x'::BLOB)", "shard: got 1 bytes that begin with"),
+        ("FROM read_shard('absent')", "absent: there is no such file"),
+        ("FROM read_shard('{index}')", "expected those of a shard"),
+        ("FROM read_shard('{index}', on_error := 'skip')", "on_error: got 'skip'"),
+    ],
+)
+def test_wrong_arguments_in_sql_are_refused_by_name(index: Path, sql: str, match: str) -> None:
+    con = rs.connect()
+    with pytest.raises(duckdb.Error, match=match):
+        con.execute(sql.format(index=index)).fetchall()
 
 
 def test_a_dask_data_frame_has_the_rows_of_one_read_and_sends_its_requests(served: tuple[RangeServer, Path]) -> None:
