@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "index"
 MOST_BYTES_PER_TILE = 3.0
 MOST_COLD_MS = 150.0
+MOST_PYTHON_MS = 60.0
 MOST_SHARE = 0.02
 _CITY_DEGREES = 0.2
 _MONTH = "2024-02"
@@ -88,6 +89,10 @@ def run(folder: Path, scale: IndexScale, repeat: int, *, with_targets: bool) -> 
     if all(run["read_bytes"] is not None for run in runs):
         worst = max(run["read_bytes"] for run in runs) / path.stat().st_size
         add("share of the file that is read, at most", worst, MOST_SHARE, "{:.2%}")
+    runs = [_cold(path, lon, lat, "plan_in_python") for lon, lat in _cities(scale.planned, repeat)]
+    add("a plan in Python, ms after imports", _median(runs, "plan_ms"), MOST_PYTHON_MS, "{:.0f}")
+    add("the same, ms of processor time", _median(runs, "cpu_ms"), MOST_PYTHON_MS, "{:.0f}")
+    add("the same plan again, ms of processor time", _median(runs, "again_cpu_ms"), MOST_PYTHON_MS, "{:.0f}")
     return "\n".join([*lines, ""])
 
 
@@ -133,14 +138,14 @@ def _cities(shape: Shape, count: int) -> list[tuple[float, float]]:
     return [(min(179.0, max(-179.0, at.x + rng.uniform(-0.4, 0.4))), at.y + rng.uniform(-0.4, 0.4)) for at in chosen]
 
 
-def _cold(path: Path, lon: float, lat: float) -> dict[str, Any]:
+def _cold(path: Path, lon: float, lat: float, function: str = "plan") -> dict[str, Any]:
     job = {
         "index": str(path),
         "bbox": [lon, lat, lon + _CITY_DEGREES, lat + _CITY_DEGREES],
         "datetime": _MONTH,
         "threads": _THREADS,
     }
-    command = [sys.executable, "-c", "from benchmarks.peers import index; index.plan()", json.dumps(job)]
+    command = [sys.executable, "-c", f"from benchmarks.peers import index; index.{function}()", json.dumps(job)]
     done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
