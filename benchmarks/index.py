@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from pyarrow import parquet
 
+from benchmarks.hive import write_hive
 from benchmarks.index_data import Shape, make_places, stage
 from benchmarks.measure import ROOT
 from rasteret_sql.database.sqlfiles import quote_literal, sql_file
@@ -27,6 +28,8 @@ NAME = "index"
 MOST_BYTES_PER_TILE = 3.0
 MOST_COLD_MS = 150.0
 MOST_PYTHON_MS = 60.0
+MOST_HIVE_MS = 150.0
+MOST_HIVE_SHARE = 0.005
 MOST_SHARE = 0.02
 _CITY_DEGREES = 0.2
 _MONTH = "2024-02"
@@ -41,15 +44,21 @@ class IndexScale:
     Attributes:
         planned: the index that is planned from.
         weighed: those whose bytes per tile are taken.
+        month: one month of the index in folders, at most three dates of each place.
+        months: how many months that index has.
     """
 
     planned: Shape
     weighed: tuple[Shape, ...]
+    month: Shape
+    months: int
 
 
-FULL_INDEX = IndexScale(Shape(20_000, 10, 1024), (Shape(800, 10, 512), Shape(800, 10, 1024)))
+FULL_INDEX = IndexScale(
+    Shape(20_000, 10, 1024), (Shape(800, 10, 512), Shape(800, 10, 1024)), Shape(20_000, 3, 1024), 34
+)
 #: Proves that the scripts work; its figures mean nothing.
-TINY_INDEX = IndexScale(Shape(200, 2, 1024), (Shape(20, 2, 512),))
+TINY_INDEX = IndexScale(Shape(200, 2, 1024), (Shape(20, 2, 512),), Shape(50, 3, 1024), 3)
 
 
 def run(folder: Path, scale: IndexScale, repeat: int, *, with_targets: bool) -> str:
@@ -93,6 +102,15 @@ def run(folder: Path, scale: IndexScale, repeat: int, *, with_targets: bool) -> 
     add("a plan in Python, ms after imports", _median(runs, "plan_ms"), MOST_PYTHON_MS, "{:.0f}")
     add("the same, ms of processor time", _median(runs, "cpu_ms"), MOST_PYTHON_MS, "{:.0f}")
     add("the same plan again, ms of processor time", _median(runs, "again_cpu_ms"), MOST_PYTHON_MS, "{:.0f}")
+    root = write_hive(folder, write_synthetic(folder, scale.month), scale.months)
+    nbytes = sum(path.stat().st_size for path in root.rglob("*.parquet"))
+    rows = f"{scale.month.rows * scale.months:,} rows in {scale.months} months, {nbytes / 1e6:,.0f} MB"
+    runs = [_cold(root, lon, lat, "plan_in_python") for lon, lat in _cities(scale.month, repeat)]
+    add(f"a plan in Python, ms after imports ({rows})", _median(runs, "plan_ms"), MOST_HIVE_MS, "{:.0f}")
+    add("the same, ms of processor time", _median(runs, "cpu_ms"), MOST_HIVE_MS, "{:.0f}")
+    if all(run["read_bytes"] is not None for run in runs):
+        worst = max(run["read_bytes"] for run in runs) / nbytes
+        add("share of the files that is read, at most", worst, MOST_HIVE_SHARE, "{:.2%}")
     return "\n".join([*lines, ""])
 
 

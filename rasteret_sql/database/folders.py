@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -15,7 +16,7 @@ from rasteret_sql.errors import AssetNotFoundError, InvalidIndexError
 from rasteret_sql.io import access
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
@@ -67,7 +68,18 @@ def index_files(index: str | os.PathLike[str]) -> list[str]:
     raise AssetNotFoundError(f"{name}: no such file; expected an index. {_REMEDY.format(name)}")
 
 
-def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolute: bool = False) -> str:
+def index_folder(index: str) -> Path:
+    """Give the folder that a local index is, as its files are spelled; that of a glob has no name of an index."""
+    return Path(os.path.abspath(_local(index)))  # noqa: PTH100 - links stay
+
+
+def index_reader(
+    files: Sequence[str],
+    *,
+    with_numbers: bool = False,
+    is_absolute: bool = False,
+    folder_types: Mapping[str, str] | None = None,
+) -> str:
     """Give SQL that reads the files of an index as one table.
 
     The table has every column of every file. A relative href gets the folder of its file.
@@ -76,9 +88,10 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
         files: result of `index_files`, or one URL or glob of an object store.
         with_numbers: whether there is a column `file_row_number`, which is unique over all files.
         is_absolute: whether a relative href gets the folder of its file for a single file too.
+        folder_types: types of the columns that folders add, where these files are some of an index, or one of it.
     """
     numbered = ", file_row_number = true" if with_numbers else ""
-    if len(files) == 1 and not is_glob(files[0]):
+    if len(files) == 1 and not is_glob(files[0]) and folder_types is None:
         # Folders named like a=b above a single file are not columns.
         reader = f"read_parquet({_quoted(files[0])}, hive_partitioning = false{numbered})"
         if not is_absolute:
@@ -86,9 +99,10 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
         reader = reader.removesuffix(")") + ", filename = true)"
         return f"({sql_file('index/many_files.sql').replace('FROM $files', f'FROM {reader}')})"
     listed = f"[{', '.join(map(_quoted, files))}]"
-    texts = [name for name in _folder_columns(files) if name in text_columns()]
-    kinds = ", ".join(f"{quote_identifier(name)}: VARCHAR" for name in texts)
-    options = f", hive_types = {{{kinds}}}" if texts else ""
+    if folder_types is None:
+        folder_types = {name: "VARCHAR" for name in _folder_columns(files) if name in text_columns()}
+    kinds = ", ".join(f"{quote_identifier(name)}: {kind}" for name, kind in folder_types.items())
+    options = f", hive_partitioning = true, hive_types = {{{kinds}}}" if folder_types else ""
     reader = f"read_parquet({listed}, union_by_name = true, filename = true{options}{numbered})"
     text = sql_file("index/many_files.sql").replace("FROM $files", f"FROM {reader}")
     if not with_numbers:
@@ -96,6 +110,22 @@ def index_reader(files: Sequence[str], *, with_numbers: bool = False, is_absolut
     named = f"[{', '.join(map(quote_literal, files))}]"
     number = f"(list_position({named}, filename) - 1) * {_ROWS_PER_FILE} + file_row_number"
     return f"({text.replace('REPLACE (', f'REPLACE ({number} AS file_row_number, ')})"
+
+
+def folder_types(files: Sequence[str]) -> dict[str, str] | None:
+    """Give DuckDB's types of the columns that folders add to all files of an index; None where their values decide.
+
+    DuckDB takes values for texts, numbers or times by what all of them look like, so a type may depend on the files.
+    """
+    types = {}
+    for name in _folder_columns(files):
+        if name in text_columns():
+            types[name] = "VARCHAR"
+        elif all(re.search(rf"/{re.escape(name)}=\d{{1,9}}/", file) for file in files):
+            types[name] = "BIGINT"
+        else:
+            return None
+    return types
 
 
 def not_an_index(what: str, missing: Sequence[str], columns: Sequence[str]) -> InvalidIndexError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.checks import shown
+from rasteret_sql.database import part_bounds
+from rasteret_sql.database.part_bounds import Reach, write_part_bounds
 from rasteret_sql.database.schema import METADATA_PREFIX, geo_metadata, index_schema
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal, quote_path
 from rasteret_sql.errors import BuildError, InvalidArgumentError
 from rasteret_sql.index.parquet_file import ROW_GROUP_ROWS, open_writer
+from rasteret_sql.plan.period import FIRST_US, LAST_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +27,8 @@ MAX_PARTITIONS = 4096
 #: Metadata key with the columns by which an index is split.
 PARTITION_KEY = METADATA_PREFIX + "partition_by"
 
+#: Bounds that hold nothing.
+_NOWHERE = Reach(math.inf, math.inf, -math.inf, -math.inf, LAST_US, FIRST_US)
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _PART = "part-0.parquet"
 #: Parts of the time of an item, which are not columns.
@@ -89,7 +95,7 @@ def checked_folder(target: Path) -> Path:
         raise InvalidArgumentError(f"path: got the file {target}, expected a folder for partition_by; give another one")
     for folder, _, names in os.walk(target):
         for name in names:
-            if not _is_part(Path(folder, name)):
+            if name != part_bounds.NAME and not _is_part(Path(folder, name)):
                 raise InvalidArgumentError(
                     f"path: the folder {target} holds {Path(folder, name)}, which is not part of a "
                     f"partitioned index and would be lost; give a new folder"
@@ -137,10 +143,12 @@ def split_index(con: duckdb.DuckDBPyConnection, file: Path, folder: Path, partit
             spill.add(batch, _labels(con, batch, label, [*partition_by, "datetime", "start_datetime"]))
         metadata = {key.decode(): value.decode() for key, value in (source.schema_arrow.metadata or {}).items()}
         schema = source.schema_arrow.remove_metadata()
+    reach_of = {}
     for name in spill.names():
         path = folder / name / _PART
         path.parent.mkdir(parents=True)
-        _write_part(path, spill.tables(name), schema, metadata)
+        reach_of[path] = write_part(path, spill.tables(name), schema, metadata)
+    write_part_bounds(folder, reach_of)
 
 
 def _label(partition_by: Sequence[str], columns: Mapping[str, str]) -> str:
@@ -220,12 +228,15 @@ class _Spill:
             yield rest
 
 
-def _write_part(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+def write_part(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, metadata: Mapping[str, str]) -> Reach:
+    """Write a part, and give the bounds of its rows."""
     import pyarrow.compute as pc
 
     boxes: list[list[pa.StructScalar]] = []
+    reach = _NOWHERE
     with open_writer(path, schema) as writer:
         for table in tables:
+            reach = reach.joined(_reach_of(table))
             box = table["bbox"].combine_chunks()
             boxes.append([pc.min_max(pc.struct_field(box, side)) for side in ("xmin", "ymin", "xmax", "ymax")])
             writer.write_table(table)
@@ -235,6 +246,27 @@ def _write_part(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, metad
         ]
         bounds = [best(side) for best, side in zip((min, min, max, max), sides, strict=True)] if all(sides) else None
         writer.add_key_value_metadata({**metadata, "geo": geo_metadata(bounds)})
+    return reach
+
+
+def _reach_of(table: pa.Table) -> Reach:
+    """Give the bounds of rows; a value that is not known may be any."""
+    import pyarrow.compute as pc
+
+    column = table["reach"].combine_chunks()
+
+    def end(name: str, widest: float) -> Any:
+        value = pc.min_max(pc.struct_field(column, name), skip_nulls=False)["max" if widest > 0 else "min"].as_py()
+        return widest if value is None or math.isnan(value) else value
+
+    return Reach(
+        xmin=end("xmin", -math.inf),
+        ymin=end("ymin", -math.inf),
+        xmax=end("xmax", math.inf),
+        ymax=end("ymax", math.inf),
+        start_us=end("start_us", FIRST_US),
+        end_us=end("end_us", LAST_US),
+    )
 
 
 def put_in_place(written: Path, target: Path) -> None:

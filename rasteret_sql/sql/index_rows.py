@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rasteret_sql.database.part_bounds import Reach
 from rasteret_sql.database.schema import cast_columns, index_columns
 from rasteret_sql.database.sqlfiles import quote_identifier
 from rasteret_sql.errors import AccessDeniedError, InvalidIndexError
@@ -381,11 +382,29 @@ def _scope(arguments: ReadArguments) -> Floats | None:
     return np.concatenate([low, high])
 
 
+def reach_of(arguments: ReadArguments) -> Reach:
+    """Give the bounds outside of which no row is fetched for a read; endless where they are not known.
+
+    Raises:
+        InvalidArgumentError: the area cannot be read.
+    """
+    scope, period = _scope(arguments), arguments.period
+    xmin, ymin, xmax, ymax = (-np.inf, -np.inf, np.inf, np.inf) if scope is None else _widened(scope)
+    # The end of a period is exclusive, and that of a reach is not.
+    start_us, end_us = (FIRST_US, LAST_US) if period is None else (period.start_us, period.end_us - 1)
+    return Reach(xmin, ymin, xmax, ymax, start_us, end_us)
+
+
+def _widened(scope: Floats) -> list[float]:
+    widened: list[float] = (scope + np.array([-1, -1, 1, 1]) * _BESIDE_DEGREES).tolist()
+    return widened
+
+
 def _condition(scope: Floats | None, arguments: ReadArguments) -> str:
     """Give comparisons of columns that are never NULL with constants: by them row groups are left out."""
     conditions = ["true"]
     if scope is not None:
-        xmin, ymin, xmax, ymax = (scope + np.array([-1, -1, 1, 1]) * _BESIDE_DEGREES).tolist()
+        xmin, ymin, xmax, ymax = _widened(scope)
         reach = "index_of_schema_2.reach"
         conditions += [f"{reach}.ymin <= {_literal(ymax)}", f"{reach}.ymax >= {_literal(ymin)}"]
         conditions += [f"{reach}.xmin <= {_literal(xmax)}", f"{reach}.xmax >= {_literal(xmin)}"]

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql.database.folders import (
+    folder_types,
     index_files,
+    index_folder,
     index_reader,
     is_glob,
     is_many,
@@ -18,6 +20,7 @@ from rasteret_sql.database.folders import (
     require_version,
 )
 from rasteret_sql.database.hrefs import is_url
+from rasteret_sql.database.part_bounds import parts_that_meet
 from rasteret_sql.database.schema import SCHEMA_VERSION, index_columns, misfit
 from rasteret_sql.database.select_text import message_of, require_select, shortened
 from rasteret_sql.database.sqlfiles import quote_identifier
@@ -27,11 +30,12 @@ from rasteret_sql.sql.catalog import CATALOG, sql_object
 from rasteret_sql.sql.unindexed import asset_rows, is_source, is_source_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
 
+    from rasteret_sql.database.part_bounds import Reach
     from rasteret_sql.plan.arguments import ReadArguments
 
 _QUERY = re.compile(
@@ -138,8 +142,15 @@ def _with_names_of_schema(rows: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def explained_index(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[str]:
+def explained_index(
+    cursor: duckdb.DuckDBPyConnection, index: str, wanted: Callable[[], Reach] | None = None
+) -> Iterator[str]:
     """Give a name for an index that `query_table` takes, and explain what DuckDB says of it.
+
+    Args:
+        cursor: a connection of its own.
+        index: the index.
+        wanted: gives bounds, if no row outside of them matters: files of a partitioned index without any are left out.
 
     Raises:
         InvalidIndexError: the index is not one.
@@ -147,26 +158,29 @@ def explained_index(cursor: duckdb.DuckDBPyConnection, index: str) -> Iterator[s
     """
     import duckdb
 
-    name = named_index(cursor, index)
+    name = named_index(cursor, index, wanted)
     try:
         yield name
     except duckdb.Error as error:
         raise _explained(cursor, index, name, error) from error
 
 
-def named_index(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
-    """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files."""
+def named_index(cursor: duckdb.DuckDBPyConnection, index: str, wanted: Callable[[], Reach] | None = None) -> str:
+    """Give a name for an index that query_table takes: a query gets a temporary view, and so do many files.
+
+    The arguments are those of `explained_index`.
+    """
     _show_remote(cursor, index)
     if not is_query(index) and is_source_path(index):
         cursor.register(_ROWS, asset_rows(index))
         return _ROWS
-    return named_table(cursor, index)
+    return named_table(cursor, index, wanted)
 
 
-def named_table(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+def named_table(cursor: duckdb.DuckDBPyConnection, index: str, wanted: Callable[[], Reach] | None = None) -> str:
     """Give a name for any table that query_table takes, as `named_index` does; GeoJSON is rows of geometries here."""
     if not is_query(index) and (is_many(index) or is_odd_name(index)) and not _is_table(cursor, index):
-        return _view_of_files(cursor, index)
+        return _view_of_files(cursor, index, wanted)
     if not is_query(index):
         # duckdb 1.5 takes dots in a path for those between catalog, schema and table where it is not quoted.
         return quote_identifier(index) if _PATH.search(index) and '"' not in index else index
@@ -226,15 +240,18 @@ def _is_table(cursor: duckdb.DuckDBPyConnection, index: str) -> bool:
     return True
 
 
-def _view_of_files(cursor: duckdb.DuckDBPyConnection, index: str) -> str:
+def _view_of_files(cursor: duckdb.DuckDBPyConnection, index: str, wanted: Callable[[], Reach] | None) -> str:
     """Make a view of a folder or a glob; hrefs that are relative are led by the folder of their file."""
     import duckdb
 
     try:
-        files = [index] if is_url(index) else index_files(index)
+        files: Sequence[str] = [index] if is_url(index) else index_files(index)
+        types = None if wanted is None or len(files) == 1 else folder_types(files)
+        if wanted is not None and types is not None:
+            files = parts_that_meet(index_folder(index), files, wanted)
         if not is_url(index):
             require_version(cursor, files)
-        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS FROM {index_reader(files)}")
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW planned_index AS FROM {index_reader(files, folder_types=types)}")
     except AssetNotFoundError as error:
         raise InvalidIndexError(f"index: {error}") from error
     except duckdb.Error as error:

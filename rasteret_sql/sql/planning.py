@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rasteret_sql.database.select_text import shortened
 from rasteret_sql.errors import EmptyReadError
 from rasteret_sql.sql.catalog import CATALOG
-from rasteret_sql.sql.index_rows import IndexRows
+from rasteret_sql.sql.index_rows import IndexRows, reach_of
 from rasteret_sql.sql.named_index import base_of, explained_index, is_path, is_query, named_index
 from rasteret_sql.sql.origins import origins_of
 from rasteret_sql.sql.selected import SelectedFiles
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from rasteret_sql.database.part_bounds import Reach
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.plan.tile_plan import TilePlan
@@ -141,7 +143,7 @@ class IndexPlans:
             EmptyReadError: nothing is left to read.
         """
         arguments = self._of_index(arguments)
-        with explained_index(self._cursor, arguments.index) as name:
+        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
             rows = self._rows_for(arguments, name)
             found = SelectedFiles.of(rows, rows.select(arguments))
         if not found.assets:
@@ -164,7 +166,7 @@ class IndexPlans:
         from rasteret_sql.sql.derived import DerivedFiles
 
         arguments = self._of_index(arguments)
-        with explained_index(self._cursor, arguments.index) as name:
+        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
             rows = self._rows_for(arguments, name, formulas)
             found = DerivedFiles.of(rows, arguments, formulas, scale=scale)
         if found is None:
@@ -180,7 +182,7 @@ class IndexPlans:
             EmptyReadError: nothing is left to read.
         """
         arguments = self._of_index(arguments)
-        with explained_index(self._cursor, arguments.index) as name:
+        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
             plan, properties = self._rows_for(arguments, name).plan(arguments)
         if not plan.assets:
             raise nothing_found(self._cursor, arguments)
@@ -190,6 +192,10 @@ class IndexPlans:
 
     def _of_index(self, arguments: ReadArguments) -> ReadArguments:
         return replace(arguments, index=self._arguments.index, is_ordered=self._arguments.is_ordered)
+
+    def _reach(self, arguments: ReadArguments) -> Reach:
+        """Give bounds that hold all rows which may be fetched for a plan: `_rows_for` tries its own arguments first."""
+        return reach_of(self._arguments).joined(reach_of(arguments))
 
     def _rows_for(self, arguments: ReadArguments, name: str, formulas: PixelFormulas | None = None) -> IndexRows:
         """Give rows that hold all that an area and labels take: those that are there, or else theirs."""
@@ -231,7 +237,7 @@ def index_rows(
         InvalidArgumentError: the area cannot be read.
         InvalidIndexError: the index is not one.
     """
-    with explained_index(cursor, arguments.index) as name:
+    with explained_index(cursor, arguments.index, partial(reach_of, arguments)) as name:
         yield _rows(cursor, name, arguments, _labels_of(arguments, formulas), with_properties=with_properties)
 
 

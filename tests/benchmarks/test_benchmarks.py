@@ -84,9 +84,12 @@ def test_an_index_is_weighed_and_planned_from(tmp_path):
     done = run("index", "--data", str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = [
-        line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| bytes per tile", "| tile_plan"))
+        line.split(" | ")
+        for line in done.stdout.splitlines()
+        if line.startswith(("| bytes per tile", "| tile_plan", "| a plan in Python"))
     ]
-    assert len(rows) == 2
+    assert len(rows) == 4
+    assert "2,250 rows in 3 months" in done.stdout
     assert all(float(row[1].strip(" |")) > 0 for row in rows)
 
 
