@@ -53,6 +53,8 @@ _connections = {with_macros: fork.PerProcess(_new_connection) for with_macros in
 #: Those that have their SQL.
 _ready: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
 _lock = fork.Lock()
+#: Files of a plan whose memory is given back: 100,000 files leave 400 MB.
+_MANY_FILES: Final = 10_000
 
 
 @with_fresh_stream
@@ -202,7 +204,20 @@ def files_of(index: Any, arguments: ReadArguments) -> tuple[Files, AssetProperti
     from rasteret_sql.sql.files import plan_files
 
     with planning_cursor(index) as cursor:
-        return plan_files(cursor, shown_index(cursor, index, arguments, with_properties=True))
+        found = plan_files(cursor, shown_index(cursor, index, arguments, with_properties=True))
+    if len(found[0]) > _MANY_FILES:
+        _leave_connection()
+    return found
+
+
+def _leave_connection() -> None:
+    """Let go of this process's connection for planning: the next plan makes another, in 20 ms.
+
+    DuckDB's allocator keeps the memory of a large plan until its database ends. It is not closed here, since that would
+    close the cursors of other threads: the database ends with the last of them.
+    """
+    with _lock:
+        _connections[False].renew()
 
 
 def read_arguments(
