@@ -30,12 +30,12 @@ class LimitsScale:
 
     Attributes:
         requests: values of `max_requests`.
-        buffer_mib: values of `max_buffer_bytes`, in MiB.
+        buffer_mib: values of `max_buffer_bytes`, in MiB. Smaller ones would cut the requests of a stream.
         latency_s: how long the server waits before each answer.
     """
 
     requests: tuple[int, ...] = (10, 30, 100, 300, 900)
-    buffer_mib: tuple[int, ...] = (8, 32, 128, 512)
+    buffer_mib: tuple[int, ...] = (64, 128, 512)
     latency_s: float = 0.1
 
 

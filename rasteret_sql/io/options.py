@@ -53,7 +53,7 @@ class Options:
             1,000, and half of the files that the process may open at most.
         max_buffer_bytes: bytes of fetched and of decoded tiles that wait for the next step of a read; all reads of the
             process together hold twice as many. None follows the machine: 32 MiB per core and a thirty-second of the
-            memory at most, but 64 MiB at least.
+            memory at most, but 64 MiB at least. Fewer bytes may make more requests.
         decode_threads: threads that decode and resample. None is one per core.
         header_cache: folder of the headers that reads without an index keep; "off" for none. None is
             `rasteret_sql/headers` in `XDG_CACHE_HOME` or `~/.cache`.
