@@ -79,7 +79,8 @@ def seaweedfs(folder: Path) -> Iterator[S3]:
     for service, grpc in zip(services, numbers[len(services) :], strict=True):
         command += [f"-{service}.port={ports[service]}", f"-{service}.port.grpc={grpc}"]
     command += ["-volume.max=50", "-volume.minFreeSpace=1", "-master.volumeSizeLimitMB=64", "-filer", "-s3"]
-    command += [f"-s3.config={folder / 's3.json'}"]
+    # Its catalogs of tables would listen at ports that are the same for all servers.
+    command += [f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     with started(command, folder, ports["s3"]):
         yield S3(f"http://127.0.0.1:{ports['s3']}", keys["accessKey"], keys["secretKey"])
 
