@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.database.part_bounds import Reach
-from rasteret_sql.database.schema import cast_columns, index_columns
-from rasteret_sql.database.sqlfiles import quote_identifier
+from rasteret_sql.database.schema import cast_columns
 from rasteret_sql.errors import AccessDeniedError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import middle_longitude
 from rasteret_sql.geo.geometry import parse_geometry
@@ -26,6 +25,7 @@ from rasteret_sql.plan.select import IndexFiles, plan_selection, select
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import tile_format
 from rasteret_sql.sql.catalog import CATALOG
+from rasteret_sql.sql.property_columns import OWN, property_columns
 from rasteret_sql.sql.row_checks import (
     CHECKED_LEVELS,
     RowNames,
@@ -80,13 +80,6 @@ FROM (
     WHERE {condition}
 )
 """
-#: Types of columns that become coordinates: what has no one value per item does not.
-_PLAIN_TYPES = (
-    "VARCHAR", "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-    "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "DATE", "TIMESTAMP", "UUID", "ENUM",
-)  # fmt: skip
-#: Prefix of the columns that every index has, among those of properties.
-_OWN = "rst_own_"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +142,7 @@ class IndexRows:
         self._cursor, self._origins = cursor, tuple(origins)
         self._labels = None if labels is None else frozenset(labels)
         self._scope = _scope(arguments)
-        columns = _property_columns(cursor, name) if with_properties else {}
+        columns = property_columns(cursor, name) if with_properties else {}
         properties = "".join(f",\n        {expression} AS {column}" for column, expression in columns.items())
         condition = _condition(self._scope, arguments)
         self._rule: IdentityRule = get_options().identity
@@ -351,7 +344,7 @@ class IndexRows:
         for number, wkb in enumerate(rows.pop("rst_footprint").tolist()):
             if wkb is not None:
                 longitude[number] = middle_longitude(parse_geometry(wkb))
-        own = {name.removeprefix(_OWN): rows.pop(name) for name in tuple(rows) if name.startswith(_OWN)}
+        own = {name.removeprefix(OWN): rows.pop(name) for name in tuple(rows) if name.startswith(OWN)}
         return AssetProperties(position if is_ordered else np.zeros_like(position), longitude, rows, own)
 
     def _numpy(self, query: str, parameters: dict[str, Any] | None = None) -> dict[str, np.ma.MaskedArray[Any, Any]]:
@@ -465,41 +458,3 @@ def resolved(address: str | None, base: str | None, item_id: str, asset: str) ->
             "this query does not show; pass the path of the index, or make hrefs absolute in the query"
         )
     return f"{base}/{address}" if base else address
-
-
-def _property_columns(cursor: duckdb.DuckDBPyConnection, index: str) -> dict[str, str]:
-    """Give what is read of the properties of an index: quoted names of columns, and their expressions.
-
-    Args:
-        cursor: where the index is found.
-        index: name under which `query_table` finds it.
-    """
-    described = cursor.execute(
-        "SELECT column_name, column_type FROM (DESCRIBE FROM query_table($1))", [index]
-    ).fetchall()
-    known = index_columns()
-    kinds = dict(described)
-    has_bbox = "bbox" in kinds
-    middle = "(bbox.xmin + bbox.xmax) / 2 + CASE WHEN bbox.xmin > bbox.xmax THEN 180 ELSE 0 END"
-    columns = {"rst_longitude": middle if has_bbox else "NULL::DOUBLE", "rst_footprint": "NULL::BLOB"}
-    if has_bbox and "geometry" in kinds:
-        # The bbox of what crosses the antimeridian is as wide as the Earth, and its middle is elsewhere.
-        wkb = "ST_AsWKB(geometry)" if kinds["geometry"].startswith("GEOMETRY") else "geometry"
-        columns["rst_footprint"] = f"CASE WHEN bbox.xmin <= -180 AND bbox.xmax >= 180 THEN {wkb} END"
-    return columns | {
-        quote_identifier(f"{_OWN}{name}" if name in known else name): _cast_property(name, kind)
-        for name, kind in described
-        if kind.startswith(_PLAIN_TYPES) and "[" not in kind
-    }
-
-
-def _cast_property(name: str, kind: str) -> str:
-    """Give a column as a type that NumPy has."""
-    quoted = quote_identifier(name)
-    if kind.startswith(("DECIMAL", "HUGEINT")):
-        return f"{quoted}::DOUBLE"
-    if kind.startswith(("UUID", "ENUM")):
-        return f"{quoted}::VARCHAR"
-    if kind.startswith("TIMESTAMP WITH TIME ZONE"):
-        return f"make_timestamp(epoch_us({quoted}))"
-    return quoted
