@@ -68,15 +68,8 @@ QUALIFY row_number() OVER (PARTITION BY address ORDER BY cached_s DESC) = 1
 ORDER BY address ASC
 """
 _LISTED: Final = """
-SELECT
-    any_value(collection),
-    count(*) FILTER (len(parts) > 0),
-    min(cached_s),
-    max(cached_s)
-FROM (
-    SELECT * FROM read_parquet($paths)
-    QUALIFY row_number() OVER (PARTITION BY address ORDER BY cached_s DESC) = 1
-)
+SELECT address, collection, len(parts) > 0, cached_s
+FROM read_parquet($path)
 """
 
 _log = logging.getLogger(__name__)
@@ -156,11 +149,10 @@ class CachedHeaders:
     def lookup(self, hrefs: Sequence[str], /) -> dict[str, FileHeader]:
         """Give the headers of some files, as far as they are there."""
         wanted = {unsigned(href): href for href in hrefs if is_url(href)}
-        files = [file for folder in self.folders for file in _files(folder)] if wanted else []
-        if not files:
+        if not wanted or not any(_files(folder) for folder in self.folders):
             return {}
         found: dict[str, FileHeader] = {}
-        for address, (row, file) in self._rows(list(wanted), files).items():
+        for address, (row, file) in self._rows(list(wanted)).items():
             header = _parsed(address, row)
             if header is not None:
                 found[wanted[address]] = header
@@ -184,27 +176,40 @@ class CachedHeaders:
             _join(folder)
             _limit(folder.parent, self.max_bytes)
 
-    def _rows(self, addresses: list[str], files: Iterable[Path]) -> dict[str, tuple[tuple[Any, ...], Path]]:
+    def _rows(self, addresses: list[str]) -> dict[str, tuple[tuple[Any, ...], Path]]:
         """Give the newest row of each address, and its file."""
-        found: dict[str, tuple[tuple[Any, ...], Path]] = {}
         since_s = 0.0 if self.max_age_s is None else time.time() - self.max_age_s
-        with own_connection() as con:
-            for _ in range(_LISTINGS):
-                is_whole = True
-                for file in files:
-                    rows = _read(con, file, {"addresses": addresses, "since_s": since_s})
-                    is_whole = is_whole and rows is not None
-                    for row in rows or ():
-                        if row[0] not in found or row[-1] > found[row[0]][0][-1]:
-                            found[row[0]] = row, file
-                if is_whole:
-                    break
-                # Another process joins files: what was in one that is gone is in a new one.
-                files = [file for folder in self.folders for file in _files(folder)]
+        found = _newest(self.folders, _LOOKUP, {"addresses": addresses, "since_s": since_s})
         for file in {file for _, file in found.values()}:
             with contextlib.suppress(OSError):
                 os.utime(file)
         return found
+
+
+def _newest(
+    folders: Sequence[Path], query: str, parameters: Mapping[str, Any]
+) -> dict[str, tuple[tuple[Any, ...], Path]]:
+    """Give the newest row of each address, and its file; a file that cannot be read is removed.
+
+    Args:
+        folders: of the files.
+        query: of one file, `$path`. The first column is the address, the last one `cached_s`.
+        parameters: others of the query.
+    """
+    found: dict[str, tuple[tuple[Any, ...], Path]] = {}
+    with own_connection() as con:
+        for _ in range(_LISTINGS):
+            is_whole = True
+            for file in [file for folder in folders for file in _files(folder)]:
+                rows = _read(con, file, query, parameters)
+                is_whole = is_whole and rows is not None
+                for row in rows or ():
+                    if row[0] not in found or row[-1] > found[row[0]][0][-1]:
+                        found[row[0]] = row, file
+            if is_whole:
+                break
+            # Another process joins files: what was in one that is gone is in a new one.
+    return found
 
 
 def cached_collections() -> list[CachedCollection]:
@@ -212,12 +217,12 @@ def cached_collections() -> list[CachedCollection]:
     folder = cache_folder()
     found = []
     for each in _collections(folder) if folder is not None else ():
-        paths = [str(file) for file in _files(each)]
-        if paths:
-            with own_connection() as con:
-                ((collection, files, first_s, last_s),) = con.execute(_LISTED, {"paths": paths}).fetchall()
-            nbytes = sum(Path(path).stat().st_size for path in paths)
-            found.append(CachedCollection(collection, files, nbytes, first_s, last_s))
+        rows = [row for row, _ in _newest((each,), _LISTED, {}).values()]
+        if rows:
+            collection = next((name for _, name, _, _ in rows if name is not None), None)
+            times = [cached_s for *_, cached_s in rows]
+            files = sum(has_header for _, _, has_header, _ in rows)
+            found.append(CachedCollection(collection, files, _bytes_of(_files(each)), min(times), max(times)))
     return sorted(found, key=lambda each: each.collection or "")
 
 
@@ -306,12 +311,14 @@ def _new_file(folder: Path) -> Path:
     return Path(name)
 
 
-def _read(con: duckdb.DuckDBPyConnection, file: Path, wanted: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+def _read(
+    con: duckdb.DuckDBPyConnection, file: Path, query: str, parameters: Mapping[str, Any]
+) -> list[tuple[Any, ...]] | None:
     """Give rows of a file; None where it is gone. A file that cannot be read is removed."""
     import duckdb
 
     try:
-        return con.execute(_LOOKUP, {"path": str(file), **wanted}).fetchall()
+        return con.execute(query, {"path": str(file), **parameters}).fetchall()
     except duckdb.Error as error:
         if not file.exists():
             return None
@@ -325,6 +332,8 @@ def _parsed(address: str, row: tuple[Any, ...]) -> FileHeader | None:
     """Parse a header again; None where its bytes are not enough for this version."""
     _, etag, file_size, last_modified, starts, parts, _ = row
     if not parts:
+        return None
+    if len(starts) != len(parts) or None in starts or None in parts:
         return None
     buffer = SparseBytes(*zip(starts, parts, strict=True), file_size=file_size)
     try:
@@ -377,6 +386,14 @@ def _limit(folder: Path, max_bytes: int) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
+
+
+def _bytes_of(files: Iterable[Path]) -> int:
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):  # it was joined with others just now
+            total += file.stat().st_size
+    return total
 
 
 def _collections(folder: Path) -> list[Path]:

@@ -11,7 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 import rasteret_sql as rs
 from rasteret_sql.apps.main import main
@@ -215,6 +217,34 @@ def test_damaged_files_of_the_cache_are_removed_and_read_anew(damage: str, site:
     rs.explain(site.items)
     assert not site.server.requests
     assert not file.exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 100, "other columns"])
+def test_the_command_lists_the_cache_beside_a_damaged_file(
+    data: bytes | str, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rs.explain(site.items)
+    (file,) = site.cache.rglob("*.parquet")
+    damaged = file.with_name("zz.parquet")
+    if isinstance(data, bytes):
+        damaged.write_bytes(data)
+    else:
+        parquet.write_table(pa.table({"x": [1]}), damaged)
+    assert main(["cache", "ls", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["collections"]
+    assert (found["collection"], found["files"], found["nbytes"]) == ("c", len(ITEMS), file.stat().st_size)
+    assert not damaged.exists()
+
+
+@pytest.mark.parametrize("change", [{"starts": [0, 5]}, {"starts": [None]}, {"parts": [None]}])
+def test_a_row_of_the_cache_that_contradicts_itself_is_read_anew(change: dict[str, Any], site: Site) -> None:
+    rs.explain(site.items)
+    (file,) = site.cache.rglob("*.parquet")
+    table = parquet.read_table(file)
+    parquet.write_table(pa.Table.from_pylist([row | change for row in table.to_pylist()], table.schema), file)
+    site.server.reset()
+    rs.explain(site.items)
+    assert site.headers_read() == len(ITEMS)
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(site: Site) -> None:
