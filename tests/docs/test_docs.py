@@ -63,6 +63,8 @@ _FENCE = re.compile(
     r"^(?:<!-- needs: (?P<needs>.+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_DEMO_INDEX = re.compile(r"(?<![/\w])s2\.parquet")
+_BUILDS_IT = re.compile(r"build .*-o s2\.parquet|build_index\(.*\"s2\.parquet\"")
 _HEADING = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
 
 
@@ -304,6 +306,17 @@ def _anchor(heading: str) -> str:
 def test_the_readme_leads_to_the_pages_beside_it() -> None:
     linked = {match["target"] for match in _LINK.finditer((ROOT / "README.md").read_text(encoding="utf-8"))}
     assert {page.name for page in ROOT.glob("*.md")} - {"README.md"} <= linked
+
+
+def test_every_recipe_builds_the_index_that_it_reads() -> None:
+    """The folder of these tests has the index already, so only the text of a page shows that a step is missing."""
+    unbuilt = []
+    for page in (DOCS / "how-to").glob("*.md"):
+        # The index of clouds.md is that of a bucket of the reader's.
+        uses = [fence for fence in fences(page) if fence.language in RUN and _DEMO_INDEX.search(fence.code)]
+        if uses and page.name != "clouds.md" and not _BUILDS_IT.search(uses[0].code):
+            unbuilt.append(f"{name_of(page)}:{uses[0].line}")
+    assert not unbuilt
 
 
 def test_every_page_is_on_the_map() -> None:
