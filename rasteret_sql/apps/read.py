@@ -119,7 +119,8 @@ def _require_same(path: Path, asked: dict[str, Any]) -> None:
     except (OSError, ValueError, pa.ArrowException):
         found = None
     if found != asked:
-        got = "no file of this command" if found is None else "rows of another shard, or other columns"
+        wrong = "this command did not write" if found is None else "has rows of another shard, or other columns"
         raise InvalidArgumentError(
-            f"output: got {path}, which has {got}, expected no such file; remove it, or choose another name"
+            f"output: got the existing file {path}, which {wrong}, expected a new file or one with the rows of this "
+            "shard; remove it, or choose another name"
         )

@@ -74,7 +74,7 @@ def test_files_with_other_rows_are_not_taken_for_these(run, folder, tmp_path):
         assert outcome.code == 2
         assert "rows of another shard, or other columns" in outcome.err
     (tmp_path / "text").write_text("text")
-    assert "no file of this command" in run("read", folder / "00000", "-o", tmp_path / "text").err
+    assert "text, which this command did not write" in run("read", folder / "00000", "-o", tmp_path / "text").err
 
 
 @pytest.mark.parametrize(
