@@ -47,7 +47,7 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "sql", "run SQL with read_tiles, tile_plan and explain_read", _EPILOG)
+    command = new_command(commands, "sql", "run SQL with read_tiles, zonal_stats and the other functions", _EPILOG)
     command.add_argument("sql", nargs="?", metavar="SQL", help="statements; - reads them from stdin")
     command.add_argument("-f", "--file", metavar="FILE", help="read the statements from a file")
     add_result(command)

@@ -33,7 +33,9 @@ examples:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    command = new_command(commands, "shell", "open a SQL prompt with read_tiles, tile_plan and explain_read", _EPILOG)
+    command = new_command(
+        commands, "shell", "open a SQL prompt with read_tiles, zonal_stats and the other functions", _EPILOG
+    )
     command.add_argument(
         "database",
         nargs="?",
