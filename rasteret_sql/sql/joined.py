@@ -144,12 +144,12 @@ def formulas_of(own: Mapping[str, str | None], bands: Sequence[str] | None) -> P
     return PixelFormulas.of(json.loads(own["expressions"] or "null"), own["valid_where"], bands)
 
 
-def required(name: str, text: str | None) -> str:
-    """Refuse NULL for the name of a table.
+def required(name: str, text: str | None, expected: str = "the name of a table or view, or a Parquet path") -> str:
+    """Refuse NULL for the name of a table, or for another argument that has no default.
 
     Raises:
         InvalidArgumentError: it is NULL.
     """
     if text is None:
-        raise InvalidArgumentError(f"{name}: got NULL, expected the name of a table or view, or a Parquet path")
+        raise InvalidArgumentError(f"{name}: got NULL, expected {expected}")
     return text

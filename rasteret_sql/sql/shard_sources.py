@@ -36,7 +36,7 @@ class ShardSource(CallSource):
 
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         arguments, own, _, settings = parse_arguments(call.arguments)
-        number = number_in_text("n", required("n", own["n"]))
+        number = number_in_text("n", required("n", own["n"], "a number of shards"))
         count = checked_count(int(number) if number.is_integer() else number)
         needed = self._needed(schema, condition)
         with self._planning(settings) as cursor:
