@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
 
-#: Query parameters of S3, Google, Azure and CloudFront signatures, and those that other services take keys in; in
+#: Query parameters of S3, Google, Azure, CloudFront and Akamai signatures, and of the keys that other services take; in
 #: lower case.
 _SECRET_PARAMETER = re.compile(
-    r"^(x-(amz|goog|api|ms)-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy|"
+    r"^(x-(amz|goog|api|ms)-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy|hdn[et]a|hdnts|sas|"
     r"s[vertpk]|ss|sig|srt|spr|sip|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid|"
     r"(.*[-_.])?(token|key|apikey|subscriptionkey|accesskey|jwt|secret|password|passwd|pwd|auth|authorization|"
     r"credential|credentials|session|sessionid|hmac))$"
 )
+_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _AUTHORITY = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)@")
 #: Here the part before "@" is the container.
 _CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
@@ -93,7 +94,9 @@ def _is_secret(parameter: str) -> bool:
     # An escaped name is the same name to a server, and so is an escape of an escape to some.
     while (plain := unquote(name)) != name:
         name = plain
-    return _SECRET_PARAMETER.match(name.strip().lower()) is not None
+    name = name.strip()
+    spellings = name, _WORD_STARTS.sub("_", name)  # ApiToken is api_token
+    return any(_SECRET_PARAMETER.match(spelling.lower()) for spelling in spellings)
 
 
 def mirror_of(href: str, href_map: Mapping[str, str]) -> str | None:

@@ -31,6 +31,7 @@ CARRIERS = [
     f"http://{CANARY}@{{}}",
     *(f"http://{{}}?{name}={CANARY}" for name in ("apikey", "api_key", "key", "jwt", "token", "access_token", "SIG")),
     *(f"http://{{}}?v=1&{name}={CANARY}" for name in ("X-Amz-Signature", "subscription-key", "password", "auth")),
+    *(f"http://{{}}?v=1&{name}={CANARY}" for name in ("hdnts", "ApiToken", "sas")),
     f"http://{{}}?%73ig={CANARY}",
     f"http://{{}}?%2573%2569g={CANARY}",
     f"http://{{}}#token={CANARY}",
