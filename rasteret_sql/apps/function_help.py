@@ -70,7 +70,9 @@ FROM shards('s2.parquet', 4, bands := ['red'])
 ORDER BY number;""",
     "read_shard": """\
 SET VARIABLE piece = (
-    SELECT shard FROM shards('s2.parquet', 4, bands := ['red']) WHERE number = 1
+    SELECT shard
+    FROM shards('s2.parquet', 4, bands := ['red'])
+    WHERE number = 1
 );
 
 SELECT item_id, count(*) AS tiles

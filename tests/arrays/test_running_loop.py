@@ -44,6 +44,7 @@ CALLS = {
     "set_options": "rs.set_options(identity='etag') is not None",
     "shards": "len(rs.shards(ZONE, 2, bands=['red'])) > 0",
     "stac_search": "repr(rs.stac_search('earthsearch/sentinel-2-l2a', max_items=1))",
+    "to_dask": "len(rs.to_dask(ZONE, npartitions=2, bands=['red']).compute(scheduler='threads')) > 0",
     "to_geopandas": "len(rs.to_geopandas(ZONE, field, bands=['scl'])) > 0",
     "to_kerchunk": "rs.to_kerchunk(ZONE, 'cube.json', bands=['red']).exists()",
     "to_numpy": "rs.to_numpy(ZONE, bands=['red']).data.any()",
@@ -57,6 +58,7 @@ ELSEWHERE = frozenset({"block_sampler", "from_handoff", "handoff", "split_blocks
 NEEDS = {
     "plot_footprints": "matplotlib",
     "plot_rgb": "matplotlib",
+    "to_dask": "dask.dataframe",
     "to_geopandas": "geopandas",
     "to_kerchunk": "zarr",
     "to_xarray": "dask",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Presses Ctrl-C while a query waits, and says what came: DuckDB's errors are swallowed, as careless code does.
 _PROGRAM = """
 import os, signal, socket, sys, threading
+# Shells start background jobs with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import duckdb
 import rasteret_sql as rs
 from rasteret_sql.sql import ctrlc
