@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import engine, providers
 
+from rasteret_sql.io import options
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,6 +62,14 @@ def _threads_are_ended() -> Iterator[None]:
     yield
     left = {thread.name for thread in threading.enumerate() if thread not in before}
     assert not [name for name in left if name.startswith(ENDING_THREADS)]
+
+
+@pytest.fixture(autouse=True)
+def _options_are_restored() -> Iterator[None]:
+    """Let no test change the options, such as credentials, of those that run after it in the same process."""
+    before = list(options._current)
+    yield
+    options._current[:] = before
 
 
 TORCH_SHIM = Path(__file__).parent / "torch_shim"
