@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from rasteret_sql.database.hrefs import is_url, unsigned
 from rasteret_sql.database.own_connection import own_connection
+from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import TiffError
 from rasteret_sql.index.fresh import counts
 from rasteret_sql.index.headers import ParsedFile
@@ -357,7 +358,7 @@ def _join(folder: Path) -> None:
         try:
             with own_connection() as con:
                 con.execute(
-                    f"COPY ({_JOINED}) TO '{str(aside).replace(chr(39), chr(39) * 2)}' "
+                    f"COPY ({_JOINED}) TO {quote_literal(str(aside))} "
                     "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 8192)",
                     {"paths": [str(file) for file in small]},
                 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.checks import shown
-from rasteret_sql.database.sqlfiles import quote_identifier
+from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
 from rasteret_sql.geo.crs import LONLAT, in_proj_thread, normalized_crs, revolution_of, same_crs, shortened
 from rasteret_sql.geo.geometry import parse_geometry
@@ -179,8 +179,8 @@ def _with_crs_of_geojson(cursor: duckdb.DuckDBPyConnection, path: str, types: di
         "SELECT regexp_extract(content, $2, 1) FROM read_text($1)", [path, _CRS_MEMBER]
     ).fetchall()
     document = json.loads(member or "{}")
-    crs = str((document.get("properties") or {}).get("name") or LONLAT).replace("'", "''")
-    return {name: f"GEOMETRY('{crs}')" if kind == "GEOMETRY" else kind for name, kind in types.items()}
+    crs = quote_literal(str((document.get("properties") or {}).get("name") or LONLAT))
+    return {name: f"GEOMETRY({crs})" if kind == "GEOMETRY" else kind for name, kind in types.items()}
 
 
 def _refuse_taken(types: Collection[str], taken: Collection[str], what: str) -> None:
