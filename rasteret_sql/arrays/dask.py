@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.failures import Failures, LazyFailures
 from rasteret_sql.checks import shown, shown_names
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.cube import is_covered
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from rasteret_sql.arrays.failures import WorkerFailures
     from rasteret_sql.plan.cube import Cube
+
+    #: A part of a cube, how it is read, and who is told of failures; None where they are raised.
+    Opened = tuple[Cube, "BlockSettings", LazyFailures | WorkerFailures | None]
 
 _DIMS = ("time", "y", "x")
 
@@ -44,14 +48,13 @@ def check_chunks(chunks: Any) -> None:
             raise InvalidArgumentError(f"chunks: got {shown_names(unknown)}, expected sizes for {', '.join(_DIMS)}")
 
 
-def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str) -> list[tuple[Any, Any]]:
+def lazy_arrays(shared: SharedCube, chunks: Any) -> list[tuple[Any, Any]]:
     """Give pixels and, where it is to be kept, the mask of each band of a cube as Dask arrays (group, y, x).
 
     Args:
-        cube: what is read.
+        shared: what is read, and what becomes of failures.
         chunks: sizes of chunks by dimension; a dimension that is not named is one chunk, but for time, whose chunks are
             of one slice.
-        on_error: "raise", or "nodata" to fill what fails and log it.
 
     Raises:
         InvalidArgumentError: `chunks` does not fit.
@@ -59,12 +62,12 @@ def lazy_arrays(cube: Cube, chunks: Any, *, on_error: str) -> list[tuple[Any, An
     import dask.array as da
 
     make: Any = da.Array
+    cube = shared.cube
     shape = (cube.group_count, cube.box.height, cube.box.width)
-    shared = SharedCube(cube)
     arrays = []
     for place, band in enumerate(cube.bands):
         sizes = _sizes(chunks, shape, band.dtype)
-        settings = BlockSettings(on_error, with_mask=with_mask(shared, place, on_error))
+        settings = shared.settings(place)
         name = f"read-{band.name}-{token_of(shared.token, place, sizes, settings)}"
         graph: dict[Any, Any] = {}
         spans = [_spans(each) for each in sizes]
@@ -84,7 +87,7 @@ class BlockSettings:
     """How a block is read.
 
     Attributes:
-        on_error: "raise", or "nodata" to fill what fails and log it.
+        on_error: "raise", or "nodata" to fill what fails and list it.
         with_mask: whether its mask is kept.
     """
 
@@ -92,19 +95,17 @@ class BlockSettings:
     with_mask: bool
 
 
-def with_mask(shared: SharedCube, place: int, on_error: str) -> bool:
-    """Whether the mask of a band is kept: files that have all of its pixels need none."""
-    cube = shared.cube
-    # Such files may still fail, and what takes the place of their pixels must not pass for data.
-    may_lack = on_error == "nodata" or not is_covered(cube, place, shared.places)
-    return cube.bands[place].has_mask and may_lack
-
-
 class SharedCube:
-    """What all blocks of a cube need to find their own part of it. It never leaves the process that made it."""
+    """What all blocks of a cube need to find their own part of it. It never leaves the process that made it.
 
-    def __init__(self, cube: Cube) -> None:
-        self.cube = cube
+    Args:
+        cube: what is read.
+        on_error: "raise", or "nodata" to fill what fails and list it.
+        failures: who is told of failures; None for the list of a new dataset.
+    """
+
+    def __init__(self, cube: Cube, on_error: str, failures: WorkerFailures | None = None) -> None:
+        self.cube, self.on_error, self._failures = cube, on_error, failures
         self.places = Places(cube.whole)
         # Sources are ordered by group, then by band.
         self.keys = cube.sources.group * len(cube.bands) + cube.sources.place
@@ -116,6 +117,19 @@ class SharedCube:
 
         # Another version may decode or resample in another way.
         return token_of(package_version(), self.cube)
+
+    @cached_property
+    def failures(self) -> LazyFailures | WorkerFailures | None:
+        """Who is told of failures; None where they are raised."""
+        return self._failures or (LazyFailures(self.token) if self.on_error == "nodata" else None)
+
+    def settings(self, place: int) -> BlockSettings:
+        """Give how blocks of a band are read."""
+        band = self.cube.bands[place]
+        # Files that have all pixels of a band need no mask. But such files may still fail, and what takes the place of
+        # their pixels must not pass for data.
+        may_lack = self.on_error == "nodata" or not is_covered(self.cube, place, self.places)
+        return BlockSettings(self.on_error, with_mask=band.has_mask and may_lack)
 
     def part(self, place: int, spans: tuple[tuple[int, int], ...]) -> Cube:
         """Give the part of the cube that a block takes."""
@@ -141,9 +155,9 @@ class Block:
         """Pickle the part of the cube, as bytes: a scheduler, which takes graphs apart, only passes them on."""
         return PackedBlock, (pickle.dumps(self.opened(), pickle.HIGHEST_PROTOCOL),)
 
-    def opened(self) -> tuple[Cube, BlockSettings]:
-        """The part of the cube that the chunk takes, and how it is read."""
-        return self._shared.part(self._place, self._spans), self._settings
+    def opened(self) -> Opened:
+        """The part of the cube that the chunk takes, how it is read, and who is told of failures."""
+        return self._shared.part(self._place, self._spans), self._settings, self._shared.failures
 
     def __dask_tokenize__(self) -> Any:
         """Say what the block is: its part of a cube, and how it is read."""
@@ -161,8 +175,8 @@ class PackedBlock:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return PackedBlock, (self._packed,)
 
-    def opened(self) -> tuple[Cube, BlockSettings]:
-        """The part of the cube that the chunk takes, and how it is read."""
+    def opened(self) -> Opened:
+        """The part of the cube that the chunk takes, how it is read, and who is told of failures."""
         return pickle.loads(self._packed)  # type: ignore[no-any-return]  # noqa: S301 - made by Block
 
     def __dask_tokenize__(self) -> Any:
@@ -176,14 +190,15 @@ def read_block(block: Block | PackedBlock) -> Any:
     Raises:
         RasteretError: bytes could not be fetched or decoded, and `on_error` is "raise".
     """
-    cube, settings = block.opened()
+    cube, settings, told = block.opened()
     (band,) = cube.bands
     shape = (cube.group_count, cube.box.height, cube.box.width)
     pixels = np.empty(shape, band.dtype)
     mask = np.empty(shape, bool) if settings.with_mask else None
     failures = Failures.of(settings.on_error)
     read_cube(cube, [pixels], [mask], on_failure=failures.add)
-    failures.log()
+    if told is not None:
+        told.tell(failures)
     return filled(pixels, mask, band) if settings.with_mask else pixels
 
 

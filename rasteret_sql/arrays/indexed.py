@@ -8,7 +8,7 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core.indexing import IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
 
-from rasteret_sql.arrays.dask import Block, BlockSettings, SharedCube, read_block, with_mask
+from rasteret_sql.arrays.dask import Block, SharedCube, read_block
 from rasteret_sql.arrays.memory import check_bytes
 
 if TYPE_CHECKING:
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from xarray.core.indexing import ExplicitIndexer
 
+    from rasteret_sql.arrays.dask import BlockSettings
+    from rasteret_sql.arrays.failures import WorkerFailures
     from rasteret_sql.plan.cube import Cube
 
     Numbers = npt.NDArray[np.intp]
 
 
-def indexed_arrays(cube: Cube, *, on_error: str) -> list[tuple[Any, Any]]:
+def indexed_arrays(shared: SharedCube) -> list[tuple[Any, Any]]:
     """Give pixels and, where it is to be kept, the mask of each band of a cube as arrays (group, y, x).
 
     Args:
-        cube: what is read.
-        on_error: "raise", or "nodata" to fill what fails and log it.
+        shared: what is read, and what becomes of failures.
     """
-    shared = SharedCube(cube)
     arrays: list[tuple[Any, Any]] = []
-    for place in range(len(cube.bands)):
-        settings = BlockSettings(on_error, with_mask=with_mask(shared, place, on_error))
+    for place in range(len(shared.cube.bands)):
+        settings = shared.settings(place)
         pixels = LazilyIndexedArray(WindowArray(shared, place, settings))
         mask = LazilyIndexedArray(WindowArray(shared, place, settings, is_mask=True)) if settings.with_mask else None
         arrays.append((pixels, mask))
@@ -63,7 +63,8 @@ class WindowArray(BackendArray):  # type: ignore[no-untyped-call, unused-ignore]
     def __reduce__(self) -> tuple[Callable[..., WindowArray], tuple[Any, ...]]:
         """Pickle the plan of this band alone."""
         spans = tuple((0, size) for size in self.shape)
-        return _unpacked, (self._shared.part(self._place, spans), self._settings, self._is_mask)
+        part = self._shared.part(self._place, spans)
+        return _unpacked, (part, self._settings, self._shared.failures, self._is_mask)
 
     def __dask_tokenize__(self) -> Any:
         """Say what the array is: a band of a cube, and how it is read."""
@@ -98,5 +99,10 @@ class WindowArray(BackendArray):  # type: ignore[no-untyped-call, unused-ignore]
         return mask if self._is_mask else pixels  # type: ignore[no-any-return]
 
 
-def _unpacked(cube: Cube, settings: BlockSettings, is_mask: bool) -> WindowArray:  # noqa: FBT001 - pickled
-    return WindowArray(SharedCube(cube), 0, settings, is_mask=is_mask)
+def _unpacked(
+    cube: Cube,
+    settings: BlockSettings,
+    failures: WorkerFailures | None,
+    is_mask: bool,  # noqa: FBT001 - pickled
+) -> WindowArray:
+    return WindowArray(SharedCube(cube, settings.on_error, failures), 0, settings, is_mask=is_mask)

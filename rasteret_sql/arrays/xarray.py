@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube
-from rasteret_sql.arrays.failures import Failures
+from rasteret_sql.arrays.failures import Failures, LazyFailures
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
 from rasteret_sql.checks import checked_list, number_of, shown
@@ -82,7 +82,8 @@ def to_xarray(  # noqa: PLR0913 - keywords only
         chunks: None reads at once. Sizes of chunks, for example {"time": 1, "y": 2048, "x": 2048}, make Dask arrays
             that are read when they are computed; {} is one chunk per slice and band.
         on_error: "raise"; or "nodata" fills the pixels of files that failed, and lists these files in the attribute
-            "failed". With `chunks` they are logged instead.
+            "failed". With `chunks` this list is empty at first, and grows while chunks are computed, also by the
+            workers of a Dask cluster. The failures are logged as well.
 
     Returns:
         One variable (time, y, x) per band, in the dtype of the files, with coordinates of pixel centres, ordered by
@@ -185,26 +186,30 @@ def dataset_of(planned: PlannedCube, failures: Failures, *, chunks: Any = None) 
     check_size(planned.cube, in_memory=chunks is None)
     coordinates = _coordinates(planned)
     _check_names(planned.cube.bands, coordinates)
-    on_error = "nodata" if failures.is_kept else "raise"
-    encoding: dict[str, Any] = {}
+    # Chunks that the caller of xarray leaves open are those of `lazy_arrays`.
+    encoding: dict[str, Any] = {"preferred_chunks": {"time": 1}} if chunks is WHEN_INDEXED else {}
+    attributes: dict[str, Any] = {}
     if chunks is None:
         arrays = _read(planned, failures)
-    elif chunks is WHEN_INDEXED:
-        from rasteret_sql.arrays.indexed import indexed_arrays
-
-        arrays = indexed_arrays(planned.cube, on_error=on_error)
-        # Chunks that the caller of xarray leaves open are those of `lazy_arrays`.
-        encoding = {"preferred_chunks": {"time": 1}}
+        if failures.found:
+            attributes["failed"] = failures.described()
     else:
-        from rasteret_sql.arrays.dask import lazy_arrays
+        from rasteret_sql.arrays.dask import SharedCube, lazy_arrays
 
-        arrays = lazy_arrays(planned.cube, chunks, on_error=on_error)
+        shared = SharedCube(planned.cube, "nodata" if failures.is_kept else "raise")
+        if isinstance(told := shared.failures, LazyFailures):
+            attributes["failed"] = told.listed
+        if chunks is WHEN_INDEXED:
+            from rasteret_sql.arrays.indexed import indexed_arrays
+
+            arrays = indexed_arrays(shared)
+        else:
+            arrays = lazy_arrays(shared, chunks)
     variables: dict[str, Any] = {}
     for band, (pixels, mask) in zip(planned.cube.bands, arrays, strict=True):
         variables[band.name] = (_DIMS, pixels, _attributes(band), encoding)
         if mask is not None:
             variables[f"{band.name}_valid"] = (_DIMS, mask, {"grid_mapping": SPATIAL_REF}, encoding)
-    attributes = {"failed": failures.described()} if failures.found else {}
     dataset: xr.Dataset = xarray.Dataset(variables, coords=coordinates, attrs=attributes)
     return dataset
 

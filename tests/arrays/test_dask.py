@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime as dt
 import itertools
@@ -231,7 +232,7 @@ def test_a_task_is_its_own_tiles_and_little_else(index: Path) -> None:
     for chunks, tiles in ((CHUNKS, 4), ({}, 16), ({"time": -1}, 48), ({"y": 32, "x": 32}, 1)):
         (block, *_) = _blocks(rs.to_xarray(index, bands=["red"], chunks=chunks).red)
         packed = pickle.dumps(block)
-        cube, _ = pickle.loads(packed).opened()
+        cube, *_ = pickle.loads(packed).opened()
         assert len(cube.plan) == tiles
         files = len(cube.plan.assets)
         assert files == len({asset.item_id for asset in cube.plan.assets}) == (ITEMS if tiles == 48 else 1)
@@ -409,7 +410,7 @@ def _varied(value: Any, path: str = "cube") -> Iterator[tuple[str, Any]]:
 def test_every_field_of_a_cube_is_in_the_names_of_its_tasks(index: Path, options: Mapping[str, Any]) -> None:
     """Whatever a plan gets in the future too: the fields of all of its dataclasses are found by introspection."""
     cube = rs.to_xarray(index, chunks={}, **options)
-    part, settings = _blocks(cube[next(iter(cube))])[0].opened()
+    part, settings, _ = _blocks(cube[next(iter(cube))])[0].opened()
     varied = dict(_varied(part)) | dict(_varied(settings, "settings"))
     for field in (
         "box.transform",
@@ -468,9 +469,71 @@ def test_what_fails_is_raised_when_it_is_computed_or_logged_as_nodata(
     assert (found[[0, 2]] > 0).all()
 
 
-def test_an_error_of_a_worker_process_is_the_one_of_an_eager_read(folder: Path, client: Any) -> None:
+def _gone(folder: Path) -> str:
+    """A query in which the file of one item and band is not there."""
     index = _index(folder, None, "gone.parquet")
-    query = f"SELECT * REPLACE (replace(href, '1_red', 'gone') AS href) FROM '{index}'"
+    return f"SELECT * REPLACE (replace(href, '1_red', 'gone') AS href) FROM '{index}'"
+
+
+def _opened(index: Any, door: str) -> xr.Dataset:
+    read: dict[str, Any] = {"on_error": "nodata", "chunks": CHUNKS}
+    if door == "to_xarray":
+        return rs.to_xarray(index, **read)
+    import xarray
+
+    from rasteret_sql.integrations.xarray import RasteretBackend
+
+    return xarray.open_dataset(index, engine=RasteretBackend, **read)
+
+
+@pytest.mark.parametrize("door", ["to_xarray", "open_dataset"])
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous", "cluster"])
+def test_failures_of_lazy_reads_are_listed_in_attrs(
+    folder: Path, request: pytest.FixtureRequest, scheduler: str, door: str
+) -> None:
+    """One line for each file, whoever computes; `failed` is empty until then, and the result has it too."""
+    expected = rs.to_xarray(_gone(folder), on_error="nodata").attrs["failed"]
+    lazy = _opened(_gone(folder), door)
+    assert lazy.attrs["failed"] == []
+    if scheduler == "cluster":
+        request.getfixturevalue("client")
+    with dask.config.set(scheduler="distributed" if scheduler == "cluster" else scheduler):
+        computed = lazy.compute()
+        assert computed.attrs["failed"] == lazy.attrs["failed"]
+        # Chunks of a file fail at other bytes than its first tile.
+        assert [line.partition(": bytes")[0] for line in lazy.attrs["failed"]] == ['asset "red" of item item1']
+        assert [line.partition("gone.tif")[2] for line in lazy.attrs["failed"]] == [
+            line.partition("gone.tif")[2] for line in expected
+        ]
+    assert "failed" not in rs.to_xarray(_gone(folder), chunks=CHUNKS).attrs
+
+
+def test_datasets_of_the_same_read_list_the_same_failures(folder: Path) -> None:
+    """A scheduler reads chunks of one name once, whichever of the datasets they are of."""
+    one, other = _opened(_gone(folder), "to_xarray"), _opened(_gone(folder), "to_xarray")
+    dask.compute(one, other, scheduler="threads")
+    assert one.attrs["failed"] == other.attrs["failed"] != []
+    of_nir = rs.to_xarray(_gone(folder), bands=["nir"], on_error="nodata", chunks=CHUNKS).compute()
+    assert of_nir.attrs["failed"] == []
+
+
+def test_files_and_copies_take_a_list_of_failures(folder: Path, tmp_path: Path) -> None:
+    import xarray
+
+    zarr = pytest.importorskip("zarr")
+    lazy = _opened(_gone(folder), "to_xarray").compute(scheduler="threads")
+    copies = [pickle.loads(pickle.dumps(lazy)), copy.deepcopy(lazy)]
+    assert [(type(each.attrs["failed"]), each.attrs["failed"]) for each in copies] == [(list, lazy.attrs["failed"])] * 2
+    lazy.to_zarr(tmp_path / "cube.zarr", zarr_format=2)
+    assert zarr.open_group(tmp_path / "cube.zarr", mode="r").attrs["failed"] == lazy.attrs["failed"]
+    pytest.importorskip("netCDF4")
+    lazy.to_netcdf(tmp_path / "cube.nc")
+    with xarray.open_dataset(tmp_path / "cube.nc") as written:
+        assert [written.attrs["failed"]] == lazy.attrs["failed"]
+
+
+def test_an_error_of_a_worker_process_is_the_one_of_an_eager_read(folder: Path, client: Any) -> None:
+    query = _gone(folder)
     with pytest.raises(AssetNotFoundError) as eager:
         rs.to_xarray(query, bands=["red"])
     with pytest.raises(AssetNotFoundError) as lazy:
@@ -536,3 +599,4 @@ def test_the_example_runs_on_a_local_cluster() -> None:
     assert done.returncode == 0, done.stderr
     assert "2 workers" in done.stdout
     assert "red: mean 0." in done.stdout
+    assert "tiles of item" in done.stdout
