@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from rasteret_sql.arrays.shards import Shard
 
 _EPILOG = """\
-The command plans, and fetches nothing. It cuts the plan where files end, so that shards have about as many bytes each.
-There are fewer shards if there are fewer files. Shards are called 00000, 00001 and so on. `rasteret-sql read` reads one
-on any machine that reaches the files, without the index. The same arguments give the same shards: a second run keeps
-what is there. Shards of another plan in the folder are an error.
+The command plans, and fetches nothing. It cuts the plan where files and requests end, so that shards have about as many
+bytes each. There are fewer shards if there are fewer files, and these are small. Shards are called 00000, 00001 and so
+on. `rasteret-sql read` reads one on any machine that reaches the files, without the index. The same arguments give the
+same shards: a second run keeps what is there. Shards of another plan in the folder are an error.
 
 examples:
   rasteret-sql shard s2.parquet -n 64 --bands red,nir -o shards/

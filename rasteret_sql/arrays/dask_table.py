@@ -31,7 +31,7 @@ def to_dask(
         columns: names of the columns of `read_tiles`, in this order; None for all. Without `pixels`, `mask` and
             `error`, nothing is fetched.
         npartitions: the number of partitions; by default, one for 64 MiB of the files, and 8 at least. There are fewer
-            if there are fewer files.
+            if there are fewer files, and these are small.
         on_error: "raise", or "null" for rows without pixels whose `error` says why.
         **read: further arguments of `shards`: bands, bbox, datetime and others, without `chips`.
 

@@ -13,7 +13,7 @@ from rasteret_sql.checks import check_choice, checked_list, shown, whole_number_
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.shards import fetched_bytes
-from rasteret_sql.plan.tiles import WindowPlan, rows_of_windows
+from rasteret_sql.plan.tiles import WindowPlan
 from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.wording import count, size
@@ -141,7 +141,7 @@ class Shard:
     @property
     def nbytes(self) -> int:
         """The bytes of its tiles in the files."""
-        return int(fetched_bytes(self._plan.plan).sum())
+        return fetched_bytes(self._plan.plan)
 
     @property
     def decoded_nbytes(self) -> int:
@@ -243,7 +243,7 @@ class Shard:
         """Cut it in pieces, as `shards` cuts a read.
 
         Args:
-            n: the number of pieces. There are fewer if there are fewer files.
+            n: the number of pieces. There are fewer if there are fewer files, and these are small.
 
         Raises:
             InvalidArgumentError: `n` is no such number.
@@ -284,12 +284,13 @@ class Shard:
         return self._plan.chips is not None
 
     def _chip_layout(self, limit: int | None) -> tuple[ChipLayout, WindowPlan]:
+        from rasteret_sql.sql.shard_plan import rows_of_chips
+
         plan, chips = self._plan.plan, self._plan.chips
         if chips is None:
             raise self._no_chips()
         chips = chips if limit is None else chips.first(limit)
-        layout = ChipLayout(plan.assets, chips.item_ids, chips.offsets, chips.size)
-        rows = rows_of_windows(plan, layout.windows)
+        layout, rows = rows_of_chips(plan, chips)
         if len(rows) and rows.min() < 0:
             raise InvalidArgumentError(
                 f"shard {self.name}: it lacks {int((rows < 0).sum())} tiles of its chips, expected all; make it again"
@@ -361,12 +362,14 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
 ) -> list[Shard]:
     """Plan a read once, and cut the plan into pieces that any process reads.
 
-    A shard has whole files, and shards have about as many bytes each. So no tile is fetched or decoded twice, and all
-    shards together send the requests of one read. The same arguments and the same rows of the index give the same
-    shards, so a piece can be read again.
+    Shards have about as many bytes each. They are cut where files end, and inside large files where a request ends, so
+    all shards together send as many requests as one read. A file that is larger than a fair share is cut at any tile if
+    no request ends near by, for one more request at most. No tile is fetched or decoded twice. The same arguments and
+    the same rows of the index give the same shards, so a piece can be read again.
 
     Args:
-        n: the number of shards. There are fewer if there are fewer files.
+        n: the number of shards. There are fewer if there are fewer files, and these are small: no piece of a file has
+            less than a request, 4 MiB.
         geometry: GeoJSON (mapping or text), WKT, WKB or an object with `__geo_interface__`, in `geometry_crs`, or None.
             Whole tiles that it touches are read.
         resolution: largest pixel size in units of each raster's CRS, instead of a level.
@@ -374,8 +377,9 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
             to values, with "*" for all others.
         statistics: path of a file of `build_stats`, or the text of a query of several, for `tiles_where`.
         tiles_where: condition on the statistics of each tile, as for `read_tiles`.
-        chips: windows of items, as for `read_chips`. Each shard has all chips of its items, and only their tiles. Area,
-            period and conditions on tiles are refused then: the table chooses.
+        chips: windows of items, as for `read_chips`. Shards have only the tiles of their chips. Chips that share a tile
+            are in one shard, and those of an item too unless its files are large. Area, period and conditions on tiles
+            are refused then: the table chooses.
         chip_size: height and width of all chips in pixels; one number for both. By default, `height` and `width` of
             the table.
 

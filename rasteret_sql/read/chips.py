@@ -38,6 +38,7 @@ class ChipLayout:
         dtype: of all bands.
         shape: (chip, band, y, x).
         windows: one window per chip and band.
+        chips: the chip of each window.
 
     Raises:
         InvalidArgumentError: an item or one of its bands is not in the files, or is there twice, or dtypes differ.
@@ -64,6 +65,7 @@ class ChipLayout:
         ]
         #: Chip, and position of the band, of each window.
         self._slots = [(chip, positions[band.name]) for chip, _, band in taken]
+        self.chips = np.array([chip for chip, *_ in taken], np.int64)
         self._corners = np.array(
             [offsets[chip] - (assets[asset_no].first_row, assets[asset_no].first_col) for chip, asset_no, _ in taken],
             np.int64,

@@ -9,6 +9,7 @@ of a stranger cannot contradict themselves there. The rest is checked as rows of
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from rasteret_sql.errors import AccessDeniedError, InvalidArgumentError, RasteretError
+from rasteret_sql.errors import AccessDeniedError, FetchError, InvalidArgumentError, RasteretError
 from rasteret_sql.io import access, loop
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.stores import store_for
@@ -37,6 +38,7 @@ _PREFIX: Final = struct.Struct("<8sQI")
 MAX_BYTES: Final = 1 << 29
 #: Fetched of a shard at first: most are smaller.
 _FIRST_BYTES: Final = 1 << 20
+_RANGE_OF_MESSAGE: Final = re.compile(r"^bytes \d+-\d+ of ")
 _HEADER_KEY: Final = b"rasteret_sql.shard"
 _CODEC: Final = "zstd"
 #: Higher ones take more time than the plan, and save a twentieth of the bytes.
@@ -118,7 +120,13 @@ def fetch_shard(href: str) -> ShardPlan:
         InvalidArgumentError: it is no shard; see `decode`.
         AccessDeniedError: this process may not read it, or it names files that it may not name.
     """
-    return decode(loop.run(_fetch(href)), source=href)
+    try:
+        data = loop.run(_fetch(href))
+    except FetchError as error:
+        # Which bytes were asked for says something of an image, and nothing of a shard, which is read as a whole.
+        reason = _RANGE_OF_MESSAGE.sub("shard ", str(error))
+        raise type(error)(reason.replace("; expected one.", "; expected a file of `rasteret-sql shard`.")) from error
+    return decode(data, source=href)
 
 
 async def _fetch(href: str) -> bytes:

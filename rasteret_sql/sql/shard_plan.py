@@ -1,8 +1,9 @@
-"""A shard as a plan: whole files of a read with their tiles, and the chips that lie in them."""
+"""A shard as a plan: files of a read with their tiles, and the chips that lie in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from rasteret_sql.checks import shown, whole_number_of
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import MAX_SIDE
-from rasteret_sql.plan.shards import cut_files, fetched_bytes
+from rasteret_sql.plan.shards import cut_plan
 from rasteret_sql.plan.tile_plan import MaskKind
-from rasteret_sql.plan.tiles import Cells, Tilings, plan_located
+from rasteret_sql.plan.tiles import Cells, Tilings, plan_located, rows_of_windows
+from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.sql.row_checks import RowNames
 from rasteret_sql.sql.shard_files import REMEDY
 
@@ -47,9 +49,14 @@ class ShardChips:
     offsets: Numbers
     size: tuple[int, int]
 
+    def take(self, numbers: Numbers) -> ShardChips:
+        """Give some of the chips."""
+        item_ids = tuple(self.item_ids[number] for number in numbers.tolist())
+        return ShardChips(self.numbers[numbers], item_ids, self.offsets[numbers], self.size)
+
     def first(self, count: int) -> ShardChips:
         """Give the first of the chips."""
-        return ShardChips(self.numbers[:count], self.item_ids[:count], self.offsets[:count], self.size)
+        return self.take(np.arange(min(count, len(self.item_ids))))
 
     def check(self, plan: TilePlan) -> None:
         """Refuse chips that no plan has.
@@ -122,28 +129,56 @@ def checked_count(count: Any) -> int:
 
 
 def split(shard: ShardPlan, count: int) -> list[ShardPlan]:
-    """Cut a shard in pieces where files end; with chips, where items end. None of them is empty."""
-    plan = shard.plan
-    if shard.chips is None:
-        keys: list[tuple[Any, ...]] = [(asset.address,) for asset in plan.assets]
-    else:
-        keys = [(asset.address, ("item", asset.item_id)) for asset in plan.assets]
-    pieces = cut_files(keys, fetched_bytes(plan), count)
-    starts = np.searchsorted(plan.asset_no, np.arange(len(plan.assets) + 1))
-    found = []
-    for number, files in enumerate(pieces):
-        rows = np.concatenate([np.arange(starts[file], starts[file + 1]) for file in files.tolist()])
-        part = plan.take(rows).with_assets(files)
-        mine = None if shard.chips is None else _chips_in(shard.chips, part.assets)
-        found.append(ShardPlan(number, len(pieces), shard.plan_hash, shard.origins, part, mine))
-    return found
+    """Cut a shard in pieces, of which none is empty: see `cut_plan`. With chips, files of an item stay together."""
+    plan, chips = shard.plan, shard.chips
+    if chips is None:
+        pieces = cut_plan(plan, [(asset.address,) for asset in plan.assets], count)
+        files = [np.unique(plan.asset_no[rows]) for rows in pieces]
+        return _numbered(shard, pieces, files, [None] * len(pieces))
+
+    @cache
+    def joined() -> tuple[Numbers, Numbers]:
+        layout, rows = rows_of_chips(plan, chips)
+        return layout.chips[layout.windows.cells.owner][rows >= 0], rows[rows >= 0]
+
+    keys = [(asset.address, ("item", asset.item_id)) for asset in plan.assets]
+    # Chips beside their images need no tile.
+    pieces = cut_plan(plan, keys, count, joined) or [np.empty(0, np.int64)]
+    of_row = np.zeros(len(plan), np.int64)
+    for number, rows in enumerate(pieces):
+        of_row[rows] = number
+    items, item_of_file = np.unique([asset.item_id for asset in plan.assets], return_inverse=True)
+    low, high = np.full(len(items), len(pieces), np.int64), np.zeros(len(items), np.int64)
+    np.minimum.at(low, item_of_file[plan.asset_no], of_row)
+    np.maximum.at(high, item_of_file[plan.asset_no], of_row)
+    low[low == len(pieces)] = 0
+    item_of_chip = np.searchsorted(items, chips.item_ids)
+    of_chip = low[item_of_chip]
+    if (low < high).any():
+        chip, rows = joined()
+        of_chip[chip] = of_row[rows]
+    mine = [chips.take(np.flatnonzero(of_chip == piece)) for piece in range(len(pieces))]
+    # An item has all of its files, also those beside whose images its chips lie.
+    files = [np.flatnonzero(np.isin(items[item_of_file], each.item_ids)) for each in mine]
+    return _numbered(shard, pieces, files, mine)
 
 
-def _chips_in(chips: ShardChips, assets: tuple[PlannedAsset, ...]) -> ShardChips:
-    known = {asset.item_id for asset in assets}
-    mine = np.array([number for number, item_id in enumerate(chips.item_ids) if item_id in known], np.int64)
-    item_ids = tuple(chips.item_ids[number] for number in mine.tolist())
-    return ShardChips(chips.numbers[mine], item_ids, chips.offsets[mine], chips.size)
+def rows_of_chips(plan: TilePlan, chips: ShardChips) -> tuple[ChipLayout, Numbers]:
+    """Give the windows of chips, and the rows of a plan that they touch: -1 where the plan has none."""
+    layout = ChipLayout(plan.assets, chips.item_ids, chips.offsets, chips.size)
+    return layout, rows_of_windows(plan, layout.windows)
+
+
+def _numbered(
+    shard: ShardPlan, pieces: Sequence[Numbers], files: Sequence[Numbers], chips: Sequence[ShardChips | None]
+) -> list[ShardPlan]:
+    return [
+        ShardPlan(
+            number, len(pieces), shard.plan_hash, shard.origins, shard.plan.take(rows).with_assets(files[number]),
+            chips[number],
+        )
+        for number, rows in enumerate(pieces)
+    ]  # fmt: skip
 
 
 def decoded_bytes(plan: TilePlan) -> dict[str, int]:

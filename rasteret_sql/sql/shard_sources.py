@@ -51,7 +51,7 @@ def _shard_batches(shards: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[p
             "number": shard.number,
             "files": len(shard.plan.assets),
             "tiles": len(shard.plan),
-            "bytes": int(fetched_bytes(shard.plan).sum()),
+            "bytes": fetched_bytes(shard.plan),
             "plan_hash": shard.plan_hash,
         }
         if "shard" in schema.names:

@@ -99,7 +99,12 @@ def _joined(parts: list[TilePlan]) -> TilePlan:
 
 def _whole(plan: TilePlan, origins: tuple[str, ...], chips: ShardChips | None) -> ShardPlan:
     """Give a plan as one shard, without the files of which nothing is read."""
-    plan = plan.with_assets(np.unique(plan.asset_no))
+    used = np.unique(plan.asset_no)
+    if chips is not None:
+        # Chips may lie beside the image.
+        items = set(chips.item_ids)
+        used = np.array([number for number, asset in enumerate(plan.assets) if asset.item_id in items], np.int64)
+    plan = plan.with_assets(used)
     plan = replace(plan, assets=tuple(map(_settled, plan.assets)))
     name = token_of(plan) if chips is None else token_of(plan, chips.item_ids, chips.offsets, chips.size)
     return ShardPlan(0, 1, name, origins, plan, chips)

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per shard
 -- reads: an index, as read_tiles does
--- The plan of a read, cut where files end into pieces of about as many bytes. Each piece is a BLOB that read_shard reads without the index, in any process. Nothing is fetched but for tiles_where without statistics.
+-- The plan of a read, cut where files and requests end into pieces of about as many bytes. Each piece is a BLOB that read_shard reads without the index, in any process. Nothing is fetched but for tiles_where without statistics.
 CREATE OR REPLACE MACRO shards(
     index,
     n,

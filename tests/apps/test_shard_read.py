@@ -77,6 +77,14 @@ def test_files_with_other_rows_are_not_taken_for_these(run, folder, tmp_path):
     assert "text, which this command did not write" in run("read", folder / "00000", "-o", tmp_path / "text").err
 
 
+def test_a_shard_that_is_not_there_is_named_as_one(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("shards/99999", "http://127.0.0.1:9/99999"):
+        outcome = run("read", address, "-o", "o.parquet")
+        assert outcome.code == 1
+        assert outcome.err.startswith(f"rasteret-sql: shard {address}: ")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

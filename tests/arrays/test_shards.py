@@ -243,6 +243,15 @@ def test_chips_of_shards_are_those_of_one_read(served: tuple[RangeServer, Path])
     assert _requests(server, lambda: [shard.chips() for shard in shards]) == one
 
 
+@pytest.mark.parametrize("chips", [[("i0", 0, 0), ("i1", -500, -500)], [("i1", -500, -500)]])
+def test_chips_beside_the_image_are_in_shards_too(index: Path, chips: list[Any]) -> None:
+    wanted = rs.read_chips(index, chips, size=8, bands=["red"])
+    (shard,) = _sent(rs.shards(index, 1, chips=chips, chip_size=8, bands=["red"]))
+    np.testing.assert_array_equal(shard.chips().data, wanted.data)
+    pieces = [number for piece in shard.split(2) for number in piece.chip_table()["chip"].to_pylist()]
+    assert sorted(pieces) == list(range(len(chips)))
+
+
 def test_a_table_of_chips_makes_shards_too(index: Path) -> None:
     table = rs.chips(index, size=64, bands=["red"]).read_all()
     shards = rs.shards(index, 4, chips=table, bands=["red"])
@@ -288,7 +297,10 @@ def test_shards_in_sql_are_those_of_python_and_their_rows_those_of_one_read(
         ("FROM shards('{index}', 2, bands := ['nothing'])", "nothing"),
         ("FROM read_shard(NULL)", "shard: got NULL"),
         ("FROM read_shard('x'::BLOB)", "shard: got 1 bytes that begin with"),
-        ("FROM read_shard('absent')", "absent: there is no such file"),
+        (
+            "FROM read_shard('absent')",
+            r"shard absent: there is no such file; expected a file of `rasteret-sql shard`\.",
+        ),
         ("FROM read_shard('{index}')", "expected those of a shard"),
         ("FROM read_shard('{index}', on_error := 'skip')", "on_error: got 'skip'"),
     ],

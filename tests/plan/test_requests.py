@@ -10,26 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rasteret_sql.io.identity import UNKNOWN, FileIdentity
-from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.requests import pieces_per_row, plan_requests
-from rasteret_sql.plan.tile_plan import MaskKind, MaskTile, MaskTiles, TilePlan
-from tests.support.plans import masks_of
-
-
-class _File:
-    """What requests need to know of a file."""
-
-    def __init__(self, address: str, identity: FileIdentity) -> None:
-        self.address, self.identity = address, identity
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _File) and self.address == other.address
-
-    __hash__ = None
-
+from rasteret_sql.plan.tile_plan import MaskKind, MaskTile, TilePlan
+from tests.support.plans import File, masks_of, plan_of_rows
 
 FILES = (
-    _File("a", UNKNOWN), _File("b", FileIdentity("1")), _File("b", FileIdentity("1", 9)), _File("a", UNKNOWN)
+    File("a", UNKNOWN), File("b", FileIdentity("1")), File("b", FileIdentity("1", 9)), File("a", UNKNOWN)
 )  # fmt: skip
 MASKS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 5000).map(lambda n: n * 997), st.integers(0, 300)),
@@ -45,20 +31,7 @@ ROWS = st.lists(
 
 
 def _plan(rows: list[Any]) -> TilePlan:
-    masks = [tile if kind == MaskKind.MASK else [] for *_, kind, tile in rows]
-    count = np.array([len(each) for each in masks], np.int32)
-    flat = np.array([tile for each in masks for tile in each], np.int64).reshape(-1, 4)
-
-    def column(number: int, dtype: Any) -> np.ndarray:
-        return np.array([row[number] for row in rows], dtype)
-
-    return TilePlan(
-        assets=FILES, asset_no=column(0, np.int64), band=np.ones(len(rows), np.int32), tile_row=column(1, np.int32),
-        tile_col=column(2, np.int32), width=np.full(len(rows), 64, np.int32), height=np.full(len(rows), 64, np.int32),
-        tile_offset=column(3, np.int64), tile_byte_count=column(4, np.int64), nodata=np.zeros(len(rows)),
-        has_nodata=np.zeros(len(rows), bool), mask_kind=column(5, np.uint8), mask_first=bounds_of(count)[:-1],
-        mask_count=count, mask_tiles=MaskTiles(*(flat[:, n] for n in range(4))),
-    )  # fmt: skip
+    return plan_of_rows(FILES, rows)
 
 
 def _expected(plan: TilePlan, *, pixels: bool, mask: bool) -> dict[Any, list[int]]:
