@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from itertools import starmap
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,9 @@ NAMES: Final = {
     "hf": ("endpoint", "token"),
     "s3": ("anonymous", "endpoint", "key_id", "profile", "region", "requester_pays", "secret", "session_token"),
 }
+#: The setting of a prefix of `https` that is sent as a header, and what it may be: RFC 6750, section 2.1.
+_BEARER_TOKEN: Final = "bearer_token"  # noqa: S105 - a name
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _SWITCHES: Final = frozenset({"anonymous", "requester_pays"})
 _SECRETS: Final = frozenset(
     {"account_key", "key_id", "profile", "sas_token", "secret", "service_account", "session_token", "token"}
@@ -45,6 +49,7 @@ class _Credential(NamedTuple):
     path: str
     user: str = ""
     query: str = ""
+    bearer_token: str | None = None
     settings: Settings = ()
 
 
@@ -61,6 +66,22 @@ def with_credentials(href: str, credentials: tuple[str, ...]) -> str:
     netloc = f"{best.user}@{split.netloc}" if best.user and "@" not in split.netloc else split.netloc
     query = "&".join(filter(None, [split.query, best.query]))
     return split._replace(netloc=netloc, query=query, fragment="").geturl()
+
+
+def bearer_token_of(href: str, credentials: tuple[str, ...]) -> str | None:
+    """Give the bearer token of the credential that has the longest prefix of a URL, or None."""
+    best = _best(href, credentials)
+    return None if best is None else best.bearer_token
+
+
+def has_credentials(href: str, credentials: tuple[str, ...]) -> bool:
+    """Whether a credential has a prefix of an address."""
+    return _best(href, credentials) is not None
+
+
+def is_bearer_token(text: str) -> bool:
+    """Whether a text can be sent as a bearer token: nothing in it ends a header."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def settings_for(href: str, credentials: tuple[str, ...]) -> Settings:
@@ -110,8 +131,8 @@ def parsed(credentials: tuple[str, ...]) -> tuple[_Credential, ...]:
     """Read credentials.
 
     Raises:
-        InvalidArgumentError: one is no `https` URL with a user or parameters, and no bucket with settings; the message
-            does not show it.
+        InvalidArgumentError: one is no `https` URL with a user, a bearer token or parameters, and no bucket with
+            settings; the message does not show it.
     """
     found = [_parsed(text) for text in credentials]
     for number, each in enumerate(found, 1):
@@ -119,8 +140,9 @@ def parsed(credentials: tuple[str, ...]) -> tuple[_Credential, ...]:
             names = "; ".join(f"{family}:// {', '.join(listed)}" for family, listed in sorted(NAMES.items()))
             raise InvalidArgumentError(
                 f"credentials: number {number} is no URL such as https://host/folder/?apikey=KEY, "
-                "https://USER:PASSWORD@host/ or s3://bucket/folder/?key_id=ID&secret=SECRET; expected https, a host, "
-                f"and a user or parameters; or a bucket and its settings ({names}): key_id with secret, or profile; "
+                "https://host/?bearer_token=TOKEN, https://USER:PASSWORD@host/ or "
+                "s3://bucket/folder/?key_id=ID&secret=SECRET; expected https, a host, and parameters, and a user or a "
+                f"bearer token; or a bucket and its settings ({names}): key_id with secret, or profile; "
                 "anonymous without any key, true or false for anonymous and requester_pays"
             )
     return tuple(each for each in found if each is not None)
@@ -157,7 +179,13 @@ def _parsed(text: str) -> _Credential | None:
     user = split.netloc.rpartition("@")[0]
     if not (is_private(split) and origin[1] and (user or split.query)):
         return None
-    return _Credential(origin, split.path, user, split.query)
+    parts = split.query.split("&")
+    tokens = [unquote(part.partition("=")[2]) for part in parts if part.partition("=")[0] == _BEARER_TOKEN]
+    # A request has one header of this kind, which user and password take too.
+    if len(tokens) + bool(user) > 1 or not all(map(is_bearer_token, tokens)):
+        return None
+    query = "&".join(part for part in parts if part.partition("=")[0] != _BEARER_TOKEN)
+    return _Credential(origin, split.path, user, query, next(iter(tokens), None))
 
 
 def _settings(family: str, query: str) -> Settings | None:

@@ -20,7 +20,7 @@ from rasteret_sql.errors import (
     RasteretError,
     TransportError,
 )
-from rasteret_sql.io import access, fork, hugging_face, machine
+from rasteret_sql.io import access, bearer_tokens, fork, hugging_face, machine
 from rasteret_sql.io.asked import Asked, safe_cause
 from rasteret_sql.io.credentials import with_credentials
 from rasteret_sql.io.hedge import Hedge
@@ -175,6 +175,8 @@ class HttpStore:
             if href.lower().startswith(hugging_face.SCHEME):
                 href, of_hub = hugging_face.resolved(href, get_options().credentials)
                 headers |= of_hub
+            else:
+                headers |= bearer_tokens.header_for(href, get_options().credentials)
             url = _as_url(asked, await self._signed(session, asked, href))
             # A header that comes byte by byte is never silent. The time counts from the last request that was sent.
             async with asyncio.timeout(None) as header_end:
@@ -193,7 +195,13 @@ class HttpStore:
                         TransportError(f"{asked}: the server answered {response.status}; expected 206."),
                         response.headers.get("Retry-After"),
                     )
-                body = check_answer(asked, response.status, response.headers)
+                body = check_answer(
+                    asked,
+                    response.status,
+                    response.headers,
+                    sender=response.url.host if response.history else None,
+                    had_token="Authorization" in headers,
+                )
                 data = await _read_body(response, body.end - body.start, asked, limits, self._clock)
                 return RangeResponse(
                     data=data,

@@ -13,6 +13,7 @@ from rasteret_sql.errors import (
     RangeError,
     TransportError,
 )
+from rasteret_sql.io.bearer_tokens import remedy
 from rasteret_sql.io.identity import OTHER_VERSION, FileIdentity
 from rasteret_sql.io.retry import parse_http_date
 
@@ -59,7 +60,9 @@ def parse_content_range(value: str | None) -> ContentRange | None:
     )
 
 
-def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> Body:
+def check_answer(
+    asked: Asked, status: int, headers: Mapping[str, str], *, sender: str | None = None, had_token: bool = False
+) -> Body:
     """Decide from status and headers whether the body may be read, and what it will hold.
 
     The one answer but 206 that is accepted is 200 with a whole file that is no longer than the range asked
@@ -70,14 +73,21 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> Body:
         asked: range and file, and the version that it must be.
         status: of the HTTP answer.
         headers: of the HTTP answer; looked up by their usual spelling, so the mapping must ignore case.
+        sender: the host that answered, if the request was redirected.
+        had_token: whether the request had a bearer token.
 
     Raises:
         FetchError: one of its subclasses says what is wrong.
     """
+    if sender is not None and status == 200 and _is_page(headers):
+        raise AccessDeniedError(
+            f"{asked}: the server redirected to a page of {sender}, such as one for a login; expected 206. "
+            f"{remedy(asked.href, had_token=had_token)}"
+        )
     if status in {200, 206, 416}:
         asked.require_same(_identity(asked, status, headers))
     if status not in {200, 206}:
-        raise _refusal(asked, status, headers)
+        raise _refusal(asked, status, headers, sender, had_token=had_token)
     if _is_encoded(headers):
         raise RangeError(
             f"{asked}: the server sent the bytes with Content-Encoding {headers['Content-Encoding']}; expected "
@@ -101,6 +111,10 @@ def _identity(asked: Asked, status: int, headers: Mapping[str, str]) -> FileIden
     # Some servers give no ETag with 416; the sizes say what there is to say.
     etag = headers.get("ETag") or (asked.identity.etag if status == 416 else None)
     return FileIdentity(etag, size, parse_http_date(headers.get("Last-Modified")))
+
+
+def _is_page(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
 def _is_encoded(headers: Mapping[str, str]) -> bool:
@@ -141,13 +155,16 @@ def _partial(asked: Asked, header: str | None) -> Body:
     return Body(asked.start, got.end, got.file_size)
 
 
-def _refusal(asked: Asked, status: int, headers: Mapping[str, str]) -> FetchError:
-    answered = f"{asked}: the server answered {status}"
+def _refusal(
+    asked: Asked, status: int, headers: Mapping[str, str], sender: str | None, *, had_token: bool
+) -> FetchError:
+    who = "the server" if sender is None else f"{sender}, to which the server redirected,"
+    answered = f"{asked}: {who} answered {status}"
     if status in {401, 403, 407}:
         return AccessDeniedError(
             f"{answered}; expected 206. It wants credentials or a signed URL, the signature has expired, or "
-            f"(some object stores) there is no such file: check the URL and the access rights. An index has no keys; "
-            f"the option credentials adds them to requests."
+            f"(some object stores) there is no such file: check the URL and the access rights. "
+            f"{remedy(asked.href, had_token=had_token)}"
         )
     if status in {404, 410}:
         return AssetNotFoundError(

@@ -34,9 +34,10 @@ class Options:
         allow: folders and prefixes of URLs that documents from the network may name, besides public addresses: an index
             or a STAC document on a server, an answer of an API, a redirect. "*" allows all. A text has commas between.
         credentials: prefixes of `https` URLs with what is added to requests for files there
-            ("https://host/folder/?apikey=KEY", "https://USER:PASSWORD@host/"), and prefixes of objects with the
-            settings of their store ("s3://bucket/folder/?key_id=ID&secret=SECRET"). A mapping of prefixes to settings
-            is the same. An index never has keys, so reads need them here. A text has commas between.
+            ("https://host/folder/?apikey=KEY", "https://host/?bearer_token=TOKEN", "https://USER:PASSWORD@host/"), and
+            prefixes of objects with the settings of their store ("s3://bucket/folder/?key_id=ID&secret=SECRET"). A
+            mapping of prefixes to settings is the same. An index never has keys, so reads need them here. A text has
+            commas between.
         max_result_bytes: bytes of the largest result: pixels of arrays and of exported files. None is the memory of the
             machine for arrays that are read at once, and no limit for lazy arrays and files.
         connect_s: longest time to connect to a server, in seconds.
@@ -182,8 +183,8 @@ def credentials(prefix: str, /, **settings: Any) -> OptionsBlock:
         **settings: for `s3://` key_id, secret, session_token, profile (of AWS's files), region, endpoint,
             requester_pays and anonymous; for `gs://` service_account (path of a file), endpoint and anonymous; for
             `az://` and `abfs://` account_name, account_key, sas_token, endpoint and anonymous; for `hf://` token and
-            endpoint; for `https://` parameters that are added to requests. Without any, the prefix has no credentials
-            any more.
+            endpoint; for `https://` bearer_token, which is sent as the header Authorization, and parameters that are
+            added to requests. Without any, the prefix has no credentials any more.
 
     Returns:
         A context manager: at its end, the options are what they were before.

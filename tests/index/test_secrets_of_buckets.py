@@ -57,7 +57,7 @@ def said(action: Any) -> str:
     return text
 
 
-@pytest.fixture(params=["s3", "s3 with a session", "http parameter", "http password"])
+@pytest.fixture(params=["s3", "s3 with a session", "http parameter", "http password", "http token"])
 def served(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, RangeServer]]:
@@ -81,6 +81,7 @@ def served(
                 "s3://b/": {"key_id": "k", "secret": "s", "session_token": CANARY, "endpoint": server.base_url}
             },
             "http parameter": {f"http://{host}/b/": {"apikey": CANARY}},
+            "http token": {f"http://{host}/b/": {"bearer_token": CANARY}},
             "http password": [f"http://me:{urllib.parse.quote(CANARY, safe='')}@{host}/"],
         }[request.param]
         with rs.set_options(credentials=given, attempts=1):
