@@ -58,6 +58,14 @@ class Output:
         """All bands that it needs."""
         return [*([] if self.own is None else [self.own]), *self.inputs.values()]
 
+    @property
+    def sources_of_values(self) -> list[Source]:
+        """The bands that it needs where the condition is known to be true."""
+        if self.own is not None:
+            return [self.own]
+        assert self.expression is not None
+        return [self.inputs[label] for label in self.expression.bands]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DerivedBands:
@@ -255,6 +263,13 @@ class PixelsBelow:
         down = np.unique(rows[(rows >= 0) & (rows < other.height)] // own.tile_height)
         across = np.unique(cols[(cols >= 0) & (cols < other.width)] // own.tile_width)
         return [(row, col) for row in down.tolist() for col in across.tolist()]
+
+    def is_inside(self, other: PlannedAsset, tile_row: int, tile_col: int, host: PlannedAsset) -> bool:
+        """Whether each pixel of a tile of `host` lies in `other`."""
+        form = host.format
+        rows = self.rows[tile_row * form.tile_height : (tile_row + 1) * form.tile_height]
+        cols = self.cols[tile_col * form.tile_width : (tile_col + 1) * form.tile_width]
+        return bool(rows.min() >= 0 and rows.max() < other.height and cols.min() >= 0 and cols.max() < other.width)
 
 
 def _below(count: int, axis: tuple[float, float], other: tuple[float, float]) -> Numbers:

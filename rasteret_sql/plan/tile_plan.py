@@ -122,6 +122,13 @@ class PlannedAsset:
         """How many tiles the level has, without planes."""
         return self.tiles_across * -(-self.height // self.format.tile_height)
 
+    def tile_areas(self) -> npt.NDArray[np.int64]:
+        """Give the number of pixels of each tile of the level, inside the image, row by row."""
+        tall, wide = self.format.tile_height, self.format.tile_width
+        heights = np.minimum(tall, self.height - np.arange(0, self.height, tall))
+        widths = np.minimum(wide, self.width - np.arange(0, self.width, wide))
+        return np.outer(heights, widths).reshape(-1)
+
     @property
     def pixel_area(self) -> float:
         """The area of a pixel in units of the CRS; infinite without a transform."""
@@ -251,6 +258,21 @@ class TilePlan:
             start, stop = (int(ends[number - 1]) if number else 0 for number in (first_file, end_file))
             for first, end in pairwise(cut_between([column[start:stop] for column in place], max_rows)):
                 yield self.take(np.arange(start + first, start + end))
+
+    def without(self, other: TilePlan) -> TilePlan:
+        """Give the plan of the tiles that another plan does not have."""
+        keys = [
+            [
+                (plan.assets[asset_no].address, *place)
+                for asset_no, *place in zip(
+                    *(column.tolist() for column in (plan.asset_no, plan.band, plan.tile_row, plan.tile_col)),
+                    strict=True,
+                )
+            ]
+            for plan in (self, other)
+        ]
+        known = set(keys[1])
+        return self.take(np.array([row for row, key in enumerate(keys[0]) if key not in known], np.int64))
 
     def with_assets(self, numbers: npt.NDArray[np.int64]) -> TilePlan:
         """Give the plan with some of the assets alone, by their numbers, ascending; its rows are of these."""

@@ -12,7 +12,7 @@ from rasteret_sql.plan.tiles import Cells, Windows
 from rasteret_sql.read.by_file import DecodedTile, FileTiles, decoded_tiles, items_of, physical, require_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -39,6 +39,7 @@ class _Job:
         tile_row, tile_col: of the tile.
         rows: rows of that plan, one for each band.
         outputs: the bands.
+        is_certain: whether the condition is known to be true everywhere.
         until: so many of the fetched tiles must have arrived.
         last: numbers of fetched tiles that nothing needs afterwards.
     """
@@ -48,8 +49,13 @@ class _Job:
     tile_col: int
     rows: list[int]
     outputs: list[Output]
+    is_certain: bool
     until: int = 0
     last: list[int] | None = None
+
+    def sources_of(self, output: Output) -> list[Source]:
+        """Give the bands that are read for a band."""
+        return output.sources_of_values if self.is_certain else output.sources
 
 
 class DerivedTiles(FileTiles):
@@ -60,6 +66,8 @@ class DerivedTiles(FileTiles):
         plan: their tiles, a plan without bytes, of assets of `derived`.
         plan_windows: plans windows of the files.
         scale: compute with physical values.
+        certain: whether the condition is known to be true everywhere in each tile of an asset of `derived`, row by
+            row, by the number of the asset. The bands of the condition are not read there.
 
     Raises:
         InvalidIndexError: the index does not have the bytes of a tile.
@@ -72,9 +80,10 @@ class DerivedTiles(FileTiles):
         plan_windows: Callable[[Windows], WindowPlan],
         *,
         scale: bool,
+        certain: Mapping[int, Bools],
     ) -> None:
         numbers = {id(asset): number for number, asset in enumerate(derived.assets)}
-        self._derived, self._scale = derived, scale
+        self._derived, self._scale, self._certain = derived, scale, certain
         self._numbers = [numbers[id(asset)] for asset in plan.assets]
         self._below: dict[tuple[Any, Any], PixelsBelow] = {}
         super().__init__(plan.take(self._order(plan)), items_of(plan.assets).tolist())
@@ -145,7 +154,11 @@ class DerivedTiles(FileTiles):
                 jobs[-1].rows.append(row)
                 jobs[-1].outputs.append(output)
             else:
-                jobs.append(_Job(asset_no, tile_row, tile_col, [row], [output]))
+                certain = self._certain.get(self._numbers[asset_no])
+                is_certain = certain is not None and bool(
+                    certain[tile_row * plan.assets[asset_no].tiles_across + tile_col]
+                )
+                jobs.append(_Job(asset_no, tile_row, tile_col, [row], [output], is_certain))
         return jobs
 
     def _needed_tiles(self) -> dict[TileKey, int]:
@@ -154,7 +167,7 @@ class DerivedTiles(FileTiles):
         last: dict[int, _Job] = {}
         until = 0
         for job in self._jobs:
-            for source in dict.fromkeys(source for output in job.outputs for source in output.sources):
+            for source in dict.fromkeys(source for output in job.outputs for source in job.sources_of(output)):
                 for place in self._tiles_of(job, source):
                     number = keys.setdefault((source.asset_no, source.band.band, *place), len(keys))
                     last[number] = job
@@ -272,7 +285,7 @@ class _JobPixels:
 
     def failed(self, output: Output) -> DecodedTile | None:
         """Give the tile that could not be read, so that a band has no pixels here; None without one."""
-        return next((tile for tile in map(self._tile, output.sources) if tile.error is not None), None)
+        return next((tile for tile in map(self._tile, self._job.sources_of(output)) if tile.error is not None), None)
 
     def values_of(self, output: Output) -> tuple[npt.NDArray[Any], Bools | None]:
         """Give the pixels of a band, and which are valid."""
@@ -283,7 +296,7 @@ class _JobPixels:
             assert output.expression is not None
             values, valid = output.expression.compute_masked(*self._inputs(output, output.expression.bands))
         condition = self._given.condition
-        if condition is None:
+        if condition is None or self._job.is_certain:
             return values, valid
         if self._holds is None:
             self._holds = condition.holds(*self._inputs(output, condition.bands))

@@ -55,6 +55,12 @@ class TileStatistics:
     classes: Numbers | None = None
     class_counts: Numbers | None = None
 
+    @classmethod
+    def unknown(cls, tiles: int) -> TileStatistics:
+        """Give the statistics of so many tiles of which nothing is known."""
+        zeros = np.zeros(tiles)
+        return cls(np.full(tiles, UNKNOWN, np.int64), zeros, zeros, zeros, zeros, zeros)
+
     def parts(self, zones: Numbers, tiles: Numbers, band: PlannedBand, *, scale: bool) -> Parts:
         """Sum up the tiles of zones.
 
@@ -118,20 +124,27 @@ def _physical(parts: Parts, band: PlannedBand) -> Parts:
 
 
 def bounds_of_tiles(
-    statistics: TileStatistics | None, tiles: Sequence[Sequence[int]], band: PlannedBand, *, scale: bool
+    statistics: TileStatistics | None,
+    tiles: Sequence[Sequence[int]],
+    sizes: Numbers,
+    band: PlannedBand,
+    *,
+    scale: bool,
 ) -> TileBounds:
     """Give the bounds of a band in groups of tiles.
 
     Args:
         statistics: of its tiles; None where nothing is known.
         tiles: numbers of the tiles of each group; a group without tiles has no pixels.
+        sizes: pixels of each tile of the level.
         band: the band.
         scale: whether physical values are wanted.
     """
     low, high = np.full(len(tiles), -np.inf), np.full(len(tiles), np.inf)
     has_pixels = np.array([len(each) > 0 for each in tiles], np.bool_)
+    has_invalid = np.ones(len(tiles), np.bool_)
     if statistics is None:
-        return TileBounds(low, high, has_pixels)
+        return TileBounds(low, high, has_pixels, has_invalid)
     is_known = np.ones(len(tiles), np.bool_)
     for group, numbers in enumerate(tiles):
         counts = statistics.valid_count[numbers]
@@ -140,21 +153,21 @@ def bounds_of_tiles(
             continue
         there = np.asarray(numbers, np.int64)[counts > 0]
         has_pixels[group] = len(there) > 0
+        has_invalid[group] = not len(there) or bool((counts < sizes[numbers]).any())
         if len(there):
             low[group], high[group] = statistics.min[there].min(), statistics.max[there].max()
     if scale:
         ends = physical(low, band), physical(high, band)
-        low, high = np.minimum(*ends), np.maximum(*ends)
-        return TileBounds(low, high, has_pixels)
+        return TileBounds(np.minimum(*ends), np.maximum(*ends), has_pixels, has_invalid)
     classes, class_counts = statistics.classes, statistics.class_counts
     if classes is None or class_counts is None:
-        return TileBounds(low, high, has_pixels)
+        return TileBounds(low, high, has_pixels, has_invalid)
 
     def occurs(values: Sequence[float], is_other: bool) -> npt.NDArray[np.bool_]:  # noqa: FBT001 - see `TileBounds`
         counts = class_counts[:, np.isin(classes, values) != is_other].sum(axis=1)
         return np.array([counts[numbers].any() for numbers in tiles], np.bool_) | ~is_known
 
-    return TileBounds(low, high, has_pixels, occurs)
+    return TileBounds(low, high, has_pixels, has_invalid, occurs)
 
 
 @dataclass(slots=True, eq=False)

@@ -172,16 +172,13 @@ class ZonalLayout:
         """Leave out all windows but some, by their numbers, ascending."""
         self.windows = self.windows.take(numbers)
 
-    def take_known(self, known: Known) -> Cells:
+    def take_known(self, known: Known) -> None:
         """Leave out tiles whose statistics are known, and that lie as a whole in each zone that they touch.
 
         Tiles that are known to have no valid pixel are left out wherever they lie.
 
         Args:
             known: gives the statistics of the tiles of a band of a file, or None.
-
-        Returns:
-            The tiles that are left out; owners are numbers of windows.
         """
         cells, parts = self.windows.cells, self.parts()
         bounds = np.searchsorted(cells.owner, np.arange(len(parts) + 1))
@@ -201,7 +198,6 @@ class ZonalLayout:
             taken[tiles[is_whole]] = True
             self._known[asset_no, band.band] = statistics, taken
         self.windows = replace(self.windows, cells=cells.take(~is_known))
-        return cells.take(is_known)
 
     def check_scaling(self) -> None:
         """Refuse to compute stored values of different scales together.

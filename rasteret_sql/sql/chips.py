@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -117,10 +117,14 @@ class ChipSource(CallSource):
 
         with self._planning(settings) as cursor:
             planned = plan_chips(cursor, arguments, asked, wants_share=_SHARE in needed.names)
-        if is_dry_run():
-            tiles = planned.fetched(self._schema, kept)
-            pixels = planned.computed is not None or needs_pixels(tiles)
-            return noted(tiles, schema, pixels=pixels, mask=True)
+            if is_dry_run():
+                tiles, unaided = planned.fetched(self._schema, kept), None
+                if asked.statistics is not None:
+                    plain = replace(asked, statistics=None)
+                    plain_chips = plan_chips(cursor, arguments, plain, wants_share=_SHARE in needed.names)
+                    unaided = plain_chips.fetched(self._schema, kept)
+                pixels = planned.computed is not None or needs_pixels(tiles)
+                return noted(tiles, schema, pixels=pixels, mask=True, unaided=unaided)
         batches = chip_batches(planned, needed, kept)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -233,6 +237,7 @@ def plan_chips(
     statistics = None
     if asked.statistics is not None:
         statistics = kept_statistics(cursor, asked.statistics, files.sources)
+        files = files.judged(windows, statistics)
     known = files.known_valid(windows, tiles, statistics)
     computed = None if asked.condition is None else files.tiles_of
     return PlannedChips(files.assets, selection, items, options, tiles, known, computed)

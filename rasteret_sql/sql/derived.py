@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.plan.derived import PixelsBelow, derive
-from rasteret_sql.plan.possible import may_hold
+from rasteret_sql.plan.possible import holds_everywhere, may_hold
 from rasteret_sql.plan.ragged import bounds_of
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.select import cells_of, joined
 from rasteret_sql.plan.tiles import Cells, Tilings, WindowPlan, Windows, plan_computed
 from rasteret_sql.read.by_file import refuse_complex
 from rasteret_sql.read.derived import DerivedTiles
-from rasteret_sql.read.tile_statistics import UNKNOWN, bounds_of_tiles
+from rasteret_sql.read.tile_statistics import UNKNOWN, TileStatistics, bounds_of_tiles
 from rasteret_sql.sql.selected import SelectedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
-    from rasteret_sql.plan.derived import DerivedBands
+    from rasteret_sql.plan.derived import DerivedBands, Source
     from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.plan.possible import TileBounds
     from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
     from rasteret_sql.read.zonal import Known
     from rasteret_sql.sql.index_rows import IndexRows
+
+
+class TilesOfCondition(NamedTuple):
+    """What statistics say of a condition in the tiles of a grid, row by row.
+
+    Attributes:
+        is_possible: whether it may be true somewhere.
+        is_certain: whether it is true everywhere.
+    """
+
+    is_possible: npt.NDArray[np.bool_]
+    is_certain: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +57,8 @@ class DerivedFiles:
     bands: DerivedBands
     _files: SelectedFiles
     _scale: bool
+    #: What statistics say of the condition, by the number of the grid.
+    _judged: Mapping[int, TilesOfCondition] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -129,42 +144,81 @@ class DerivedFiles:
         asset_no = np.array([number for number, _, _ in parts], np.int64)
         return Windows(asset_no, [band for _, band, _ in parts], Cells(owner, row, col))
 
-    def possible(self, windows: Windows, known: Known) -> Windows:
-        """Leave out the tiles in which the condition is true nowhere; the arguments are those of `may_hold`."""
-        return replace(windows, cells=windows.cells.take(self.may_hold(windows, known)))
-
-    def may_hold(self, windows: Windows, known: Known) -> npt.NDArray[np.bool_]:
-        """Say in which tiles the condition may be true somewhere, as far as statistics of tiles say it.
+    def judged(self, windows: Windows, known: Known) -> DerivedFiles:
+        """Find out what statistics of tiles say of the condition in tiles; `possible`, `known` and reads use it.
 
         Args:
             windows: of the grids.
             known: gives the statistics of the tiles of a band of a file, or None.
+
+        Raises:
+            AssetChangedError: statistics are of another version of a file.
         """
         condition, cells = self.bands.formulas.valid_where, windows.cells
         if condition is None:
-            return np.ones(len(cells.owner), np.bool_)
+            return self
+        found = {}
         asset_no = windows.asset_no[cells.owner]
-        keeps = np.ones(len(cells.owner), np.bool_)
         for number in np.unique(asset_no).tolist():
-            mine = np.flatnonzero(asset_no == number)
             host, inputs = self.assets[number], self.bands.outputs[number][0].inputs
-            bounds = {}
-            for label in condition.bands:
-                source = inputs[label]
-                other = self.bands.files[source.asset_no]
-                statistics = known(other, source.band)
-                below = PixelsBelow.of(host, other)
-                tiles = [
-                    below.tiles(other, row, col, host)
-                    for row, col in zip(cells.row[mine].tolist(), cells.col[mine].tolist(), strict=True)
-                ]
-                numbers = [[row * other.tiles_across + col for row, col in each] for each in tiles]
-                bounds[label] = bounds_of_tiles(statistics, numbers, source.band, scale=self._scale)
-            keeps[mine] = may_hold(condition, bounds)
-        return keeps
+            mine = asset_no == number
+            tiles = np.unique(cells.row[mine] * host.tiles_across + cells.col[mine])
+            bounds = {label: self._bounds(host, inputs[label], tiles, known) for label in condition.bands}
+            is_possible, is_certain = np.ones(host.tile_count, np.bool_), np.zeros(host.tile_count, np.bool_)
+            is_possible[tiles], is_certain[tiles] = may_hold(condition, bounds), holds_everywhere(condition, bounds)
+            found[number] = TilesOfCondition(is_possible, is_certain)
+        return replace(self, _judged=found)
+
+    def _bounds(self, host: PlannedAsset, source: Source, tiles: npt.NDArray[np.int64], known: Known) -> TileBounds:
+        """Give the bounds of a band under tiles of a grid."""
+        other = self.bands.files[source.asset_no]
+        below = PixelsBelow.of(host, other)
+        places = [divmod(tile, host.tiles_across) for tile in tiles.tolist()]
+        under = [below.tiles(other, row, col, host) for row, col in places]
+        numbers = [[row * other.tiles_across + col for row, col in each] for each in under]
+        statistics = known(other, source.band)
+        bounds = bounds_of_tiles(statistics, numbers, other.tile_areas(), source.band, scale=self._scale)
+        is_beside = np.array([not below.is_inside(other, row, col, host) for row, col in places], np.bool_)
+        return replace(bounds, has_invalid=bounds.has_invalid | is_beside)
+
+    def possible(self, windows: Windows) -> Windows:
+        """Leave out the tiles in which the condition is known to be true nowhere."""
+        cells = windows.cells
+        keeps = np.ones(len(cells.owner), np.bool_)
+        asset_no = windows.asset_no[cells.owner]
+        for number, found in self._judged.items():
+            mine = asset_no == number
+            tiles = cells.row[mine] * self.assets[number].tiles_across + cells.col[mine]
+            keeps[mine] = found.is_possible[tiles]
+        return replace(windows, cells=cells.take(keeps))
+
+    def known(self, known: Known) -> Known:
+        """Give the statistics of tiles of bands of results: those of a file's band where the condition changes nothing.
+
+        A tile in which the condition is true nowhere has no valid pixel, and one in which it is true everywhere has
+        those of the file. Of formulas it is known at most that there are none.
+
+        Args:
+            known: gives the statistics of the tiles of a band of a file, or None.
+        """
+        numbers = {id(asset): number for number, asset in enumerate(self.assets)}
+
+        def of_band(asset: PlannedAsset, band: PlannedBand) -> TileStatistics | None:
+            number = numbers[id(asset)]
+            own, judged = self.bands.outputs[number][band.band - 1].own, self._judged.get(number)
+            found = None if own is None else known(self.bands.files[own.asset_no], own.band)
+            if found is None:
+                found = TileStatistics.unknown(asset.tile_count)
+            if judged is None:
+                return found
+            is_same = judged.is_certain | (found.valid_count == 0)
+            counts = np.where(is_same, found.valid_count, UNKNOWN)
+            return replace(found, valid_count=np.where(judged.is_possible, counts, 0))
+
+        return of_band
 
     def known_valid(self, windows: Windows, planned: WindowPlan, known: Known | None) -> npt.NDArray[np.int64]:
-        """Give 0 for tiles in which the condition is true nowhere, and `UNKNOWN` for all others.
+        """Give the number of valid pixels of tiles, as far as it is known, and `UNKNOWN` for all others.
 
         Args:
             windows: of the grids.
@@ -172,8 +226,15 @@ class DerivedFiles:
             known: gives the statistics of the tiles of a band of a file; or None.
         """
         found = np.full(len(planned.tiles), UNKNOWN, np.int64)
-        if known is not None:
-            found[~self.may_hold(windows, known)] = 0
+        if known is None:
+            return found
+        of_band = self.known(known)
+        for number, (asset_no, band) in enumerate(zip(windows.asset_no.tolist(), windows.bands, strict=True)):
+            asset, mine = self.assets[asset_no], slice(planned.bounds[number], planned.bounds[number + 1])
+            statistics = of_band(asset, band)
+            assert statistics is not None
+            tiles = planned.tiles.tile_row[mine].astype(np.int64) * asset.tiles_across + planned.tiles.tile_col[mine]
+            found[mine] = statistics.valid_count[tiles]
         return found
 
     def plan_windows(self, windows: Windows) -> WindowPlan:
@@ -191,7 +252,8 @@ class DerivedFiles:
         Raises:
             InvalidIndexError: the index does not have the bytes of a tile.
         """
-        return DerivedTiles(self.bands, plan, self._files.plan_windows, scale=self._scale)
+        certain = {number: found.is_certain for number, found in self._judged.items()}
+        return DerivedTiles(self.bands, plan, self._files.plan_windows, scale=self._scale, certain=certain)
 
     def tiles(self, windows: Windows) -> DerivedTiles:
         """Plan windows of the grids, and the tiles that they are computed of.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -135,8 +135,11 @@ class PixelSource(CallSource):
 
         with self._planning(settings) as cursor:
             tiles = plan_pixels(cursor, arguments, asked, kept)
-        if is_dry_run():
-            return noted(tiles.fetched, schema, pixels=True, mask=True)
+            if is_dry_run():
+                unaided = None
+                if asked.statistics is not None:
+                    unaided = plan_pixels(cursor, arguments, replace(asked, statistics=None), kept).fetched
+                return noted(tiles.fetched, schema, pixels=True, mask=True, unaided=unaided)
         batches = pixel_batches(tiles, arguments, asked, self._needed(schema, condition))
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -172,8 +175,8 @@ def plan_pixels(
     files = IndexPlans(cursor, arguments).derived_files(arguments, asked.formulas, scale=asked.scale)
     windows = files.windows()
     if asked.statistics is not None:
-        windows = files.possible(windows, kept_statistics(cursor, asked.statistics, files.sources))
-    plan = files.computed(windows)
+        files = files.judged(windows, kept_statistics(cursor, asked.statistics, files.sources))
+    plan = files.computed(files.possible(windows))
     return files.tiles_of(plan if kept is None else kept(plan))
 
 

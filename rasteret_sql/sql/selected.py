@@ -81,6 +81,18 @@ class SelectedFiles:
         layouts = Layouts([self.assets[number] for number in used.tolist()], level_bytes, slots)
         return plan_windows(layouts, replace(windows, asset_no=asset_no))
 
+    def judged(self, windows: Windows, known: Known) -> SelectedFiles:  # noqa: ARG002 - see `DerivedFiles`
+        """Give the files themselves: no condition chooses their pixels."""
+        return self
+
+    def possible(self, windows: Windows) -> Windows:
+        """Give all tiles: no condition chooses their pixels."""
+        return windows
+
+    def known(self, known: Known) -> Known:
+        """Give the statistics of tiles themselves: bands of results are those of the files."""
+        return known
+
     def known_valid(self, windows: Windows, planned: WindowPlan, known: Known | None) -> npt.NDArray[np.int64]:
         """Give the number of valid pixels of tiles, as far as it is known; see `read/valid_share.known_counts`.
 

@@ -466,8 +466,15 @@ def is_dry_run() -> bool:
     return bool(_dry_runs)
 
 
-def noted(plan: TilePlan, wanted: pa.Schema, *, pixels: bool, mask: bool, known: TilePlan | None = None) -> Stream:
-    """Note what a scan would read, and give no rows; the arguments are those of `PlannedScan`."""
+def noted(plan: TilePlan, wanted: pa.Schema, *, pixels: bool, mask: bool, unaided: TilePlan | None = None) -> Stream:
+    """Note what a scan would read, and give no rows.
+
+    Args:
+        plan, pixels, mask: as in `PlannedScan`.
+        wanted: the columns of the scan.
+        unaided: the tiles that it would read without statistics of tiles; None where it has none.
+    """
+    known = None if unaided is None else unaided.without(plan)
     scan = PlannedScan(plan, pixels=pixels, mask=mask, known=known)
     for scans in _dry_runs:
         scans.append(scan)

@@ -15,7 +15,6 @@ from rasteret_sql.plan.days import DAY_US, solar_days, utc_days
 from rasteret_sql.read.statistics import QUANTILES, STATISTICS, check_statistics
 from rasteret_sql.read.zonal import SCALING_REMEDY, ZonalLayout, ZonalOptions
 from rasteret_sql.sql.batches import schema_of
-from rasteret_sql.sql.derived import DerivedFiles
 from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_table
 from rasteret_sql.sql.statistics_file import kept_statistics
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from rasteret_sql.read.by_file import FileTiles
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.read.zonal import ZonalGroup
+    from rasteret_sql.sql.derived import DerivedFiles
     from rasteret_sql.sql.selected import SelectedFiles
     from rasteret_sql.sql.vectors import VectorRows
     from rasteret_sql.sql.workarounds import Call
@@ -118,14 +118,17 @@ class PlannedZones:
         tiles: the tiles; None with the layout.
         keys: of the rows of the zones.
         days: the day of each file of the layout, or None.
-        known: the tiles that statistics make needless; None where nobody asks for them.
     """
 
     layout: ZonalLayout | None
     tiles: FileTiles | None
     keys: npt.NDArray[np.uint64]
     days: npt.NDArray[np.int64] | None = None
-    known: TilePlan | None = None
+
+    @property
+    def fetched(self) -> TilePlan | None:
+        """The tiles that are fetched; None with the layout."""
+        return None if self.tiles is None else self.tiles.fetched
 
 
 class ZonalSource(CallSource):
@@ -143,9 +146,12 @@ class ZonalSource(CallSource):
         with self._planning(settings) as cursor:
             zones = zone_rows(cursor, named_table(cursor, name), asked.columns, ZONAL_COLUMNS)
             planned = plan_zones(cursor, arguments, zones, asked, kept)
-        reads = not set(self.read_columns).isdisjoint(needed.names)
-        if is_dry_run() and planned.tiles is not None:
-            return noted(planned.tiles.fetched, schema, pixels=reads, mask=reads, known=planned.known)
+            reads = not set(self.read_columns).isdisjoint(needed.names)
+            if is_dry_run() and planned.tiles is not None:
+                unaided = None
+                if asked.statistics is not None:
+                    unaided = plan_zones(cursor, arguments, zones, replace(asked, statistics=None), kept).fetched
+                return noted(planned.tiles.fetched, schema, pixels=reads, mask=reads, unaided=unaided)
         batches = zonal_batches(planned, needed, asked, on_error=on_error, reads=reads)
         return Stream(schema, filtered(batches, condition, schema, call.token))
 
@@ -198,16 +204,12 @@ def plan_zones(
         return PlannedZones(None, None, zones.keys)
     layout.check_scaling()
     files.check_scaling(group_of, SCALING_REMEDY)
-    known = None
     if asked.statistics is not None:
         statistics = kept_statistics(cursor, asked.statistics, files.sources)
-        if isinstance(files, DerivedFiles):
-            # Of computed pixels it is known at most that there are none.
-            layout.windows = files.possible(layout.windows, statistics)
-        else:
-            left_out = layout.take_known(statistics)
-            known = files.tiles(replace(layout.windows, cells=left_out)).plan if is_dry_run() else None
-    return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days, known)
+        files = files.judged(layout.windows, statistics)
+        layout.windows = files.possible(layout.windows)
+        layout.take_known(files.known(statistics))
+    return PlannedZones(layout, files.tiles(layout.windows), zones.keys, days)
 
 
 def zonal_batches(

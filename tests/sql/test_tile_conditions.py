@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import rasteret_sql as rs
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.expressions import parse_condition
-from rasteret_sql.plan.possible import TileBounds, may_hold
+from rasteret_sql.plan.possible import TileBounds, holds_everywhere, may_hold
 from rasteret_sql.read.progress import ReadProgress, listening
 from rasteret_sql.testing import write_cog
 from tests.support.scenes import TILE, TRANSFORM, ServedScene
@@ -176,7 +176,7 @@ def test_tiles_in_which_a_condition_is_true_nowhere_are_not_read(
 
 
 @given(
-    st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 4)), min_size=2, max_size=2),
+    st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 4), st.booleans()), min_size=2, max_size=2),
     st.recursive(
         st.builds(
             "{} {} {}".format,
@@ -193,21 +193,37 @@ def test_tiles_in_which_a_condition_is_true_nowhere_are_not_read(
         max_leaves=5,
     ),
 )
-def test_a_condition_that_is_true_somewhere_is_possible(bounds: list[tuple[int, int]], text: str) -> None:
-    """Every pair of values within the bounds is tried; `a + b < 1 AND ...` names both bands, or one."""
-    ranges = {label: np.arange(low, low + size + 1.0) for label, (low, size) in zip("ab", bounds, strict=True)}
-    a, b = (each.ravel() for each in np.meshgrid(ranges["a"], ranges["b"]))
+def test_bounds_say_where_a_condition_may_be_true_and_where_it_is(
+    bounds: list[tuple[int, int, bool]], text: str
+) -> None:
+    """Every pair of values within the bounds is tried, and NULL; `a + b < 1 AND ...` names both bands, or one."""
+    ranges = {label: np.arange(low, low + size + 1.0) for label, (low, size, _) in zip("ab", bounds, strict=True)}
+    has_invalid = {label: is_some for label, (_, _, is_some) in zip("ab", bounds, strict=True)}
+    with_null = {label: np.append(values, [np.nan] * has_invalid[label]) for label, values in ranges.items()}
+    a, b = (each.ravel() for each in np.meshgrid(with_null["a"], with_null["b"]))
     condition = parse_condition(text, "valid_where")
-    valid = np.ones(a.shape, bool)
-    found = condition.holds({"a": a, "b": b}, {"a": valid, "b": valid}).any()
+    holds = condition.holds({"a": a, "b": b}, {"a": ~np.isnan(a), "b": ~np.isnan(b)})
     ends = {
         label: TileBounds(
             values[:1],
             values[-1:],
             np.array([True]),
+            np.array([has_invalid[label]]),
             lambda some, is_other, known=values: np.array([(np.isin(known, some) != is_other).any()]),
         )
         for label, values in ranges.items()
     }
     (possible,) = may_hold(condition, ends)
-    assert possible or not found
+    assert possible or not holds.any()
+    (certain,) = holds_everywhere(condition, ends)
+    assert holds.all() or not certain
+
+
+def test_a_condition_within_its_bounds_is_certain() -> None:
+    """So the test above does not pass because nothing is ever certain."""
+    some, none = np.array([True]), np.array([False])
+    ends = {"a": TileBounds(np.array([1.0]), np.array([3.0]), some, none)}
+    for text in ("a > 0", "a BETWEEN 1 AND 3", "NOT a = 4", "a + 1 < 5 AND a <> 0", "a < 0 OR a >= 1"):
+        assert holds_everywhere(parse_condition(text, "valid_where"), ends).tolist() == [True]
+    for text in ("a > 1", "a = 2", "a / a = 1"):
+        assert holds_everywhere(parse_condition(text, "valid_where"), ends).tolist() == [False]
