@@ -57,7 +57,9 @@ def add_parser(commands: Commands) -> None:
     )
     add_scaling(read)
     read.add_argument(
-        "--tiles-where", metavar="CONDITION", help="condition on the statistics of each tile: 'valid_share > 0.9'"
+        "--tiles-where",
+        metavar="CONDITION",
+        help="condition on the statistics of each tile, or of another band under it: 'share(SCL, [8, 9]) < 0.1'",
     )
     read.add_argument(
         "--statistics", metavar="STATS", help="file of `rasteret-sql stats`: nothing is read for --tiles-where"

@@ -395,6 +395,7 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
         >>> parts = shards("s2.parquet", 64, bands=["red"])  # doctest: +SKIP
         >>> parts[7].read_tiles().read_all()  # doctest: +SKIP
     """
+    from rasteret_sql.sql.chosen_tiles import TileChoice
     from rasteret_sql.sql.named_index import shown_index
     from rasteret_sql.sql.readers import planning_cursor, read_arguments
     from rasteret_sql.sql.shard_plan import ShardChips, checked_count
@@ -407,11 +408,9 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
     if chips is None:
         if chip_size is not None:
             raise InvalidArgumentError(f"chip_size: got {shown(chip_size)} without chips, expected both")
+        choice = TileChoice.of(tiles_where, checked_statistics(statistics))
         with planning_cursor(index) as cursor:
-            found = plan_shards(
-                cursor, shown_index(cursor, index, arguments), number,
-                statistics=checked_statistics(statistics), tiles_where=tiles_where,
-            )  # fmt: skip
+            found = plan_shards(cursor, shown_index(cursor, index, arguments), number, choice=choice)
         return [Shard(part) for part in found]
     refused = {
         "geometry": geometry, "bbox": bbox, "datetime": datetime, "resolution": resolution, "statistics": statistics,

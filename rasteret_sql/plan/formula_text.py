@@ -20,7 +20,7 @@ _TOKEN: Final = re.compile(
       (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
     | (?P<name>[^\W\d]\w*)
     | "(?P<quoted>(?:[^"]|"")+)"
-    | (?P<sign>\*\*|<=|>=|<>|!=|==|[-+*/(),<>=])
+    | (?P<sign>\*\*|<=|>=|<>|!=|==|[-+*/(),<>=\[\]])
     """,
     re.VERBOSE,
 )
@@ -40,6 +40,21 @@ _CONDITION: Final = (
     "comparisons (= <> < <= > >=), IN, BETWEEN, AND, OR and NOT over band names, numbers, + - * / ** and parentheses, "
     'such as SCL IN (4, 5); a name with other characters in double quotes ("B-1")'
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statistic with arguments, such as share(SCL, [8, 9]).
+
+    Attributes:
+        name: what stands before the parenthesis.
+        band: the label of a band, or None.
+        values: numbers, in the order of the text; empty without any.
+    """
+
+    name: str
+    band: str | None
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,15 @@ def parse_truth(text: object, argument: str) -> tuple[Truth, tuple[str, ...]]:
     return _Parser(text, argument, is_condition=True).truth()
 
 
+def parse_truth_of_statistics(text: object, argument: str) -> tuple[Truth, tuple[str | Call, ...]]:
+    """Parse a condition whose operands are names of statistics, or calls of them with a band.
+
+    Raises:
+        InvalidArgumentError: the text is none, names no statistic, or is too long.
+    """
+    return _Parser(text, argument, is_condition=True, has_calls=True).truth_of_statistics()
+
+
 class _Token(NamedTuple):
     """A part of a text: a number, a band, or a sign or word; `kind` is "end" behind the last one."""
 
@@ -144,18 +168,19 @@ class _Parser:
         text: the text.
         argument: name of the caller's argument, for messages.
         is_condition: whether it is a condition.
+        has_calls: whether operands may be calls.
     """
 
-    def __init__(self, text: object, argument: str, *, is_condition: bool) -> None:
+    def __init__(self, text: object, argument: str, *, is_condition: bool, has_calls: bool = False) -> None:
         kind = "a condition" if is_condition else "an expression"
         self._expected = f"{kind} of {_CONDITION if is_condition else _VALUE}"
-        self._argument, self._is_condition = argument, is_condition
+        self._argument, self._is_condition, self._has_calls = argument, is_condition, has_calls
         if not isinstance(text, str) or len(text) > _MAX_CHARACTERS:
             raise InvalidArgumentError(
                 f"{argument}: got {shown(text)}, expected {kind} of at most {_MAX_CHARACTERS} characters"
             )
         self._text, self._kind = text, kind
-        self._bands: list[str] = []
+        self._operands: list[str | Call] = []
         self._tokens = self._split()
         self._next = 0
 
@@ -167,6 +192,11 @@ class _Parser:
         """Give the tree of a condition, and its bands."""
         return self._as_truth(self._whole(), self._tokens[0]), self._known_bands()
 
+    def truth_of_statistics(self) -> tuple[Truth, tuple[str | Call, ...]]:
+        """Give the tree of a condition, and its operands."""
+        tree = self._as_truth(self._whole(), self._tokens[0])
+        return tree, self._known_operands("statistic")
+
     def _whole(self) -> Node:
         tree = self._node(0, 0)
         if self._peek().kind != "end":
@@ -174,11 +204,14 @@ class _Parser:
         return tree
 
     def _known_bands(self) -> tuple[str, ...]:
-        if not self._bands:
+        return tuple(label for label in self._known_operands("band") if isinstance(label, str))
+
+    def _known_operands(self, what: str) -> tuple[str | Call, ...]:
+        if not self._operands:
             raise InvalidArgumentError(
-                f"{self._argument}: got {shown(self._text)}, expected {self._kind} with at least one band"
+                f"{self._argument}: got {shown(self._text)}, expected {self._kind} with at least one {what}"
             )
-        return tuple(self._bands)
+        return tuple(self._operands)
 
     def _split(self) -> list[_Token]:
         tokens = []
@@ -235,9 +268,12 @@ class _Parser:
         token = self._peek()
         self._next += 1
         if token.kind == "band":
-            if token.text not in self._bands:
-                self._bands.append(token.text)
-            return Band(self._bands.index(token.text))
+            operand: str | Call = token.text
+            if self._has_calls and not self._is_quoted(token) and self._take("("):
+                operand = self._call(token.text)
+            if operand not in self._operands:
+                self._operands.append(operand)
+            return Band(self._operands.index(operand))
         if token.kind == "number" and math.isfinite(float(token.text)):
             return Number(float(token.text))
         if token.kind == "sign" and token.text == "(":
@@ -250,6 +286,40 @@ class _Parser:
         if token.kind == "sign" and token.text == "NOT":
             return Not(self._truth(_NOT, depth + 1))
         raise self._refused(token)
+
+    def _is_quoted(self, token: _Token) -> bool:
+        return self._text[token.position] == '"'
+
+    def _call(self, name: str) -> Call:
+        """Parse the arguments of a call: a band, numbers, or both; several numbers stand in brackets."""
+        band: str | None = None
+        values: tuple[float, ...] = ()
+        token = self._peek()
+        if token.kind == "band":
+            self._next += 1
+            band = token.text
+        if band is None or self._take(","):
+            values = self._numbers()
+        self._require(")")
+        return Call(name, band, values)
+
+    def _numbers(self) -> tuple[float, ...]:
+        """Parse a number, or numbers in brackets."""
+        if not self._take("["):
+            return (self._number(),)
+        found = [self._number()]
+        while self._take(","):
+            found.append(self._number())
+        self._require("]")
+        return tuple(found)
+
+    def _number(self) -> float:
+        is_negative = self._take("-")
+        token = self._peek()
+        if token.kind != "number" or not math.isfinite(float(token.text)):
+            raise self._refused(token)
+        self._next += 1
+        return -float(token.text) if is_negative else float(token.text)
 
     def _joined(self, left: Node, minimum: int, depth: int) -> Node:
         """Parse the operator behind an operand, and what it joins to it; gives the operand itself without one."""

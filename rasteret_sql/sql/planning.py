@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rasteret_sql.database.part_bounds import Reach
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.formulas import PixelFormulas
+    from rasteret_sql.plan.select import Selection
     from rasteret_sql.plan.tile_plan import TilePlan
     from rasteret_sql.sql.derived import DerivedFiles
     from rasteret_sql.sql.index_rows import AssetProperties
@@ -82,9 +83,18 @@ def plan_parts(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, max_
     with index_rows(cursor, arguments) as rows:
         selection = rows.select(arguments)
         parts = rows.plan_selection(selection, max_rows)
+    require_inside(cursor, arguments, selection)
+    return parts
+
+
+def require_inside(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, selection: Selection) -> None:
+    """Refuse an area that touches nothing.
+
+    Raises:
+        EmptyReadError: nothing is selected, and it is the area that leaves nothing.
+    """
     if not len(selection) and _is_outside(cursor, arguments):
         raise _outside(arguments)
-    return parts
 
 
 def select_files(
@@ -223,6 +233,7 @@ def index_rows(
     arguments: ReadArguments,
     *,
     formulas: PixelFormulas | None = None,
+    further: Sequence[str] = (),
     with_properties: bool = False,
 ) -> Iterator[IndexRows]:
     """Fetch the rows that area and period of a read leave; what DuckDB says of them while they are used is explained.
@@ -231,6 +242,7 @@ def index_rows(
         cursor: a connection of its own, which gets temporary tables.
         arguments: what was asked.
         formulas: what is computed of bands; None for nothing.
+        further: labels of bands that are needed beside those of the read.
         with_properties: whether the properties of the items are wanted.
 
     Raises:
@@ -238,7 +250,9 @@ def index_rows(
         InvalidIndexError: the index is not one.
     """
     with explained_index(cursor, arguments.index, partial(reach_of, arguments)) as name:
-        yield _rows(cursor, name, arguments, _labels_of(arguments, formulas), with_properties=with_properties)
+        labels = _labels_of(arguments, formulas)
+        labels = None if labels is None else [*labels, *further]
+        yield _rows(cursor, name, arguments, labels, with_properties=with_properties)
 
 
 def _rows(

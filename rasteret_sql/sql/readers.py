@@ -22,7 +22,7 @@ from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.sql.cost import ReadCost
 from rasteret_sql.sql.named_index import is_query, shown_index
-from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found, plan_parts
+from rasteret_sql.sql.planning import IndexPlans, PlannedTiles, explain_read, nothing_found
 from rasteret_sql.sql.unindexed import is_source_path
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ def read_tiles(  # noqa: PLR0913 - keywords only
         statistics: path of a file of `build_stats`, or the text of a query of several, for `tiles_where`.
         tiles_where: condition on the statistics of each tile, such as "valid_share > 0.9 AND max > 9000". It names
             valid_count, valid_share, min, max, sum, mean and stdev of the stored valid pixels, and in double quotes the
-            share of a value among them, such as "share:8". Tiles that do not meet it are left out. With `statistics`
-            they are not fetched; a tile that is not in the file is read to decide.
+            share of a value among them, such as "share:8". With a band, such as `share(SCL, [8, 9]) < 0.1` or
+            `max(B08) > 9000`, a statistic is that of the pixels of this band of the item that lie under the tile. Tiles
+            that do not meet the condition are left out. With `statistics` they are not fetched; tiles that the file
+            does not decide are read to decide.
         on_error: "raise", or "null" for rows without pixels whose `error` says why.
 
     Returns:
@@ -110,17 +112,16 @@ def read_tiles(  # noqa: PLR0913 - keywords only
     """
     import pyarrow as pa
 
-    from rasteret_sql.read.stream import PART_ROWS
     from rasteret_sql.sql.batches import schema_of, tile_batches
-    from rasteret_sql.sql.statistics_file import checked_statistics, tiles_that_meet
+    from rasteret_sql.sql.chosen_tiles import TileChoice
+    from rasteret_sql.sql.statistics_file import checked_statistics
 
     check_choice("on_error", on_error, ("raise", "null"))
     scaling = GivenScaling.of(scales, offsets)
     arguments = read_arguments(bands, geometry, bbox, geometry_crs, datetime, level, resolution, scaling=scaling)
+    choice = TileChoice.of(tiles_where, checked_statistics(statistics))
     with planning_cursor(index) as cursor:
-        max_rows = PART_ROWS if tiles_where is None else None
-        plan = plan_parts(cursor, shown_index(cursor, index, arguments), max_rows)
-        chosen = tiles_that_meet(cursor, plan, tiles_where, checked_statistics(statistics))
+        chosen = choice.plan(cursor, shown_index(cursor, index, arguments))
         schema = pa.schema([field for field in schema_of(cursor, "tiles") if field.name != "_call"])
     return pa.RecordBatchReader.from_batches(schema, tile_batches(chosen, schema, on_error=on_error))
 

@@ -14,6 +14,7 @@ from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.shards import fetched_bytes
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.sql.batches import READ_COLUMNS, tile_batches
+from rasteret_sql.sql.chosen_tiles import TileChoice
 from rasteret_sql.sql.joined import number_in_text, required
 from rasteret_sql.sql.shard_bytes import decode, encode, fetch_shard
 from rasteret_sql.sql.shard_plan import checked_count
@@ -39,8 +40,9 @@ class ShardSource(CallSource):
         number = number_in_text("n", required("n", own["n"], "a number of shards"))
         count = checked_count(int(number) if number.is_integer() else number)
         needed = self._needed(schema, condition)
+        choice = TileChoice.of(own["tiles_where"], own["statistics"])
         with self._planning(settings) as cursor:
-            found = plan_shards(cursor, arguments, count, statistics=own["statistics"], tiles_where=own["tiles_where"])
+            found = plan_shards(cursor, arguments, count, choice=choice)
         return Stream(schema, filtered(_shard_batches(found, needed), condition, schema, call.token))
 
 

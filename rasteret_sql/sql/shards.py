@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rasteret_sql.database.hrefs import absolute, is_url, unsigned
 from rasteret_sql.io.local import local_path
 from rasteret_sql.plan.tokens import token_of
-from rasteret_sql.sql.planning import IndexPlans, index_origins, plan_parts
+from rasteret_sql.sql.planning import IndexPlans, index_origins
 from rasteret_sql.sql.shard_plan import ShardChips, ShardPlan, split
-from rasteret_sql.sql.statistics_file import tiles_that_meet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
     from rasteret_sql.read.chips import ChipLayout
+    from rasteret_sql.sql.chosen_tiles import TileChoice
 
     Numbers = npt.NDArray[np.int64]
 
@@ -32,8 +32,7 @@ def plan_shards(
     arguments: ReadArguments,
     count: int,
     *,
-    statistics: str | None = None,
-    tiles_where: str | None = None,
+    choice: TileChoice,
 ) -> list[ShardPlan]:
     """Plan a read of tiles as shards; none where nothing is left to read.
 
@@ -41,15 +40,14 @@ def plan_shards(
         cursor: a connection of its own, which gets temporary tables.
         arguments: what is read.
         count: of shards, if there are as many files.
-        statistics, tiles_where: as for `tiles_that_meet`.
+        choice: which tiles are wanted.
 
     Raises:
         InvalidArgumentError: an argument is wrong.
         InvalidIndexError: the index is not one.
         EmptyReadError: the area touches none of the assets that the other arguments leave.
     """
-    parts = tiles_that_meet(cursor, plan_parts(cursor, arguments, None), tiles_where, statistics)
-    plan = _joined(list(parts))
+    (plan,) = choice.plan(cursor, arguments, max_rows=None)
     return split(_whole(plan, index_origins(cursor, arguments.index), None), count)
 
 
@@ -82,19 +80,6 @@ def plan_chip_shards(
         return_index=True,
     )
     return split(_whole(planned.take(first), index_origins(cursor, arguments.index), chips), count)
-
-
-def _joined(parts: list[TilePlan]) -> TilePlan:
-    """Give the plan of parts that share their assets, as the parts of a plan that is whole do."""
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in first.__dataclass_fields__
-        if name not in {"assets", "mask_tiles"}
-    }
-    return replace(first, **columns)
 
 
 def _whole(plan: TilePlan, origins: tuple[str, ...], chips: ShardChips | None) -> ShardPlan:

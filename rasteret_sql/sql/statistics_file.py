@@ -21,20 +21,18 @@ from rasteret_sql.io.asked import redact
 from rasteret_sql.io.identity import FileIdentity, compare
 from rasteret_sql.plan.ragged import Ragged
 from rasteret_sql.plan.tiles import mask_kind
-from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.read.tile_statistics import UNKNOWN, TileStatistics
 from rasteret_sql.sql.batches import schema_of
 from rasteret_sql.sql.named_index import is_query, named_table, no_such_file, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
     from pyarrow import parquet
 
-    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand, TilePlan
-    from rasteret_sql.read.zonal import Known
+    from rasteret_sql.plan.tile_plan import PlannedAsset, PlannedBand
 
 #: Increases when an older reader would misread the file.
 VERSION: Final = "1"
@@ -274,42 +272,3 @@ def _missing_columns(cursor: duckdb.DuckDBPyConnection, name: str) -> list[str]:
     described = "SELECT lower(column_name) FROM (DESCRIBE FROM query_table($1))"
     known = {column for (column,) in cursor.execute(described, [named_table(cursor, name)]).fetchall()}
     return [column for column in statistics_schema().names if column not in known]
-
-
-def tiles_that_meet(
-    cursor: duckdb.DuckDBPyConnection,
-    plan: Iterator[TilePlan],
-    condition: Any,
-    statistics: str | None,
-    *,
-    is_read: bool = True,
-) -> Iterator[TilePlan]:
-    """Give the tiles of a plan that meet a condition on their statistics, part by part.
-
-    Args:
-        cursor: a connection of its own; it is used at once.
-        plan: the tiles: one part where there is a condition.
-        condition: the text of the condition, or None for all tiles.
-        statistics: where the statistics of tiles are, or None: then tiles are read for the condition.
-        is_read: whether tiles of which nothing is known may be read; otherwise they stay.
-
-    Raises:
-        InvalidArgumentError: the condition or the statistics cannot be parsed, or there are statistics without it.
-    """
-    if condition is None:
-        if statistics is not None:
-            raise InvalidArgumentError(
-                f"statistics: got {shortened(statistics)} without tiles_where, expected both: the condition that tiles "
-                "must meet, such as tiles_where := 'valid_share > 0.9'"
-            )
-        return plan
-    from rasteret_sql.read.tile_condition import TileCondition
-
-    (whole,) = plan
-    known: Known = _nothing_known if statistics is None else kept_statistics(cursor, statistics, whole.assets)
-    asked = TileCondition.of(condition, known)
-    return (asked.kept(part, measures=is_read) for part in (whole.parts(PART_ROWS) if is_read else (whole,)))
-
-
-def _nothing_known(_: PlannedAsset, __: PlannedBand) -> None:
-    """Know no statistics."""

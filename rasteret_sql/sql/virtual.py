@@ -25,10 +25,10 @@ from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows, with_call
+from rasteret_sql.sql.chosen_tiles import TileChoice
 from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
 from rasteret_sql.sql.named_index import rows_seen
 from rasteret_sql.sql.planning import plan_parts
-from rasteret_sql.sql.statistics_file import tiles_that_meet
 from rasteret_sql.sql.workarounds import (
     bare_cursor,
     call_of,
@@ -336,18 +336,24 @@ class TileSource(CallSource):
             return self._rows_seen(*seen, call.token, schema)
         arguments, own, on_error, settings = parse_arguments(call.arguments)
         is_dry = is_dry_run()
+        choice = TileChoice.of(own["tiles_where"], own["statistics"])
+        unaided: Iterator[TilePlan] | None = None
         with self._planning(settings) as cursor:
-            plan = plan_parts(cursor, arguments, None if is_dry or own["tiles_where"] is not None else PART_ROWS)
-            plan = tiles_that_meet(cursor, plan, own["tiles_where"], own["statistics"], is_read=not is_dry)
+            plan = choice.plan(cursor, arguments, max_rows=None if is_dry else PART_ROWS, is_read=not is_dry)
+            if is_dry and choice.statistics is not None:
+                unaided = plan_parts(cursor, arguments, None)
         # A condition that looks at what is read is applied to all tiles, once they are read.
         is_of_pixels = mentions(condition, self.read_columns)
         if condition is not None and not is_of_pixels:
             plan = kept_rows(plan, condition, call.token)
+            unaided = None if unaided is None else kept_rows(unaided, condition, call.token)
         read = self._schema if is_of_pixels else schema
         if is_dry:
             names = set(read.names)
             (whole,) = plan
-            return noted(whole, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)
+            pixels, mask = bool(names & {"pixels", "error"}), "mask" in names
+            (without,) = (None,) if unaided is None else unaided
+            return noted(whole, schema, pixels=pixels, mask=mask, unaided=without)
         batches = tile_batches(plan, read, token=call.token, on_error=on_error)
         return Stream(schema, filtered(batches, condition, schema) if is_of_pixels else batches)
 

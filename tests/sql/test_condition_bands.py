@@ -12,6 +12,7 @@ import shapely
 
 import rasteret_sql as rs
 from rasteret_sql.apps.shell.explain import explain_query
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.read.progress import ReadProgress, listening
 from rasteret_sql.testing import write_cog
 from rasteret_sql.testing.server import RangeServer
@@ -161,3 +162,134 @@ def test_explain_says_what_a_known_condition_saves(fields: Fields, call: str) ->
     assert "From statistics: " in texts[0]
     assert "that are not fetched" in texts[0]
     assert "From statistics" not in texts[1]
+
+
+def _under(fields: Fields, item: str, row: int, col: int) -> np.ndarray:
+    """Give the classes under a tile of red, without nodata."""
+    half = TILE // 2
+    part = fields.pixels[item, "SCL"][row * half : (row + 1) * half, col * half : (col + 1) * half]
+    return part[part != 0].astype(float)
+
+
+#: Conditions, and the same in NumPy, of the classes under a tile and of the tile itself.
+CHOICES: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
+    "share(SCL, [8, 9, 10]) < 0.1": lambda below, _: np.isin(below, (8, 9, 10)).mean() < 0.1,
+    "share(SCL, 9) BETWEEN 0.2 AND 0.5": lambda below, _: 0.2 <= (below == 9).mean() <= 0.5,
+    "valid_share(SCL) < 1": lambda below, _: len(below) < 256,
+    "valid_count(SCL) > 250 AND max > 890": lambda below, own: len(below) > 250 and len(own) > 0 and own.max() > 890,
+    "mean(SCL) > 4.1 AND min(SCL) = 4 AND max(SCL) < 9.5": lambda below, _: (
+        below.mean() > 4.1 and below.min() == 4 and below.max() < 9.5
+    ),
+    "stdev(SCL) > 2 OR sum(SCL) = 1024": lambda below, _: below.std() > 2 or below.sum() == 1024,
+    "share([0, 5]) > 0.001 OR share(SCL, [4]) = 1": lambda below, own: (
+        (len(own) > 0 and np.isin(own, (0, 5)).mean() > 0.001) or bool((below == 4).all())
+    ),
+    "share(SCL, 77) > 0": lambda *_: False,
+}
+
+
+@pytest.mark.parametrize("condition", CHOICES)
+@pytest.mark.parametrize("has_statistics", [True, False])
+def test_tiles_are_those_under_which_another_band_meets_the_condition(
+    fields: Fields, condition: str, has_statistics: bool
+) -> None:
+    expected = set()
+    for item in "ab":
+        for row in range(2 * HEIGHT // TILE):
+            for col in range(2 * WIDTH // TILE):
+                own = fields.pixels[item, "red"][row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
+                if CHOICES[condition](_under(fields, item, row, col), own[own != 0]):
+                    expected.add((item, row, col))
+    statistics = fields.stats if has_statistics else None
+    table = rs.read_tiles(fields.index, bands=["red"], tiles_where=condition, statistics=statistics).read_all()
+    found = [tuple(row.values()) for row in table.select(["item_id", "tile_row", "tile_col"]).to_pylist()]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def test_statistics_of_another_band_decide_before_any_fetch(fields: Fields) -> None:
+    """Tiles that lie under one class as a whole are decided; under the others, a class tile is fetched once."""
+    condition = "share(SCL, [8, 9, 10]) < 0.1"
+    clear = fields.box(slice(0, 32), slice(0, 32))
+    options: dict[str, Any] = {"bands": ["red"], "geometry_crs": CRS, "tiles_where": condition}
+    table = rs.read_tiles(fields.index, bbox=clear, statistics=fields.stats, **options)
+    assert len(table.read_all()) == 2 * 4
+    assert fields.paths() == {"a_red.tif", "b_red.tif"}
+    cloudy = fields.box(slice(1, 31), slice(33, 63))
+    assert not rs.read_tiles(fields.index, bbox=cloudy, statistics=fields.stats, **options).read_all()
+    assert not fields.paths()
+    found, tiles = fetched(lambda: rs.read_tiles(fields.index, statistics=fields.stats, **options).read_all())
+    # Of the six class tiles of an item, that with both classes at random and that with them side by side are open.
+    assert tiles == len(found) + 2 * 2
+    assert {"a_SCL.tif", "b_SCL.tif"} < fields.paths()
+
+
+def test_a_condition_on_another_band_is_the_same_in_sql_and_for_shards(fields: Fields) -> None:
+    condition = "share(SCL, [8, 9, 10]) < 0.1"
+    expected = rs.read_tiles(fields.index, bands=["red"], tiles_where=condition).read_all()
+    call = f"'{fields.index}', bands := ['red'], statistics := '{fields.stats}', tiles_where := '{condition}'"
+    with rs.connect() as con:
+        found = con.execute(f"SELECT item_id, tile_row, tile_col, pixels FROM read_tiles({call})").fetchall()
+        ((tiles,),) = con.execute(f"SELECT sum(tiles) FROM shards({call}, n := 2)").fetchall()
+        text = explain_query(con, f"SELECT pixels FROM read_tiles({call})")
+    names = ["item_id", "tile_row", "tile_col", "pixels"]
+    assert found == [tuple(row.values()) for row in expected.select(names).to_pylist()]
+    assert tiles == len(expected)
+    assert "From statistics: " in text
+
+
+def test_the_band_of_a_condition_may_be_finer_or_lie_beside(tmp_path: Path) -> None:
+    """Red at 20 m over classes at 10 m that end where its last tiles begin; pixels beside the file are not valid."""
+    classes = np.random.default_rng(3).integers(1, 10, (80, 112), np.uint8)
+    for name, pixels, size in (("red", np.ones((64, 64), np.uint16), 20.0), ("SCL", classes, 10.0)):
+        transform = (size, 0.0, CORNER[0], 0.0, -size, CORNER[1])
+        write_cog(tmp_path / f"{name}.tif", pixels, tile=TILE, overviews=(), transform=transform, crs=CRS)
+    rows = [{"href": str(tmp_path / f"{name}.tif"), "item_id": "a", "asset": name} for name in ("red", "SCL")]
+    rs.build_index(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
+    rs.build_stats(tmp_path / "i.parquet", tmp_path / "s.parquet", histogram=["SCL"])
+    for condition in ("valid_share(SCL) = 1", "valid_share(SCL) < 0.3", "share(SCL, [1, 2, 3]) > 0.33", "min(SCL) = 1"):
+        expected = set()
+        for row in range(2):
+            for col in range(2):
+                # A centre of red lies on an edge of classes, and a centre on an edge is in the pixel that begins there.
+                below = classes[row * 64 + 1 : row * 64 + 64, col * 64 + 1 : col * 64 + 64].astype(float)
+                values = {"share": np.isin(below, (1, 2, 3)).mean(), "valid": below.size / 63**2, "min": below.min()}
+                meets = {
+                    "valid_share(SCL) = 1": values["valid"] == 1,
+                    "valid_share(SCL) < 0.3": values["valid"] < 0.3,
+                    "share(SCL, [1, 2, 3]) > 0.33": values["share"] > 0.33,
+                    "min(SCL) = 1": values["min"] == 1,
+                }
+                if meets[condition]:
+                    expected.add((row, col))
+        for statistics in (None, tmp_path / "s.parquet"):
+            table = rs.read_tiles(
+                tmp_path / "i.parquet", bands=["red"], tiles_where=condition, statistics=statistics
+            ).read_all()
+            found = {(row["tile_row"], row["tile_col"]) for row in table.to_pylist()}
+            assert found == expected, condition
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("share(SCL) < 1", r"tiles_where: got 'share\(\.\.\.\)', expected some of valid_count"),
+        ("median(SCL) < 1", "tiles_where: got 'median"),
+        ("share(SCL, [8, 9) < 1", "tiles_where: got '\\)' at character"),
+        ("max(SCL, 3) < 1", "tiles_where: got 'max"),
+        ("share(SLC, 9) < 1", "tiles_where: bands: got 'SLC', expected one of the assets .*SCL"),
+    ],
+)
+def test_wrong_conditions_on_bands_are_refused_before_any_request(fields: Fields, condition: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        rs.read_tiles(fields.index, bands=["red"], tiles_where=condition)
+    assert not fields.paths()
+
+
+def test_an_item_without_the_band_of_a_condition_has_null(fields: Fields) -> None:
+    with rs.connect() as con:
+        con.execute(f"CREATE TABLE files AS FROM '{fields.index}' WHERE NOT (item_id = 'b' AND asset = 'SCL')")
+        call = "read_tiles('files', bands := ['red'], tiles_where := 'share(SCL, [4, 5, 9]) > 0{}')"
+        items = con.execute(f"SELECT DISTINCT item_id FROM {call.format('')}").fetchall()
+        either = con.execute(f"SELECT DISTINCT item_id FROM {call.format(' OR max > 1')} ORDER BY ALL").fetchall()
+    assert (items, either) == ([("a",)], [("a",), ("b",)])
