@@ -13,13 +13,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import engine, providers
 
-from rasteret_sql.io import options
+from rasteret_sql.io import credential_chain, options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Tests keep no headers for others, and in no folder of whoever runs them.
 os.environ["RASTERET_SQL_HEADER_CACHE"] = "off"
+# Tests ask no metadata service of the machine that they run on.
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+os.environ["GCE_METADATA_HOST"] = "127.0.0.1:9"
+credential_chain._AZURE_METADATA = "http://127.0.0.1:9/"  # type: ignore[misc]
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -3,11 +3,13 @@
 Credentials, regions and endpoints come from the option `credentials`, by the longest prefix of the address, and else
 from the environment variables that obstore reads (`AWS_*`, `GOOGLE_*`, `AZURE_*`). Two customary ones of other tools
 are understood too: `AWS_NO_SIGN_REQUEST=YES` for public buckets and `AWS_REQUEST_PAYER=requester` for buckets whose
-readers pay.
+readers pay. Where there are no credentials at all, objects are read unsigned. A bucket that turns out to be in another
+region is opened again there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,9 @@ from rasteret_sql.errors import (
     RasteretError,
     TransportError,
 )
-from rasteret_sql.io import fork
+from rasteret_sql.io import credential_chain, fork
 from rasteret_sql.io.asked import Asked, redact, safe_cause
+from rasteret_sql.io.bucket_region import is_about_region, region_after
 from rasteret_sql.io.buckets import open_bucket
 from rasteret_sql.io.credentials import settings_for
 from rasteret_sql.io.identity import OTHER_VERSION, UNKNOWN, FileIdentity
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from obstore import GetOptions
 
     from rasteret_sql.io.credentials import Settings
+
+    #: URL of a bucket or container, and its settings of the option `credentials`.
+    _Bucket = tuple[str, Settings]
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)/*(.*)", re.DOTALL)
 
@@ -68,13 +74,18 @@ class ObjectStore:
 
     def __init__(self, *, open_store: Callable[[str, Settings], Any] = open_bucket) -> None:
         self._open_store, self._is_replaced = open_store, open_store is not open_bucket
-        self._stores: dict[tuple[str, Settings], Any] = {}
+        self._stores: dict[_Bucket, Any] = {}
+        #: Of buckets without credentials: the places that were looked at.
+        self._looked_at: dict[_Bucket, str] = {}
+        self._regions: dict[_Bucket, str] = {}
+        #: Held while a store is opened; it belongs to the event loop of its first use.
+        self._opening: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     async def fetch(self, href: str, start: int, end: int, *, identity: FileIdentity = UNKNOWN) -> RangeResponse:
         """Fetch bytes `start` to `end` (exclusive); see `RangeStore.fetch`."""
         global _used_here  # noqa: PLW0603 - it says something of the process, not of a store
         asked = Asked(href, start, end, identity)
-        bucket, key = _split(href)
+        url, key = _split(href)
         if _used_before_fork and not self._is_replaced:
             return await _process.get().fetch(asked)
         if _used_before_fork:
@@ -84,12 +95,17 @@ class ObjectStore:
             )
         await self.warm_up()
         _used_here = True
+        bucket = url, settings_for(href, get_options().credentials)
         try:
-            return await self._get(asked, bucket, key)
+            return await self._get_anywhere(asked, bucket, key)
         except RasteretError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever obstore raises is turned into one of ours
-            raise _mapped(error, asked) from safe_cause(error)
+            mapped = _mapped(error, asked, self._looked_at.get(bucket))
+            if isinstance(mapped, AccessDeniedError) and bucket in self._looked_at:
+                # There may be credentials by the next read.
+                self._stores.pop(bucket, None)
+            raise mapped from safe_cause(error)
 
     async def warm_up(self) -> None:
         """Import obstore, so that the first fetch need not."""
@@ -99,16 +115,27 @@ class ObjectStore:
     async def aclose(self) -> None:
         """Forget the stores of the buckets; their connections end with them."""
         self._stores.clear()
+        self._opening = None
         if _used_before_fork:
             await _process.get().aclose()
 
-    async def _get(self, asked: Asked, bucket: str, key: str) -> RangeResponse:
+    async def _get_anywhere(self, asked: Asked, bucket: _Bucket, key: str) -> RangeResponse:
+        """Get a range, in the region of the bucket where that is another one."""
+        store = await self._store_of(bucket)
+        try:
+            return await self._get(asked, store, key)
+        except Exception as error:
+            if not is_about_region(error) or not await self._reopen(bucket, store, error):
+                raise
+        return await self._get(asked, await self._store_of(bucket), key)
+
+    async def _get(self, asked: Asked, store: Any, key: str) -> RangeResponse:
         from obstore import get_async
 
         options: GetOptions = {"range": (asked.start, asked.end)}
         if asked.identity.if_match is not None:
             options["if_match"] = asked.identity.if_match
-        result = await get_async(self._store_of(bucket, asked.href), key, options=options)
+        result = await get_async(store, key, options=options)
         meta = result.meta
         found = FileIdentity(meta.get("e_tag"), meta["size"], meta["last_modified"].timestamp())
         asked.require_same(found)
@@ -127,12 +154,45 @@ class ObjectStore:
             )
         return RangeResponse(data=data, start=start, file_size=size, etag=found.etag, last_modified=found.modified_s)
 
-    def _store_of(self, bucket: str, href: str) -> Any:
-        settings = settings_for(href, get_options().credentials)
-        store = self._stores.get((bucket, settings))
+    async def _store_of(self, bucket: _Bucket) -> Any:
+        store = self._stores.get(bucket)
         if store is None:
-            store = self._stores[bucket, settings] = self._open_store(bucket, settings)
+            async with self._lock():
+                store = self._stores.get(bucket)
+                if store is None:
+                    store = self._stores[bucket] = await self._opened(bucket)
         return store
+
+    async def _opened(self, bucket: _Bucket) -> Any:
+        url, settings = bucket
+        self._looked_at.pop(bucket, None)
+        # A replaced store needs no credentials.
+        places = None if self._is_replaced else await credential_chain.find(url, settings)
+        changes = {}
+        if places is not None:
+            self._looked_at[bucket] = places
+            changes["anonymous"] = "true"
+        if bucket in self._regions:
+            changes["region"] = self._regions[bucket]
+        return self._open_store(url, tuple(sorted((dict(settings) | changes).items())))
+
+    async def _reopen(self, bucket: _Bucket, store: Any, error: Exception) -> bool:
+        """Forget a store that is in another region than its bucket; False where nobody tells the region."""
+        async with self._lock():
+            # Another request may have done it.
+            if self._stores.get(bucket) is store:
+                region = await region_after(error, *bucket)
+                if region is None or region == self._regions.get(bucket):
+                    return False
+                self._regions[bucket] = region
+                del self._stores[bucket]
+        return True
+
+    def _lock(self) -> asyncio.Lock:
+        here = asyncio.get_running_loop()
+        if self._opening is None or self._opening[0] is not here:
+            self._opening = here, asyncio.Lock()
+        return self._opening[1]
 
 
 def _split(href: str) -> tuple[str, str]:
@@ -155,7 +215,14 @@ def _changed(asked: Asked) -> AssetChangedError:
     )
 
 
-def _mapped(error: Exception, asked: Asked) -> Exception:
+def _mapped(error: Exception, asked: Asked, looked_at: str | None = None) -> Exception:
+    """Give an error of ours for one of obstore.
+
+    Args:
+        error: of obstore.
+        asked: what was asked for.
+        looked_at: places without credentials, if the request was unsigned for want of any.
+    """
     from obstore import exceptions
 
     text = str(error).partition("\n")[0]
@@ -166,7 +233,13 @@ def _mapped(error: Exception, asked: Asked) -> Exception:
             f"{asked}: there is no such object. Check bucket and key, or refresh or rebuild the index."
         )
     if isinstance(error, PermissionError | exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        return _denied(asked, "the store refused")
+        if looked_at is None:
+            return _denied(asked, "the store refused")
+        return AccessDeniedError(
+            f"{asked}: the store refused a request without a signature, and no credentials were found. Looked at: "
+            f"{looked_at}. Give credentials (the option credentials, or for example AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY); if the bucket is public, check the key: some stores refuse what is not there."
+        )
     if isinstance(error, exceptions.InvalidPathError | ValueError):
         return InvalidArgumentError(f"{asked}: the key is not valid. Check it for empty or '..' parts.")
     if isinstance(error, exceptions.UnknownConfigurationKeyError):

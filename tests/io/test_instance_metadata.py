@@ -66,7 +66,7 @@ def metadata_service() -> Iterator[str]:
 def server(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
     """A bucket; neither the environment nor a file of it has keys."""
     for name in os.environ:
-        if name.startswith(("AWS_", "GOOGLE_")):
+        if name.startswith(("AWS_", "GOOGLE_", "GCE_")):
             monkeypatch.delenv(name)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, os.devnull)

@@ -288,6 +288,7 @@ def s3():
         client.create_bucket(Bucket="bucket")
         client.put_object(Bucket="bucket", Key="folder/a b.tif", Body=CONTENT)
         client.put_object(Bucket="bucket", Key="empty.tif", Body=b"")
+        client.put_object(Bucket="bucket", Key="public.tif", Body=CONTENT, ACL="public-read")
         client.close()
         yield ObjectStore()
     server.stop()
@@ -313,6 +314,15 @@ class TestS3:
     def test_what_cannot_be_read_is_a_clear_error(self, s3, key, start, etag, kind, says):
         with pytest.raises(kind, match=re.escape(says)):
             fetch(s3, f"s3://bucket/{key}", start, start + 10, identity=FileIdentity(etag))
+
+    def test_a_public_object_alone_is_read_where_there_are_no_keys(self, s3, tmp_path, monkeypatch):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+            monkeypatch.delenv(name)
+        for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / "none"))
+        assert fetch(ObjectStore(), "s3://bucket/public.tif", 10, 5000).data == CONTENT[10:5000]
+        with pytest.raises(AccessDeniedError, match=r"no credentials were found\. Looked at"):
+            fetch(ObjectStore(), "s3://bucket/folder/a b.tif", 10, 5000)
 
     def test_a_forked_child_of_a_reader_reads(self, s3):
         printed = python(FORKED + _CHILD_OF_A_READER)
