@@ -126,6 +126,7 @@ def _plan(con: duckdb.DuckDBPyConnection, call: _Call, *, of_files: bool = False
         InvalidIndexError: the index is none, or cannot be seen from a cursor.
     """
     from rasteret_sql.plan.arguments import SQL
+    from rasteret_sql.plan.formulas import PixelFormulas
     from rasteret_sql.sql.named_index import is_path
     from rasteret_sql.sql.planning import IndexPlans
     from rasteret_sql.sql.readers import read_arguments
@@ -133,11 +134,16 @@ def _plan(con: duckdb.DuckDBPyConnection, call: _Call, *, of_files: bool = False
     with con.cursor() as cursor:
         given = _values(cursor, call)
         names = ("bands", "geometry", "bbox", "geometry_crs", "datetime", "level", "resolution")
-        arguments = read_arguments(*(given.get(name) for name in names))
+        arguments = read_arguments(*(given.get(name) for name in names), gsd=given.get("gsd"))
+        formulas = PixelFormulas.of(given.get("expressions"), given.get("valid_where"), arguments.bands)
         index = str(given.get("index") or given[""])
         if is_path(index) or not of_files:
             arguments = replace(arguments, index=index, door=SQL)
-            IndexPlans(cursor, arguments).files(arguments)
+            plans = IndexPlans(cursor, arguments)
+            if formulas is None:
+                plans.files(arguments)
+            else:
+                plans.derived_files(arguments, formulas, scale=False)
 
 
 def _values(cursor: duckdb.DuckDBPyConnection, call: _Call) -> dict[str, Any]:

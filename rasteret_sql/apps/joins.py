@@ -22,6 +22,11 @@ from rasteret_sql.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Columns that say least, in the order in which a narrow table leaves them out.
+_SPARED = (
+    "collection", "scale", "offset", "window_values", "distance_pixels", "geometry", "geom", "wkt", "wkb", "items",
+    "sum", "item_id", "stdev",
+)  # fmt: skip
 #: Under this name DuckDB shows the rows to whatever writes them.
 _ROWS = "rows_of_a_join"
 
@@ -93,7 +98,11 @@ def write_rows(arguments: argparse.Namespace, rows: pa.RecordBatchReader, bar: A
     writers: dict[str, Any] = {**WRITERS, "geojson": partial(write_geojson, columns=columns)}
     with connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        write_result(con, con.from_arrow(rows).set_alias(_ROWS), arguments, bar, writers=writers)
+        found = con.from_arrow(rows).set_alias(_ROWS)
+        # Without on_error "null", every row has its values, and no error.
+        spared = [*(("error",) if arguments.on_error == "raise" else ()), arguments.geometry_column, *_SPARED]
+        columns_there = [name for name in spared if name in found.columns]
+        write_result(con, found, arguments, bar, writers=writers, spared=columns_there)
 
 
 def common(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import RasteretError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -54,6 +54,8 @@ _SHOWN_BYTES = 32
 _NAMED = "_rst_named"
 _PROJECTED = "_rst_projected"
 _NOT_JSON = re.compile(r'("(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b')
+#: The end of a table of which DuckDB leaves out columns of the middle.
+_CUT_COLUMNS = re.compile(r"columns \(\d+ shown\)\s*$")
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 
 
@@ -72,30 +74,66 @@ class Box:
     rows: int = 0
 
 
-def drawn(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
-    """Draw a result for people: a plan of DuckDB's as it is, everything else as a table."""
+def drawn(
+    con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int, spared: Sequence[str] = ()
+) -> Box:
+    """Draw a result for people: a plan of DuckDB's as it is, everything else as a table; see `box`."""
     if result.columns == ["explain_key", "explain_value"]:
         # A plan is a picture of many lines, which no cell holds.
         return Box("".join(str(row[1]).rstrip() + "\n" for row in result.fetchall()), is_cut=False)
-    return box(con, result, max_rows=max_rows)
+    return box(con, result, max_rows=max_rows, spared=spared)
 
 
-def box(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int) -> Box:
-    """Draw the first rows of a result as DuckDB draws tables; the query stops after them."""
+def box(
+    con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyRelation, *, max_rows: int, spared: Sequence[str] = ()
+) -> Box:
+    """Draw the first rows of a result as DuckDB draws tables; the query stops after them.
+
+    Args:
+        con: the connection of the result.
+        result: the rows.
+        max_rows: how many rows are drawn at most.
+        spared: columns that are left out, one after the other, until the terminal holds all others. Where it does not,
+            DuckDB leaves out columns of the middle.
+    """
     head = _projected(result, _without_most_bytes)
     head.query(_PROJECTED, f"CREATE OR REPLACE TEMP TABLE _rst_shown AS FROM {_PROJECTED} LIMIT {max_rows + 1}")
     ((rows,),) = con.execute("SELECT count(*) FROM temp._rst_shown").fetchall()
-    text = io.StringIO()
-    with redirect_stdout(text):
-        shown = con.sql(f"FROM temp._rst_shown LIMIT {max_rows}")
-        shown.show(max_rows=max_rows, max_width=columns_of_terminal())
+    left_out: list[str] = []
+    text, is_whole = _table(con, max_rows, left_out)
+    for name in spared:
+        if is_whole:
+            break
+        left_out.append(name)
+        text, is_whole = _table(con, max_rows, left_out)
     con.execute("DROP TABLE temp._rst_shown")
-    lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
+    lines = [line.rstrip() for line in text.rstrip().splitlines()]
     if rows > max_rows:
         # DuckDB was given no more than these, and would say that there are no others.
         # The line stays as wide as the table: "over " takes five of the blanks that follow, if there are more.
         lines[-1] = re.sub(rf"^(\s*)({max_rows} rows)(?: {{5}}(?= ))?", r"\1over \2", lines[-1])
     return Box("\n".join(lines) + "\n", rows > max_rows, min(rows, max_rows))
+
+
+def _table(con: duckdb.DuckDBPyConnection, max_rows: int, left_out: Sequence[str]) -> tuple[str, bool]:
+    """Draw the rows that are shown, without some of their columns; also gives whether the terminal holds all others.
+
+    The last line says how many columns there are.
+    """
+    head = con.sql(f"FROM temp._rst_shown LIMIT {max_rows}")
+    names = head.columns
+    shown = [name for name in names if name not in left_out]
+    text = io.StringIO()
+    with redirect_stdout(text):
+        kept = head.project(", ".join(map(quote_identifier, shown)))
+        kept.show(max_rows=max_rows, max_width=columns_of_terminal())
+    table = text.getvalue()
+    is_whole = _CUT_COLUMNS.search(table) is None
+    if len(shown) < len(names) and is_whole:
+        counted = f"{len(names)} columns ({len(shown)} shown)"
+        blanks = len(counted) - len(f"{len(shown)} columns")
+        table = re.sub(rf" {{0,{blanks}}}\b{len(shown)} columns(?=\s*$)", counted, table)
+    return table, is_whole
 
 
 def cost_table(con: duckdb.DuckDBPyConnection, cost: duckdb.DuckDBPyRelation) -> str:

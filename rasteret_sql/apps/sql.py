@@ -16,7 +16,7 @@ from rasteret_sql.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     import duckdb
@@ -107,6 +107,7 @@ def write_result(
     text: str = "",
     *,
     writers: Mapping[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = WRITERS,
+    spared: Sequence[str] = (),
 ) -> None:
     """Write rows as the options of `add_result` say.
 
@@ -117,10 +118,11 @@ def write_result(
         bar: the bar that is drawn meanwhile.
         text: the statement that gives the rows; a table without rows is explained by it.
         writers: what writes each format but a table.
+        spared: columns that a table leaves out first where the terminal does not hold all.
     """
     output_format = result_format(arguments)
     if output_format == "table":
-        _write_table(con, result, arguments, bar, text)
+        _write_table(con, result, arguments, bar, text, spared)
         return
     with _sink(arguments, bar) as sink:
         writers[output_format](result, sink)
@@ -227,8 +229,9 @@ def _write_table(
     arguments: argparse.Namespace,
     bar: ReadBar | None,
     text: str,
+    spared: Sequence[str],
 ) -> None:
-    table = drawn(con, result, max_rows=arguments.rows)
+    table = drawn(con, result, max_rows=arguments.rows, spared=spared)
     with _sink(arguments, bar) as sink:
         sink.write(table.text.encode())
     say_why_empty(con, table, text)

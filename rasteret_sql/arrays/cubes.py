@@ -19,7 +19,7 @@ from rasteret_sql.arrays.grids import (
     on_files_grid,
     onto_grid,
 )
-from rasteret_sql.arrays.groups import GROUPINGS, agreed, group_keys, members_of
+from rasteret_sql.arrays.groups import GROUPINGS, agreed, check_groupby, group_keys, members_of
 from rasteret_sql.checks import check_choice, check_flag, check_known_bands, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.clip import Clip
@@ -124,6 +124,7 @@ def plan_cube(
     check_flag("all_touched", wanted.all_touched)
     check_flag("mask_and_scale", wanted.is_physical)
     check_flag("allow_extreme_scale", wanted.grid.allow_extreme_scale)
+    check_groupby(wanted.groupby)
     check_area(arguments)
     box = given_box(arguments, wanted.grid)
     if holds_tiles(index):

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 GROUPINGS: Final = ("id", "time", "day", "solar_day")
 
 
+def check_groupby(groupby: object) -> None:
+    """Refuse what can be no way of grouping, before anything is planned.
+
+    Raises:
+        InvalidArgumentError: it is neither None nor a name.
+    """
+    if groupby is not None and not (isinstance(groupby, str) and groupby):
+        raise InvalidArgumentError(
+            f"groupby: got {shown(groupby)}, expected None, one of {', '.join(GROUPINGS)}, or the name of a column of "
+            "the index"
+        )
+
+
 def group_keys(
     assets: Sequence[PlannedAsset], properties: AssetProperties, groupby: str | None
 ) -> npt.NDArray[np.int64]:

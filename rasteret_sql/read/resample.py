@@ -77,14 +77,14 @@ def resample_points(
         0 elsewhere.
 
     Raises:
-        InvalidArgumentError: The method is not one of POINT_METHODS, or shapes or dtype do not fit.
+        InvalidArgumentError: The method is not one of POINT_METHODS, or shapes, dtype or offset do not fit.
 
     Example:
         >>> resample_points(np.array([[0, 10]]), None, np.array([0.5]), np.array([0.5, 1.0, 1.5]), "bilinear")[0]
         array([[ 0,  5, 10]])
     """
     check_method(method, POINT_METHODS)
-    _check(pixels, mask, rows, cols, corners=0)
+    _check(pixels, mask, rows, cols, offset, corners=0)
     target = _empty(pixels, (rows.shape[0], cols.shape[-1]))
     placement = Placement(method, rows, cols, scale, offset)
     if pixels.size and target[0].size and not compiled.fill(pixels, mask, placement, target):
@@ -116,7 +116,7 @@ def resample_areas(
         the box. Pixels are 0 elsewhere.
 
     Raises:
-        InvalidArgumentError: The method is not one of AREA_METHODS, or shapes or dtype do not fit.
+        InvalidArgumentError: The method is not one of AREA_METHODS, or shapes, dtype or offset do not fit.
 
     Example:
         >>> pixels = np.array([[0, 10, 20, 20]])
@@ -124,7 +124,7 @@ def resample_areas(
         array([[ 5, 20]])
     """
     check_method(method, AREA_METHODS)
-    _check(pixels, mask, rows, cols, corners=1)
+    _check(pixels, mask, rows, cols, offset, corners=1)
     if pixels.dtype.kind == "c" and method != "average":
         raise InvalidArgumentError(
             f"resampling {method!r}: got {pixels.dtype}, but complex numbers have no order. "
@@ -142,8 +142,10 @@ def _empty(pixels: Pixels, shape: tuple[int, int]) -> tuple[Pixels, Bools]:
     return np.zeros(shape, pixels.dtype), np.zeros(shape, np.bool_)
 
 
-def _check(pixels: Pixels, mask: Bools | None, rows: Floats, cols: Floats, *, corners: int) -> None:
-    """Refuse shapes and dtypes that do not fit.
+def _check(
+    pixels: Pixels, mask: Bools | None, rows: Floats, cols: Floats, offset: tuple[int, int], *, corners: int
+) -> None:
+    """Refuse shapes, dtypes and offsets that do not fit.
 
     Raises:
         InvalidArgumentError: they do not.
@@ -153,6 +155,11 @@ def _check(pixels: Pixels, mask: Bools | None, rows: Floats, cols: Floats, *, co
     if pixels.ndim != 2 or (mask is not None and mask.shape != pixels.shape):
         got = f"pixels {pixels.shape}" if mask is None else f"pixels {pixels.shape} and mask {mask.shape}"
         raise InvalidArgumentError(f"resampling: got {got}, expected (height, width). Resample one band at a time.")
+    if min(offset) < 0:
+        raise InvalidArgumentError(
+            f"resampling: got offset {tuple(offset)}, expected a row and a column of the file, 0 or more. Crop the "
+            "pixels."
+        )
     separable = rows.ndim == cols.ndim == 1
     if min(rows.shape + cols.shape) < corners or not (separable or (rows.ndim == 2 and rows.shape == cols.shape)):
         raise InvalidArgumentError(

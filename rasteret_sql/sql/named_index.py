@@ -108,6 +108,11 @@ def is_path(text: str) -> bool:
     return _PATH.search(text) is not None
 
 
+def index_in_words(index: str) -> str:
+    """Give what messages call an index: its path, the text of its query, or that its rows were given."""
+    return "(given rows)" if index == _ROWS else shortened(index)
+
+
 def shown_index(
     cursor: duckdb.DuckDBPyConnection, index: Any, arguments: ReadArguments, *, with_properties: bool = False
 ) -> ReadArguments:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rasteret_sql.database.select_text import shortened
 from rasteret_sql.errors import EmptyReadError
 from rasteret_sql.sql.catalog import CATALOG
 from rasteret_sql.sql.index_rows import IndexRows, reach_of
-from rasteret_sql.sql.named_index import base_of, explained_index, is_path, is_query, named_index
+from rasteret_sql.sql.named_index import base_of, explained_index, index_in_words, is_path, is_query, named_index
 from rasteret_sql.sql.origins import origins_of
 from rasteret_sql.sql.selected import SelectedFiles
 from rasteret_sql.sql.unindexed import UnindexedAssets
@@ -347,7 +346,7 @@ def _finds_some(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> 
 def _outside(arguments: ReadArguments) -> EmptyReadError:
     period = "" if arguments.datetime is None else f" within datetime {arguments.datetime!r}"
     return EmptyReadError(
-        f"{_area_in_words(arguments)}: touches none of the assets of index {shortened(arguments.index)}{period}; "
+        f"{_area_in_words(arguments)}: touches none of the assets of index {index_in_words(arguments.index)}{period}; "
         "expected an area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and "
         "geometry_crs"
     )
@@ -362,14 +361,14 @@ def _area_in_words(arguments: ReadArguments) -> str:
 
 def _why_empty(cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments) -> str:
     """Say which filter left nothing; areas that touch no asset have been said before."""
-    shown = shortened(arguments.index)
+    shown = index_in_words(arguments.index)
     ((rows, first, last),) = cursor.execute(
         "SELECT count(*), make_timestamp(epoch_us(min(datetime))), make_timestamp(epoch_us(max(datetime))) "  # noqa: S608
         f"FROM query_table($1) WHERE {arguments.where or 'true'}",
         [named_index(cursor, arguments.index)],
     ).fetchall()
     if not rows:
-        return f"index: {shown} gives no rows, expected those of an index; widen its conditions"
+        return f"index {shown}: got no rows, expected those of an index, or assets; widen its conditions"
     times = "the index has assets " + ("without times" if first is None else f"from {first} to {last} UTC")
     if arguments.datetime is not None and _finds_some(cursor, replace(arguments, datetime=None)):
         return (

@@ -83,3 +83,16 @@ def test_a_table_that_is_no_index_is_not_called_invisible(run):
 def test_other_errors_of_duckdb_stay_as_they_are(run, index):
     outcome = run("sql", f"FROM items('{index}', 1, 2, 3, 4, 5, 6, 7)")
     assert "does not support the supplied arguments" in outcome.err
+
+
+def test_hints_know_formulas_and_sizes_in_metres(index):
+    with connect() as con:
+        for arguments in (
+            "gsd := 20, datetime := '2030', bands := ['red']",
+            "expressions := {'half': 'red / 2'}, datetime := '2030'",
+            "valid_where := 'red > 3', datetime := '2030', bands := ['red']",
+        ):
+            assert "'2030' matches none" in str(why_empty(con, f"FROM read_pixels('{index}', {arguments})"))
+        # The read itself says what is wrong with a formula.
+        text = f"FROM read_pixels('{index}', expressions := {{'half': 'red /'}}, datetime := '2030')"
+        assert why_empty(con, text) is None

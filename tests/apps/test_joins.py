@@ -180,3 +180,24 @@ def test_wrong_options_say_what_is_expected(run, index, tmp_path, command, words
     outcome = run(command, index, tmp_path / "p.parquet", *words)
     assert outcome.code == code
     assert message in outcome.err
+
+
+@pytest.mark.parametrize("command", ["sample", "zonal"])
+def test_a_table_of_120_characters_shows_what_was_computed(run, index, zones, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "120")
+    frame = POINTS if command == "sample" else zones
+    (tmp_path / "v.geojson").write_text(frame.to_crs("OGC:CRS84").to_json())
+    outcome = run(command, index, tmp_path / "v.geojson", "--bands", "red", "--expression", "half=red / 2")
+    assert outcome.code == 0, outcome.err
+    header = outcome.out.splitlines()[1]
+    for name in ("plot", "datetime", "band", *(("value",) if command == "sample" else ("count", "mean", "min", "max"))):
+        assert f" {name} " in header
+    assert "collection" not in header
+    assert max(map(len, outcome.out.splitlines())) <= 120
+
+
+def test_a_reason_of_a_failure_stays_in_a_narrow_table(run, index, zones, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    (tmp_path / "z.geojson").write_text(zones.to_crs("OGC:CRS84").to_json())
+    outcome = run("zonal", index, tmp_path / "z.geojson", "--bands", "red", "--on-error", "null")
+    assert " error " in outcome.out.splitlines()[1]

@@ -285,3 +285,10 @@ def test_a_slice_is_plotted_in_one_call(tmp_path: Path) -> None:
     drawn = rs.to_xarray(index).red.isel(time=0).plot()
     assert drawn.axes.get_xlabel()
     plt.close("all")
+
+
+@pytest.mark.parametrize("groupby", [3, ["day"], ""])
+def test_what_is_no_name_is_no_group_before_anything_is_planned(groupby: Any) -> None:
+    """There is no such index: the argument is looked at before it."""
+    with pytest.raises(InvalidArgumentError, match=r"groupby: got .*, expected None, one of id"):
+        rs.to_xarray("nowhere.parquet", groupby=groupby)

@@ -638,3 +638,11 @@ def test_reach_grows_with_downsampling() -> None:
 def test_every_method_is_of_one_kind() -> None:
     assert set(METHODS) == POINT_METHODS | AREA_METHODS
     assert not POINT_METHODS & AREA_METHODS
+
+
+@pytest.mark.parametrize("offset", [(-1, 0), (0, -3)])
+def test_an_offset_before_the_file_is_refused(offset: tuple[int, int]) -> None:
+    pixels, places = np.ones((4, 4), np.uint8), np.array([0.5, 1.5])
+    for resample, method in ((resample_points, "cubic"), (resample_areas, "average")):
+        with pytest.raises(InvalidArgumentError, match=r"resampling: got offset \(.*-.*\), expected .* 0 or more"):
+            resample(pixels, None, places, places, method, offset=offset)

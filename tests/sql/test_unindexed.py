@@ -290,3 +290,11 @@ def test_tables_from_the_network_name_no_local_files(scene: Scene, monkeypatch: 
     monkeypatch.setattr("rasteret_sql.sql.unindexed._read", lambda _wanted: pytest.fail("a header was read"))
     with pytest.raises(AccessDeniedError, match=r'asset "red" of item A: .*A_red\.tif'):
         rs.to_numpy(scene.folder / "assets.parquet")
+
+
+def test_no_assets_at_all_are_called_what_they_are() -> None:
+    none = {"type": "FeatureCollection", "features": []}
+    for read in (rs.to_numpy, lambda given: rs.read_pixels(given, valid_where="red > 1").read_all()):
+        with pytest.raises(EmptyReadError, match=r"index \(given rows\): got no rows, expected those of an index"):
+            read(none)
+    assert "got no rows" in str(rs.explain(none).why_empty)
