@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
     from rasteret_sql.index.report import Failure
 
-#: Small enough that few row groups hold an area and a month, and large enough that the footer, some kilobytes for each
-#: row group, is a small part of the file.
-ROW_GROUP_ROWS = 4096
+#: Small enough that a plan decodes few rows beside those of an area and a month, and large enough that the footer is
+#: short: it takes some kilobytes for each row group, and DuckDB looks at every column of each in every statement.
+ROW_GROUP_ROWS = 8192
+#: Bytes of a page. DuckDB reads no page behind the last row that it needs.
+_PAGE_BYTES = 1 << 16
+#: Values that are encoded before the size of a page is looked at; a value of a list column is a whole list.
+_PAGE_STEP_ROWS = 256
 #: How many failures the metadata lists; the count is of all.
 LISTED_FAILURES = 1000
 #: Bytes in memory that are sorted at a time: DuckDB's own sort exceeds its limit with rows this wide.
-BUCKET_BYTES = 1 << 24
+BUCKET_BYTES = 1 << 25
 #: Rows that are joined at a time, and rows in a batch of their result.
 JOINED_ROWS = 8_192
 _BATCH_ROWS = 2048
@@ -130,6 +134,8 @@ def open_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
         column_encoding={leaf: _ENCODINGS[leaf] for leaf in leaves if leaf in _ENCODINGS},
         write_statistics=[leaf for leaf in leaves if _has_statistics(leaf)],
         store_schema=False,
+        data_page_size=_PAGE_BYTES,
+        write_batch_size=_PAGE_STEP_ROWS,
     )
 
 
