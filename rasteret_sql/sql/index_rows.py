@@ -20,7 +20,7 @@ from rasteret_sql.plan.area import Area
 from rasteret_sql.plan.bands import IndexBand
 from rasteret_sql.plan.files import LEVEL_NUMBERS, NO_TIME, TEXTS, Files, Kind
 from rasteret_sql.plan.period import FIRST_US, LAST_US
-from rasteret_sql.plan.ragged import Ragged
+from rasteret_sql.plan.ragged import Ragged, bounds_of
 from rasteret_sql.plan.select import IndexFiles, plan_selection, select
 from rasteret_sql.plan.tile_bytes import LevelBytes, TileBytes
 from rasteret_sql.plan.tile_plan import tile_format
@@ -56,6 +56,13 @@ _BESIDE_DEGREES: Final = 0.1
 _HALF_TURN: Final = 180.0
 _BOUNDS: Final = ("xmin", "ymin", "xmax", "ymax")
 _LISTS: Final = ("tile_byte_counts", "run_offsets", "tile_gaps")
+#: The columns `LEVEL_NUMBERS`, of a struct of the column `levels`.
+_LEVELS: Final = (
+    ("level_width", "rst_level.width"),
+    ("level_height", "rst_level.height"),
+    ("level_format", "rst_level.format"),
+    ("level_mask_format", "coalesce(rst_level.mask.format, 0)"),
+)
 _COLUMNS: Final = (
     "collection", "item_id", "asset", "datetime", "href", "mirror", "etag", "file_size", "cog_layout", "crs",
     "transform", "dtype", "bands", "formats", "levels", "reach", "last_modified",
@@ -66,20 +73,17 @@ _TIME_OF_CHANGE: Final = _COLUMNS[-1]
 _FETCH: Final = """
 CREATE OR REPLACE TEMP TABLE planned_rows AS
 SELECT
-    row_number() OVER (
-        ORDER BY collection ASC NULLS LAST, datetime ASC NULLS LAST, item_id ASC NULLS LAST, asset ASC NULLS LAST,
-            href ASC NULLS LAST, rst_position ASC
-    ) - 1 AS rst_row,
-    *
-FROM (
-    SELECT
 {casts},
-        row_number() OVER () AS rst_position
-        {properties}
-    FROM query_table($1) AS index_of_schema_2
-    WHERE {condition}
-)
+    row_number() OVER () AS rst_position
+    {properties}
+FROM query_table($1) AS index_of_schema_2
+WHERE {condition}
 """
+#: The order of plans. Rows are sorted without their levels, which are far wider than all else.
+_ORDER: Final = (
+    "ORDER BY collection ASC NULLS LAST, datetime ASC NULLS LAST, item_id ASC NULLS LAST, asset ASC NULLS LAST, "
+    "href ASC NULLS LAST, rst_position ASC"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,9 +253,6 @@ class IndexRows:
             raise AccessDeniedError(f'asset "{asset}" of item {item_id}: {error}') from error
 
     def _fetched(self) -> IndexFiles:
-        checked = ", ".join(
-            f"list_transform(levels, lambda rst_level: {number}) AS {name}" for name, number in CHECKED_LEVELS
-        )
         rows = self._numpy(
             "SELECT collection, item_id, asset, href, coalesce(mirror, href) AS address, etag, crs, "  # noqa: S608 - ours
             "file_size, epoch_us(last_modified) AS modified_us, epoch_us(datetime) AS datetime_us, "
@@ -259,12 +260,9 @@ class IndexRows:
             "transform[3] AS x_off, transform[4] AS y_skew, transform[5] AS y_size, transform[6] AS y_off, "
             "len(transform) AS transform_length, reach.xmin AS xmin, reach.ymin AS ymin, "
             "reach.xmax AS xmax, reach.ymax AS ymax, reach.start_us AS start_us, reach.end_us AS end_us, "
-            "list_transform(levels, lambda rst_level: rst_level.width) AS level_width, "
-            "list_transform(levels, lambda rst_level: rst_level.height) AS level_height, "
-            "list_transform(levels, lambda rst_level: rst_level.format) AS level_format, "
-            "list_transform(levels, lambda rst_level: coalesce(rst_level.mask.format, 0)) AS level_mask_format, "
-            f"{checked} FROM planned_rows ORDER BY rst_row ASC"
+            f"rst_position FROM planned_rows {_ORDER}"
         )
+        self._position = np.ma.getdata(rows["rst_position"]).astype(np.int64)
         columns: dict[str, Any] = {name: _texts(rows[name]) for name in TEXTS}
         self._names = RowNames(columns["item_id"], columns["asset"])
         self._file_size = np.ma.filled(rows["file_size"].astype(np.int64), -1)
@@ -276,7 +274,7 @@ class IndexRows:
             columns[name] = np.ma.filled(rows[name].astype(np.int64), unknown)
         codes: dict[str | None, int] = {}
         columns["crs"] = np.array([codes.setdefault(code, len(codes)) for code in _texts(rows["crs"])], np.int64)
-        levels = {name: _lists(rows[name]) for name in (*LEVEL_NUMBERS, *(name for name, _ in CHECKED_LEVELS))}
+        levels = self._levels()
         columns |= {name: levels[name].values for name in LEVEL_NUMBERS}
         columns["level_count"] = levels["level_width"].lengths
         columns["first_level"] = levels["level_width"].bounds[:-1]
@@ -285,6 +283,19 @@ class IndexRows:
         bounds = np.stack([np.ma.filled(rows[name].astype(np.float64), np.nan) for name in _BOUNDS], axis=1)
         files = Files(columns, kinds, list(codes))
         return IndexFiles(files, bands, bounds)
+
+    def _levels(self) -> dict[str, Ragged]:
+        """Give the numbers of the levels of each row; -1 stands for NULL."""
+        listed = ", ".join(f"{number} AS {name}" for name, number in (*_LEVELS, *CHECKED_LEVELS))
+        rows = self._numpy(
+            f"SELECT rst_position, {listed} FROM (SELECT rst_position, unnest(levels) AS rst_level, "  # noqa: S608 - ours
+            "generate_subscripts(levels, 1) AS rst_number FROM planned_rows) "
+            "ORDER BY rst_position ASC, rst_number ASC"
+        )
+        owner = np.ma.getdata(rows.pop("rst_position")).astype(np.int64) - 1
+        bounds = bounds_of(np.bincount(owner, minlength=len(self._position)))
+        levels = {name: Ragged(np.ma.filled(column.astype(np.int64), -1), bounds) for name, column in rows.items()}
+        return {name: column.take(self._position - 1) for name, column in levels.items()}
 
     def _compared(self, etags: list[Any], modified_us: Numbers) -> dict[str, Any]:
         """Give the columns that tell versions of files apart, of which the rule of a read compares some."""
@@ -298,14 +309,17 @@ class IndexRows:
     def _kinds(self, count: int) -> tuple[list[Kind], tuple[tuple[IndexBand, ...], ...], Numbers]:
         """Give what rows share. Nested values take most of the time that rows do, so each is fetched once."""
         kinds, all_bands, kind_of = [], [], np.zeros(count, np.int64)
-        for number, (cog_layout, dtype, formats, bands, rows) in enumerate(
+        row_at = np.empty(count + 1, np.int64)
+        row_at[self._position] = np.arange(count)
+        for number, (cog_layout, dtype, formats, bands, positions) in enumerate(
             self._cursor.execute(
-                "SELECT cog_layout, dtype, formats, bands, list(rst_row) FROM planned_rows "
+                "SELECT cog_layout, dtype, formats, bands, list(rst_position) FROM planned_rows "
                 "GROUP BY cog_layout, dtype, formats, bands"
             ).fetchall()
         ):
+            rows = row_at[positions]
             known = tuple(map(_index_band, bands or ()))
-            check_kind(self._names, rows[0], formats, known)
+            check_kind(self._names, int(rows.min()), formats, known)
             kinds.append(
                 Kind(frames_of(cog_layout), tuple(map(tile_format, formats or ())), (), _alpha_band(dtype, known))
             )
@@ -323,22 +337,28 @@ class IndexRows:
         Raises:
             InvalidIndexError: a tile lies outside of its file.
         """
-        listed = ", ".join(f"level.{name}, level.mask.{name} AS mask_{name}" for name in _LISTS)
-        rows = self._numpy(
-            f"SELECT {listed} FROM (SELECT p.slot, r.levels[p.level] AS level FROM planned_rows AS r JOIN ("  # noqa: S608
-            "SELECT unnest($rows::BIGINT[]) AS rst_row, unnest($levels::BIGINT[]) AS level, "
-            "generate_subscripts($rows::BIGINT[], 1) AS slot) AS p USING (rst_row)) ORDER BY slot ASC",
-            {"rows": numbers.tolist(), "levels": (levels + 1).tolist()},
+        # One list of all levels for each column: a list for each level would be an object of Python each.
+        listed = ", ".join(
+            f"flatten(list(level.{part}{name} ORDER BY slot)), list(coalesce(len(level.{part}{name}), 0) ORDER BY slot)"
+            for part in ("", "mask.")
+            for name in _LISTS
         )
-        image = [_lists(rows[name]) for name in _LISTS]
-        mask = [_lists(rows[f"mask_{name}"]) for name in _LISTS]
+        row = self._numpy(
+            f"SELECT {listed} FROM (SELECT p.slot, r.levels[p.level] AS level FROM planned_rows AS r JOIN ("  # noqa: S608
+            "SELECT unnest($positions::BIGINT[]) AS rst_position, unnest($levels::BIGINT[]) AS level, "
+            "generate_subscripts($positions::BIGINT[], 1) AS slot) AS p USING (rst_position))",
+            {"positions": self._position[numbers].tolist(), "levels": (levels + 1).tolist()},
+        )
+        columns = [_numbers(column.tolist()[0]) for column in row.values()]
+        lists = [Ragged(each, bounds_of(lengths)) for each, lengths in zip(columns[::2], columns[1::2], strict=True)]
+        image, mask = lists[: len(_LISTS)], lists[len(_LISTS) :]
         found = LevelBytes(TileBytes(*image), TileBytes(*mask))
         check_bytes(self._names, numbers, self._file_size, found)
         return found
 
     def _fetched_properties(self, columns: dict[str, str], *, is_ordered: bool) -> AssetProperties:
         listed = ", ".join(["rst_position", *columns])
-        rows = self._numpy(f"SELECT {listed} FROM planned_rows ORDER BY rst_row ASC")  # noqa: S608 - quoted
+        rows = self._numpy(f"SELECT {listed} FROM planned_rows {_ORDER}")  # noqa: S608 - quoted
         position = np.ma.getdata(rows.pop("rst_position")).astype(np.int64)
         longitude = np.ma.filled(rows.pop("rst_longitude").astype(np.float64), np.nan)
         for number, wkb in enumerate(rows.pop("rst_footprint").tolist()):
@@ -416,11 +436,9 @@ def _literal(number: float) -> str:
     return f"'{number!r}'::DOUBLE"
 
 
-def _lists(column: np.ma.MaskedArray[Any, Any]) -> Ragged:
-    """Give a column of lists of numbers; -1 stands for NULL in a list, and an empty list for none."""
-    empty = np.empty(0, np.int64)
-    lists = [empty if part is None else np.ma.filled(part, -1) for part in column.tolist()]
-    return Ragged.of(lists, np.int64)
+def _numbers(values: Any) -> Numbers:
+    """Give a list of numbers, or None, as an array; -1 stands for NULL in it."""
+    return np.empty(0, np.int64) if values is None else np.ma.filled(values, -1).astype(np.int64)
 
 
 def _texts(column: np.ma.MaskedArray[Any, Any]) -> list[Any]:
