@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,6 @@ from rasteret_sql.shared_docs import shares_arguments
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
@@ -90,8 +90,9 @@ class Shard:
         from rasteret_sql.checks import checked_path
         from rasteret_sql.sql.shard_bytes import fetch_shard
 
-        is_url = isinstance(path, str) and "://" in path
-        return cls(fetch_shard(str(path) if is_url else str(checked_path("path", path))))
+        # Stores tell a path from a URL.
+        checked_path("path", path)
+        return cls(fetch_shard(os.fspath(path)))
 
     def to_bytes(self) -> bytes:
         """Write it: Arrow and JSON in Zstandard, a few bytes per tile."""

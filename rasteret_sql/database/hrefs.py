@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,8 @@ _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _AUTHORITY = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)@")
 #: Here the part before "@" is the container.
 _CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
+#: User and password of a URL in the path of another one, as of a proxy: https://proxy/https://me:secret@host/a.tif.
+_INNER_USER = re.compile(r"(?<=://)[^/]*@")
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 
@@ -83,10 +85,22 @@ def unsigned(href: str) -> str:
         href = f"{found[1]}://{href[found.end() :]}"
     href, hash_sign, fragment = href.partition("#")
     start, _, query = href.partition("?")
-    kept = "&".join(part for part in query.split("&") if not _is_secret(part))
+    head, mark, path = start.partition("://")
+    start = f"{head}{mark}{_INNER_USER.sub('', path)}"
+    kept = "&".join(_without_inner(part) for part in query.split("&") if not _is_secret(part))
     href = f"{start}?{kept}" if kept else start
     has_secret = any(map(_is_secret, re.split("[&?;]", fragment)))
     return href if has_secret else f"{href}{hash_sign}{fragment}"
+
+
+def _without_inner(parameter: str) -> str:
+    """Remove what may be a secret from the URL that is the value of a parameter, such as `url=` of a tile server."""
+    name, sign, value = parameter.partition("=")
+    inner = unquote(value)
+    if not is_url(inner):
+        return parameter
+    clean = unsigned(inner)
+    return parameter if clean == inner else f"{name}{sign}{quote(clean, safe='')}"
 
 
 def _is_secret(parameter: str) -> bool:

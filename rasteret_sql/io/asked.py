@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)")
 
+#: User and password of a URL in the path of another one, as of a proxy: https://proxy/https://me:secret@host/a.tif.
+_INNER_USER = re.compile(r"(?<=://)[^/]*@")
+
 _URL_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"]*")
 
 #: Here the part before "@" is the container: abfss://container@account.dfs.core.windows.net/path.
@@ -34,7 +37,7 @@ def redact(href: str) -> str:
         return href
     if scheme.lower() not in _CONTAINER_BEFORE_AT:
         authority = authority.rpartition("@")[2]
-    return f"{scheme}://{authority}{path}"
+    return f"{scheme}://{authority}{_INNER_USER.sub('', path)}"
 
 
 def redact_text(text: str) -> str:

@@ -261,10 +261,20 @@ def _view_of_files(cursor: duckdb.DuckDBPyConnection, index: str, wanted: Callab
         raise InvalidIndexError(f"index: {error}") from error
     except duckdb.Error as error:
         raise InvalidIndexError(
-            f"index: {shortened(index)} cannot be read as one index: {message_of(error)}; expected files made by "
+            f"index: {shortened(index)} cannot be read as one index: {_reason(index, error)}; expected files made by "
             "rasteret_sql.build_index or `rasteret-sql build`"
         ) from error
     return "planned_index"
+
+
+def _reason(index: str, error: duckdb.Error) -> str:
+    """Say why DuckDB cannot read files; of a missing extension, what it is for and what does without it."""
+    if is_url(index) and "httpfs" in str(error):
+        return (
+            "folders and globs at a URL need DuckDB's extension httpfs, which is not installed (INSTALL httpfs). The "
+            "URL of one Parquet file needs none"
+        )
+    return message_of(error)
 
 
 def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: duckdb.Error) -> RasteretError:
@@ -280,7 +290,7 @@ def _explained(cursor: duckdb.DuckDBPyConnection, index: str, name: str, error: 
     except duckdb.Error as reason:
         if _PATH.search(index):
             return InvalidIndexError(
-                f"index: {shown} cannot be read as Parquet: {message_of(reason)}; expected an index made by "
+                f"index: {shown} cannot be read as Parquet: {_reason(index, reason)}; expected an index made by "
                 "rasteret_sql.build_index or `rasteret-sql build`"
             )
         return InvalidIndexError(

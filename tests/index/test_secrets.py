@@ -151,9 +151,28 @@ def test_one_rule_for_what_is_stored_and_one_for_what_is_shown(carrier: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        (f"https://p.com/tiles?v=1&url=https://e.com/a.tif?sig={CANARY}", "https://p.com/tiles?v=1&url=https%3A%2F%2Fe.com%2Fa.tif"),
+        (f"https://p.com/tiles?url=https%3A%2F%2Fe.com%2Fa.tif%3Fv%3D2%26token%3D{CANARY}&v=1", "https://p.com/tiles?url=https%3A%2F%2Fe.com%2Fa.tif%3Fv%3D2&v=1"),
+        (f"https://p.com/tiles?url=https%3A%2F%2Fme%3A{CANARY}%40e.com%2Fa.tif", "https://p.com/tiles?url=https%3A%2F%2Fe.com%2Fa.tif"),
+        (f"https://p.com/https://me:{CANARY}@e.com/a.tif", "https://p.com/https://e.com/a.tif"),
+    ],
+)  # fmt: skip
+def test_a_url_inside_of_another_one_has_no_secret_either(url: str, clean: str) -> None:
+    assert unsigned(url) == clean
+    for text in (redact(url), kept_text(f"FROM '{url}'"), redact_text(f"see {url} there")):
+        assert not _has_canary(text)
+        assert "https://p.com/" in text
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://example.com/get?file=a.tif&page=2",
+        "https://example.com/tiles?url=https%3a%2f%2Fother.com/a.tif?v=1&b=2",
+        "https://example.com/a/@b/c@d.tif",
+        "https://example.com/https://other.com/c@d.tif",
         "https://example.com/a.tif?monkey=1&keyboard=2",
         "https://example.com/a.tif#page=1",
         "abfss://container@account.dfs.core.windows.net/a.tif",

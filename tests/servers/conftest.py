@@ -62,7 +62,8 @@ def _nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in os.environ:
         if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "RASTERET_SQL_")):
             monkeypatch.delenv(name)
-    # Nobody's files of profiles either.
+    # Nobody's files of profiles and no metadata service either.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     loop.run(stores.aclose_all())

@@ -120,9 +120,24 @@ class TestAPrivateBucket:
                 fetch(f"s3://{bucket}/nothing.tif")
 
 
-def test_a_public_bucket_is_read_without_keys(weed: S3, scene: Scene, tmp_path: Path) -> None:
-    rs.credentials("s3://public/", anonymous=True, endpoint=weed.endpoint)
+@pytest.mark.parametrize("settings", [{"anonymous": True}, {}], ids=["anonymous", "nothing said"])
+def test_a_public_bucket_is_read_without_keys(
+    weed: S3, scene: Scene, tmp_path: Path, settings: dict[str, bool]
+) -> None:
+    rs.credentials("s3://public/", endpoint=weed.endpoint, **settings)
     scene.require(f"s3://public/{KEY}", tmp_path / "i.parquet")
+
+
+def test_a_private_bucket_without_keys_says_where_they_were_looked_for(weed: S3) -> None:
+    rs.credentials("s3://private/", endpoint=weed.endpoint)
+    with pytest.raises(AccessDeniedError, match=r"no credentials were found\. Looked at: the option credentials, AWS_"):
+        fetch(f"s3://private/{KEY}")
+
+
+def test_a_bucket_whose_readers_pay_is_never_read_without_keys(ceph: tuple[S3, S3]) -> None:
+    rs.credentials("s3://pays/", endpoint=ceph[0].endpoint, requester_pays=True)
+    with pytest.raises(AccessDeniedError, match="readers pay, and no credentials were found"):
+        fetch(f"s3://pays/{KEY}")
 
 
 def test_keys_of_two_servers_serve_one_query(weed: S3, ceph: tuple[S3, S3], scene: Scene, tmp_path: Path) -> None:

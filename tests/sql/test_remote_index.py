@@ -144,6 +144,15 @@ def test_parquet_that_is_no_index_says_which_columns_it_lacks(server: RangeServe
         total(server.url("b/other.parquet"))
 
 
+@pytest.mark.parametrize("index", ["b/*.parquet", "b/"])
+def test_a_folder_or_a_glob_at_a_url_says_that_it_needs_httpfs(index: str, server: RangeServer, tmp_path: Path) -> None:
+    none = {"extension_directory": str(tmp_path / "none"), "autoinstall_known_extensions": "false"}
+    with duckdb.connect(config=none) as con:
+        rs.install(con)
+        with pytest.raises(duckdb.Error, match="need DuckDB's extension httpfs, which is not installed"):
+            con.execute(f"FROM read_tiles('{server.base_url}/{index}')").fetchall()
+
+
 def test_with_httpfs_duckdb_reads_the_index_itself(server: RangeServer, scenes: Scenes, monkeypatch) -> None:
     """It has secrets of its own, and they stay in force."""
     monkeypatch.setattr(remote_index, "_HAS_HTTPFS", "SELECT true")
