@@ -63,7 +63,7 @@ _SCHEMAS = {
     "read_tiles": "tiles", "sample_points": "samples",
     "zonal_stats": "zonal_stats",
     "read_pixels": "pixels", "chips": "chips",
-    "shards": "shards", "read_shard": "tiles",
+    "shards": "shards", "read_shard": "tiles", "read_shard_chips": "shard_chips",
     "stac_search": "stac_assets", "stac_items": "stac_assets", "datasets": "datasets"
 }  # fmt: skip
 #: Columns that carry arguments, and join results to the rows of a vector table.
@@ -78,14 +78,15 @@ _NOTES = {
     "touches no file has no row. [Points, zones and pixels](how-to/points-zones-pixels.md) has more.",
     "chips": "`valid_share` needs pixels: a query that selects it, or gives `where_valid`, reads them. All other "
     "queries fetch nothing. If the bands of an item have several resolutions, windows are those of its finest grid.",
-    "shards": "The column `shard` has what `read_shard` takes. In Python, shards may have the chips of a training set "
-    "too: `rasteret_sql.shards(chips=...)`. [Shards](how-to/shards.md) has more.",
+    "shards": "The column `shard` has what `read_shard` takes and, with `chips`, `read_shard_chips`. "
+    "[Shards](how-to/shards.md) has more.",
     "read_shard": "One read of all shards gives the rows of `read_tiles`, and sends its requests.",
     "items": 'Item properties (`"eo:cloud_cover"`, ...) follow `end_datetime`, one column each.',
 }
 #: Types that no cast says.
 _TYPES = {
     "read_shard": {"shard": "BLOB"},
+    "read_shard_chips": {"shard": "BLOB"},
     "rst_credentials": {"prefix": "VARCHAR", "settings": "MAP(VARCHAR, VARCHAR)"},
     "rst_to_list": {"pixels": "BLOB", "dtype": "VARCHAR"},
     "rst_stats": {"pixels": "BLOB", "dtype": "VARCHAR", "nodata": "DOUBLE", "mask": "BLOB"},
@@ -184,6 +185,7 @@ _ORDER = (
     "read_stats",
     "shards",
     "read_shard",
+    "read_shard_chips",
     "tile_plan",
     "explain_read",
     "items",

@@ -177,3 +177,14 @@ def geometry(text: str | None) -> str | None:
 def names(text: str) -> list[str]:
     """Read names with commas between them."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def sides(text: str) -> int | tuple[int, int]:
+    """Read PIXELS, or HEIGHT,WIDTH."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) not in {1, 2}:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected pixels such as 256, or HEIGHT,WIDTH")
+    return found[0] if len(found) == 1 else (found[0], found[1])

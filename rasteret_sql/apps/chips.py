@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
 from rasteret_sql.apps.arguments import (
     Commands,
@@ -13,9 +13,13 @@ from rasteret_sql.apps.arguments import (
     add_level,
     add_pixel_size,
     new_command,
+    sides,
 )
 from rasteret_sql.apps.read_bar import read_bar
 from rasteret_sql.apps.sql import add_result, result_format, write_result
+
+if TYPE_CHECKING:
+    import argparse
 
 _EPILOG = """\
 One row per item and window: item_id, collection, datetime, level, row_off, col_off, height, width, bounds, crs,
@@ -36,11 +40,11 @@ def add_parser(commands: Commands) -> None:
     add_result(command)
     which = command.add_argument_group("windows")
     which.add_argument(
-        "--size", required=True, type=_sides, metavar="PIXELS", help="height and width: one number, or HEIGHT,WIDTH"
+        "--size", required=True, type=sides, metavar="PIXELS", help="height and width: one number, or HEIGHT,WIDTH"
     )
     which.add_argument(
         "--stride",
-        type=_sides,
+        type=sides,
         metavar="PIXELS",
         help="pixels from one window to the next, in the same forms (the size)",
     )
@@ -97,14 +101,3 @@ def run(arguments: argparse.Namespace) -> int:
         con.execute("SET TimeZone = 'UTC'")
         write_result(con, con.from_arrow(rows).set_alias("windows"), arguments, bar)
     return 0
-
-
-def _sides(text: str) -> int | tuple[int, int]:
-    """Read PIXELS, or HEIGHT,WIDTH."""
-    try:
-        sides = [int(part) for part in text.split(",")]
-    except ValueError:
-        sides = []
-    if len(sides) not in {1, 2}:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected pixels such as 256, or HEIGHT,WIDTH")
-    return sides[0] if len(sides) == 1 else (sides[0], sides[1])

@@ -78,6 +78,17 @@ SET VARIABLE piece = (
 SELECT item_id, count(*) AS tiles
 FROM read_shard(getvariable('piece'))
 GROUP BY item_id;""",
+    "read_shard_chips": """\
+CREATE TABLE windows AS FROM chips('s2.parquet', size := 128, bands := ['red', 'nir']);
+
+SET VARIABLE piece = (
+    SELECT shard
+    FROM shards('s2.parquet', 2, bands := ['red', 'nir'], chips := 'windows')
+    WHERE number = 1
+);
+
+SELECT chip, item_id, row_off, col_off, bands, octet_length(pixels) AS bytes
+FROM read_shard_chips(getvariable('piece'));""",
     "tile_plan": """\
 SELECT href, tile_row, tile_col, tile_offset, tile_byte_count, request
 FROM tile_plan('s2.parquet', bands := ['red'], level := 1);""",
@@ -192,8 +203,19 @@ _MEANINGS: dict[str, dict[str, str]] = {
     "read_stats": {
         "statistics": "Path of a file of `build_stats` or `rasteret-sql stats`, or a table or view of its rows.",
     },
+    "shards": {
+        "chips": "Windows of items, whose tiles alone are read: a table, view or Parquet path with the columns of "
+        "`chips`, or item_id, row_off and col_off. Area, period and conditions on tiles are refused then: the table "
+        "chooses.",
+        "chip_size": "Height and width of all chips in pixels: one number, or [height, width]. By default, height and "
+        "width of the table.",
+    },
     "read_shard": {
         "shard": "BLOB of the column `shard` of `shards`, or path or URL of a file of `rasteret-sql shard`.",
+    },
+    "read_shard_chips": {
+        "shard": "BLOB of the column `shard` of `shards(chips := ...)`, or path or URL of a file that `rasteret-sql "
+        "shard` made of chips.",
     },
     "sample_points": {
         "points": "Table, view, or path of Parquet, CSV or (DuckDB 2) GeoJSON. CTEs and temporary tables are refused, "

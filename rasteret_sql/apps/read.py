@@ -1,4 +1,4 @@
-"""`rasteret-sql read`: the tiles of shards as Parquet, each once however often the command runs."""
+"""`rasteret-sql read`: the tiles or chips of shards as Parquet, each once however often the command runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from rasteret_sql.arrays.shards import Shard
 
 _EPILOG = """\
-The rows are those of `read_tiles` in SQL. The file appears when it is complete: a piece that was killed is read again,
-and a second run keeps what is there. With several shards, -o is a folder, and each file is called after its shard.
+The rows are those of `read_tiles` in SQL. A shard of chips gives a row per chip: chip, item_id, row_off, col_off, and
+the tensors pixels and mask (band, y, x): Arrow's `arrow.fixed_shape_tensor`, which other readers see as lists. The file
+appears when it is complete: a piece that was killed is read again, and a second run keeps what is there. With several
+shards, -o is a folder, and each file is called after its shard.
 
 examples:
   rasteret-sql read shards/00007 -o out.parquet
@@ -43,8 +44,9 @@ def add_parser(commands: Commands) -> None:
         "--columns",
         type=names,
         metavar="NAME,...",
-        help="columns of read_tiles (all); nothing is fetched without pixels",
+        help="columns of read_tiles, or of chips (all); nothing is fetched without pixels",
     )
+    command.add_argument("--tiles", action="store_true", help="of a shard of chips, the tiles under them")
     command.add_argument(
         "--on-error",
         default="raise",
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         for address in arguments.shards:
             shard = Shard.open(address)
             path = output / f"{_stem(address)}.parquet" if is_folder else output
-            report.append(_read(shard, path, arguments.columns, arguments.on_error))
+            report.append(_read(shard, path, arguments))
     if arguments.json:
         print(json.dumps(report, indent=2))
         return 0
@@ -84,24 +86,30 @@ def _stem(address: str) -> str:
     return address.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
-def _read(shard: Shard, path: Path, columns: Sequence[str] | None, on_error: Any) -> dict[str, Any]:
+def _read(shard: Shard, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Read a shard into a file, unless the file has its rows already."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = shard.read_tiles(columns=columns, on_error=on_error)
+    on_error = arguments.on_error
+    if shard.has_chips and not arguments.tiles:
+        if on_error != "raise":
+            raise InvalidArgumentError(f"on_error: got {on_error!r} for chips, expected 'raise'; or write --tiles")
+        rows, count_of_rows = shard.read_chips(columns=arguments.columns), shard.chip_table().num_rows
+    else:
+        rows, count_of_rows = shard.read_tiles(columns=arguments.columns, on_error=on_error), shard.tile_count
     asked = {
         "plan_hash": shard.plan_hash, "number": shard.number, "count": shard.shard_count,
         "columns": rows.schema.names, "on_error": on_error,
-    }  # fmt: skip
+    } | ({} if arguments.tiles or not shard.has_chips else {"rows": "chips"})  # fmt: skip
     if path.exists():
         _require_same(path, asked)
-        return {"path": str(path), "is_kept": True, "rows": shard.tile_count, "nbytes": path.stat().st_size}
+        return {"path": str(path), "is_kept": True, "rows": count_of_rows, "nbytes": path.stat().st_size}
     schema = rows.schema.with_metadata({_KEY: json.dumps(asked)})
     with written_aside(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for group in row_groups(rows):
-            writer.write_table(pa.Table.from_batches(group, rows.schema).cast(schema))
-    return {"path": str(path), "is_kept": False, "rows": shard.tile_count, "nbytes": path.stat().st_size}
+            writer.write_table(pa.Table.from_batches(group, rows.schema).replace_schema_metadata(schema.metadata))
+    return {"path": str(path), "is_kept": False, "rows": count_of_rows, "nbytes": path.stat().st_size}
 
 
 def _require_same(path: Path, asked: dict[str, Any]) -> None:

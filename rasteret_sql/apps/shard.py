@@ -16,6 +16,7 @@ from rasteret_sql.apps.arguments import (
     add_scaling,
     geometry,
     new_command,
+    sides,
 )
 from rasteret_sql.apps.console import written_aside
 from rasteret_sql.errors import InvalidArgumentError
@@ -35,6 +36,7 @@ same shards: a second run keeps what is there. Shards of another plan in the fol
 examples:
   rasteret-sql shard s2.parquet -n 64 --bands red,nir -o shards/
   rasteret-sql shard s2.parquet -n 64 --datetime 2024-01 --geometry farm.geojson -o shards/
+  rasteret-sql shard s2.parquet -n 16 --bands red,nir --size 256 --datetime 2024-01 -o shards/
   rasteret-sql shard s2.parquet -n 16 --bands red,nir --chips chips.parquet -o shards/"""
 
 
@@ -64,7 +66,17 @@ def add_parser(commands: Commands) -> None:
     read.add_argument(
         "--statistics", metavar="STATS", help="file of `rasteret-sql stats`: nothing is read for --tiles-where"
     )
-    read.add_argument("--chips", metavar="CHIPS", help="Parquet file of windows, such as of `rasteret-sql chips`")
+    chips = command.add_argument_group("chips instead of tiles")
+    chips.add_argument("--chips", metavar="CHIPS", help="Parquet file of windows, such as of `rasteret-sql chips`")
+    chips.add_argument(
+        "--size", type=sides, metavar="PIXELS", help="all windows of this height and width: one number, or HEIGHT,WIDTH"
+    )
+    chips.add_argument(
+        "--stride",
+        type=sides,
+        metavar="PIXELS",
+        help="pixels from one window to the next, in the same forms (the size)",
+    )
     command.set_defaults(run=run, usage_error=command.error)
 
 
@@ -74,21 +86,29 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder: Path = arguments.output.expanduser()
     _check_folder(folder)
+    if arguments.size is None and arguments.stride is not None:
+        raise InvalidArgumentError("stride: got it without size, expected both; add the size of the windows")
+    area: dict[str, Any] = {
+        "geometry": geometry(arguments.geometry),
+        "bbox": arguments.bbox,
+        "datetime": arguments.datetime,
+        "level": arguments.level,
+        "resolution": arguments.resolution,
+    }
+    windows = None if arguments.chips is None else _table(arguments.chips)
+    if arguments.size is not None:
+        windows, area = _windows(arguments, windows, area), {}
     found = shards(
         arguments.index,
         arguments.n,
         bands=arguments.bands,
-        geometry=geometry(arguments.geometry),
-        bbox=arguments.bbox,
         geometry_crs=arguments.geometry_crs,
-        datetime=arguments.datetime,
-        level=arguments.level,
-        resolution=arguments.resolution,
         scales=arguments.scales,
         offsets=arguments.offsets,
         statistics=arguments.statistics,
         tiles_where=arguments.tiles_where,
-        chips=None if arguments.chips is None else _table(arguments.chips),
+        chips=windows,
+        **area,
     )
     kept = _write(found, folder)
     report: dict[str, Any] = {
@@ -106,6 +126,23 @@ def run(arguments: argparse.Namespace) -> int:
         tiles = f"{count(report['tiles'], 'tile')}, {size(report['nbytes'])}"
         print(f"{folder}: {count(len(found), 'shard')}{again}: {tiles}")
     return 0
+
+
+def _windows(arguments: argparse.Namespace, given: Any, area: dict[str, Any]) -> Any:
+    """List all windows of a size, of the items and the area that the other options leave."""
+    from rasteret_sql.sql.analysis import chips
+
+    if given is not None:
+        raise InvalidArgumentError("size: got it with chips, expected one of them; leave size out")
+    rows = chips(
+        arguments.index,
+        size=arguments.size,
+        stride=arguments.stride,
+        bands=arguments.bands,
+        geometry_crs=arguments.geometry_crs,
+        **area,
+    )
+    return rows.read_all()
 
 
 def _check_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rasteret_sql.arrays.chip_table import WantedChips, check_one_grid
 from rasteret_sql.arrays.cubes import CubeArguments, plan_cube, plans_of
 from rasteret_sql.arrays.grids import GridArguments
 from rasteret_sql.arrays.memory import check_size, new_array
@@ -17,6 +16,7 @@ from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.assembly import read_cube
 from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.shared_docs import shares_arguments
+from rasteret_sql.sql.wanted_chips import WantedChips, check_one_grid
 from rasteret_sql.wording import shortened
 
 if TYPE_CHECKING:

@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from rasteret_sql.arrays.chip_table import WantedChips, check_one_grid
 from rasteret_sql.checks import check_choice, checked_list, shown, whole_number_of, without_crs
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.plan.shards import fetched_bytes
-from rasteret_sql.plan.tiles import WindowPlan
-from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.shared_docs import shares_arguments
+from rasteret_sql.sql.wanted_chips import WantedChips
 from rasteret_sql.wording import count, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
     from rasteret_sql.arrays.numpy import ChipArray
-    from rasteret_sql.plan.tile_plan import PlannedAsset
     from rasteret_sql.read.stream import OnError
     from rasteret_sql.sql.shard_plan import ShardPlan
 
@@ -161,7 +158,9 @@ class Shard:
         Raises:
             InvalidArgumentError: the shard is one of tiles.
         """
-        layout, _ = self._chip_layout(None)
+        from rasteret_sql.sql.shard_chips import planned_chips
+
+        layout, _ = planned_chips(self._plan)
         pixels = math.prod(layout.shape)
         return {"pixels": pixels * layout.dtype.itemsize, "mask": pixels}
 
@@ -212,8 +211,9 @@ class Shard:
         """
         from rasteret_sql.arrays.memory import new_array
         from rasteret_sql.arrays.numpy import ChipArray
+        from rasteret_sql.sql.shard_chips import planned_chips
 
-        layout, planned = self._chip_layout(_checked_limit(limit))
+        layout, planned = planned_chips(self._with_limit(limit))
         data, mask = new_array(layout.shape, layout.dtype), new_array(layout.shape, bool)
         layout.read(planned, data, mask)
         bands = layout.bands
@@ -227,18 +227,54 @@ class Shard:
         """
         import pyarrow as pa
 
-        chips = self._plan.chips
-        if chips is None:
-            raise self._no_chips()
-        row_off, col_off = chips.offsets.T
-        return pa.table(
-            {
-                "chip": pa.array(chips.numbers),
-                "item_id": pa.array(chips.item_ids, pa.string()),
-                "row_off": pa.array(row_off),
-                "col_off": pa.array(col_off),
-            }
-        )
+        from rasteret_sql.sql.shard_chips import chips_of, places_of
+
+        return pa.table(places_of(chips_of(self._plan)))
+
+    def iter_chips(self, *, limit: int | None = None) -> Iterator[tuple[pa.Table, ChipArray]]:
+        """Read its chips some at a time, each tile once: about 64 MiB, or an item whose chips share tiles.
+
+        Args:
+            limit: the number of chips at most, the first ones; None for all.
+
+        Yields:
+            Some rows of `chip_table()`, and their pixels as `chips()` gives them. Chips of one item follow each other,
+            so rows may come in another order than in `chip_table()`.
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles, or lacks a tile of a chip; or `limit` is no number.
+            RasteretError: bytes could not be fetched or decoded.
+        """
+        import pyarrow as pa
+
+        from rasteret_sql.arrays.numpy import ChipArray
+        from rasteret_sql.sql.shard_chips import places_of, read_parts
+
+        for part in read_parts(self._with_limit(limit)):
+            bands = part.layout.bands
+            names, nodata = tuple(band.name for band in bands), tuple(band.nodata for band in bands)
+            yield pa.table(places_of(part.chips)), ChipArray(part.data, part.mask, names, nodata)
+
+    def read_chips(self, *, columns: Sequence[str] | None = None, limit: int | None = None) -> pa.RecordBatchReader:
+        """Stream its chips as rows with tensors of Arrow, some at a time as `iter_chips` does.
+
+        Args:
+            columns: some of chip, item_id, row_off, col_off, pixels and mask, in this order; None for all. Without
+                `pixels` and `mask` nothing is fetched.
+            limit: the number of chips at most, the first ones; None for all.
+
+        Returns:
+            A reader of record batches. `pixels` and `mask` are of the type `arrow.fixed_shape_tensor`, shape (band, y,
+            x): `column.combine_chunks().to_numpy_ndarray()` gives the array. `mask` is uint8, 1 where a pixel is valid.
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles; an argument is wrong; or the pixels are complex, of which
+                Arrow has no tensors.
+            RasteretError: while reading: bytes could not be fetched or decoded.
+        """
+        from rasteret_sql.arrays.chip_rows import chip_reader
+
+        return chip_reader(self, columns, limit)
 
     def split(self, n: int) -> list[Shard]:
         """Cut it in pieces, as `shards` cuts a read.
@@ -280,29 +316,39 @@ class Shard:
         return Shard(replace(self._plan, plan=kept, chips=None))
 
     @property
+    def chip_shape(self) -> tuple[int, int, int]:
+        """The shape of each chip, (band, y, x).
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles.
+        """
+        from rasteret_sql.plan.cube import bands_of
+        from rasteret_sql.sql.shard_chips import chips_of
+
+        height, width = chips_of(self._plan).size
+        return len(bands_of(self._plan.plan.assets)), height, width
+
+    @property
+    def chip_dtype(self) -> np.dtype[Any]:
+        """The dtype of all chips.
+
+        Raises:
+            InvalidArgumentError: the shard is one of tiles.
+        """
+        from rasteret_sql.sql.shard_chips import chips_of
+
+        chips_of(self._plan)
+        return np.dtype(self._plan.plan.assets[0].dtype)
+
+    @property
     def has_chips(self) -> bool:
         """Whether it has chips, rather than tiles alone."""
         return self._plan.chips is not None
 
-    def _chip_layout(self, limit: int | None) -> tuple[ChipLayout, WindowPlan]:
-        from rasteret_sql.sql.shard_plan import rows_of_chips
-
-        plan, chips = self._plan.plan, self._plan.chips
-        if chips is None:
-            raise self._no_chips()
-        chips = chips if limit is None else chips.first(limit)
-        layout, rows = rows_of_chips(plan, chips)
-        if len(rows) and rows.min() < 0:
-            raise InvalidArgumentError(
-                f"shard {self.name}: it lacks {int((rows < 0).sum())} tiles of its chips, expected all; make it again"
-            )
-        bounds = np.concatenate(
-            [[0], np.cumsum(np.bincount(layout.windows.cells.owner, minlength=len(layout.windows.bands)))]
-        )
-        return layout, WindowPlan(plan.take(rows), bounds)
-
-    def _no_chips(self) -> InvalidArgumentError:
-        return InvalidArgumentError(f"shard {self.name}: got one of tiles, expected one that shards(chips=...) made")
+    def _with_limit(self, limit: int | None) -> ShardPlan:
+        """Give the plan with the first chips alone."""
+        number, chips = _checked_limit(limit), self._plan.chips
+        return self._plan if number is None or chips is None else replace(self._plan, chips=chips.first(number))
 
 
 def pieces_of(shard: Shard, count: int | None) -> list[Shard]:
@@ -399,8 +445,8 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
     from rasteret_sql.sql.chosen_tiles import TileChoice
     from rasteret_sql.sql.named_index import shown_index
     from rasteret_sql.sql.readers import planning_cursor, read_arguments
-    from rasteret_sql.sql.shard_plan import ShardChips, checked_count
-    from rasteret_sql.sql.shards import plan_chip_shards, plan_shards
+    from rasteret_sql.sql.shard_plan import checked_count
+    from rasteret_sql.sql.shards import plan_chip_shards, plan_shards, refuse_with_chips
     from rasteret_sql.sql.statistics_file import checked_statistics
 
     number = checked_count(n)
@@ -413,22 +459,12 @@ def shards(  # noqa: PLR0913 - those of read_tiles, and those of read_chips
         with planning_cursor(index) as cursor:
             found = plan_shards(cursor, shown_index(cursor, index, arguments), number, choice=choice)
         return [Shard(part) for part in found]
-    refused = {
-        "geometry": geometry, "bbox": bbox, "datetime": datetime, "resolution": resolution, "statistics": statistics,
-        "tiles_where": tiles_where,
-    }  # fmt: skip
-    for name, value in refused.items():
-        if value is not None:
-            raise InvalidArgumentError(f"{name}: got it with chips, expected one of them; leave {name} out")
+    refuse_with_chips(
+        geometry=geometry, bbox=bbox, datetime=datetime, resolution=resolution, statistics=statistics,
+        tiles_where=tiles_where,
+    )  # fmt: skip
     wanted = WantedChips.of(chips, chip_size, level, size_name="chip_size")
-
-    def layout_of(assets: tuple[PlannedAsset, ...]) -> ChipLayout:
-        if wanted.is_table:
-            check_one_grid(assets)
-        return ChipLayout(assets, wanted.item_ids, wanted.offsets, wanted.size)
-
     arguments = read_arguments(bands, None, None, geometry_crs, None, wanted.level, None, scaling=scaling)
-    listed = ShardChips(np.arange(len(wanted.item_ids)), tuple(wanted.item_ids), wanted.offsets, wanted.size)
     with planning_cursor(index) as cursor:
-        found = plan_chip_shards(cursor, shown_index(cursor, index, arguments), number, layout_of, listed)
+        found = plan_chip_shards(cursor, shown_index(cursor, index, arguments), number, wanted)
     return [Shard(part) for part in found]

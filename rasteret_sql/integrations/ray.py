@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rasteret_sql.arrays.chip_rows import CHIP_COLUMNS, READ_COLUMNS, checked_columns
 from rasteret_sql.arrays.shards import Shard, shards
 from rasteret_sql.checks import check_choice
-from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
+from rasteret_sql.errors import EmptyReadError
 
 try:
     import ray.data
@@ -26,8 +27,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_CHIP_COLUMNS = ("chip", "item_id", "row_off", "col_off", "pixels", "mask")
 
 
 def dataset(
@@ -142,7 +141,7 @@ class _Read:
 
     def __call__(self) -> Iterator[pa.Table]:
         if self._shard.has_chips:
-            yield _chip_block(self._shard, self._columns, self._limit)
+            yield from _chip_blocks(self._shard, self._columns, self._limit)
             return
         # Without a column, blocks still have rows.
         wanted = self._columns or (self._columns if self._columns is None else ["band"])
@@ -157,20 +156,23 @@ class _Read:
             yield table if self._columns is None else table.select(self._columns)
 
 
-def _chip_block(shard: Shard, columns: list[str] | None, limit: int | None) -> pa.Table:
-    wanted = list(_CHIP_COLUMNS if columns is None else columns)
-    table = shard.chip_table()
-    table = table if limit is None else table.slice(0, limit)
-    if not {"pixels", "mask"} & set(wanted) or not len(table):
-        for name in {"pixels", "mask"} & set(wanted):
-            empty = np.empty((0, 1, 1, 1), np.uint8 if name == "pixels" else bool)
+def _chip_blocks(shard: Shard, columns: list[str] | None, limit: int | None) -> Iterator[pa.Table]:
+    """Read chips some at a time: a block for each part, so that memory does not grow with the shard."""
+    wanted = list(CHIP_COLUMNS if columns is None else columns)
+    read = [name for name in wanted if name in READ_COLUMNS]
+    table = shard.chip_table()[:limit]
+    if not read or not len(table):
+        for name in read:
+            empty = np.empty((0, *shard.chip_shape), shard.chip_dtype if name == "pixels" else bool)
             table = table.append_column(name, ArrowTensorArray.from_numpy(empty))
-        return table.select(wanted)
-    found = shard.chips(limit=limit)
-    for name, values in (("pixels", found.data), ("mask", found.mask)):
-        if name in wanted:
-            table = table.append_column(name, ArrowTensorArray.from_numpy(values))
-    return table.select(wanted)
+        yield table.select(wanted)
+        return
+    for places, found in shard.iter_chips(limit=limit):
+        block = places
+        for name in read:
+            values = found.data if name == "pixels" else found.mask
+            block = block.append_column(name, ArrowTensorArray.from_numpy(values))
+        yield block.select(wanted)
 
 
 def _check_columns(names: list[Any], shard: Shard) -> None:
@@ -182,9 +184,7 @@ def _check_columns(names: list[Any], shard: Shard) -> None:
     if not shard.has_chips:
         shard.read_tiles(columns=names)
         return
-    unknown = [name for name in names if name not in _CHIP_COLUMNS]
-    if unknown or not names:
-        raise InvalidArgumentError(f"columns: got {names!r:.60}, expected some of {', '.join(_CHIP_COLUMNS)}")
+    checked_columns(names)
 
 
 #: Rows by whose size that of all others is told.
@@ -197,7 +197,7 @@ def _block_bytes(shard: Shard, columns: list[str] | None) -> int:
         sizes = shard.chip_nbytes()
         # Arrow has booleans as bits.
         sizes["mask"] = -(-sizes["mask"] // 8)
-        wanted = set(_CHIP_COLUMNS if columns is None else columns)
+        wanted = set(CHIP_COLUMNS if columns is None else columns)
         table = shard.chip_table()
         plain = table.select([name for name in table.column_names if name in wanted]).nbytes
         return int(plain + sum(nbytes for name, nbytes in sizes.items() if name in wanted))

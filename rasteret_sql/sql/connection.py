@@ -178,7 +178,7 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
     from rasteret_sql.sql.chips import ChipSource
     from rasteret_sql.sql.pixels import PixelSource, pixel_schema
     from rasteret_sql.sql.samples import SampleSource
-    from rasteret_sql.sql.shard_sources import ShardSource, ShardTileSource
+    from rasteret_sql.sql.shard_sources import ShardChipSource, ShardSource, ShardTileSource
     from rasteret_sql.sql.virtual import TileSource
     from rasteret_sql.sql.zonal import ZonalSource, zonal_schema
 
@@ -193,6 +193,9 @@ def _fill(con: duckdb.DuckDBPyConnection, connections: Connections) -> None:
         con.from_arrow(ChipSource(schema_of(con, "chips"), connections)).create_view("_rst_chip_source")
         con.from_arrow(ShardSource(schema_of(con, "shards"), connections)).create_view("_rst_shard_source")
         con.from_arrow(ShardTileSource(schema_of(con, "tiles"), connections)).create_view("_rst_shard_tile_source")
+        con.from_arrow(ShardChipSource(schema_of(con, "shard_chips"), connections)).create_view(
+            "_rst_shard_chip_source"
+        )
         con.from_arrow(ZonalSource(zonal_schema(con), connections)).create_view("_rst_zonal_source")
     finally:
         con.execute(f"SET search_path = {quote_literal(search_path)}")

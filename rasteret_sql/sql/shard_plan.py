@@ -159,7 +159,10 @@ def split(shard: ShardPlan, count: int) -> list[ShardPlan]:
         of_chip[chip] = of_row[rows]
     mine = [chips.take(np.flatnonzero(of_chip == piece)) for piece in range(len(pieces))]
     # An item has all of its files, also those beside whose images its chips lie.
-    files = [np.flatnonzero(np.isin(items[item_of_file], each.item_ids)) for each in mine]
+    files = [
+        np.union1d(plan.asset_no[rows], np.flatnonzero(np.isin(items[item_of_file], each.item_ids)))
+        for rows, each in zip(pieces, mine, strict=True)
+    ]
     return _numbered(shard, pieces, files, mine)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,14 +18,19 @@ from rasteret_sql.sql.batches import READ_COLUMNS, tile_batches
 from rasteret_sql.sql.chosen_tiles import TileChoice
 from rasteret_sql.sql.joined import number_in_text, required
 from rasteret_sql.sql.shard_bytes import decode, encode, fetch_shard
+from rasteret_sql.sql.shard_chips import chips_of, sql_batches
 from rasteret_sql.sql.shard_plan import checked_count
-from rasteret_sql.sql.shards import plan_shards
+from rasteret_sql.sql.shards import plan_chip_shards, plan_shards, refuse_with_chips
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, kept_rows, noted, parse_arguments
+from rasteret_sql.sql.wanted_chips import WantedChips, windows_of
 from rasteret_sql.sql.workarounds import mentions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    import duckdb
+
+    from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.sql.shard_plan import ShardPlan
     from rasteret_sql.sql.workarounds import Call
 
@@ -42,8 +48,25 @@ class ShardSource(CallSource):
         needed = self._needed(schema, condition)
         choice = TileChoice.of(own["tiles_where"], own["statistics"])
         with self._planning(settings) as cursor:
-            found = plan_shards(cursor, arguments, count, choice=choice)
+            if own["chips"] is None:
+                if own["chip_size"] is not None:
+                    raise InvalidArgumentError(f"chip_size: got {own['chip_size']} without chips, expected both")
+                found = plan_shards(cursor, arguments, count, choice=choice)
+            else:
+                found = self._of_chips(cursor, arguments, own, count)
         return Stream(schema, filtered(_shard_batches(found, needed), condition, schema, call.token))
+
+    def _of_chips(
+        self, cursor: duckdb.DuckDBPyConnection, arguments: ReadArguments, own: Mapping[str, str | None], count: int
+    ) -> list[ShardPlan]:
+        refuse_with_chips(
+            geometry=arguments.geometry, bbox=arguments.bbox, datetime=arguments.datetime,
+            resolution=arguments.resolution, statistics=own["statistics"], tiles_where=own["tiles_where"],
+        )  # fmt: skip
+        size = None if own["chip_size"] is None else json.loads(own["chip_size"])
+        size = tuple(size) if isinstance(size, list) else size
+        wanted = WantedChips.of(windows_of(cursor, str(own["chips"])), size, arguments.level, size_name="chip_size")
+        return plan_chip_shards(cursor, replace(arguments, level=wanted.level), count, wanted)
 
 
 def _shard_batches(shards: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -84,6 +107,24 @@ class ShardTileSource(CallSource):
             return noted(whole, schema, pixels=bool(names & {"pixels", "error"}), mask="mask" in names)
         batches = tile_batches(parts, read, token=call.token, on_error=on_error)
         return Stream(schema, filtered(batches, condition, schema) if is_of_pixels else batches)
+
+
+class ShardChipSource(CallSource):
+    """The table of all chips of all calls of `read_shard_chips`."""
+
+    function = "read_shard_chips"
+    read_columns = ("pixels", "mask")
+
+    def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
+        values = json.loads(call.arguments)
+        needed = self._needed(schema, condition)
+        with self._planning(values["settings"]):
+            shard = _shard_of(values["path"], values["base64"])
+        chips_of(shard)
+        if is_dry_run():
+            is_read = bool(set(needed.names) & set(self.read_columns))
+            return noted(shard.plan, schema, pixels=is_read, mask=is_read)
+        return Stream(schema, filtered(sql_batches(shard, needed, condition, call), condition, schema, call.token))
 
 
 def _shard_of(path: str | None, encoded: str | None) -> ShardPlan:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasteret_sql.database.hrefs import absolute, is_url, unsigned
+from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.io.local import local_path
 from rasteret_sql.plan.tokens import token_of
+from rasteret_sql.read.chips import ChipLayout
 from rasteret_sql.sql.planning import IndexPlans, index_origins
 from rasteret_sql.sql.shard_plan import ShardChips, ShardPlan, split
+from rasteret_sql.sql.wanted_chips import check_one_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import duckdb
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
     from rasteret_sql.plan.tile_plan import PlannedAsset, TilePlan
-    from rasteret_sql.read.chips import ChipLayout
     from rasteret_sql.sql.chosen_tiles import TileChoice
+    from rasteret_sql.sql.wanted_chips import WantedChips
 
     Numbers = npt.NDArray[np.int64]
 
@@ -55,17 +56,15 @@ def plan_chip_shards(
     cursor: duckdb.DuckDBPyConnection,
     arguments: ReadArguments,
     count: int,
-    layout_of: Callable[[tuple[PlannedAsset, ...]], ChipLayout],
-    chips: ShardChips,
+    wanted: WantedChips,
 ) -> list[ShardPlan]:
-    """Plan a read of chips as shards, each with all chips of its items.
+    """Plan a read of chips as shards.
 
     Args:
         cursor: a connection of its own, which gets temporary tables.
-        arguments: what is read.
-        count: of shards, if there are as many items.
-        layout_of: gives the windows of the chips in files.
-        chips: the chips.
+        arguments: what is read, at the level of the chips.
+        count: of shards, if there are as many items, or if these are large.
+        wanted: the chips.
 
     Raises:
         InvalidArgumentError: an argument is wrong, or an item or one of its bands is not in the index.
@@ -73,13 +72,28 @@ def plan_chip_shards(
         EmptyReadError: nothing is left to read.
     """
     files = IndexPlans(cursor, arguments).files(arguments)
-    planned = files.plan_windows(layout_of(files.assets).windows).tiles
+    if wanted.is_table:
+        check_one_grid(files.assets)
+    layout = ChipLayout(files.assets, wanted.item_ids, wanted.offsets, wanted.size)
+    planned = files.plan_windows(layout.windows).tiles
     _, first = np.unique(
         np.stack([planned.asset_no, planned.tile_offset, planned.tile_row, planned.tile_col, planned.band]),
         axis=1,
         return_index=True,
     )
+    chips = ShardChips(np.arange(len(wanted.item_ids)), tuple(wanted.item_ids), wanted.offsets, wanted.size)
     return split(_whole(planned.take(first), index_origins(cursor, arguments.index), chips), count)
+
+
+def refuse_with_chips(**others: Any) -> None:
+    """Refuse arguments that choose tiles where chips do.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    for name, value in others.items():
+        if value is not None:
+            raise InvalidArgumentError(f"{name}: got it with chips, expected one of them; leave {name} out")
 
 
 def _whole(plan: TilePlan, origins: tuple[str, ...], chips: ShardChips | None) -> ShardPlan:

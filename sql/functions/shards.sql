@@ -1,7 +1,7 @@
 -- name: shards
 -- kind: table macro
 -- grain: one row per shard
--- reads: an index, as read_tiles does
+-- reads: an index, as read_tiles does, and chips: windows of items, a table, a view or a Parquet path
 -- The plan of a read, cut where files and requests end into pieces of about as many bytes. Each piece is a BLOB that read_shard reads without the index, in any process. Nothing is fetched but for tiles_where without statistics.
 CREATE OR REPLACE MACRO shards(
     index,
@@ -17,7 +17,9 @@ CREATE OR REPLACE MACRO shards(
     scales := NULL,
     offsets := NULL,
     statistics := NULL,
-    tiles_where := NULL
+    tiles_where := NULL,
+    chips := NULL,
+    chip_size := NULL
 ) AS TABLE
 SELECT * EXCLUDE (_call)
 FROM _rst_shard_source
@@ -35,6 +37,6 @@ WHERE _call = encode('rst_' || to_json({
     'offsets': to_json(offsets),
     'given': {'bands': bands::VARCHAR, 'bbox': bbox::VARCHAR, 'crs': crs::VARCHAR},
     'settings': _rst_settings(),
-    'own': {'n': n::VARCHAR, 'statistics': statistics::VARCHAR, 'tiles_where': tiles_where::VARCHAR}
+    'own': {'n': n::VARCHAR, 'statistics': statistics::VARCHAR, 'tiles_where': tiles_where::VARCHAR, 'chips': chips::VARCHAR, 'chip_size': to_json(chip_size)::VARCHAR}
 })::VARCHAR)
-AND _rst_sees_the_same(index, statistics := statistics);
+AND _rst_sees_the_same(index, statistics := statistics, chips := chips);

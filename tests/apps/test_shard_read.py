@@ -58,6 +58,27 @@ def test_chips_of_a_file_make_shards(run, index, tmp_path):
     assert sum(len(found.data) for found in chips) == pq.read_metadata(tmp_path / "c.parquet").num_rows
 
 
+def test_windows_of_a_size_make_shards_whose_chips_are_tensors(run, index, tmp_path):
+    words = ["-n", "2", "--bands", "red,nir", "--size", "64", "--stride", "32,64", "-o", tmp_path / "shards"]
+    outcome = run("shard", index, *words)
+    assert outcome.code == 0, outcome.err
+    (tmp_path / "out").mkdir()
+    pieces = sorted((tmp_path / "shards").iterdir())
+    for kept in (False, True):
+        report = json.loads(run("read", *pieces, "-o", tmp_path / "out", "--json").out)
+        assert [row["is_kept"] for row in report] == [kept] * len(pieces)
+    table = pa.concat_tables(pq.read_table(path) for path in sorted((tmp_path / "out").iterdir()))
+    windows = rs.chips(index, size=64, stride=(32, 64), bands=["red", "nir"]).read_all()
+    wanted = rs.read_chips(index, windows, bands=["red", "nir"])
+    order = table["chip"].to_pylist()
+    assert sorted(order) == list(range(len(windows)))
+    assert (table["pixels"].combine_chunks().to_numpy_ndarray() == wanted.data[order]).all()
+    assert (table["mask"].combine_chunks().to_numpy_ndarray() == wanted.mask[order]).all()
+    outcome = run("read", pieces[0], "--tiles", "--columns", "item_id", "-o", tmp_path / "tiles.parquet")
+    assert outcome.code == 0, outcome.err
+    assert pq.read_metadata(tmp_path / "tiles.parquet").num_rows == rs.Shard.open(pieces[0]).tile_count
+
+
 def test_shards_of_another_plan_are_not_mixed(run, index, folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     outcome = run("shard", index, "-n", "3", "--bands", "red", "-o", folder)
@@ -92,6 +113,8 @@ def test_a_shard_that_is_not_there_is_named_as_one(run, tmp_path, monkeypatch):
         (["-n", "2", "-o", "absent/x"], "--output: got absent/x, expected a folder in one that exists"),
         (["-n", "2", "-o", "x", "--chips", "absent.parquet"], "--chips: got absent.parquet"),
         (["-n", "2", "-o", "x", "--bands", "nothing"], "nothing"),
+        (["-n", "2", "-o", "x", "--stride", "8"], "--stride: got it without "),
+        (["-n", "2", "-o", "x", "--size", "0"], "--size: got (0, 0), expected pixels"),
     ],
 )
 def test_wrong_options_of_shard_are_named(run, index, tmp_path, monkeypatch, words, message):

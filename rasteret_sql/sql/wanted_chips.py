@@ -15,6 +15,7 @@ from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import duckdb
     import numpy.typing as npt
     import pyarrow as pa
 
@@ -118,6 +119,42 @@ class WantedChips:
         if not wanted:
             raise InvalidArgumentError(f"chips: got none, expected {_CHIPS}, of one or more")
         return cls(items, offsets, (height, width), level, table is not None)
+
+
+def windows_of(cursor: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
+    """Fetch a table of windows.
+
+    Args:
+        cursor: a connection of its own.
+        name: of a table or view, or a Parquet path.
+
+    Raises:
+        InvalidArgumentError: it cannot be read, or has not the columns of windows.
+    """
+    import duckdb
+
+    from rasteret_sql.sql.named_index import UNSEEN, is_query, named_table, no_such_file, reason_of
+
+    if is_query(name):
+        raise InvalidArgumentError(
+            f"chips: got the query {shown(name)}, expected the name of a table, a view or a file; make a table of it: "
+            f"CREATE TABLE my_chips AS {name}"
+        )
+    try:
+        rows = cursor.sql("FROM query_table($1)", params=[named_table(cursor, name)])
+        columns = [column for column in (*_NEEDED, "height", "width", "level") if column in rows.columns]
+        missing = [column for column in _NEEDED if column not in columns]
+        if missing:
+            raise InvalidArgumentError(
+                f"chips: got columns {shown_names(rows.columns)}, expected {', '.join(_NEEDED)}, such as `chips` gives"
+            )
+        return rows.project(", ".join(columns)).to_arrow_table()
+    except duckdb.Error as error:
+        raise InvalidArgumentError(
+            no_such_file("chips", name)
+            or f"chips: {shown(name)} cannot be read ({reason_of(error)}); expected a table, a view or a Parquet path "
+            f"of windows that a read can see. {UNSEEN}"
+        ) from error
 
 
 def _level_of(table: ChipTable, level: int | None) -> int | None:
