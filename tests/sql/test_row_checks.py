@@ -64,12 +64,13 @@ def index(tmp_path_factory):
 def test_a_row_that_contradicts_itself_is_named_with_its_column(index, change, column):
     query = f"SELECT * REPLACE ({change}) FROM '{index}' WHERE item_id = 'i1' UNION ALL FROM '{index}' WHERE item_id <> 'i1'"
     named = rf"item i1.*{column}"
-    start = time.perf_counter()
+    # Of the processor: other processes may take all of the time.
+    start = time.process_time()
     with pytest.raises(InvalidIndexError, match=named):
         rs.to_numpy(query)
     with rs.connect() as con, pytest.raises(duckdb.Error, match=named):
         con.execute("SELECT count(pixels) FROM read_tiles(?)", [query]).fetchall()
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("name", ["width 2000000000", "height 2000000000", "fewer byte counts", "no byte counts"])
