@@ -103,6 +103,10 @@ def _artifacts(
     yield "lazy", repr(lazy) + lazy._repr_html_()
     yield "validation", str(rs.validate(index))
     yield "refresh", f"{rs.refresh(index)!r}"
+    yield "shards", b"".join(shard.to_bytes() + pickle.dumps(shard) for shard in rs.shards(index, 1))
+    with rs.set_options(header_cache=folder / "headers"):
+        rs.to_numpy(href)
+    assert list((folder / "headers").rglob("*.parquet"))
     with rs.connect() as con:
         yield "plan", con.sql(f"EXPLAIN ANALYZE SELECT pixels FROM read_tiles('{index}')").fetchall()
         yield "settings", con.sql("FROM duckdb_settings()").fetchall()
