@@ -23,8 +23,8 @@ _MOSAICS = ("first", "last", "min", "max", "mean", "median", "count")
 _EPILOG = """\
 Without --bands, the picture shows red, green and blue if the index has them, else a colour image, else the first
 band. If items overlap, the item with the least eo:cloud_cover is on top, then the earliest item. With --sql, the first
-row is on top. The command reads the coarsest sufficient overviews, and stops when everything is covered. Pixels without
-data are transparent.
+row is on top. The command reads the coarsest sufficient overviews, and visible items only: it stops when everything is
+covered. Pixels without data are transparent.
 
 A formula over bands is shown in colours. The colours of a difference diverge from 0. Names with other characters than
 letters, digits and "_" need double quotes. Files of classes, formulas and colour maps have a legend.

@@ -27,6 +27,8 @@ _CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
 #: User and password of a URL in the path of another one, as of a proxy: https://proxy/https://me:secret@host/a.tif.
 _INNER_USER = re.compile(r"(?<=://)[^/]*@")
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+#: Of files that hold an index.
+INDEX_SUFFIXES = (".parquet", ".parq", ".geoparquet")
 
 
 def is_url(href: str) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rasteret_sql.checks import checked_path, is_one_of, shown
+from rasteret_sql.database.hrefs import INDEX_SUFFIXES
 from rasteret_sql.database.schema import METADATA_PREFIX
 from rasteret_sql.database.select_text import nested, require_select
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_path, sql_file, sql_folder
@@ -89,6 +90,11 @@ def checked_target(
         raise InvalidArgumentError(
             f"path: {target} is a file and no index, expected a new path, or an index to replace; choose another path, "
             "or remove the file"
+        )
+    elif target.suffix.lower() not in INDEX_SUFFIXES and not replaces_any_parquet:
+        raise InvalidArgumentError(
+            f"path: got {target}, expected a path that ends in {', '.join(INDEX_SUFFIXES)}, by which reads know an "
+            f"index; give {target.with_name(f'{target.name}.parquet')}"
         )
     if not target.parent.is_dir():
         raise InvalidArgumentError(f"path: the folder {target.parent} does not exist; make it first")

@@ -187,6 +187,34 @@ class CachedHeaders:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class CachedFiles:
+    """Headers of files of any collections, which the cache has by collection.
+
+    Attributes:
+        collections: the collection of each file, by its path or URL.
+    """
+
+    collections: Mapping[str, str | None]
+    is_learning: bool = True
+
+    def lookup(self, hrefs: Sequence[str], /) -> dict[str, FileHeader]:
+        """Give the headers of some files, as far as they are there."""
+        found: dict[str, FileHeader] = {}
+        for collection in dict.fromkeys(self.collections[href] for href in hrefs):
+            cached = CachedHeaders.of_collection(collection)
+            if cached is not None:
+                found |= cached.lookup([href for href in hrefs if self.collections[href] == collection])
+        return found
+
+    def keep(self, files: Mapping[str, FileHeader], /) -> None:
+        """Add headers that were read."""
+        for collection in dict.fromkeys(self.collections[href] for href in files):
+            cached = CachedHeaders.of_collection(collection)
+            if cached is not None:
+                cached.keep({href: file for href, file in files.items() if self.collections[href] == collection})
+
+
 def _newest(
     folders: Sequence[Path], query: str, parameters: Mapping[str, Any]
 ) -> dict[str, tuple[tuple[Any, ...], Path]]:
@@ -254,11 +282,16 @@ def _drop(href: str) -> None:
     """Drop the header of a file that has another version now."""
     address = unsigned(href)
     folder = _served.pop(address, None)
-    if folder is None:
-        return
-    counts.dropped += 1
-    # A row without bytes takes the place of all older ones.
-    _write(folder, [_row(address, None, None)])
+    folders = [] if folder is None else [folder]
+    if folder is not None:
+        counts.dropped += 1
+    elif (base := cache_folder()) is not None:
+        # Rows of an index or a table may have this header, too, and the next ones must not.
+        parameters = {"addresses": [address], "since_s": 0.0}
+        folders = [each for each in _collections(base) if _newest([each], _LOOKUP, parameters)]
+    for each in folders:
+        # A row without bytes takes the place of all older ones.
+        _write(each, [_row(address, None, None)])
 
 
 def _row(address: str, collection: str | None, file: FileHeader | None) -> dict[str, Any]:

@@ -52,6 +52,7 @@ SQL_OF_ROWS = (
     "schema/asset_index.sql",
     "functions/read_headers.sql",
     "functions/_rst_headers.sql",
+    "macros/_rst_asset_columns.sql",
     "functions/_rst_item_time.sql",
     "index/named_twice.sql",
     "index/superseded.sql",

@@ -57,7 +57,7 @@ class GivenScaling:
         for name, values in (("scales", scales), ("offsets", offsets)):
             if values is not None and not is_used:
                 raise InvalidArgumentError(
-                    f"{name}: got {shown(values)} for stored values, expected scale to be true, for physical values"
+                    f"{name}: got {shown(values)} for stored values, expected scale=True, for physical values"
                 )
         return given
 

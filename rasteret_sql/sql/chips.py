@@ -115,7 +115,7 @@ class ChipSource(CallSource):
         # A footprint takes longer than a window that a condition leaves out.
         kept = kept_by(condition, call, (*self.read_columns, "footprint"))
 
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             planned = plan_chips(cursor, arguments, asked, wants_share=_SHARE in needed.names)
             if is_dry_run():
                 tiles, unaided = planned.fetched(self._schema, kept), None

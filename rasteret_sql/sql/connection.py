@@ -22,17 +22,17 @@ from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.importing import import_whole
 from rasteret_sql.io import fork, loop
-from rasteret_sql.sql import ctrlc, functions, read_headers, stac
-from rasteret_sql.sql.catalog import CATALOG, make_public, sql_object, sql_objects
-from rasteret_sql.sql.workarounds import bare_cursor, identity_of, replace_cursor, set_identity
+from rasteret_sql.sql import ctrlc, functions, read_headers, stac, unindexed
+from rasteret_sql.sql.catalog import CATALOG, PLAIN_FOLDERS, make_public, sql_object, sql_objects
+from rasteret_sql.sql.workarounds import bare_cursor, identity_of, replace_cursor, set_identity, without_paths
 
 if TYPE_CHECKING:
     from rasteret_sql.sql.virtual import Connections
 
 _FOLDERS = ("macros", "functions")
 
-#: What casts the rows of an index, each after what it calls.
-_CASTS = ("_rst_instant", "_rst_utc")
+#: What casts the rows of an index, each after what it calls, and what gives assets without headers their columns.
+_CASTS = ("_rst_instant", "_rst_utc", "_rst_asset_columns")
 
 _lock = fork.Lock()
 _databases: weakref.WeakValueDictionary[str, Connections] = weakref.WeakValueDictionary()
@@ -128,8 +128,9 @@ def make_planner(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Let a new in-memory connection plan in SQL, without the functions that stream, and so without pyarrow."""
     con.execute(f"ATTACH ':memory:' AS {CATALOG} (READ_WRITE)")
     functions.register(con, "")
-    for found in sql_objects("macros"):
-        if not found.is_public:
+    for found in sql_objects(*PLAIN_FOLDERS):
+        # The functions in Python are there. Rows have their headers by the time they are planned.
+        if not found.is_public and not found.name.startswith("_rstpy_"):
             con.execute(found.statements()[0])
     return con
 
@@ -240,6 +241,14 @@ def _make_helpers(con: duckdb.DuckDBPyConnection) -> None:
         null_handling=FunctionNullHandling.SPECIAL,
     )
     read_headers.register(con, suffix, f"{CATALOG}.main.")
+    identity = identity_of(con)
+
+    def assets_of(index: str, settings: str) -> str:
+        return unindexed.assets_of(_databases[identity], index, settings)
+
+    con.create_function(
+        f"_rstpy_assets_of{suffix}", without_paths(assets_of), ["VARCHAR", "VARCHAR"], "VARCHAR", side_effects=False
+    )
     for found in sql_objects(*_FOLDERS):
         if not found.is_public:
             for statement in found.statements(suffix=suffix):

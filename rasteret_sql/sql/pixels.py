@@ -133,7 +133,7 @@ class PixelSource(CallSource):
                 return plan
             return plan.take(rows_kept(_file_rows(plan, call, asked), condition))
 
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             tiles = plan_pixels(cursor, arguments, asked, kept)
             if is_dry_run():
                 unaided = None

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 BUILD_VARIABLE = "rasteret_sql_build"
 #: Arguments of the function, all of them texts: `sql/functions/_rst_headers.sql` gives them.
 _ARGUMENTS = (
-    "href", "mirror", "item_id", "asset", "geometry", "bands", "band_lists", "proj", "on_error", "given", "build",
+    "href", "mirror", "collection", "item_id", "asset", "geometry", "bands", "band_lists", "proj", "on_error", "given",
+    "build",
 )  # fmt: skip
 _ON_ERROR = ("raise", "skip", "null")
 #: Index columns that the macro takes from its source.
@@ -150,12 +151,21 @@ def _header_rows(files: Any) -> Any:  # Any: duckdb evaluates annotations, and p
     progress.advance(len(rows) - len(waiting))
     parts = [waiting[start : start + FILES_PER_BATCH] for start in range(0, len(waiting), FILES_PER_BATCH)]
     hrefs = ([assets[number].read_href for number in part] for part in parts)
-    found = read_headers(hrefs, build.known if build is not None else None)
+    found = read_headers(hrefs, build.known if build is not None else _cached(rows, assets))
     for part, outcomes_of_part in zip(parts, found, strict=True):
         for number, outcome in zip(part, outcomes_of_part, strict=True):
             outcomes[number] = _with_folder(outcome, rows[number])
         progress.advance(len(part))
     return _to_structs(rows, assets, [outcomes[number] for number in range(len(rows))], build)
+
+
+def _cached(rows: Sequence[dict[str, Any]], assets: Sequence[UnreadAsset]) -> KnownHeaders | None:
+    """Give the header cache, which files on this machine do not need."""
+    if not any(is_url(asset.read_href) for asset in assets):
+        return None
+    from rasteret_sql.index.header_cache import CachedFiles
+
+    return CachedFiles({asset.read_href: row["collection"] for asset, row in zip(assets, rows, strict=True)})
 
 
 def _asset(number: int, row: dict[str, Any]) -> UnreadAsset:

@@ -125,7 +125,7 @@ class SampleSource(CallSource):
         asked = SampleArguments.of_call(own, arguments.bands)
         name = required("points", own["points"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", *VALUE_COLUMNS))
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             points = point_rows(cursor, named_table(cursor, name), asked.columns, SAMPLE_COLUMNS)
             planned = plan_samples(cursor, arguments, points, asked, kept)
         needed = self._needed(schema, condition)

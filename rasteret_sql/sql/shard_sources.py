@@ -47,7 +47,7 @@ class ShardSource(CallSource):
         count = checked_count(int(number) if number.is_integer() else number)
         needed = self._needed(schema, condition)
         choice = TileChoice.of(own["tiles_where"], own["statistics"])
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             if own["chips"] is None:
                 if own["chip_size"] is not None:
                     raise InvalidArgumentError(f"chip_size: got {own['chip_size']} without chips, expected both")
@@ -94,7 +94,7 @@ class ShardTileSource(CallSource):
         values = json.loads(call.arguments)
         on_error = values["on_error"]
         check_choice("on_error", on_error, ("raise", "null"))
-        with self._planning(values["settings"]):
+        with self._connections.planning_as(values["settings"]):
             plan = _shard_of(values["path"], values["base64"]).plan
         is_of_pixels = mentions(condition, self.read_columns)
         parts: Any = iter([plan]) if is_dry_run() else plan.parts(PART_ROWS)
@@ -118,7 +118,7 @@ class ShardChipSource(CallSource):
     def _scan(self, call: Call, schema: pa.Schema, condition: Any) -> Stream:
         values = json.loads(call.arguments)
         needed = self._needed(schema, condition)
-        with self._planning(values["settings"]):
+        with self._connections.planning_as(values["settings"]):
             shard = _shard_of(values["path"], values["base64"])
         chips_of(shard)
         if is_dry_run():

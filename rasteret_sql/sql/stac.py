@@ -86,7 +86,7 @@ def search_file(arguments: str) -> str:
         write_asset_rows([search.source(SourceOptions())], path)
 
     # The entry of the catalog may have changed although its id has not.
-    return _kept(f"search {arguments} {search.url} {search.dataset!r}", KEPT_S, write)
+    return kept_file(f"search {arguments} {search.url} {search.dataset!r}", KEPT_S, write)
 
 
 @without_paths
@@ -117,7 +117,7 @@ def items_file(arguments: str) -> str:
         write_asset_rows(sources, path, on_error=on_error)
 
     kept_s = KEPT_S if is_url(source) else LOCAL_KEPT_S
-    return _kept(f"items {arguments} {Path.cwd()}", kept_s, write)
+    return kept_file(f"items {arguments} {Path.cwd()}", kept_s, write)
 
 
 @without_paths
@@ -145,7 +145,7 @@ def _given(arguments: str) -> dict[str, Any]:
     return given
 
 
-def _kept(key: str, kept_s: float, write: Callable[[Path], None]) -> str:
+def kept_file(key: str, kept_s: float, write: Callable[[Path], None]) -> str:
     """Give the file of a result that is still fresh, or make it; the same arguments at the same time wait for one."""
     with _lock:
         now_s = time.monotonic()

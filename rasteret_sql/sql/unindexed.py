@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rasteret_sql import errors
-from rasteret_sql.database.hrefs import TIFF_SUFFIXES, absolute, suffix_of
+from rasteret_sql.database.hrefs import INDEX_SUFFIXES, TIFF_SUFFIXES, absolute, is_url, suffix_of
 from rasteret_sql.database.own_connection import own_connection
-from rasteret_sql.database.sqlfiles import sql_file
+from rasteret_sql.database.sqlfiles import quote_identifier, sql_file
 from rasteret_sql.errors import AccessDeniedError, BuildError, InvalidIndexError, RasteretError
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.geometry import wkb_of
 from rasteret_sql.io import access, fork
 from rasteret_sql.plan.area import Area
+from rasteret_sql.plan.arguments import ReadArguments
 from rasteret_sql.sql.catalog import CATALOG, sql_objects
+from rasteret_sql.sql.origins import origins_of
 from rasteret_sql.wording import count
 
 if TYPE_CHECKING:
@@ -25,11 +28,10 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from rasteret_sql.plan.arguments import ReadArguments
+    from rasteret_sql.sql.virtual import Connections
 
 #: Suffixes of documents and files that hold no rows, by which a path is a source of assets rather than an index.
 SOURCE_SUFFIXES: Final = TIFF_SUFFIXES | {".json", ".geojson", ".ndjson", ".jsonl", ".geojsonl"}
-_PARQUET_SUFFIXES: Final = frozenset({".parquet", ".parq", ".geoparquet"})
 #: Columns of `stac_items` that an index does not have.
 _OF_ASSETS: Final = ["media_type", "asset_title", "asset_roles"]
 #: Names on the cursor of a read: the assets, and those of them whose headers were read.
@@ -74,7 +76,7 @@ def is_source(subject: Any) -> bool:
     """
     if isinstance(subject, (dict, list, tuple)):
         return bool(subject) and not any(
-            isinstance(part, (str, os.PathLike)) and suffix_of(os.fspath(part)) in _PARQUET_SUFFIXES for part in subject
+            isinstance(part, (str, os.PathLike)) and suffix_of(os.fspath(part)) in INDEX_SUFFIXES for part in subject
         )
     return hasattr(subject, "items_as_dicts") or (
         hasattr(subject, "to_dict") and (hasattr(subject, "stac_extensions") or hasattr(subject, "extra_fields"))
@@ -123,17 +125,24 @@ class UnindexedAssets:
             index: as the caller named them.
             origins: URLs that the rows come from.
         """
-        described = cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
-        columns = {column.lower() for (column,) in described}
-        if "levels" in columns or "tile_row" in columns or not columns & {"href", "assets"}:
+        columns = cls.columns(cursor, name)
+        if columns is None:
             return None
         if "href" not in columns:
-            is_local_file = suffix_of(index) in _PARQUET_SUFFIXES and os.path.isfile(index)  # noqa: PTH113
+            is_local_file = suffix_of(index) in INDEX_SUFFIXES and os.path.isfile(index)  # noqa: PTH113
             items = index if is_local_file else cursor.table_function("query_table", [name]).to_arrow_table()
             name = "items_without_headers"
             cursor.register(name, asset_rows(items))
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_ASSETS} AS {sql_file('index/unindexed_assets.sql')}", [name])
         return cls(cursor, origins)
+
+    @staticmethod
+    def columns(cursor: duckdb.DuckDBPyConnection, name: str) -> set[str] | None:
+        """Give the columns of rows, in lower case, if they are assets without headers; None for other rows."""
+        described = cursor.execute("SELECT column_name FROM (DESCRIBE FROM query_table($1))", [name]).fetchall()
+        columns = {column.lower() for (column,) in described}
+        is_other = "levels" in columns or "tile_row" in columns or not columns & {"href", "assets"}
+        return None if is_other else columns
 
     def wanted(self, arguments: ReadArguments, labels: Iterable[str] | None = None) -> list[int]:
         """Give the numbers of the assets that a read may need, as far as their source describes them.
@@ -266,6 +275,56 @@ def _with_labels(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[
     return [row for row in rows if row["rst_no"] in kept]
 
 
+def assets_of(connections: Connections, index: str, settings: str) -> str:
+    """Give the name under which `query_table` finds assets without headers; "" for an index, and for what is not found.
+
+    Args:
+        connections: of the database.
+        index: name of a table or view, or a path, as a macro got it.
+        settings: of the session, as JSON.
+
+    Raises:
+        AccessDeniedError: a row from the network names what it may not name.
+        RasteretError: STAC documents or TIFF files cannot be used.
+    """
+    import duckdb
+
+    from rasteret_sql.sql.named_index import is_path, is_query, named_index
+
+    if is_query(index):
+        return ""
+    if is_source_path(index):
+        return quote_identifier(_assets_file(index))
+    if is_path(index) and not os.path.isfile(index):  # noqa: PTH113 - as it was written
+        # Folders, globs and URLs of Parquet files are indexes.
+        return ""
+    with connections.planning_as(json.loads(settings)) as cursor:
+        try:
+            name = named_index(cursor, index)
+            columns = UnindexedAssets.columns(cursor, name)
+            origins = origins_of(cursor, index, is_file=is_path(index))
+            if columns is None:
+                return ""
+            if origins and (assets := UnindexedAssets.of(cursor, name, index, origins)) is not None:
+                # Checks what the rows name.
+                assets.wanted(ReadArguments(index=index))
+        except (duckdb.Error, InvalidIndexError):
+            return ""
+    return name if "href" in columns else quote_identifier(_assets_file(index))
+
+
+def _assets_file(source: str) -> str:
+    """Give the path of a Parquet file with the assets of documents or TIFF files, which is made once per statement."""
+    from rasteret_sql.sql.stac import KEPT_S, LOCAL_KEPT_S, kept_file
+
+    def write(path: Path) -> None:
+        from pyarrow import parquet
+
+        parquet.write_table(asset_rows(source), path)
+
+    return kept_file(f"assets {source} {Path.cwd()}", KEPT_S if is_url(source) else LOCAL_KEPT_S, write)
+
+
 def _new_connection() -> duckdb.DuckDBPyConnection:
     from rasteret_sql.sql import read_headers
     from rasteret_sql.sql.connection import make_casts
@@ -294,30 +353,18 @@ def _read(wanted: pa.Table) -> pa.Table:
         RasteretError: a header cannot be read.
     """
     import duckdb
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    from rasteret_sql.index.header_cache import CachedHeaders
-    from rasteret_sql.index.report import FileProgress
-    from rasteret_sql.sql.read_headers import counted
     from rasteret_sql.sql.workarounds import bare_cursor
 
-    collections = wanted.column("collection").cast(pa.string())
-    parts = []
     with _lock:
         cursor = bare_cursor(_connection.get())
     try:
-        # The cache has a folder for each collection.
-        for collection in pc.unique(collections).to_pylist() or [None]:
-            is_here = pc.is_null(collections) if collection is None else pc.equal(collections, collection)
-            cursor.register("wanted", wanted.filter(is_here))
-            with counted(cursor, FileProgress(), CachedHeaders.of_collection(collection)):
-                part = cursor.sql(
-                    "SELECT * EXCLUDE (rst_no, geometry), ST_AsWKB(geometry) AS geometry, rst_no "  # noqa: S608 - ours
-                    f"FROM {CATALOG}.main.read_headers('wanted', on_error := 'null')"
-                )
-                parts.append(part.to_arrow_table())
-        rows = pa.concat_tables(parts).sort_by("rst_no")
+        cursor.register("wanted", wanted)
+        found = cursor.sql(
+            "SELECT * EXCLUDE (rst_no, geometry), ST_AsWKB(geometry) AS geometry, rst_no "  # noqa: S608 - ours
+            f"FROM {CATALOG}.main.read_headers('wanted', on_error := 'null')"
+        )
+        rows = found.to_arrow_table().sort_by("rst_no")
     except duckdb.Error as error:
         raise InvalidIndexError(f"index: its assets cannot be read ({' '.join(str(error).split())})") from error
     finally:

@@ -40,7 +40,7 @@ from rasteret_sql.sql.workarounds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -154,6 +154,25 @@ class Connections:
         finally:
             self._planning.discard(cursor)
             cursor.close()
+
+    @contextmanager
+    def planning_as(self, settings: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a cursor for planning on which names, times and orders mean what they mean in the session of a query.
+
+        Our own SQL says all of them itself.
+
+        Args:
+            settings: of the session, as `_rst_settings` gives them.
+
+        Raises:
+            InvalidArgumentError: a setting cannot be had on a cursor.
+        """
+        settings = {name: value for name, value in settings.items() if not name.startswith(_OPTION)}
+        with self.planning() as cursor:
+            require_no_collation(settings)
+            apply_settings(cursor, settings)
+            refuse_variables(cursor)
+            yield cursor
 
     def interrupt(self) -> None:
         """Interrupt what is being planned."""
@@ -285,19 +304,6 @@ class CallSource(pads.Dataset):  # type: ignore[misc] # pyarrow has no types
         # Batches without a column have no rows, and DuckDB 1.5 counts rows by the column `_call` alone.
         return pa.schema(needed or [self._schema.field(0)])
 
-    @contextmanager
-    def _planning(self, settings: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a cursor on which names, times and orders mean what they mean in the session of a query.
-
-        Our own SQL says all of them itself.
-        """
-        settings = {name: value for name, value in settings.items() if not name.startswith(_OPTION)}
-        with self._connections.planning() as cursor:
-            require_no_collation(settings)
-            apply_settings(cursor, settings)
-            refuse_variables(cursor)
-            yield cursor
-
     def _no_call(self) -> InvalidArgumentError:
         """Say why a scan has no arguments: DuckDB's optimizer hands them over, and only constants."""
         name = self.function
@@ -338,7 +344,7 @@ class TileSource(CallSource):
         is_dry = is_dry_run()
         choice = TileChoice.of(own["tiles_where"], own["statistics"])
         unaided: Iterator[TilePlan] | None = None
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             plan = choice.plan(cursor, arguments, max_rows=None if is_dry else PART_ROWS, is_read=not is_dry)
             if is_dry and choice.statistics is not None:
                 unaided = plan_parts(cursor, arguments, None)
@@ -359,7 +365,7 @@ class TileSource(CallSource):
 
     def _rows_seen(self, index: str, settings: dict[str, str], token: bytes, schema: pa.Schema) -> Stream:
         """Tell in one row, as its `error`, which rows of an index a read sees; see `_rst_sees_the_same`."""
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             found = rows_seen(cursor, index)
         row = {"error": found, "_call": token}
         table = pa.table({field.name: pa.array([row.get(field.name)], field.type) for field in schema}, schema)

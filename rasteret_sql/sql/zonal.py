@@ -143,7 +143,7 @@ class ZonalSource(CallSource):
         asked = ZonalArguments.of_call(own, needed.names, arguments.bands)
         name = required("zones", own["zones"])
         kept = kept_by(condition, call, ("rst_row", "rst_key", "items", *self.read_columns))
-        with self._planning(settings) as cursor:
+        with self._connections.planning_as(settings) as cursor:
             zones = zone_rows(cursor, named_table(cursor, name), asked.columns, ZONAL_COLUMNS)
             planned = plan_zones(cursor, arguments, zones, asked, kept)
             reads = not set(self.read_columns).isdisjoint(needed.names)

@@ -12,23 +12,6 @@ CREATE OR REPLACE MACRO read_headers(
     period_time := NULL
 ) AS TABLE
 WITH
-rst_named AS (
-    FROM query_table(source)
-    UNION ALL BY NAME
-    SELECT
-        NULL AS collection,
-        NULL AS item_id,
-        NULL AS asset,
-        NULL AS datetime,
-        NULL AS start_datetime,
-        NULL AS end_datetime,
-        NULL AS geometry,
-        NULL AS mirror,
-        NULL AS bands,
-        NULL AS band_lists,          -- JSON: lists of STAC band objects, as in stac_search
-        NULL AS proj                 -- JSON: code, shape and transform, as in STAC
-    WHERE false
-),
 rst_assets AS (
     SELECT
         collection::VARCHAR AS collection,
@@ -47,13 +30,13 @@ rst_assets AS (
         proj,
         -- COLUMNS must match at least one column, so href is included.
         COLUMNS(lambda rst_name: lower(rst_name) = 'href' OR NOT list_contains(_rst_index_columns(), lower(rst_name)))
-    FROM rst_named
+    FROM _rst_asset_columns(source)
 ),
 rst_read AS (
     SELECT
         * EXCLUDE (geometry, mirror, bands, band_lists, proj, href),
         _rst_headers(
-            href, mirror, item_id, asset, geometry, bands, band_lists, proj, on_error,
+            href, mirror, collection, item_id, asset, geometry, bands, band_lists, proj, on_error,
             to_json({'scales': to_json(scales), 'offsets': to_json(offsets), 'nodata': to_json(nodata)})
         ) AS rst_header
     FROM rst_assets

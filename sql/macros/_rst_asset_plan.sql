@@ -67,7 +67,7 @@ indexed AS MATERIALIZED (
         index_of_schema_2.formats::STRUCT(byte_order VARCHAR, dtype VARCHAR, bits_per_sample INTEGER, samples_per_pixel INTEGER, planar BOOLEAN, compression INTEGER, predictor INTEGER, photometric INTEGER, fill_order INTEGER, tile_width INTEGER, tile_height INTEGER, tiled BOOLEAN, jpeg_tables BLOB, ycbcr_subsampling INTEGER[], codec_parameters INTEGER[])[] AS formats,
         index_of_schema_2.levels::STRUCT(width INTEGER, height INTEGER, format INTEGER, tile_byte_counts BIGINT[], run_offsets BIGINT[], tile_gaps BIGINT[], mask STRUCT(width INTEGER, height INTEGER, format INTEGER, tile_byte_counts BIGINT[], run_offsets BIGINT[], tile_gaps BIGINT[]))[] AS levels,
         index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach
-    FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_plan_arguments AS a
+    FROM query(_rst_index_query(index)) AS index_of_schema_2, rst_plan_arguments AS a
     WHERE a.is_valid
         -- DuckDB skips row groups by these comparisons, because they compare columns that are never NULL with constants.
         -- The exact comparison follows.

@@ -39,7 +39,7 @@ rst_in_area AS NOT MATERIALIZED (
             index_of_schema_2.file_size::BIGINT AS file_size,
             index_of_schema_2.reach::STRUCT(xmin DOUBLE, ymin DOUBLE, xmax DOUBLE, ymax DOUBLE, start_us BIGINT, end_us BIGINT) AS reach
         )
-    FROM query_table(_rst_index_table(index)) AS index_of_schema_2, rst_search AS s
+    FROM query(_rst_index_query(index)) AS index_of_schema_2, rst_search AS s
     WHERE s.is_valid
         -- DuckDB skips row groups by these comparisons, as in _rst_asset_plan. The exact comparison follows.
         AND index_of_schema_2.reach.ymin <= _rst_reach(
@@ -90,7 +90,9 @@ rst_found AS (
     -- This part adds no row. It raises the error of an area that touches no asset.
     SELECT NULL::VARCHAR AS item_id
     FROM _rst_outside(index, geometry := geometry, bbox := bbox, crs := crs, datetime := datetime)
-    WHERE (CASE WHEN NOT EXISTS (FROM rst_in_area) THEN error(message) END)::VARCHAR IS NOT NULL
+    -- Without an area, the optimizer leaves this part out, and the index is read once.
+    WHERE (bbox IS NOT NULL OR geometry IS NOT NULL)
+        AND (CASE WHEN NOT EXISTS (FROM rst_in_area) THEN error(message) END)::VARCHAR IS NOT NULL
 )
 SELECT
     f.collection,

@@ -16,7 +16,7 @@ SELECT
     || '; expected an area inside their footprints. Check the order (xmin, ymin, xmax, ymax: longitude first) and geometry_crs' AS message
 FROM (
     SELECT 1
-    FROM query_table(_rst_index_table(index)) AS index_of_schema_2
+    FROM query(_rst_index_query(index)) AS index_of_schema_2
     WHERE (bbox IS NOT NULL OR geometry IS NOT NULL)
         AND (datetime IS NULL OR index_of_schema_2.reach.start_us < _rst_period_end(datetime::VARCHAR))
         AND (datetime IS NULL OR index_of_schema_2.reach.end_us >= _rst_period_start(datetime::VARCHAR))

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per collection and band, and one row for the total, with band 'total'
 -- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
--- The cost of a read with the same arguments: items, files, tiles, bytes and requests. The function fetches nothing.
+-- The cost of a read with the same arguments: items, files, tiles, bytes and requests. Of an index, the function fetches nothing; of assets without headers, the headers.
 CREATE OR REPLACE MACRO explain_read(
     index,
     bands := NULL,

@@ -2,7 +2,7 @@
 -- kind: table macro
 -- grain: one row per tile and band of a read with the same arguments
 -- reads: an index: a table, view or CTE, or a Parquet path, folder/, glob or URL
--- The tiles that touch an area and period, with their byte ranges and requests. The function fetches nothing.
+-- The tiles that touch an area and period, with their byte ranges and requests. Of an index, the function fetches nothing; of assets without headers, the headers.
 CREATE OR REPLACE MACRO tile_plan(
     index,
     bands := NULL,

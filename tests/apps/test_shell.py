@@ -167,6 +167,18 @@ def test_tables_lists_tables_and_views_and_else_the_files_that_are_there(run, tm
     assert outcome.out == "schema,name,kind,columns\nmain,t,table,1\nmain,v,view,2\n"
 
 
+def test_tables_counts_the_columns_of_views_that_were_not_used_yet(run, tmp_path):
+    """DuckDB shows a Parquet file that it opens as a database by views, and counts their columns when they are used."""
+    database = tmp_path / "views.db"
+    with duckdb.connect(str(database)) as con:
+        con.execute(
+            "CREATE TABLE t (a INTEGER); CREATE VIEW v AS SELECT 1, 2; CREATE VIEW gone AS FROM t; DROP TABLE t"
+        )
+    outcome = run("shell", str(database), "--csv", "-c", ".tables")
+    assert "main,v,view,2\n" in outcome.out
+    assert "main,gone,view," in outcome.out
+
+
 def test_schema_tells_how_tables_were_made_and_what_files_and_functions_give(run, index):
     outcome = run("shell", "--csv", "-c", "CREATE TABLE t (a INTEGER)", "-c", ".schema t", "-c", ".schema T")
     assert outcome.out == "CREATE TABLE t(a INTEGER);\n" * 2

@@ -157,7 +157,7 @@ def test_wrong_values_are_refused_before_anything_is_read(index: Path, options: 
 
 
 def test_values_without_effect_are_refused(index: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"scales: got 0\.5 for stored values, expected scale to be true"):
+    with pytest.raises(InvalidArgumentError, match=r"scales: got 0\.5 for stored values, expected scale=True"):
         rs.read_pixels(index, bands=["red"], scales=0.5)
     with rs.connect() as con, pytest.raises(Exception, match=r"offsets: got .* for stored values"):
         con.execute("FROM read_pixels($1, offsets := {'red': 1})", [str(index)]).fetchall()

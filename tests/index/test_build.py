@@ -143,6 +143,13 @@ def test_the_metadata_says_where_the_index_came_from_and_what_failed(cog, tmp_pa
     assert json.loads(metadata["geo"])["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
 
 
+@pytest.mark.parametrize("name", ["index", "s2.idx", "s2.pq"])
+def test_a_name_that_reads_do_not_know_as_an_index_is_refused_before_anything_is_read(name, tmp_path):
+    with pytest.raises(InvalidArgumentError, match=rf"expected a path that ends in \.parquet.*{name}\.parquet"):
+        build_index(tmp_path / "gone.json", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_builds_of_one_definition_have_one_hash(items, tmp_path):
     hashes = set()
     for name in ("i.parquet", "j.parquet"):

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -143,6 +144,45 @@ def test_a_stream_begins_again_where_nothing_was_given_yet(site: Site) -> None:
     query = "SELECT count(pixels) FROM read_tiles($1)"
     assert con.execute(query, [str(site.folder / "items.json")]).fetchall() == [(4,)]
     con.close()
+
+
+def _assets(con: duckdb.DuckDBPyConnection, site: Site) -> None:
+    (site.folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": site.items}))
+    con.execute("CREATE OR REPLACE TABLE assets AS FROM stac_items($1)", [str(site.folder / "items.json")])
+    site.server.reset()
+
+
+@pytest.mark.parametrize("query", ["read_headers('assets')", "items('assets')", "explain_read('assets')"])
+def test_reads_of_headers_in_sql_use_the_cache_as_python_does(query: str, site: Site) -> None:
+    site.items.append(site.item("D", 3, collection="other"))
+    with rs.connect() as con:
+        _assets(con, site)
+        assert con.execute(f"FROM {query}").fetchall()
+        assert site.headers_read() == 3
+        assert con.execute(f"FROM {query}").fetchall()
+        rs.explain(site.items)
+        assert site.headers_read() == 0
+        assert {found.collection for found in header_cache.cached_collections()} == {"c", "other"}
+        with rs.set_options(header_cache="off"):
+            con.execute("FROM read_headers('assets')").fetchall()
+        assert site.headers_read() == 3
+
+
+def test_a_table_of_old_headers_makes_the_cache_drop_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the next rows would have the same headers, whatever process reads them."""
+    with rs.connect() as con:
+        _assets(con, site)
+        con.execute("CREATE TABLE headers AS FROM read_headers('assets')")
+        # As in another process, which did not take headers from the cache.
+        monkeypatch.setattr(header_cache, "_served", {})
+        pixels = site.write("A", 77)
+        with pytest.raises(duckdb.Error, match="AssetChangedError"):
+            con.execute("FROM read_tiles('headers')").fetchall()
+        site.server.reset()
+        con.execute("CREATE OR REPLACE TABLE headers AS FROM read_headers('assets')")
+        assert site.headers_read() == 1
+        first = con.execute("SELECT pixels FROM read_tiles('headers') WHERE item_id = 'A' LIMIT 1").fetchall()[0][0]
+        assert np.frombuffer(first, np.uint16)[0] == pixels[0, 0]
 
 
 def test_a_build_takes_headers_from_the_cache(site: Site) -> None:

@@ -419,3 +419,13 @@ def test_a_wrong_search_is_an_error(plain, installed, collection, arguments, wor
     for con in (plain, installed):
         with pytest.raises(duckdb.Error, match=words):
             con.sql(f"FROM items('{collection.index}', {arguments})").fetchall()
+
+
+def test_assets_without_headers_are_refused_with_the_remedy(plain: duckdb.DuckDBPyConnection) -> None:
+    plain.execute("CREATE OR REPLACE TEMP TABLE assets AS SELECT 'a.tif' AS href, 'a' AS item_id")
+    for function in ("items", "tile_plan", "explain_read"):
+        for index in ("assets", "items.json", "images/*.tif"):
+            with pytest.raises(
+                duckdb.Error, match=r"has no headers, expected rows of an index\..*`rasteret-sql build`"
+            ):
+                plain.execute(f"FROM {function}('{index}')")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -250,6 +251,95 @@ def test_table_functions_read_assets_without_headers(form: str, scene: Scene) ->
         assert found == con.execute(query, [str(scene.index)]).fetchall()
         assert found
     con.close()
+
+
+PLANNED_IN_SQL = {
+    "a table": "assets",
+    "a temporary table": "temporary_assets",
+    "a view": "assets_of_files",
+    "a path": "{path}",
+    "a URL": "{url}",
+    "a Parquet file": "{folder}/assets.parquet",
+    "STAC GeoParquet": "{folder}/items.parquet",
+    "rows of read_headers": "headers",
+}
+
+
+@pytest.mark.parametrize("form", PLANNED_IN_SQL)
+def test_functions_that_plan_in_sql_read_the_headers_of_assets(form: str, scene: Scene) -> None:
+    """Each gives the rows that it gives of an index of the same assets."""
+    with rs.connect() as con:
+        con.execute("CREATE TABLE assets AS FROM stac_items($1)", [str(scene.documents)])
+        con.execute("CREATE TEMP TABLE temporary_assets AS FROM assets")
+        con.execute(f"COPY assets TO '{scene.folder / 'assets.parquet'}'")
+        con.execute(f"CREATE VIEW assets_of_files AS FROM '{scene.folder / 'assets.parquet'}' WHERE asset <> 'none'")
+        con.execute("CREATE TABLE headers AS FROM read_headers('assets')")
+        rows = [
+            {
+                "id": item["id"],
+                "collection": item["collection"],
+                "datetime": item["properties"]["datetime"],
+                "assets": item["assets"],
+            }
+            for item in scene.items
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), scene.folder / "items.parquet")
+        subject = PLANNED_IN_SQL[form].format(
+            path=scene.documents, url=scene.server.url("items.json"), folder=scene.folder
+        )
+        columns = {
+            "items": "item_id, datetime, assets, crs, files, file_bytes",
+            "tile_plan": "item_id, asset, band, tile_row, tile_col, tile_offset, tile_byte_count, href",
+            "explain_read": "*",
+        }
+        for function, of_function in columns.items():
+            query = (
+                f"SELECT {of_function} FROM {function}($1, bbox := {list(BBOX)}, datetime := '2024-01-02') ORDER BY ALL"
+            )
+            found = con.execute(query, [subject]).fetchall()
+            assert found == con.execute(query, [str(scene.index)]).fetchall()
+            assert found
+
+
+def test_plans_in_sql_take_the_assets_that_the_statement_names(scene: Scene) -> None:
+    """Not those of a table that a CTE or a temporary table hides."""
+    query = "SELECT list(item_id) FROM items('{}')"
+    with rs.connect() as con:
+        con.execute("CREATE TABLE assets AS FROM stac_items($1)", [str(scene.documents)])
+        hidden = "WITH assets AS (FROM main.assets WHERE item_id = 'A') "
+        assert con.execute(hidden + query.format("assets")).fetchall() == [(["A"],)]
+        con.execute("CREATE TEMP TABLE hiding AS FROM assets WHERE item_id = 'B'")
+        con.execute("CREATE TABLE main.hiding_not AS FROM assets")
+        assert con.execute(query.format("hiding")).fetchall() == [(["B"],)]
+        con.execute("BEGIN; DELETE FROM assets WHERE item_id = 'A'")
+        assert con.execute(query.format("assets")).fetchall() == [(["B"],)]
+        con.execute("ROLLBACK")
+        assert con.execute(query.format("assets")).fetchall() == [(["A", "B"],)]
+
+
+def test_a_plan_in_sql_names_the_file_whose_header_cannot_be_read(scene: Scene) -> None:
+    with rs.connect() as con:
+        con.execute(
+            "CREATE TABLE assets AS SELECT * REPLACE (replace(href, 'A_red', 'gone') AS href) FROM stac_items($1)",
+            [str(scene.documents)],
+        )
+        for function in ("items", "tile_plan", "explain_read"):
+            with pytest.raises(duckdb.Error, match=r"item A, asset red: AssetNotFoundError: .*gone\.tif"):
+                con.execute(f"FROM {function}('assets')").fetchall()
+            with pytest.raises(duckdb.Error, match="no file matches this glob"):
+                con.execute(f"FROM {function}('{scene.folder}/nothing_*.tif')").fetchall()
+
+
+def test_a_plan_in_sql_of_rows_from_the_network_names_no_local_files(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "rasteret_sql.sql.unindexed.origins_of", lambda *_a, **_n: (scene.server.url("assets.parquet"),)
+    )
+    with rs.connect() as con:
+        con.execute("CREATE TABLE assets AS SELECT $1 AS href, 'A' AS item_id", [str(scene.folder / "A_red.tif")])
+        with pytest.raises(duckdb.Error, match="AccessDeniedError"):
+            con.execute("FROM items('assets')").fetchall()
 
 
 def test_a_relative_path_is_a_document_and_a_table_of_its_name_is_quoted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -145,8 +146,15 @@ def _details(function: str, parameters: Sequence[str], width: int) -> list[str]:
 
 
 def _tables(session: Session, text: str) -> None:
+    import duckdb
+
     _expect_nothing(".tables", text)
     con = session.con
+    # DuckDB counts the columns of a view when it is first used.
+    for schema, name, kind, columns in session.attend(lambda: con.execute(_TABLES).fetchall()):
+        if kind == "view" and columns is None:
+            with contextlib.suppress(duckdb.Error):  # its files may be gone
+                con.execute(f"DESCRIBE {quote_identifier(schema)}.{quote_identifier(name)}").fetchall()
     if session.attend(lambda: con.execute(f"SELECT count(*) FROM ({_TABLES})").fetchall()) != [(0,)]:  # noqa: S608
         session.show(_TABLES)
         return
