@@ -36,8 +36,10 @@ serve: demo/s2.parquet | $(SERVE_STAMP)
 demo/s2.parquet: | $(STAMP)
 	$(BIN)/rasteret-sql demo
 
+# pytest-xdist would run the files with the fewest tests last; some of these are the longest, and one process would wait.
 test: $(TEST_STAMP) check
-	$(BIN)/python -m pytest -m "not slow and not servers and not faults and not load and not ray and not spark" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not servers and not faults and not load and not ray and not spark" \
+		-n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of `make test` that draw examples, with other examples in each run.
 test-random: $(TEST_STAMP)

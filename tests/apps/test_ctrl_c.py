@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-COMMAND = [sys.executable, "-m", "rasteret_sql"]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +45,6 @@ def test_ctrl_c_ends_a_command_that_waits_for_bytes(silent, tmp_path, arguments,
     index, server = silent
     path = str(tmp_path / str(output))
     filled = [each.replace("INDEX", str(index)).replace("OUTPUT", path) for each in arguments]
-    ended = interrupted([*COMMAND, *filled], server)
+    ended = interrupted(filled, server)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
     assert list(tmp_path.iterdir()) == []

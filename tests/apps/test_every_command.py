@@ -19,7 +19,8 @@ import shapely
 import rasteret_sql as rs
 from rasteret_sql.apps import main as main_module
 from rasteret_sql.apps.main import main, parser
-from tests.apps.test_process import COMMAND, in_terminal
+from tests.apps.test_process import COMMAND, in_warm_terminal
+from tests.support import warm
 
 ESCAPE = "\x1b["
 #: Commands that go on until they are told to stop, or ask for what they do; their own tests run them.
@@ -146,7 +147,7 @@ def test_examples_parse(name):
 @every_command
 def test_help_without_colour_where_none_is_wanted(name):
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        code, shown = in_terminal(name, "--help", **environment)
+        code, shown = in_warm_terminal(name, "--help", **environment)
         assert code == 0
         assert ESCAPE not in shown
 
@@ -196,10 +197,7 @@ def test_a_mistake_is_a_message_on_stderr_and_no_traceback(run, places, name):
 @ending_command
 def test_the_result_is_on_stdout_and_no_progress_where_stderr_is_no_terminal(places, name):
     arguments = [*required(commands()[name], GOOD, places), *FURTHER.get(name, ())]
-    done = subprocess.run(
-        [*COMMAND, name, *arguments], capture_output=True, cwd=places["folder"], check=False,
-        env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
+    done = warm.run("-m", "rasteret_sql", name, *arguments, cwd=places["folder"], env={**os.environ, "TERM": "xterm"})
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout or name in FOR_A_FILE
     for stream in (done.stdout, done.stderr):
@@ -220,7 +218,7 @@ def test_colour_is_for_terminals_that_want_it(places, name):
     arguments = [*required(commands()[name], GOOD, places), *FURTHER.get(name, ())]
     arguments.append("--json")
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        code, shown = in_terminal(name, *arguments, **environment)
+        code, shown = in_warm_terminal(name, *arguments, **environment)
         assert code == 0, shown
         # A bar moves the cursor, which is no colour.
         assert not re.search(r"\x1b\[[\d;]*m", shown)
@@ -244,14 +242,11 @@ def test_a_reader_of_results_that_went_away_is_no_error(places, name):
         arguments.append("--json")
     reading, writing = os.pipe()
     os.close(reading)
-    with subprocess.Popen(
-        [*COMMAND, name, *arguments], stdout=writing, stderr=subprocess.PIPE, cwd=places["folder"]
-    ) as process:
-        os.close(writing)
-        said = process.stderr.read()
-    assert b"Traceback" not in said
-    assert b"BrokenPipe" not in said
-    assert process.returncode == 141
+    done = warm.run("-m", "rasteret_sql", name, *arguments, stdout=writing, cwd=places["folder"])
+    os.close(writing)
+    assert b"Traceback" not in done.stderr
+    assert b"BrokenPipe" not in done.stderr
+    assert done.returncode == 141
 
 
 @every_command

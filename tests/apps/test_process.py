@@ -14,30 +14,45 @@ import pytest
 import rasteret_sql as rs
 from rasteret_sql import __version__
 from rasteret_sql.apps.main import main
+from tests.support import warm
 
 COMMAND = [sys.executable, "-m", "rasteret_sql"]
 
 
 def in_terminal(*arguments, **environment):
     """Run in a pseudo-terminal; gives exit code and everything that was shown."""
+    return _in_terminal(_started, arguments, environment)
+
+
+def in_warm_terminal(*arguments, **environment):
+    """Do the same in a process that starts warm."""
+    return _in_terminal(_forked, arguments, environment)
+
+
+def _started(arguments, child, environment):
+    return subprocess.Popen([*COMMAND, *arguments], stdin=child, stdout=child, stderr=child, env=environment)
+
+
+def _forked(arguments, child, environment):
+    return warm.start("-m", "rasteret_sql", *arguments, stdin=child, stdout=child, stderr=child, env=environment)
+
+
+def _in_terminal(start, arguments, environment):
     parent, child = pty.openpty()
     termios.tcsetwinsize(child, (40, 100))
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdin=child, stdout=child, stderr=child,
-        env={**os.environ, "TERM": "xterm", **environment},
-    ) as process:  # fmt: skip
-        os.close(child)
-        shown = b""
-        while True:
-            try:
-                part = os.read(parent, 65536)
-            except OSError:  # the child closed its side
-                break
-            if not part:
-                break
-            shown += part
+    process = start(list(map(str, arguments)), child, {**os.environ, "TERM": "xterm", **environment})
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:  # the child closed its side
+            break
+        if not part:
+            break
+        shown += part
     os.close(parent)
-    return process.returncode, shown.decode()
+    return process.wait(warm.PATIENCE_S), shown.decode()
 
 
 @pytest.mark.parametrize("command", ["build", "refresh", "validate", "info", "sql", "explain", "demo"])

@@ -35,6 +35,7 @@ def test_each_area_gives_a_cold_and_a_warm_row_of_our_reader(tmp_path):
     assert len(rows(done.stdout, "rasteret_sql, imported before")) == 3
 
 
+@pytest.mark.slow
 def test_odc_stac_gives_the_same_pixels_and_grids_and_nearly_the_same_when_resampled(tmp_path):
     pytest.importorskip("odc.stac")
     done = run("X1", "X3-nearest", "X3-bilinear", "--peers", "odc-stac", "--data", str(tmp_path))

@@ -148,6 +148,7 @@ def test_both_transports_are_measured(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_values_at_points_and_statistics_of_polygons_are_those_of_peers(tmp_path):
     peers = ("rasterio", "rasterstats", "exactextract")
     for module in peers:

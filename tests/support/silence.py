@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -14,10 +16,10 @@ import numpy as np
 
 import rasteret_sql as rs
 from rasteret_sql.testing import write_cog
+from tests.support import warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 
 @contextmanager
@@ -45,28 +47,25 @@ def silent_index(folder: Path, files: int = 4) -> Iterator[tuple[Path, socket.so
         yield index, server
 
 
-def interrupted(command: Sequence[str], server: socket.socket) -> subprocess.CompletedProcess[str]:
-    """Run a command, and press Ctrl-C when it waits for the server."""
+def interrupted(arguments: Sequence[str], server: socket.socket) -> subprocess.CompletedProcess[str]:
+    """Run the command with arguments, and press Ctrl-C when it waits for the server."""
     _forget_connections(server)
-    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, env=environment) as process:
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+        Path(os.devnull).open("rb") as nothing,
+    ):
+        streams = {"stdin": nothing.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+        process = warm.start("-m", "rasteret_sql", *arguments, **streams)
+        server.settimeout(warm.PATIENCE_S)
         connection, _ = server.accept()
         with connection:
             process.send_signal(signal.SIGINT)
             # Whoever waits for the server waits for ever.
-            out, err = ended_or_stacks(process)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-def ended_or_stacks(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Give what a process has written when it ends; the stacks of one that hangs are in what it writes on stderr."""
-    try:
-        # Far longer than it takes on any machine.
-        return process.communicate(timeout=300)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)
-        return process.communicate()
+            code = process.wait()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
 
 
 def _forget_connections(server: socket.socket) -> None:
