@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import tifffile
 import rasteret_sql as rs
 from rasteret_sql.database.hrefs import absolute
 from rasteret_sql.testing import CollectionInfo, ItemInfo, RangeServer, write_collection
-from tests.support import stac_api
+from tests.support import stac_api, warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +37,8 @@ except PackageNotFoundError:
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
 #: In a process of its own: dbt's warnings are not ours.
 DBT = "import sys; from dbt.cli.main import dbtRunner; sys.exit(not dbtRunner().invoke(sys.argv[1:]).success)"
+#: What each run of dbt imports.
+LIBRARIES = ("rasteret_sql.integrations.dbt", "pyarrow.dataset", "dbt.cli.main", "dbt.adapters.duckdb")
 MAX_CLOUD_COVER = 50
 
 
@@ -80,14 +81,11 @@ def copied(folder: Path) -> Path:
 
 def dbt(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "STAC_", "PYTHONWARN"))}
-    return subprocess.run(
-        [sys.executable, "-c", DBT, "--no-use-colors", *arguments, "--profiles-dir", "."],
-        cwd=project,
-        env={**kept, "DO_NOT_TRACK": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run(
+        "-c", DBT, "--no-use-colors", *arguments, "--profiles-dir", ".",
+        cwd=project, env={**kept, "DO_NOT_TRACK": "1", **environment}, libraries=LIBRARIES,
+    )  # fmt: skip
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def rows(project: Path, query: str) -> list[tuple[Any, ...]]:
