@@ -24,6 +24,7 @@ from rasteret_sql.io.options import options_of_call
 from rasteret_sql.plan.arguments import SQL, ReadArguments
 from rasteret_sql.plan.scaling import GivenScaling
 from rasteret_sql.read.stream import PART_ROWS
+from rasteret_sql.sql.argument_texts import coordinate_in, number_in, unfit
 from rasteret_sql.sql.batches import READ_COLUMNS, rows_kept, tile_batches, tile_rows, with_call
 from rasteret_sql.sql.chosen_tiles import TileChoice
 from rasteret_sql.sql.ctrlc import noted as ctrl_c_noted
@@ -403,15 +404,15 @@ def parse_arguments(text: str) -> tuple[ReadArguments, dict[str, str | None], On
         )
     for name in ("bands", "bbox"):
         if values[name] is None and given[name] is not None:
-            raise _unfit(name, given[name])
-    numbers = {name: _number_of(name, values.pop(name, None)) for name in ("level", "resolution", "gsd")}
+            raise unfit(name, given[name])
+    numbers = {name: number_in(name, values.pop(name, None)) for name in ("level", "resolution", "gsd")}
     level, bbox = numbers["level"], values.pop("bbox")
     if level is not None and not level.is_integer():
-        raise _unfit("level", f"{level}")
+        raise unfit("level", f"{level}")
     return (
         ReadArguments(
             **values,
-            bbox=None if bbox is None else [_number(part) for part in bbox.strip("[]").split(",")],
+            bbox=None if bbox is None else [coordinate_in(part) for part in bbox.strip("[]").split(",")],
             level=None if level is None else int(level),
             resolution=numbers["resolution"],
             gsd=numbers["gsd"],
@@ -438,39 +439,6 @@ def parse_comparison(text: str) -> tuple[str, dict[str, str]] | None:
     """Read the index and the settings that `_rst_comparison` passes as JSON; None where a read passes its arguments."""
     values = json.loads(text)
     return (values["seen"], values["settings"]) if "seen" in values else None
-
-
-#: What is expected of arguments that DuckDB could not cast; `_rst_asset_plan` says the same.
-_EXPECTED: Final = {
-    "bands": "a list of names: bands := ['{given}']",
-    "bbox": "four finite numbers [xmin, ymin, xmax, ymax]",
-    "level": "a whole number: 0 (full resolution) or more",
-    "resolution": "a number",
-    "gsd": "a number of metres",
-}
-
-
-def _unfit(name: str, given: str) -> InvalidArgumentError:
-    shown = f"'{given}'" if name == "bands" else given
-    return InvalidArgumentError(f"{name}: got {shown}, expected {_EXPECTED[name].format(given=given)}")
-
-
-def _number_of(name: str, text: str | None) -> float | None:
-    """Read a number that DuckDB wrote as text.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise _unfit(name, text) from error
-
-
-def _number(text: str) -> float:
-    return float("nan") if text.strip() == "NULL" else float(text)
 
 
 def is_dry_run() -> bool:
