@@ -2,7 +2,7 @@
 
     python examples/ray_inference.py output/ index.parquet --bands red nir
 
-Without an index it makes a small collection of its own. The work is cut into pieces. A piece appears when it is
+Without an index it makes a small collection of its own, in the folder of the output. The work is cut into pieces. A piece appears when it is
 complete, so a job that was killed is run again, and goes on with the first piece that is missing.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,14 @@ def main() -> None:
     arguments = parser.parse_args()
 
     with ExitStack() as stack:
-        index = arguments.index or _collection(stack)
-        # A real cluster: ray.init("auto"). Workers need rasteret_sql of the same version, and reach the files. What
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        index = arguments.index or _collection(arguments.output / "collection")
+        # A real cluster: address="auto". Workers need rasteret_sql of the same version, and reach the files. What
         # signs requests comes from their environment, or from runtime_env={"env_vars": {...}} here. They need no index.
-        ray.init(log_to_driver=False)
+        ray.init(address="local", log_to_driver=False)
         stack.callback(ray.shutdown)
         # Planned here, once; nothing of the files is read before a piece is written.
         windows = rs.chips(index, size=arguments.size, bands=arguments.bands).read_all()
-        arguments.output.mkdir(parents=True, exist_ok=True)
         for piece in rs.shards(index, arguments.pieces, bands=arguments.bands, chips=windows):
             # The hash tells the pieces of different plans apart.
             target = arguments.output / f"plan={piece.plan_hash}" / f"piece={piece.name}"
@@ -66,19 +65,17 @@ def main() -> None:
             print(f"{target.name}: {piece.chip_table().num_rows} chips written")
 
 
-def _collection(stack: ExitStack) -> Path:
-    """Make a collection of COGs, and build its index."""
+def _collection(folder: Path) -> Path:
+    """Make a collection of COGs and build its index, unless an earlier run has: its plan is the same then."""
     from rasteret_sql.testing import write_collection
 
-    # The same folder each time: its files are the same too, and so is their plan.
-    folder = Path(tempfile.gettempdir()) / "rasteret-ray-example"
-    if not (folder / "index.parquet").exists():
-        partial = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    index = folder / "index.parquet"
+    if not index.exists():
         folder.mkdir(exist_ok=True)
         written = write_collection(folder, items=4, size=256, tile=64)
-        rs.build_index(str(written.document), partial / "index.parquet")
-        shutil.move(partial / "index.parquet", folder / "index.parquet")
-    return folder / "index.parquet"
+        # The index appears when it is complete.
+        rs.build_index(str(written.document), index)
+    return index
 
 
 if __name__ == "__main__":
