@@ -20,6 +20,7 @@ from benchmarks import (
     first_batch,
     limits,
     resampling,
+    shards,
     training,
     transports,
     warm,
@@ -60,6 +61,7 @@ _NAMES = (
     first_batch.NAME,
     index_workload.NAME,
     limits.NAME,
+    shards.NAME,
     training.NAME,
     transports.NAME,
     warm.NAME,
@@ -92,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run_index(arguments, scale)
     if limits.NAME in names:
         wrong += _run_limits(arguments, scale)
+    if shards.NAME in names:
+        wrong += _run_shards(arguments, scale)
     if transports.NAME in names:
         _run_transports(arguments, scale)
     if zones.NAME in names:
@@ -196,6 +200,17 @@ def _run_index(arguments: argparse.Namespace, scale: Scale) -> None:
         size = index_workload.TINY_INDEX if scale == TINY else index_workload.FULL_INDEX
         print(f"{describe_machine()}\n", flush=True)
         print(index_workload.run(folder, size, arguments.repeat, with_targets=scale != TINY), flush=True)
+
+
+def _run_shards(arguments: argparse.Namespace, scale: Scale) -> list[str]:
+    """Read shards with one worker and with two; returns what went wrong."""
+    with ExitStack() as stack:
+        folder = arguments.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"{describe_machine()}\n", flush=True)
+        text, wrong = shards.run(folder, scale, arguments.repeat, with_targets=scale != TINY)
+        print(text, flush=True)
+        return wrong
 
 
 def _run_limits(arguments: argparse.Namespace, scale: Scale) -> list[str]:

@@ -138,6 +138,14 @@ def test_settings_of_a_read_are_measured_and_never_change_its_requests(tmp_path)
     assert sum(line.startswith(("| 1 |", "| 4 |", "| 8 |")) for line in done.stdout.splitlines()) == 4
 
 
+def test_shards_are_read_by_one_worker_and_by_two_with_the_same_pixels(tmp_path):
+    done = run("shards", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert all(float(row[2]) > 0 for row in rows)
+
+
 def test_both_transports_are_measured(tmp_path):
     pytest.importorskip("obstore")
     done = run("transports", "--data", str(tmp_path))
