@@ -2,8 +2,9 @@
 
     python examples/ray_inference.py output/ index.parquet --bands red nir
 
-Without an index it makes a small collection of its own, in the folder of the output. The work is cut into pieces. A piece appears when it is
-complete, so a job that was killed is run again, and goes on with the first piece that is missing.
+Without an index it makes a small collection of its own, in the folder of the output. The work is cut into pieces. A
+piece appears when it is complete, so a job that was killed is run again, and goes on with the first piece that is
+missing.
 """
 
 from __future__ import annotations

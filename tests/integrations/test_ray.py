@@ -172,7 +172,11 @@ def test_the_example_writes_what_is_missing_and_no_more(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("written") == (2 if number == 0 else 0)
         assert done.stdout.count("was there") == (0 if number == 0 else 2)
-    means = [mean for path in (tmp_path / "out").glob("plan=*/**/*.parquet") for mean in pq.read_table(path)["ndvi"].to_pylist()]
+    means = [
+        mean
+        for path in (tmp_path / "out").glob("plan=*/**/*.parquet")
+        for mean in pq.read_table(path)["ndvi"].to_pylist()
+    ]
     assert len(means) == 4 * 4
     assert {path.name.partition("=")[0] for path in (tmp_path / "out").iterdir()} == {"collection", "plan"}
     assert all(-1 <= mean <= 1 for mean in means)
