@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -112,6 +113,21 @@ def number_of(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def number_in_text(name: str, text: str | None, expected: str = "a number") -> float:
+    """Read a finite number that DuckDB wrote as text.
+
+    Raises:
+        InvalidArgumentError: it is none, or NULL.
+    """
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected {expected}")
+    return number
 
 
 def whole_number_of(value: Any) -> int | None:

@@ -16,7 +16,7 @@ from rasteret_sql.geo.crs import period_of, same_crs
 from rasteret_sql.geo.project import clipped, is_wide, project_each, project_geometries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -127,6 +127,21 @@ def windows_touched(bounds: npt.ArrayLike, shape: npt.ArrayLike) -> npt.NDArray[
     is_touched: npt.NDArray[np.bool_] = np.all((starts < sizes) & (ends > 0), axis=1)
     windows = np.hstack([np.maximum(starts, 0), np.minimum(ends, sizes)])
     return np.where(is_touched[:, None], windows, 0).astype(np.int64)
+
+
+def share_pixels(first: Iterable[npt.NDArray[Any]], second: Iterable[Any]) -> npt.NDArray[np.bool_]:
+    """Say which boxes share more than an edge with others.
+
+    Args:
+        first: (xmin, ymin, xmax, ymax) in pixels, ends exclusive: four arrays.
+        second: the same, as arrays or numbers that broadcast with those.
+    """
+    xmin, ymin, xmax, ymax = first
+    others_xmin, others_ymin, others_xmax, others_ymax = second
+    shared: npt.NDArray[np.bool_] = (
+        (xmin < others_xmax) & (xmax > others_xmin) & (ymin < others_ymax) & (ymax > others_ymin)
+    )
+    return shared
 
 
 def tiles_of_window(window: Sequence[int], tile_shape: tuple[int, int]) -> Tiles:

@@ -14,7 +14,7 @@ import numpy as np
 from rasteret_sql.checks import check_choice, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.geobox import MAX_SIDE, checked_size
-from rasteret_sql.geo.touched import is_touched
+from rasteret_sql.geo.touched import is_touched, share_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -177,7 +177,5 @@ def _coarseness(asset: PlannedAsset) -> tuple[float, int]:
 def _in_parts(windows: Numbers, parts: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Say which windows share a pixel with one of several parts, (xmin, ymin, xmax, ymax) in pixels."""
     row_off, col_off, row_end, col_end = (side[:, np.newaxis] for side in windows.T)
-    xmin, ymin, xmax, ymax = parts.T
-    touched = (col_off < xmax) & (col_end > xmin) & (row_off < ymax) & (row_end > ymin)
-    found: npt.NDArray[np.bool_] = touched.any(axis=1)
-    return found
+    shared: npt.NDArray[np.bool_] = np.any(share_pixels((col_off, row_off, col_end, row_end), parts.T), axis=1)
+    return shared

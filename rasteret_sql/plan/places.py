@@ -11,6 +11,7 @@ from rasteret_sql.geo.crs import revolution_at, same_crs
 from rasteret_sql.geo.geobox import GeoBox
 from rasteret_sql.geo.pixelmap import PixelMap
 from rasteret_sql.geo.resampling import EPSILON, reach
+from rasteret_sql.geo.touched import share_pixels
 from rasteret_sql.io import fork
 from rasteret_sql.plan.native_grid import GRID_TOLERANCE
 
@@ -165,13 +166,8 @@ def shift_between(asset: PlannedAsset, box: GeoBox, whole: GeoBox) -> tuple[int,
 def touches(plan: TilePlan, rows: npt.NDArray[np.int64], asset: PlannedAsset, window: Window) -> npt.NDArray[np.bool_]:
     """Say which rows of a plan, all of one file, have tiles that a window touches."""
     top, left = plan.tile_row[rows] * asset.format.tile_height, plan.tile_col[rows] * asset.format.tile_width
-    touched: npt.NDArray[np.bool_] = (
-        (top < window.row_end)
-        & (top + plan.height[rows] > window.row_off)
-        & (left < window.col_end)
-        & (left + plan.width[rows] > window.col_off)
-    )
-    return touched
+    tiles = (left, top, left + plan.width[rows], top + plan.height[rows])
+    return share_pixels(tiles, (window.col_off, window.row_off, window.col_end, window.row_end))
 
 
 fork.on_fork(pixel_map.cache_clear)

@@ -11,7 +11,7 @@ import numpy as np
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.antimeridian import repeated
 from rasteret_sql.geo.crs import in_proj_thread, shortened
-from rasteret_sql.geo.touched import pixels_touched, windows_touched
+from rasteret_sql.geo.touched import pixels_touched, share_pixels, windows_touched
 from rasteret_sql.geo.utm import REVOLUTION, is_lonlat
 from rasteret_sql.plan.bands import FileBands, choose_bands
 from rasteret_sql.plan.native_grid import without_place
@@ -447,11 +447,11 @@ def _in_parts(cells: Cells, layouts: Tilings, selection: Selection) -> Cells:
     """Leave out tiles that none of several parts of the area touches by its bounds."""
     counts = selection.parts.lengths[cells.owner]
     cell = np.repeat(np.arange(len(cells.owner)), counts)
-    xmin, ymin, xmax, ymax = selection.parts.values[spread(selection.parts.bounds[cells.owner], counts)].T
+    parts = selection.parts.values[spread(selection.parts.bounds[cells.owner], counts)]
     file = cells.owner[cell]
     tall, wide = layouts.tile_height[file], layouts.tile_width[file]
     row, col = cells.row[cell], cells.col[cell]
-    is_in = (xmin < (col + 1) * wide) & (xmax > col * wide) & (ymin < (row + 1) * tall) & (ymax > row * tall)
+    is_in = share_pixels((col * wide, row * tall, (col + 1) * wide, (row + 1) * tall), parts.T)
     hit = np.bincount(cell[is_in], minlength=len(cells.owner)) > 0
     return cells.take(hit | (selection.parts.lengths[cells.owner] == 1))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rasteret_sql.plan.ragged import spread
-from rasteret_sql.plan.ranges import MAX_REQUEST_BYTES, coalesce
+from rasteret_sql.plan.requests import MAX_REQUEST_BYTES, coalesce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rasteret_sql.checks import number_in_text
 from rasteret_sql.errors import InvalidArgumentError
 
 #: What is expected of arguments that DuckDB could not cast; `_rst_asset_plan` says the same.
@@ -28,12 +29,7 @@ def number_in(name: str, text: str | None) -> float | None:
     Raises:
         InvalidArgumentError: it is none.
     """
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise unfit(name, text) from error
+    return None if text is None else number_in_text(name, text, _EXPECTED[name])
 
 
 def coordinate_in(text: str) -> float:

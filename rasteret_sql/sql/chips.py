@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from rasteret_sql.checks import number_of, shown
+from rasteret_sql.checks import number_in_text, number_of, shown
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.geo.crs import in_proj_thread
 from rasteret_sql.geo.footprint import window_footprints
@@ -28,7 +28,7 @@ from rasteret_sql.read.valid_share import (
     read_valid,
     windows_below,
 )
-from rasteret_sql.sql.joined import kept_by, number_in_text
+from rasteret_sql.sql.joined import kept_by
 from rasteret_sql.sql.planning import select_files
 from rasteret_sql.sql.statistics_file import kept_statistics
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import duckdb
+    import numpy as np
     import numpy.typing as npt
 
     from rasteret_sql.plan.arguments import ReadArguments
@@ -107,21 +107,6 @@ def errors_of(errors: dict[int, Any], count: int) -> pa.Array:
     if not errors:
         return pa.nulls(count, pa.string())
     return pa.array([str(errors[place]) if place in errors else None for place in range(count)], pa.string())
-
-
-def number_in_text(name: str, text: str | None) -> float:
-    """Read a number that DuckDB wrote as text.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
-        raise InvalidArgumentError(f"{name}: got {text or 'NULL'}, expected a number")
-    return number
 
 
 def flag_of(name: str, text: str | None) -> bool:

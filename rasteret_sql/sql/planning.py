@@ -152,8 +152,7 @@ class IndexPlans:
             EmptyReadError: nothing is left to read.
         """
         arguments = self._of_index(arguments)
-        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
-            rows = self._rows_for(arguments, name)
+        with self._rows_for(arguments) as rows:
             found = SelectedFiles.of(rows, rows.select(arguments))
         if not found.assets:
             raise nothing_found(self._cursor, arguments)
@@ -175,8 +174,7 @@ class IndexPlans:
         from rasteret_sql.sql.derived import DerivedFiles
 
         arguments = self._of_index(arguments)
-        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
-            rows = self._rows_for(arguments, name, formulas)
+        with self._rows_for(arguments, formulas) as rows:
             found = DerivedFiles.of(rows, arguments, formulas, scale=scale)
         if found is None:
             raise nothing_found(self._cursor, replace(arguments, bands=arguments.bands or formulas.labels))
@@ -191,8 +189,8 @@ class IndexPlans:
             EmptyReadError: nothing is left to read.
         """
         arguments = self._of_index(arguments)
-        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
-            plan, properties = self._rows_for(arguments, name).plan(arguments)
+        with self._rows_for(arguments) as rows:
+            plan, properties = rows.plan(arguments)
         if not plan.assets:
             raise nothing_found(self._cursor, arguments)
         if not len(plan):
@@ -206,14 +204,16 @@ class IndexPlans:
         """Give bounds that hold all rows which may be fetched for a plan: `_rows_for` tries its own arguments first."""
         return reach_of(self._arguments).joined(reach_of(arguments))
 
-    def _rows_for(self, arguments: ReadArguments, name: str, formulas: PixelFormulas | None = None) -> IndexRows:
+    @contextmanager
+    def _rows_for(self, arguments: ReadArguments, formulas: PixelFormulas | None = None) -> Iterator[IndexRows]:
         """Give rows that hold all that an area and labels take: those that are there, or else theirs."""
         labels = _labels_of(arguments, formulas)
-        if self._rows is None:
-            self._rows = self._fetched(self._arguments, name, labels)
-        if not self._rows.hold(arguments, labels):
-            self._rows = self._fetched(arguments, name, labels)
-        return self._rows
+        with explained_index(self._cursor, arguments.index, partial(self._reach, arguments)) as name:
+            if self._rows is None:
+                self._rows = self._fetched(self._arguments, name, labels)
+            if not self._rows.hold(arguments, labels):
+                self._rows = self._fetched(arguments, name, labels)
+            yield self._rows
 
     def _fetched(self, arguments: ReadArguments, name: str, labels: Sequence[str] | None) -> IndexRows:
         return _rows(self._cursor, name, arguments, labels, with_properties=self._with_properties)

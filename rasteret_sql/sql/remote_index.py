@@ -22,7 +22,7 @@ from rasteret_sql.io import fork, interrupts, loop
 from rasteret_sql.io.asked import redact
 from rasteret_sql.io.identity import UNKNOWN
 from rasteret_sql.io.stores import store_for
-from rasteret_sql.plan.ranges import MAX_GAP_BYTES, coalesce
+from rasteret_sql.plan.requests import MAX_GAP_BYTES, coalesce
 from rasteret_sql.sql.workarounds import mentioned
 
 if TYPE_CHECKING:

@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from rasteret_sql.checks import check_choice, check_flag, shown
+from rasteret_sql.checks import check_choice, check_flag, number_in_text, shown
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError
 from rasteret_sql.geo.points import ProjectedPoints
 from rasteret_sql.read.by_file import physical
 from rasteret_sql.read.samples import SampleLayout, SampleOptions
-from rasteret_sql.sql.joined import (
-    errors_of,
-    files_around,
-    flag_of,
-    formulas_of,
-    kept_by,
-    number_in_text,
-    rebatched,
-    required,
-)
+from rasteret_sql.sql.joined import errors_of, files_around, flag_of, formulas_of, kept_by, rebatched, required
 from rasteret_sql.sql.named_index import named_table
 from rasteret_sql.sql.vectors import VectorColumns, point_rows
 from rasteret_sql.sql.virtual import CallSource, Stream, filtered, is_dry_run, noted, parse_arguments

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rasteret_sql.checks import check_choice
+from rasteret_sql.checks import check_choice, number_in_text
 from rasteret_sql.errors import InvalidArgumentError
 from rasteret_sql.plan.shards import fetched_bytes
 from rasteret_sql.read.stream import PART_ROWS
 from rasteret_sql.sql.batches import READ_COLUMNS, tile_batches
 from rasteret_sql.sql.chosen_tiles import TileChoice
-from rasteret_sql.sql.joined import number_in_text, required
+from rasteret_sql.sql.joined import required
 from rasteret_sql.sql.shard_bytes import decode, encode, fetch_shard
 from rasteret_sql.sql.shard_chips import chips_of, sql_batches
 from rasteret_sql.sql.shard_plan import checked_count

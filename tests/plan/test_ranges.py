@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rasteret_sql.plan.ranges import MAX_GAP_BYTES, MAX_REQUEST_BYTES, coalesce
+from rasteret_sql.plan.requests import MAX_GAP_BYTES, MAX_REQUEST_BYTES, coalesce
 from rasteret_sql.sql.connection import make_planner
 
 ranges = st.lists(

@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rasteret_sql.plan.ranges import MAX_REQUEST_BYTES
-from rasteret_sql.plan.requests import plan_requests
+from rasteret_sql.plan.requests import MAX_REQUEST_BYTES, plan_requests
 from rasteret_sql.plan.shards import cut_balanced, cut_plan, fetched_bytes, groups_of
 from rasteret_sql.plan.tile_plan import MaskKind
 from tests.support.plans import File, plan_of_rows
