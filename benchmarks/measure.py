@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -115,7 +116,9 @@ def _run(contender: Contender, job_path: Path, server: RangeServer) -> Run:
     command = [contender.python, "-c", script, str(job_path), contender.call]
     server.reset()
     began_s = time.monotonic()
-    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=MOST_S)
+    done = subprocess.run(
+        command, check=True, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=MOST_S
+    )
     ended_s = time.monotonic()
     facts = json.loads(done.stdout.splitlines()[-1])
     asked = server.requests
@@ -127,6 +130,11 @@ def _run(contender: Contender, job_path: Path, server: RangeServer) -> Run:
         nbytes=sum(request.nbytes_sent for request in asked),
         facts=facts,
     )
+
+
+def _environment() -> dict[str, str]:
+    """Let processes keep compiled modules. Peers are installed with theirs, and ours are run from the repository."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _last_line(text: str) -> str:

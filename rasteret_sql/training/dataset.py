@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from rasteret_sql.geo.crs import normalized_crs, same_crs
 from rasteret_sql.geo.geobox import GeoBox, checked_resolution
 from rasteret_sql.geo.project import project_geometries
 from rasteret_sql.read.parts import Part, PartReader
+from rasteret_sql.tiff.decode import TileDecoder
 from rasteret_sql.training.batches import Batched, not_found, one_sample
 from rasteret_sql.training.dtypes import check_values
 from rasteret_sql.training.items import OUTLINE_STEPS, item_footprints
@@ -115,11 +117,28 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         self._rows: Rows | None = None
         self._reader: PartReader | None = None
         self._index = index
+        self._spelled: tuple[Any, str] | None = None
         self.transforms = transforms
         self.bands = self.all_bands = items.files.bands
         self.rgb_bands = _rgb_of(self.bands)
         self.is_image = options.is_image
         self.time_series = options.time_series
+        self._prepare_workers()
+
+    def _prepare_workers(self) -> None:
+        """Do here, once, what each forked worker of a `DataLoader` would do before its first batch."""
+        self._crs_text()
+        for tile_format in {each for kind in self._items.table.kinds for each in kind.formats}:
+            # It imports its codec. A read says what is wrong with a format, and may not need it.
+            with suppress(RasteretError):
+                TileDecoder(tile_format)
+
+    def _crs_text(self) -> str:
+        """Spell the CRS as the index of a collection does; kept, since PROJ needs some 30 ms in a forked process."""
+        crs = self._index.crs
+        if self._spelled is None or self._spelled[0] is not crs:
+            self._spelled = crs, normalized_crs(crs)
+        return self._spelled[1]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is found again: no handle, thread or lock is pickled."""
@@ -149,7 +168,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
     @crs.setter
     def crs(self, crs: Any) -> None:
         text = normalized_crs(crs)
-        if text == normalized_crs(self.crs):
+        if text == self._crs_text():
             return
         index = self._index.copy()
         geometry = index.geometry.to_numpy()
@@ -158,7 +177,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         if is_own.any():
             moved[is_own] = item_footprints(self._items, text)[index["item"].to_numpy()[is_own]]
         if not is_own.all():
-            own = normalized_crs(self.crs)
+            own = self._crs_text()
             moved[~is_own] = project_geometries(geometry[~is_own], own, text, steps=OUTLINE_STEPS, name="index")
         if shapely.is_missing(moved).any():
             raise InvalidArgumentError(
@@ -261,7 +280,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
 
     def corners(self) -> npt.NDArray[np.float64]:
         """Give an (x, y) of each item from which its pixels are counted; (0, 0) for items in other CRSs."""
-        crs = normalized_crs(self.crs)
+        crs = self._crs_text()
         is_same = np.array([same_crs(code, crs) for code in self._items.crs], bool)[self._items.crs_of]
         return np.where(is_same[:, None], self._items.bounds[:, :2], 0.0)
 
@@ -270,7 +289,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
         numbers = index["item"].to_numpy()
         own = numbers >= 0
         if own.any():
-            expected = item_footprints(self._items, normalized_crs(self.crs))
+            expected = item_footprints(self._items, self._crs_text())
             own[own] = shapely.equals_identical(geometry[own], expected[numbers[own]])
         return np.asarray(own, np.bool_)
 
@@ -294,7 +313,7 @@ class RasteretDataset(Batched, GeoDataset):  # type: ignore[misc]
 
     def _lookup(self) -> Rows:
         if self._rows is None:
-            self._rows = Rows(self._index, self._items)
+            self._rows = Rows(self._index, self._items, self._crs_text())
         return self._rows
 
     def _found(self, x: slice, y: slice, t: slice) -> tuple[Part, npt.NDArray[np.int64]] | None:

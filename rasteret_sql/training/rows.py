@@ -9,7 +9,6 @@ import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
 
-from rasteret_sql.geo.crs import normalized_crs
 from rasteret_sql.training.items import interval_index, item_footprints
 
 if TYPE_CHECKING:
@@ -24,9 +23,15 @@ _OVERLAP_PIXELS: Final = 1e-3
 
 
 class Rows:
-    """What is looked up in an index, as arrays."""
+    """What is looked up in an index, as arrays.
 
-    def __init__(self, index: GeoDataFrame, items: Items) -> None:
+    Args:
+        index: the index of a dataset.
+        items: its items.
+        crs: the CRS of `index`, spelled as the index of a collection spells it.
+    """
+
+    def __init__(self, index: GeoDataFrame, items: Items, crs: str) -> None:
         self._geometry = index.geometry.to_numpy()
         self._bounds = shapely.bounds(self._geometry)
         self._left, self._right = index.index.left.to_numpy(), index.index.right.to_numpy()
@@ -39,8 +44,7 @@ class Rows:
         xmax, ymax = self._bounds[:, 2:].max(axis=0)
         #: First and last x, y and time.
         self.extent = (xmin, xmax), (ymin, ymax), (index.index.left.min(), index.index.right.max())
-        #: As the index of a collection spells it.
-        self.crs = normalized_crs(index.crs)
+        self.crs = crs
         # Most are boxes, of which bounds tell everything.
         self._is_box = shapely.area(self._geometry) >= shapely.area(shapely.box(*self._bounds.T)) * (1 - 1e-12)
 
@@ -87,7 +91,7 @@ class Rows:
         if numbers[0] >= 0:
             return numbers
         if self._everything is None:
-            self._everything = Rows(item_frame(self._items, self.crs), self._items)
+            self._everything = Rows(item_frame(self._items, self.crs), self._items, self.crs)
         return np.union1d(numbers[1:], self._everything.touched(x, y, t))
 
     def fitting(self, rows: npt.NDArray[np.int64], x: slice, y: slice) -> npt.NDArray[np.int64]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -139,3 +141,53 @@ def test_a_file_that_was_rewritten_since_it_was_indexed_is_an_error(tmp_path):
         made.path("A", "red").write_bytes(made.path("C", "red").read_bytes())
         with pytest.raises(RasteretError, match=r"A_red\.tif"):
             dataset[(*window(0, 0, SIDE, SIDE), day(1))]
+
+
+#: Makes a dataset, and prints what a forked worker imports for its first batch, and how often it asks PROJ for WKT.
+FIRST_BATCH = """
+import sys
+import pyproj
+from torch.utils.data import DataLoader
+import rasteret_sql as rs
+from tests.training.scenes import day, window
+
+asked = []
+to_wkt = pyproj.CRS.to_wkt
+
+def counted(crs, *args, **kwargs):
+    asked.append(crs)
+    return to_wkt(crs, *args, **kwargs)
+
+def start(worker):
+    asked.clear()
+    start.modules = set(sys.modules)
+
+def facts(samples):
+    assert samples[0]["mask_valid"].any()
+    new = set(sys.modules) - start.modules
+    return sorted(name for name in new if name.startswith(("rasteret_sql", "imagecodecs", "aiohttp"))), len(asked)
+
+pyproj.CRS.to_wkt = counted
+dataset = rs.to_torchgeo(sys.argv[1], bands=["red"])
+queries = [(*window(0, 0, 24, 24), day(1))]
+options = {"multiprocessing_context": "fork", "worker_init_fn": start, "timeout": 120}
+(found,) = DataLoader(dataset, sampler=queries, num_workers=1, collate_fn=facts, **options)
+print(found)
+"""
+
+
+def test_a_forked_worker_inherits_what_its_first_batch_needs(served):
+    command = [sys.executable, "-W", "ignore", "-c", FIRST_BATCH, str(served.index)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout == "([], 0)\n", done.stderr
+
+
+def test_a_dataset_whose_crs_is_set_anew_reads_in_it(served):
+    dataset = rs.to_torchgeo(served.index, bands=["red"])
+    before = dataset[(*window(0, 0, 24, 24), day(1))]["transform"]
+    dataset.crs = "EPSG:4326"
+    x, y, _ = dataset.bounds
+    sample = dataset[x.start : x.stop : (x.stop - x.start) / 10, y.start : y.stop : (y.stop - y.start) / 10]
+    assert not torch.equal(torch.as_tensor(sample["transform"]), torch.as_tensor(before))
+    assert sample["mask_valid"].any()
+    assert dataset._lookup().crs == "EPSG:4326"
