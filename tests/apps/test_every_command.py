@@ -50,6 +50,7 @@ GOOD = {
     "FOLDER": lambda places: places["folder"] / "demo",
     "STATS": lambda places: places["folder"] / "s.parquet",
     "FILE": lambda places: places["folder"] / "out.tif",
+    "NEW INDEX": lambda places: places["folder"] / "out.parquet",
     "DB": lambda _: None,
     "PIXELS": lambda _: "64",
     "COUNT": lambda _: "3",
@@ -66,6 +67,7 @@ BAD = {
     "FOLDER": lambda places: places["index"],
     "STATS": lambda places: places["folder"] / "absent" / "s.parquet",
     "FILE": lambda places: places["folder"] / "absent" / "out.tif",
+    "NEW INDEX": lambda places: places["folder"] / "absent" / "out.parquet",
     "DB": lambda places: places["folder"] / "absent" / "a.duckdb",
     "PIXELS": lambda _: "0",
     "COUNT": lambda _: "0",
@@ -102,7 +104,7 @@ def required(command: argparse.ArgumentParser, values: dict, places: dict) -> li
         if action.option_strings and not action.required:
             continue
         metavar = action.metavar
-        name = "FILE" if action.option_strings and metavar == "INDEX" else metavar
+        name = "NEW INDEX" if action.option_strings and metavar == "INDEX" else metavar
         assert name in values, f"{command.prog}: say in GOOD and BAD what {metavar} may be"
         value = values[name](places)
         if value is not None:

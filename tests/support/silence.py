@@ -62,7 +62,7 @@ def interrupted(arguments: Sequence[str], server: socket.socket) -> subprocess.C
         with connection:
             process.send_signal(signal.SIGINT)
             # Whoever waits for the server waits for ever.
-            code = process.wait()
+            code = process.wait(warm.PATIENCE_S)
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
