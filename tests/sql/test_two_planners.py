@@ -152,7 +152,9 @@ def _in_sql(con: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> pa.Tab
 
 
 def _message(error: Exception) -> str:
-    text = re.sub(r"^(?:[A-Z]\w+(?: \w+)* Error: )+", "", str(error).strip().partition("\n\nLINE ")[0])
+    # DuckDB 1.5 appends the Python frames of a function that raised.
+    said = str(error).strip().partition("\n\nLINE ")[0].partition("\n\nAt:\n")[0]
+    text = re.sub(r"^(?:[A-Z]\w+(?: \w+)* Error: )+", "", said)
     return re.sub(r"^InvalidArgumentError: ", "", text.rpartition("executing the UDF: ")[2])
 
 
