@@ -98,12 +98,14 @@ class YCbCrReader:
     def place(self, raw: U8, out: U8) -> None:
         """Place the top left part of a decompressed tile as RGB."""
         height, width = out.shape[:2]
+        # libtiff 4.7.2 refuses images that are smaller than a block, so it gets whole blocks.
         rows = -(-height // self._vertical) * self._vertical
+        columns = -(-self._tile_width // self._horizontal) * self._horizontal
         fractions = (part for value in self._luma for part in (value, BILLION))
         rgba = _rgba(
             raw.tobytes(),
             rows,
-            self._tile_width,
+            columns,
             _shorts(tags.PHOTOMETRIC, names.YCBCR),
             _shorts(tags.YCBCR_SUBSAMPLING, self._horizontal, self._vertical),
             _shorts(tags.YCBCR_POSITIONING, 1),
