@@ -79,7 +79,8 @@ SELECT item_id, count(*) AS tiles
 FROM read_shard(getvariable('piece'))
 GROUP BY item_id;""",
     "read_shard_chips": """\
-CREATE TABLE windows AS FROM chips('s2.parquet', size := 128, bands := ['red', 'nir']);
+CREATE TABLE windows AS
+FROM chips('s2.parquet', size := 128, bands := ['red', 'nir']);
 
 SET VARIABLE piece = (
     SELECT shard

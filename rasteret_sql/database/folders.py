@@ -166,8 +166,9 @@ def require_version(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Non
 
 
 def is_odd_name(index: str) -> bool:
-    """Whether a path is the name of an existing file that DuckDB would take for a glob."""
-    return not is_url(index) and bool(_GLOB_CHARACTERS.intersection(index)) and os.path.isfile(_local(index))  # noqa: PTH113
+    """Whether a path is the name of an existing file that DuckDB would take for a glob, or whose quotes 1.5 loses."""
+    is_odd = bool(_GLOB_CHARACTERS.intersection(index)) or '"' in index
+    return not is_url(index) and is_odd and os.path.isfile(_local(index))  # noqa: PTH113
 
 
 def _quoted(file: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rasteret_sql.checks import is_one_of, shown
+from rasteret_sql.checks import checked_unicode, is_one_of, shown
 from rasteret_sql.database.sqlfiles import quote_identifier, quote_literal
 from rasteret_sql.errors import EmptyReadError, InvalidArgumentError, InvalidIndexError
 from rasteret_sql.geo.antimeridian import narrowest, split_at_antimeridian
@@ -126,7 +126,7 @@ def _relation(cursor: duckdb.DuckDBPyConnection, index: Any) -> duckdb.DuckDBPyR
         # The footprints of items need no header.
         return cursor.from_arrow(asset_rows(index))
     if isinstance(index, (str, os.PathLike)):
-        text = os.fspath(index)
+        text = checked_unicode("index", os.fspath(index))
         return cursor.sql(require_select(cursor, text, "index") if is_query(text) else f"FROM {quote_literal(text)}")
     return cursor.from_arrow(index)
 

@@ -13,6 +13,7 @@ import numpy as np
 from rasteret_sql.arrays.cubes import check_area, check_no_area, clip_of
 from rasteret_sql.arrays.given_tiles import holds_tiles, plan_given_tiles
 from rasteret_sql.arrays.grids import onto_grid
+from rasteret_sql.checks import checked_unicode
 from rasteret_sql.database.folders import is_many
 from rasteret_sql.database.sqlfiles import quote_literal
 from rasteret_sql.errors import InvalidArgumentError, InvalidIndexError
@@ -159,7 +160,7 @@ def _condition(
     """Give one condition for rows of the index.
 
     Raises:
-        InvalidArgumentError: `where` is no condition on its columns.
+        InvalidArgumentError: `where` is no condition on its columns, or an item is no text that SQL can hold.
     """
     import duckdb
 
@@ -178,7 +179,11 @@ def _condition(
             ) from error
         conditions.append(condition)
     if items is not None:
-        conditions.append(f"item_id IN ({', '.join(map(quote_literal, items))})")
+        broken = [item for item in items if "\0" in checked_unicode("item", item)]
+        if broken:
+            # duckdb 1.5 ends a statement there.
+            raise InvalidArgumentError(f"item: got {broken[0]!r}, which has NUL; expected the id of an item")
+        conditions.append(f"item_id IN ({', '.join(map(quote_literal, items))})" if items else "false")
     if arguments.has_area:
         # Files without a CRS or transform are in no area.
         conditions.append(_PLACED)

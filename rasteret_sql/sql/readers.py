@@ -9,7 +9,16 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from rasteret_sql.checks import check_choice, checked_list, number_of, shown, text_of, whole_number_of, without_crs
+from rasteret_sql.checks import (
+    check_choice,
+    checked_list,
+    checked_unicode,
+    number_of,
+    shown,
+    text_of,
+    whole_number_of,
+    without_crs,
+)
 from rasteret_sql.database.folders import index_files, is_many
 from rasteret_sql.database.own_connection import own_connection
 from rasteret_sql.errors import InvalidArgumentError, RasteretError
@@ -263,7 +272,7 @@ def read_arguments(
         bbox = list(sides)
     return ReadArguments(
         index="",
-        bands=None if bands is None else [str(band) for band in bands],
+        bands=None if bands is None else [checked_unicode("bands", str(band)) for band in bands],
         geometry=None if geometry is None else parse_geometry(geometry, crs).wkb_hex,
         bbox=bbox,
         crs=crs,
@@ -324,6 +333,7 @@ def _warm_up(con: duckdb.DuckDBPyConnection, index: Any) -> None:
         )
         for (address,) in addresses:
             warm_up(address, *DECODERS)
-    except (duckdb.Error, RasteretError):
-        # Whatever is wrong here is said by the plan or by the read, which know more.
+    except (duckdb.Error, RasteretError, RuntimeError):
+        # Whatever is wrong here is said by the plan or by the read, which know more. duckdb 1.5 raises a RuntimeError
+        # for a text that is no Unicode.
         return
