@@ -339,7 +339,8 @@ class IndexRows:
         """
         # One list of all levels for each column: a list for each level would be an object of Python each.
         listed = ", ".join(
-            f"flatten(list(level.{part}{name} ORDER BY slot)), list(coalesce(len(level.{part}{name}), 0) ORDER BY slot)"
+            f"flatten(list(level.{part}{name} ORDER BY slot ASC)), "
+            f"list(coalesce(len(level.{part}{name}), 0) ORDER BY slot ASC)"
             for part in ("", "mask.")
             for name in _LISTS
         )
