@@ -146,7 +146,9 @@ def test_a_cursor_still_has_no_variables_and_a_read_refuses_them(tmp_path):
         con.execute(f"CREATE VIEW chosen AS FROM '{index}' WHERE width < coalesce(getvariable('most'), 100)")
         assert con.execute("SELECT count(*) FROM chosen").fetchall() == [(0,)]
         for name in ("chosen", f"FROM '{index}' WHERE width > getvariable('most')"):
-            with pytest.raises(duckdb.Error, match=r"getvariable\(most\): got a variable of the session"):
+            # duckdb 1.5 looks first whether the view has the same rows elsewhere.
+            unseen = "|expected rows that a read can see" if duckdb.__version__.startswith("1.") else ""
+            with pytest.raises(duckdb.Error, match=rf"getvariable\(most\): got a variable of the session{unseen}"):
                 con.execute("SELECT item_id FROM read_tiles($1)", [name]).fetchall()
         assert con.execute("SELECT getvariable('most')").fetchall() == [(5,)]
 
