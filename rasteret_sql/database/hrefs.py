@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from rasteret_sql.io.asked import CONTAINER_BEFORE_AT, without_inner_user
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,10 +24,6 @@ _SECRET_PARAMETER = re.compile(
 )
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _AUTHORITY = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)@")
-#: Here the part before "@" is the container.
-_CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
-#: User and password of a URL in the path of another one, as of a proxy: https://proxy/https://me:secret@host/a.tif.
-_INNER_USER = re.compile(r"(?<=://)[^/]*@")
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 #: Of files that hold an index.
 INDEX_SUFFIXES = (".parquet", ".parq", ".geoparquet")
@@ -83,12 +81,12 @@ def unsigned(href: str) -> str:
     if not is_url(href):
         return href
     found = _AUTHORITY.match(href)
-    if found is not None and found[1].lower() not in _CONTAINER_BEFORE_AT:
+    if found is not None and found[1].lower() not in CONTAINER_BEFORE_AT:
         href = f"{found[1]}://{href[found.end() :]}"
     href, hash_sign, fragment = href.partition("#")
     start, _, query = href.partition("?")
     head, mark, path = start.partition("://")
-    start = f"{head}{mark}{_INNER_USER.sub('', path)}"
+    start = f"{head}{mark}{without_inner_user(path)}"
     kept = "&".join(_without_inner(part) for part in query.split("&") if not _is_secret(part))
     href = f"{start}?{kept}" if kept else start
     has_secret = any(map(_is_secret, re.split("[&?;]", fragment)))

@@ -20,7 +20,16 @@ _INNER_USER = re.compile(r"(?<=://)[^/]*@")
 _URL_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"]*")
 
 #: Here the part before "@" is the container: abfss://container@account.dfs.core.windows.net/path.
-_CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
+CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss"})
+
+
+def without_inner_user(path: str) -> str:
+    """Cut user and password out of a URL that stands in the path of another one.
+
+    >>> without_inner_user("/https://me:secret@host/a.tif")
+    '/https://host/a.tif'
+    """
+    return _INNER_USER.sub("", path)
 
 
 def redact(href: str) -> str:
@@ -35,9 +44,9 @@ def redact(href: str) -> str:
     scheme, authority, path = match.groups()
     if scheme.lower() == "file":
         return href
-    if scheme.lower() not in _CONTAINER_BEFORE_AT:
+    if scheme.lower() not in CONTAINER_BEFORE_AT:
         authority = authority.rpartition("@")[2]
-    return f"{scheme}://{authority}{_INNER_USER.sub('', path)}"
+    return f"{scheme}://{authority}{without_inner_user(path)}"
 
 
 def redact_text(text: str) -> str:
